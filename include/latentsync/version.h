@@ -1,0 +1,9 @@
+#ifndef LATENTSYNC_VERSION_H
+#define LATENTSYNC_VERSION_H
+
+#define LS_VERSION_MAJOR 0
+#define LS_VERSION_MINOR 1
+#define LS_VERSION_PATCH 0
+#define LS_VERSION_STRING "0.1.0"
+
+#endif

@@ -1,0 +1,17 @@
+#ifndef LS_BASE_LOG_H
+#define LS_BASE_LOG_H
+
+enum ls_log_level { LS_LOG_ERROR, LS_LOG_WARN, LS_LOG_INFO, LS_LOG_DEBUG };
+
+/* Where messages of one job go. `write` may be called from any of the job's threads, one line
+ * without newline a call; messages above `level` are not formatted. A NULL ls_log is silent. */
+typedef struct ls_log {
+    int level;
+    void (*write)(void *opaque, int level, const char *line);
+    void *opaque;
+} ls_log;
+
+void ls_log_msg(const ls_log *log, int level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

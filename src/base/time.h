@@ -1,0 +1,7 @@
+#ifndef LS_BASE_TIME_H
+#define LS_BASE_TIME_H
+
+/* Seconds of a monotonic clock with an arbitrary start. */
+double ls_time_now(void);
+
+#endif

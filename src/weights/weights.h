@@ -1,0 +1,73 @@
+/* One view of "named tensors" over every checkpoint format. */
+#ifndef LS_WEIGHTS_WEIGHTS_H
+#define LS_WEIGHTS_WEIGHTS_H
+
+#include "base/error.h"
+#include "tensor/dtype.h"
+
+#include <stdbool.h>
+
+typedef struct ls_weights ls_weights;
+
+typedef struct ls_weight_info {
+    const char *name; /* owned by the ls_weights */
+    ls_dtype dtype;
+    size_t ndim, shape[LS_MAX_DIMS];
+    size_t count; /* elements: the product of the shape, checked */
+} ls_weight_info;
+
+/* Opens a checkpoint and reads its table of tensors; the format is told from the content:
+ *   safetensors; PyTorch zip ("torch.save" since 1.6); PyTorch legacy (consecutive pickles).
+ * Of a PyTorch file, tensors are named by their path of dictionary keys and list indices joined by
+ * "."; a leading "state_dict" or "model_state_dict" level is left out of the name. Numbers and
+ * strings found beside the tensors are kept as metadata (ls_weights_meta_*), under their path.
+ * No code of a pickle is run: an opcode or global outside the fixed list is refused by name.
+ * The file is mapped, not read; *out owns the mapping. On failure *out is NULL and err tells the
+ * file, what was wrong and where. Any thread; one ls_weights serves one thread at a time. */
+int ls_weights_open(ls_weights **out, const char *path, ls_error *err);
+void ls_weights_close(ls_weights **w);
+
+/* Tensors in the order of the file. */
+size_t ls_weights_count(const ls_weights *w);
+const ls_weight_info *ls_weights_at(const ls_weights *w, size_t i);
+/* NULL when there is none of that name. */
+const ls_weight_info *ls_weights_find(const ls_weights *w, const char *name);
+
+/* Copies a tensor, contiguous in row-major order: in its own dtype, or converted to float32. `dst`
+ * holds info->count elements. The pages of the file that were touched are released afterwards, so
+ * that reading a checkpoint tensor by tensor does not keep it in memory. */
+int ls_weights_read(ls_weights *w, const ls_weight_info *info, void *dst, ls_error *err);
+int ls_weights_read_f32(ls_weights *w, const ls_weight_info *info, float *dst, ls_error *err);
+
+/* Metadata: "dims.n_audio_head" of a Whisper checkpoint, "global_step", the strings of a
+ * safetensors header's __metadata__. False / NULL where absent or of another type. */
+bool ls_weights_meta_int(const ls_weights *w, const char *key, int64_t *value);
+const char *ls_weights_meta_text(const ls_weights *w, const char *key);
+
+/* The path it was opened from, or "formula weights". */
+const char *ls_weights_path(const ls_weights *w);
+
+/* A tensor's name and shape, as the models' tables give them. */
+typedef struct ls_weight_spec {
+    char name[200];
+    size_t ndim, shape[4];
+} ls_weight_spec;
+
+/* The tests' stand-in for a checkpoint: values that are a pure function of a tensor's name and
+ * index (docs/MODEL.md, "Formula weights"). `low_gain` scales matrices by 0.003 and biases by 0.01.
+ * Nothing is stored: tensors are computed when read. `specs` is copied. `meta` (may be NULL) is a
+ * JSON object of numbers and strings, possibly nested, which becomes the metadata. */
+int ls_weights_open_formula(ls_weights **out, const ls_weight_spec *specs, size_t count,
+                            bool low_gain, const char *meta, ls_error *err);
+/* One value stream of the formula: (2u - 1) * scale + offset for i = 0 .. n-1. */
+void ls_formula_fill(const char *name, size_t n, double scale, double offset, float *dst);
+
+/* Writers, tensor by tensor in bounded memory, to a temporary name beside `path` that is renamed
+ * when complete. `dtype` is LS_F32, LS_F16 or LS_BF16. */
+int ls_weights_write_safetensors(const char *path, ls_weights *w, ls_dtype dtype, ls_error *err);
+/* A PyTorch zip {..metadata of w.., dict_key: {name: tensor}}; `dict_key` is "state_dict" or
+ * "model_state_dict". Readable by torch.load. */
+int ls_weights_write_torch(const char *path, ls_weights *w, const char *dict_key, ls_dtype dtype,
+                           ls_error *err);
+
+#endif

@@ -1,0 +1,36 @@
+/* What every test program shares: cmocka, the data folder, skipping where files are absent. */
+#ifndef LS_TEST_H
+#define LS_TEST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+/* Path of a file in tests/data/; the buffer is the caller's. */
+static inline const char *test_data(char buf[static 4096], const char *name)
+{
+    const char *dir = getenv("LS_TEST_DATA");
+    snprintf(buf, 4096, "%s/%s", dir ? dir : "tests/data", name);
+    return buf;
+}
+
+/* Path of a file or folder that is not part of the project; the test is skipped with a word where
+ * it is missing. */
+static inline const char *test_shared(char buf[static 4096], const char *name)
+{
+    const char *dir = getenv("LS_SHARED");
+    snprintf(buf, 4096, "%s/%s", dir ? dir : "../shared", name);
+    if (access(buf, R_OK)) {
+        print_message("skipped: %s is not here\n", name);
+        skip();
+    }
+    return buf;
+}
+
+#endif

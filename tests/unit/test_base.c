@@ -1,0 +1,121 @@
+#include "test.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/queue.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+static void error_names(void **state)
+{
+    (void)state;
+    assert_string_equal(ls_error_name(LS_EFORMAT), "LS_EFORMAT");
+    assert_string_equal(ls_error_text(LS_ENOSPC), "no space left");
+    assert_string_equal(ls_error_name(-999), "LS_E?");
+}
+
+static void error_message_is_one_printable_line(void **state)
+{
+    (void)state;
+    ls_error err = {0};
+    assert_int_equal(ls_fail(&err, LS_EFORMAT, "%s", "a\nb\x1b[31m"), LS_EFORMAT);
+    assert_string_equal(err.message, "a?b?[31m");
+    ls_fail_context(&err, err.code, "file %d", 7);
+    assert_string_equal(err.message, "file 7: a?b?[31m");
+    assert_int_equal(ls_fail_errno(&err, ENOSPC, "write x"), LS_ENOSPC);
+    assert_non_null(strstr(err.message, "write x: "));
+    assert_int_equal(ls_fail(NULL, LS_EIO, "nowhere"), LS_EIO);
+}
+
+static void sizes_are_checked(void **state)
+{
+    (void)state;
+    size_t n;
+    assert_false(ls_mul_size(SIZE_MAX / 2, 3, &n));
+    assert_true(ls_mul_size(3, 5, &n));
+    assert_int_equal(n, 15);
+    assert_null(ls_malloc_array(SIZE_MAX / 2, 3));
+    float *p = ls_aligned_alloc(9 << 20);
+    assert_non_null(p);
+    assert_int_equal((uintptr_t)p % LS_ALIGN, 0);
+    ls_aligned_free(p);
+}
+
+typedef struct stream {
+    ls_queue *q;
+    int result;
+    size_t sent;
+} stream;
+
+static void *produce(void *opaque)
+{
+    stream *s = opaque;
+    for (uintptr_t i = 1; i <= 1000; i++) {
+        if ((s->result = ls_queue_push(s->q, (void *)i, 10)))
+            return NULL;
+        s->sent++;
+    }
+    ls_queue_finish(s->q, 0);
+    return NULL;
+}
+
+static void queue_keeps_order_and_bounds(void **state)
+{
+    (void)state;
+    stream s = {.q = ls_queue_open(100, 45, NULL)};
+    pthread_t t;
+    pthread_create(&t, NULL, produce, &s);
+    void *item;
+    for (uintptr_t i = 1; i <= 1000; i++) {
+        assert_int_equal(ls_queue_pop(s.q, &item), 0);
+        assert_int_equal((uintptr_t)item, i);
+    }
+    assert_int_equal(ls_queue_pop(s.q, &item), LS_EOF);
+    pthread_join(t, NULL);
+    assert_int_equal(s.result, 0);
+    assert_true(ls_queue_state(s.q).peak_bytes <= 45);
+    ls_queue_close(&s.q);
+    assert_null(s.q);
+}
+
+static void queue_consumer_stops_producer(void **state)
+{
+    (void)state;
+    stream s = {.q = ls_queue_open(4, 1000, NULL)};
+    pthread_t t;
+    pthread_create(&t, NULL, produce, &s);
+    void *item;
+    assert_int_equal(ls_queue_pop(s.q, &item), 0);
+    ls_queue_finish(s.q, LS_ECANCELED);
+    pthread_join(t, NULL);
+    assert_int_equal(s.result, LS_ECANCELED);
+    assert_true(s.sent < 1000);
+    assert_int_equal(ls_queue_pop(s.q, &item), LS_ECANCELED);
+    ls_queue_close(&s.q);
+}
+
+static void queue_passes_an_item_larger_than_the_bound(void **state)
+{
+    (void)state;
+    ls_queue *q = ls_queue_open(4, 10, free);
+    assert_int_equal(ls_queue_push(q, malloc(1), 50), 0);
+    ls_queue_finish(q, LS_EIO);
+    ls_queue_finish(q, LS_ENOMEM);
+    void *item;
+    assert_int_equal(ls_queue_pop(q, &item), LS_EIO);
+    ls_queue_close(&q);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(error_names),
+        cmocka_unit_test(error_message_is_one_printable_line),
+        cmocka_unit_test(sizes_are_checked),
+        cmocka_unit_test(queue_keeps_order_and_bounds),
+        cmocka_unit_test(queue_consumer_stops_producer),
+        cmocka_unit_test(queue_passes_an_item_larger_than_the_bound),
+    };
+    return cmocka_run_group_tests_name("base", tests, NULL, NULL);
+}
