@@ -1,0 +1,45 @@
+/* What runs a graph. A backend packs weights into the layout that its kernels want, once, and
+ * compiles nodes into kernels; ls_plan (plan.h) drives it. No model knows which backend runs it.
+ *
+ * One backend instance holds the packed weights of one network: every plan compiled on it shares
+ * them, and closing it frees them. */
+#ifndef LS_BACKEND_BACKEND_H
+#define LS_BACKEND_BACKEND_H
+
+#include "tensor/graph.h"
+
+typedef struct ls_backend ls_backend;
+typedef struct ls_kernel ls_kernel; /* each backend's own */
+
+typedef struct ls_backend_vtable {
+    const char *name;
+    /* Creates the kernel of a node and packs its weights. *scratch is the bytes of working memory
+     * a run needs (aligned to LS_ALIGN). On failure *out is NULL. */
+    int (*compile)(ls_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
+                   ls_error *err);
+    /* in[i] is the memory of node->in[i]; NULL for absent inputs and for params. `out` overlaps no
+     * input. Called by one thread at a time; may use the backend's team of threads. */
+    int (*run)(ls_backend *be, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,
+               void *scratch, ls_error *err);
+    void (*free_kernel)(ls_kernel *k);
+    void (*close)(ls_backend *be);
+} ls_backend_vtable;
+
+/* Backends embed this as their first member. */
+struct ls_backend {
+    const ls_backend_vtable *vtable;
+    int threads;         /* of the compute team; results do not depend on it */
+    size_t packed_bytes; /* weights held in the backend's layouts */
+};
+
+/* `name` is "ref" (plain C, float32 only: the oracle) or "onednn". `threads` 0 means all cores. */
+int ls_backend_open(ls_backend **out, const char *name, int threads, ls_error *err);
+void ls_backend_close(ls_backend **be);
+/* Whether bfloat16 is worth using here: the CPU has AVX512-BF16 or AMX. */
+bool ls_backend_prefers_bf16(void);
+
+/* The constructors behind ls_backend_open. */
+int ls_backend_ref_open(ls_backend **out, ls_error *err);
+int ls_backend_onednn_open(ls_backend **out, ls_error *err);
+
+#endif

@@ -1,0 +1,36 @@
+/* A compiled graph: kernels, and one arena in which every intermediate has a fixed place. Nothing
+ * is allocated while running. */
+#ifndef LS_BACKEND_PLAN_H
+#define LS_BACKEND_PLAN_H
+
+#include "backend/backend.h"
+#include "base/cancel.h"
+
+typedef struct ls_plan ls_plan;
+
+/* Takes `g` over, on success and on failure (*g becomes NULL). `be` must outlive the plan. */
+int ls_plan_compile(ls_plan **out, ls_graph **g, ls_backend *be, ls_error *err);
+void ls_plan_close(ls_plan **p);
+
+/* Bytes of intermediates and working memory that a run needs, exactly. */
+size_t ls_plan_arena_bytes(const ls_plan *p);
+
+/* Memory for an input or an output of the graph, dense and row-major. */
+typedef struct ls_binding {
+    const char *name;
+    void *data;
+    size_t bytes; /* must equal the tensor's size */
+} ls_binding;
+
+/* Runs every node in order. `arena` holds ls_plan_arena_bytes, aligned to LS_ALIGN; plans that
+ * never run at the same time may share one. Every input and output must be bound. LS_ECANCELED
+ * between two nodes once `cancel` (may be NULL) is requested. */
+int ls_plan_run(ls_plan *p, void *arena, const ls_binding *bindings, size_t count,
+                const ls_cancel *cancel, ls_error *err);
+
+/* Seconds spent in each kind of op since the plan was compiled, indexed by ls_op. */
+const double *ls_plan_op_seconds(const ls_plan *p);
+/* Shape of an input or output; NULL when there is none of that name. */
+const ls_tensor *ls_plan_tensor(const ls_plan *p, const char *name);
+
+#endif

@@ -1,0 +1,153 @@
+/* A network as a list of ops, built once for fixed shapes. Activations are channels-last:
+ * [N, H, W, C] images or [N, T, C] tokens, N = batch x frames, batch-major; a pixel row is a token
+ * row, so convolution, linear and attention meet without a transpose.
+ *
+ * Building never fails in the caller's face: a misuse (a shape that does not fit) marks the graph,
+ * every later call returns NULL, and ls_graph_error tells what was wrong. */
+#ifndef LS_TENSOR_GRAPH_H
+#define LS_TENSOR_GRAPH_H
+
+#include "base/error.h"
+#include "tensor/dtype.h"
+
+#include <stdbool.h>
+
+#define LS_MAX_INPUTS 4
+
+/* A weight as the graph sees it: where to read its values when a backend packs it. One ls_param
+ * stands for one weight in every graph that uses it, so that backends can share the packed copy. */
+typedef struct ls_param ls_param;
+struct ls_param {
+    const char *name;
+    size_t ndim, shape[4], count;
+    /* Writes `count` float32 values in row-major order. */
+    int (*read)(const ls_param *p, float *dst, ls_error *err);
+    void *opaque;
+};
+
+typedef enum ls_act {
+    LS_ACT_NONE,
+    LS_ACT_SILU,
+    LS_ACT_GELU
+} ls_act; /* GELU is the exact erf one */
+
+typedef enum ls_op {
+    LS_OP_CONV2D, /* x [N, H, W, Ci], weight [Co, Ci, kh, kw], bias [Co]?, residual [N, H', W', Co]?
+                   */
+    LS_OP_LINEAR, /* x [.., Ci], weight [Co, Ci] or [Co, Ci, 1, 1], bias [Co]?, residual [.., Co]?
+                   */
+    LS_OP_GROUP_NORM, /* x [N, H, W, C] or [N, T, C], weight [C], bias [C] */
+    LS_OP_LAYER_NORM, /* x [.., C], weight [C], bias [C], pe [1, P, C]? */
+    LS_OP_ATTENTION,  /* q [N, T, C], k [N, S, C], v [N, S, C] */
+    LS_OP_GEGLU,      /* x [.., 2C] -> a * gelu(g), a = first half, g = second */
+    LS_OP_ACT,        /* x */
+    LS_OP_ADD,        /* a, b of one shape */
+    LS_OP_CONCAT,     /* a [N, H, W, Ca], b [N, H, W, Cb] -> [N, H, W, Ca + Cb] */
+    LS_OP_UPSAMPLE,   /* x [N, H, W, C] -> [N, H', W', C], nearest */
+    LS_OP_TIMESTEP,   /* t [1] float32 -> [1, C] float32 sinusoid, cosines first */
+    LS_OP_CAST,       /* x -> the same values in another dtype */
+    LS_OP_COUNT
+} ls_op;
+
+typedef enum ls_tensor_kind {
+    LS_TENSOR_INPUT, /* memory bound by the caller of a run */
+    LS_TENSOR_PARAM,
+    LS_TENSOR_VALUE, /* written by a node */
+    LS_TENSOR_VIEW   /* another shape of `source` */
+} ls_tensor_kind;
+
+typedef struct ls_tensor {
+    ls_tensor_kind kind;
+    ls_dtype dtype;
+    size_t ndim, shape[LS_MAX_DIMS], count;
+    size_t index;             /* place in the graph's list of tensors */
+    struct ls_tensor *source; /* of a view: never itself a view */
+    const ls_param *param;
+    bool output; /* memory bound by the caller of a run */
+} ls_tensor;
+
+typedef struct ls_node {
+    ls_op op;
+    ls_tensor *in[LS_MAX_INPUTS]; /* in the order of the list above; NULL where optional */
+    ls_tensor *out;
+    ls_act act; /* conv2d, linear: out = act(x * w + bias) + residual; norms: act(norm(x)) */
+    union {
+        struct {
+            size_t stride[2], pad[4]; /* rows, columns; top, left, bottom, right */
+        } conv;
+        struct {
+            size_t groups, frames; /* statistics over (C / groups) x H x W x `frames` rows of N */
+            float eps;
+        } norm; /* layer_norm: frames = period of pe: row n of N gets pe[n mod frames] added */
+        struct {
+            size_t heads, frames; /* frames > 0: along the frames of a batch row, at each token */
+            float scale;
+        } attention;
+    } u;
+} ls_node;
+
+typedef struct ls_graph ls_graph;
+
+/* `compute` (LS_F32 or LS_BF16) is the dtype of activations. With `taps`, fused ops are built as
+ * their parts, so that every module of the original has its own output to be compared. */
+ls_graph *ls_graph_new(ls_dtype compute, bool taps);
+void ls_graph_free(ls_graph **g);
+/* 0, or the first error met while building. */
+int ls_graph_error(const ls_graph *g, ls_error *err);
+ls_dtype ls_graph_compute(const ls_graph *g);
+
+/* Tensors belong to the graph. `name` is copied; it is how runs bind memory. */
+ls_tensor *ls_input(ls_graph *g, const char *name, ls_dtype t, size_t ndim, const size_t *shape);
+ls_tensor *ls_weight(ls_graph *g, const ls_param *p); /* NULL for NULL: an absent optional weight */
+void ls_output(ls_graph *g, const char *name, ls_tensor *t);
+/* Names `t` for taps: a graph with taps can hand it out under the name; otherwise does nothing. */
+void ls_tap(ls_graph *g, ls_tensor *t, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+typedef struct ls_conv {
+    size_t stride, pad; /* pad on all sides */
+    bool pad_end_only;  /* pad bottom and right alone, by `pad` (the VAE encoder's downsampling) */
+    ls_act act;
+} ls_conv;
+
+/* Each appends one node (or its parts, see ls_graph_new) and returns its output. A weight whose
+ * name matters is passed as its tensor; bias, residual and pe may be NULL. A 3-D convolution weight
+ * [Co, Ci, k] works along W of an image with H = 1 and pads W only. */
+ls_tensor *ls_conv2d(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, ls_tensor *residual,
+                     ls_conv attr);
+ls_tensor *ls_linear(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, ls_tensor *residual,
+                     ls_act act, ls_dtype out);
+ls_tensor *ls_group_norm(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, size_t groups,
+                         size_t frames, float eps, ls_act act);
+ls_tensor *ls_layer_norm(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, float eps,
+                         ls_tensor *pe, size_t frames);
+ls_tensor *ls_attention(ls_graph *g, ls_tensor *q, ls_tensor *k, ls_tensor *v, size_t heads,
+                        size_t frames, float scale);
+ls_tensor *ls_geglu(ls_graph *g, ls_tensor *x);
+ls_tensor *ls_activation(ls_graph *g, ls_tensor *x, ls_act act);
+ls_tensor *ls_add(ls_graph *g, ls_tensor *a, ls_tensor *b);
+ls_tensor *ls_concat(ls_graph *g, ls_tensor *a, ls_tensor *b);
+ls_tensor *ls_upsample(ls_graph *g, ls_tensor *x, size_t h, size_t w);
+ls_tensor *ls_timestep(ls_graph *g, ls_tensor *t, size_t dim);
+ls_tensor *ls_cast(ls_graph *g, ls_tensor *x, ls_dtype t); /* x itself when it has that dtype */
+ls_tensor *ls_view(ls_graph *g, ls_tensor *x, size_t ndim, const size_t *shape);
+
+/* For planners and backends. */
+size_t ls_graph_node_count(const ls_graph *g);
+const ls_node *ls_graph_node(const ls_graph *g, size_t i);
+size_t ls_graph_tensor_count(const ls_graph *g);
+ls_tensor *ls_graph_tensor(const ls_graph *g, size_t i);
+/* The input, output or tap of that name, or NULL. */
+ls_tensor *ls_graph_find(const ls_graph *g, const char *name);
+const char *ls_op_name(ls_op op);
+
+static inline size_t ls_tensor_bytes(const ls_tensor *t)
+{
+    return t->count * ls_dtype_size(t->dtype);
+}
+/* The tensor whose memory `t` lives in. */
+static inline const ls_tensor *ls_tensor_root(const ls_tensor *t)
+{
+    return t->kind == LS_TENSOR_VIEW ? t->source : t;
+}
+
+#endif
