@@ -30,7 +30,7 @@ int ls_plan_run(ls_plan *p, void *arena, const ls_binding *bindings, size_t coun
 
 /* Seconds spent in each kind of op since the plan was compiled, indexed by ls_op. */
 const double *ls_plan_op_seconds(const ls_plan *p);
-/* Shape of an input or output; NULL when there is none of that name. */
-const ls_tensor *ls_plan_tensor(const ls_plan *p, const char *name);
+/* The graph that was compiled, for the names and shapes of its inputs, outputs and taps. */
+const ls_graph *ls_plan_graph(const ls_plan *p);
 
 #endif

@@ -63,7 +63,8 @@ typedef struct ls_tensor {
     size_t index;             /* place in the graph's list of tensors */
     struct ls_tensor *source; /* of a view: never itself a view */
     const ls_param *param;
-    bool output; /* memory bound by the caller of a run */
+    bool output; /* of a value: memory bound by the caller of a run */
+    bool tapped;
 } ls_tensor;
 
 typedef struct ls_node {
@@ -88,10 +89,12 @@ typedef struct ls_node {
 
 typedef struct ls_graph ls_graph;
 
-/* `compute` (LS_F32 or LS_BF16) is the dtype of activations. With `taps`, fused ops are built as
- * their parts, so that every module of the original has its own output to be compared. */
+/* `compute` (LS_F32 or LS_BF16) is the dtype of activations. With `taps`, tensors that ls_tap names
+ * keep their values to the end of a run, to be compared with the original's modules. NULL when out
+ * of memory. */
 ls_graph *ls_graph_new(ls_dtype compute, bool taps);
 void ls_graph_free(ls_graph **g);
+bool ls_graph_taps(const ls_graph *g);
 /* 0, or the first error met while building. */
 int ls_graph_error(const ls_graph *g, ls_error *err);
 ls_dtype ls_graph_compute(const ls_graph *g);
@@ -100,7 +103,8 @@ ls_dtype ls_graph_compute(const ls_graph *g);
 ls_tensor *ls_input(ls_graph *g, const char *name, ls_dtype t, size_t ndim, const size_t *shape);
 ls_tensor *ls_weight(ls_graph *g, const ls_param *p); /* NULL for NULL: an absent optional weight */
 void ls_output(ls_graph *g, const char *name, ls_tensor *t);
-/* Names `t` for taps: a graph with taps can hand it out under the name; otherwise does nothing. */
+/* In a graph with taps, lets a run hand out `t` under the name (one tensor may have several);
+ * otherwise does nothing. */
 void ls_tap(ls_graph *g, ls_tensor *t, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 typedef struct ls_conv {
@@ -109,9 +113,10 @@ typedef struct ls_conv {
     ls_act act;
 } ls_conv;
 
-/* Each appends one node (or its parts, see ls_graph_new) and returns its output. A weight whose
- * name matters is passed as its tensor; bias, residual and pe may be NULL. A 3-D convolution weight
- * [Co, Ci, k] works along W of an image with H = 1 and pads W only. */
+/* Each appends one node and returns its output; bias, residual and pe may be NULL. A 3-D
+ * convolution weight [Co, Ci, k] works along W of an image with H = 1 and pads and strides W only.
+ * The bias of a convolution may be a value ([Co] or [1, Co] float32) as well as a weight: that is
+ * how the time embedding is added. */
 ls_tensor *ls_conv2d(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, ls_tensor *residual,
                      ls_conv attr);
 ls_tensor *ls_linear(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, ls_tensor *residual,
@@ -136,8 +141,10 @@ size_t ls_graph_node_count(const ls_graph *g);
 const ls_node *ls_graph_node(const ls_graph *g, size_t i);
 size_t ls_graph_tensor_count(const ls_graph *g);
 ls_tensor *ls_graph_tensor(const ls_graph *g, size_t i);
-/* The input, output or tap of that name, or NULL. */
-ls_tensor *ls_graph_find(const ls_graph *g, const char *name);
+/* The input, output or tap of that name, or NULL; `is_tap` may be NULL. */
+ls_tensor *ls_graph_find(const ls_graph *g, const char *name, bool *is_tap);
+/* The i-th name given by ls_input, ls_output or ls_tap; NULL past the last. */
+const char *ls_graph_name(const ls_graph *g, size_t i);
 const char *ls_op_name(ls_op op);
 
 static inline size_t ls_tensor_bytes(const ls_tensor *t)

@@ -1,0 +1,35 @@
+#include "backend/backend.h"
+
+#include <omp.h>
+#include <string.h>
+
+int ls_backend_open(ls_backend **out, const char *name, int threads, ls_error *err)
+{
+    *out = NULL;
+    int ret;
+    if (!strcmp(name, "ref"))
+        ret = ls_backend_ref_open(out, err);
+    else if (!strcmp(name, "onednn"))
+        ret = ls_backend_onednn_open(out, err);
+    else
+        return ls_fail(err, LS_EINVAL, "there is no backend \"%s\"; use ref or onednn", name);
+    if (!ret)
+        (*out)->threads = threads > 0 ? threads : omp_get_num_procs();
+    return ret;
+}
+
+void ls_backend_close(ls_backend **be)
+{
+    if (*be)
+        (*be)->vtable->close(*be);
+    *be = NULL;
+}
+
+bool ls_backend_prefers_bf16(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}

@@ -1,0 +1,182 @@
+#include "backend/plan.h"
+#include "base/alloc.h"
+#include "base/time.h"
+#include "tensor/arena.h"
+
+#include <omp.h>
+#include <stdlib.h>
+
+typedef struct step {
+    ls_kernel *kernel;
+    size_t scratch; /* offset in the arena */
+} step;
+
+struct ls_plan {
+    ls_graph *graph;
+    ls_backend *backend;
+    step *steps;
+    void **memory;  /* per tensor of the graph, for the current run */
+    size_t *offset; /* per tensor: place in the arena, SIZE_MAX for bound ones */
+    size_t arena_bytes;
+    double seconds[LS_OP_COUNT];
+};
+
+/* Intermediates live from the node that writes them to the last that reads them. */
+static int place(ls_plan *p, const size_t *scratch, ls_error *err)
+{
+    const ls_graph *g = p->graph;
+    size_t nodes = ls_graph_node_count(g), tensors = ls_graph_tensor_count(g), n = 0;
+    ls_interval *iv = ls_calloc_array(tensors + nodes, sizeof *iv);
+    size_t *slot = ls_malloc_array(tensors, sizeof *slot);
+    int ret = iv && slot ? 0 : ls_fail(err, LS_ENOMEM, "out of memory while planning a graph");
+    for (size_t i = 0; !ret && i < tensors; i++)
+        slot[i] = SIZE_MAX;
+    for (size_t i = 0; !ret && i < nodes; i++) {
+        const ls_node *node = ls_graph_node(g, i);
+        for (size_t j = 0; j < LS_MAX_INPUTS; j++) {
+            size_t s = node->in[j] ? slot[ls_tensor_root(node->in[j])->index] : SIZE_MAX;
+            if (s != SIZE_MAX && iv[s].last < i)
+                iv[s].last = i;
+        }
+        if (!node->out->output) {
+            slot[node->out->index] = n;
+            iv[n++] =
+                (ls_interval){i, node->out->tapped ? nodes : i, ls_tensor_bytes(node->out), 0};
+        }
+        if (scratch[i])
+            iv[n++] = (ls_interval){i, i, scratch[i], 0};
+    }
+    if (!ret) {
+        p->arena_bytes = ls_arena_plan(iv, n);
+        if (p->arena_bytes == SIZE_MAX)
+            ret = ls_fail(err, LS_ENOMEM, "the activations of a graph do not fit in memory");
+    }
+    for (size_t i = 0, k = 0; !ret && i < nodes; i++) {
+        const ls_node *node = ls_graph_node(g, i);
+        if (!node->out->output)
+            p->offset[node->out->index] = iv[k++].offset;
+        if (scratch[i])
+            p->steps[i].scratch = iv[k++].offset;
+    }
+    free(iv);
+    free(slot);
+    return ret;
+}
+
+int ls_plan_compile(ls_plan **out, ls_graph **g, ls_backend *be, ls_error *err)
+{
+    *out = NULL;
+    ls_plan *p = ls_calloc_array(1, sizeof *p);
+    if (!p || !*g) {
+        ls_graph_free(g);
+        free(p);
+        return ls_fail(err, LS_ENOMEM, "out of memory while compiling a graph");
+    }
+    p->graph = *g;
+    p->backend = be;
+    *g = NULL;
+    size_t nodes = ls_graph_node_count(p->graph), tensors = ls_graph_tensor_count(p->graph);
+    p->steps = ls_calloc_array(nodes, sizeof *p->steps);
+    p->memory = ls_calloc_array(tensors, sizeof *p->memory);
+    p->offset = ls_malloc_array(tensors, sizeof *p->offset);
+    size_t *scratch = ls_calloc_array(nodes, sizeof *scratch);
+    int ret = ls_graph_error(p->graph, err);
+    if (!ret && (!p->steps || !p->memory || !p->offset || !scratch))
+        ret = ls_fail(err, LS_ENOMEM, "out of memory while compiling a graph");
+    for (size_t i = 0; !ret && i < tensors; i++)
+        p->offset[i] = SIZE_MAX;
+    omp_set_num_threads(be->threads);
+    for (size_t i = 0; !ret && i < nodes; i++)
+        ret = be->vtable->compile(be, ls_graph_node(p->graph, i), &p->steps[i].kernel, &scratch[i],
+                                  err);
+    if (!ret)
+        ret = place(p, scratch, err);
+    free(scratch);
+    if (ret)
+        ls_plan_close(&p);
+    *out = p;
+    return ret;
+}
+
+void ls_plan_close(ls_plan **pp)
+{
+    ls_plan *p = *pp;
+    if (!p)
+        return;
+    for (size_t i = 0; p->steps && i < ls_graph_node_count(p->graph); i++)
+        if (p->steps[i].kernel)
+            p->backend->vtable->free_kernel(p->steps[i].kernel);
+    ls_graph_free(&p->graph);
+    free(p->steps);
+    free(p->memory);
+    free(p->offset);
+    free(p);
+    *pp = NULL;
+}
+
+size_t ls_plan_arena_bytes(const ls_plan *p)
+{
+    return p->arena_bytes;
+}
+
+const double *ls_plan_op_seconds(const ls_plan *p)
+{
+    return p->seconds;
+}
+
+const ls_graph *ls_plan_graph(const ls_plan *p)
+{
+    return p->graph;
+}
+
+static int bind(ls_plan *p, char *arena, const ls_binding *bindings, size_t count, ls_error *err)
+{
+    const ls_graph *g = p->graph;
+    for (size_t i = 0; i < ls_graph_tensor_count(g); i++)
+        p->memory[i] = p->offset[i] == SIZE_MAX ? NULL : arena + p->offset[i];
+    for (size_t i = 0; i < count; i++) {
+        bool tap;
+        const ls_tensor *t = ls_graph_find(g, bindings[i].name, &tap);
+        if (!t || ls_tensor_bytes(t) != bindings[i].bytes)
+            return ls_fail(err, LS_EINVAL, "cannot bind %zu bytes to %s, which has %zu",
+                           bindings[i].bytes, bindings[i].name, t ? ls_tensor_bytes(t) : 0);
+        if (!tap)
+            p->memory[t->index] = bindings[i].data;
+    }
+    const char *name;
+    for (size_t i = 0; (name = ls_graph_name(g, i)); i++) {
+        bool tap;
+        const ls_tensor *t = ls_graph_find(g, name, &tap);
+        if (!tap && !p->memory[t->index])
+            return ls_fail(err, LS_EINVAL, "no memory is bound to %s", name);
+    }
+    return 0;
+}
+
+int ls_plan_run(ls_plan *p, void *arena, const ls_binding *bindings, size_t count,
+                const ls_cancel *cancel, ls_error *err)
+{
+    const ls_graph *g = p->graph;
+    int ret = bind(p, arena, bindings, count, err);
+    omp_set_num_threads(p->backend->threads);
+    for (size_t i = 0; !ret && i < ls_graph_node_count(g); i++) {
+        if (ls_canceled(cancel))
+            return ls_fail(err, LS_ECANCELED, "canceled");
+        const ls_node *node = ls_graph_node(g, i);
+        void *in[LS_MAX_INPUTS];
+        for (size_t j = 0; j < LS_MAX_INPUTS; j++)
+            in[j] = node->in[j] ? p->memory[ls_tensor_root(node->in[j])->index] : NULL;
+        double start = ls_time_now();
+        ret =
+            p->backend->vtable->run(p->backend, p->steps[i].kernel, in, p->memory[node->out->index],
+                                    (char *)arena + p->steps[i].scratch, err);
+        p->seconds[node->op] += ls_time_now() - start;
+    }
+    for (size_t i = 0; !ret && i < count; i++) {
+        bool tap;
+        const ls_tensor *t = ls_graph_find(g, bindings[i].name, &tap);
+        if (tap)
+            memcpy(bindings[i].data, p->memory[ls_tensor_root(t)->index], bindings[i].bytes);
+    }
+    return ret;
+}
