@@ -45,8 +45,8 @@ INLINE vec multiply_add(vec acc, const float *a, vec b, bool pairs)
     return acc + *a * b;
 }
 
-/* c [rows, QUERIES] = c * alpha + a b over n words; without alpha, c = a b and max [QUERIES] is
- * raised to c's column maxima. Word (i, k) of a is a[i * row + k * step]; b is [n, QUERIES]. */
+/* c [rows, width] = c * alpha + a b over n words; without alpha, c = a b; max [width], unless NULL,
+ * is raised to c's column maxima. Word (i, k) of a is a[i * row + k * step]; b is [n, width]. */
 typedef struct product {
     const float *a, *b, *alpha;
     size_t row, step, n;
@@ -55,23 +55,18 @@ typedef struct product {
 
 INLINE void tile(const product *p, size_t first, const size_t rows, const size_t vecs, bool pairs)
 {
+    const size_t width = vecs * LANES;
     const float *a = p->a + first * p->row, *b = p->b;
-    float *c = p->c + first * QUERIES;
+    float *c = p->c + first * width;
     vec acc[ROWS][VECS];
 #pragma GCC unroll 8
-    for (size_t i = 0; i < rows; i++)
+    for (size_t j = 0; j < vecs; j++) {
+        vec alpha = p->alpha ? v_load(p->alpha + j * LANES) : (vec){0};
 #pragma GCC unroll 8
-        for (size_t j = 0; j < vecs; j++)
-            acc[i][j] = (vec){0};
-    if (p->alpha)
-#pragma GCC unroll 8
-        for (size_t j = 0; j < vecs; j++) {
-            vec alpha = v_load(p->alpha + j * LANES);
-#pragma GCC unroll 8
-            for (size_t i = 0; i < rows; i++)
-                acc[i][j] = v_load(c + i * QUERIES + j * LANES) * alpha;
-        }
-    for (size_t k = 0; k < p->n; k++, a += p->step, b += QUERIES) {
+        for (size_t i = 0; i < rows; i++)
+            acc[i][j] = p->alpha ? v_load(c + i * width + j * LANES) * alpha : (vec){0};
+    }
+    for (size_t k = 0; k < p->n; k++, a += p->step, b += width) {
         vec bk[VECS];
 #pragma GCC unroll 8
         for (size_t j = 0; j < vecs; j++)
@@ -85,14 +80,14 @@ INLINE void tile(const product *p, size_t first, const size_t rows, const size_t
     }
 #pragma GCC unroll 8
     for (size_t j = 0; j < vecs; j++) {
-        vec max = p->alpha ? (vec){0} : v_load(p->max + j * LANES);
+        vec max = acc[0][j];
 #pragma GCC unroll 8
         for (size_t i = 0; i < rows; i++) {
-            v_store(c + i * QUERIES + j * LANES, acc[i][j]);
+            v_store(c + i * width + j * LANES, acc[i][j]);
             max = v_max(max, acc[i][j]);
         }
-        if (!p->alpha)
-            v_store(p->max + j * LANES, max);
+        if (p->max)
+            v_store(p->max + j * LANES, v_max(v_load(p->max + j * LANES), max));
     }
 }
 
@@ -163,32 +158,32 @@ INLINE vec pair_up(vec a, vec b)
 #endif
 }
 
-/* Scores s [keys, QUERIES] to weights, in place; as pairs, row i / 2 holds rows i and i + 1. `max`
+/* Scores s [keys, width] to weights, in place; as pairs, row i / 2 holds rows i and i + 1. `max`
  * is their column maxima; alpha becomes what former sums have to be multiplied with. `factor` is
  * the scale of the scores times log2(e). */
-INLINE void soften_of(state *st, float *s, size_t keys, size_t vecs, float *alpha, const float *top,
-                      float factor, bool pairs)
+INLINE void soften_of(state *st, float *s, size_t keys, size_t width, float *alpha,
+                      const float *top, float factor, bool pairs)
 {
-    for (size_t j = 0; j < vecs * LANES; j += LANES, s += LANES) {
+    for (size_t j = 0; j < width; j += LANES, s += LANES) {
         vec old = v_load(st->max + j), max = v_max(old, v_load(top + j) * factor);
         vec ratio = v_exp2(old - max, false), sum = v_load(st->sum + j) * ratio, sum2 = {0};
         for (size_t i = 0; i + 2 <= keys; i += 2) {
-            vec a = v_exp2(v_load(s + i * QUERIES) * factor - max, pairs);
-            vec b = v_exp2(v_load(s + (i + 1) * QUERIES) * factor - max, pairs);
+            vec a = v_exp2(v_load(s + i * width) * factor - max, pairs);
+            vec b = v_exp2(v_load(s + (i + 1) * width) * factor - max, pairs);
             sum += a;
             sum2 += b;
             if (pairs) {
-                v_store(s + i / 2 * QUERIES, pair_up(a, b));
+                v_store(s + i / 2 * width, pair_up(a, b));
             } else {
-                v_store(s + i * QUERIES, a);
-                v_store(s + (i + 1) * QUERIES, b);
+                v_store(s + i * width, a);
+                v_store(s + (i + 1) * width, b);
             }
         }
         if (keys % 2) {
             size_t i = keys - 1;
-            vec a = v_exp2(v_load(s + i * QUERIES) * factor - max, pairs);
+            vec a = v_exp2(v_load(s + i * width) * factor - max, pairs);
             sum += a;
-            v_store(s + (pairs ? i / 2 : i) * QUERIES, pairs ? pair_up(a, (vec){0}) : a);
+            v_store(s + (pairs ? i / 2 : i) * width, pairs ? pair_up(a, (vec){0}) : a);
         }
         v_store(st->max + j, max);
         v_store(st->sum + j, sum + sum2);
@@ -196,13 +191,13 @@ INLINE void soften_of(state *st, float *s, size_t keys, size_t vecs, float *alph
     }
 }
 
-static void soften(state *st, float *s, size_t keys, size_t vecs, float *alpha, const float *top,
+static void soften(state *st, float *s, size_t keys, size_t width, float *alpha, const float *top,
                    float factor, bool pairs)
 {
     if (pairs)
-        soften_of(st, s, keys, vecs, alpha, top, factor, true);
+        soften_of(st, s, keys, width, alpha, top, factor, true);
     else
-        soften_of(st, s, keys, vecs, alpha, top, factor, false);
+        soften_of(st, s, keys, width, alpha, top, factor, false);
 }
 
 #if LANES == 16
@@ -251,19 +246,23 @@ INLINE vec get_words(const void *p, size_t at, size_t w, size_t d, form f)
 {
     if (f != FORM_PAIRS)
         return v_get(p, at + w, d - w, f == FORM_WIDENED);
-    vec v = {0};
+    const uint16_t *b = (const uint16_t *)p + at + 2 * w;
     if (d - 2 * w >= 2 * LANES)
-        memcpy(&v, (const uint16_t *)p + at + 2 * w, sizeof v);
-    else
-        memcpy(&v, (const uint16_t *)p + at + 2 * w, (d - 2 * w) * 2);
+        return v_load((const float *)b);
+#if defined(__AVX512F__)
+    return (vec)_mm512_maskz_loadu_epi16((__mmask32)((1u << (d - 2 * w)) - 1), b);
+#else
+    vec v = {0};
+    memcpy(&v, b, (d - 2 * w) * 2);
     return v;
+#endif
 }
 
-/* [n, d] -> [words, QUERIES], the queries that are missing filled up with zeros. */
-INLINE void pack_q(float *dst, const ls_attend *a, size_t first, size_t n, form f)
+/* [n, d] -> [words, width], the queries that are missing filled up with zeros. */
+INLINE void pack_q(float *dst, const ls_attend *a, size_t first, size_t n, size_t width, form f)
 {
     size_t words = words_of(a->d, f);
-    for (size_t j = 0; j < n; j += LANES) {
+    for (size_t j = 0; j < width; j += LANES) {
         for (size_t w = 0; w < words; w += LANES) {
             vec x[LANES];
             for (size_t i = 0; i < LANES; i++)
@@ -271,7 +270,7 @@ INLINE void pack_q(float *dst, const ls_attend *a, size_t first, size_t n, form 
                     j + i < n ? get_words(a->q, (first + j + i) * a->q_step, w, a->d, f) : (vec){0};
             transpose(x);
             for (size_t i = 0; i < LANES && w + i < words; i++)
-                v_store(dst + (w + i) * QUERIES + j, x[i]);
+                v_store(dst + (w + i) * width + j, x[i]);
         }
     }
 }
@@ -299,15 +298,16 @@ INLINE void pack_v_pairs(float *dst, const void *src, size_t first, size_t n, si
     }
 }
 
-/* o [d, QUERIES] / sum -> rows of `out`. */
-INLINE void unpack(const ls_attend *a, const float *o, const state *st, size_t first, size_t n)
+/* o [d, width] / sum -> rows of `out`. */
+INLINE void unpack(const ls_attend *a, const float *o, const state *st, size_t first, size_t n,
+                   size_t width)
 {
     for (size_t j = 0; j < n; j += LANES) {
         vec inv = 1 / v_load(st->sum + j);
         for (size_t c = 0; c < a->d; c += LANES) {
             vec x[LANES];
             for (size_t i = 0; i < LANES; i++)
-                x[i] = c + i < a->d ? v_load(o + (c + i) * QUERIES + j) * inv : (vec){0};
+                x[i] = c + i < a->d ? v_load(o + (c + i) * width + j) * inv : (vec){0};
             transpose(x);
             for (size_t i = 0; i < LANES && j + i < n; i++)
                 v_put(a->out, (first + j + i) * a->out_step + c, x[i], a->d - c, a->bf16);
@@ -346,6 +346,14 @@ static layout lay_out(char *base, size_t nq, size_t d)
     return l;
 }
 
+/* How many queries the block from `q` on has, and in how many lanes they are kept. */
+INLINE size_t block_of(const ls_attend *a, size_t q, size_t *width)
+{
+    size_t n = a->nq - q < QUERIES ? a->nq - q : QUERIES;
+    *width = n <= LANES ? LANES : n <= 2 * LANES ? 2 * LANES : QUERIES;
+    return n;
+}
+
 /* Keys `first` to `first + n` for every block of queries. */
 INLINE void attend_keys(const ls_attend *a, const layout *l, size_t first, size_t n, form f)
 {
@@ -353,8 +361,9 @@ INLINE void attend_keys(const ls_attend *a, const layout *l, size_t first, size_
     size_t words = words_of(a->d, f);
     product qk = {
         .a = l->k, .row = rounded(words), .step = 1, .n = words, .c = l->s, .max = l->top};
-    product pv = {.a = l->v, .b = l->s, .alpha = l->alpha, .row = 1, .step = rounded(a->d)};
+    product pv = {.a = l->v, .b = l->s, .row = 1, .step = rounded(a->d)};
     pv.n = pairs ? (n + 1) / 2 : n;
+    pv.alpha = first ? l->alpha : NULL;
     if (f == FORM_F32) {
         qk.a = (const float *)a->k + first * a->k_step;
         pv.a = (const float *)a->v + first * a->k_step;
@@ -366,34 +375,35 @@ INLINE void attend_keys(const ls_attend *a, const layout *l, size_t first, size_
         else
             pack_rows(l->v, a->v, first, n, a->k_step, a->d, f);
     }
-    for (size_t q = 0, i = 0; q < a->nq; q += QUERIES, i++) {
-        size_t left = a->nq - q, vecs = left <= LANES ? 1 : left <= 2 * LANES ? 2 : 4;
-        for (size_t j = 0; j < QUERIES; j++)
-            l->top[j] = -INFINITY;
+    for (size_t q = 0, i = 0, width; q < a->nq; q += QUERIES, i++) {
+        block_of(a, q, &width);
+        for (size_t j = 0; j < width; j += LANES)
+            v_store(l->top + j, v_set(-INFINITY));
         qk.b = l->q + i * a->d * QUERIES;
         pv.c = l->o + i * a->d * QUERIES;
-        multiply(&qk, n, vecs, pairs);
-        soften(&l->st[i], l->s, n, vecs > VECS ? VECS : vecs, l->alpha, l->top,
-               a->scale * 1.44269504f, pairs);
-        multiply(&pv, a->d, vecs, pairs);
+        multiply(&qk, n, width / LANES, pairs);
+        soften(&l->st[i], l->s, n, width, l->alpha, l->top, a->scale * 1.44269504f, pairs);
+        multiply(&pv, a->d, width / LANES, pairs);
     }
 }
 
 INLINE void attend_as(const ls_attend *a, void *scratch, form f)
 {
     layout l = lay_out(scratch, a->nq, a->d);
-    for (size_t q = 0, i = 0; q < a->nq; q += QUERIES, i++) {
-        pack_q(l.q + i * a->d * QUERIES, a, q, a->nq - q < QUERIES ? a->nq - q : QUERIES, f);
-        memset(l.o + i * a->d * QUERIES, 0, a->d * QUERIES * sizeof *l.o);
-        for (size_t j = 0; j < QUERIES; j++) {
-            l.st[i].max[j] = -INFINITY;
-            l.st[i].sum[j] = 0;
+    for (size_t q = 0, i = 0, width; q < a->nq; q += QUERIES, i++) {
+        size_t n = block_of(a, q, &width);
+        pack_q(l.q + i * a->d * QUERIES, a, q, n, width, f);
+        for (size_t j = 0; j < width; j += LANES) {
+            v_store(l.st[i].max + j, v_set(-INFINITY));
+            v_store(l.st[i].sum + j, (vec){0});
         }
     }
     for (size_t k = 0; k < a->nk; k += KEYS)
         attend_keys(a, &l, k, a->nk - k < KEYS ? a->nk - k : KEYS, f);
-    for (size_t q = 0, i = 0; q < a->nq; q += QUERIES, i++)
-        unpack(a, l.o + i * a->d * QUERIES, &l.st[i], q, a->nq - q < QUERIES ? a->nq - q : QUERIES);
+    for (size_t q = 0, i = 0, width; q < a->nq; q += QUERIES, i++) {
+        size_t n = block_of(a, q, &width);
+        unpack(a, l.o + i * a->d * QUERIES, &l.st[i], q, n, width);
+    }
 }
 
 void ISA(ls_attend)(const ls_attend *a, void *scratch)

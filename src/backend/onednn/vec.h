@@ -82,34 +82,51 @@ INLINE vech v_to_bf16(vec v)
 /* Element i of an array of float32 or bfloat16, and the n - 1 after it; lanes from n on are 0. */
 INLINE vec v_get(const void *p, size_t i, size_t n, bool bf16)
 {
-    if (bf16) {
-        vech h = {0};
-        if (n >= LANES)
-            memcpy(&h, (const uint16_t *)p + i, sizeof h);
-        else
-            memcpy(&h, (const uint16_t *)p + i, n * 2);
+    const float *f = (const float *)p + i;
+    const uint16_t *b = (const uint16_t *)p + i;
+    vec v = {0};
+    vech h = {0};
+    if (n >= LANES) {
+        if (!bf16)
+            return v_load(f);
+        memcpy(&h, b, sizeof h);
         return v_from_bf16(h);
     }
-    vec v = {0};
-    if (n >= LANES)
-        return v_load((const float *)p + i);
-    memcpy(&v, (const float *)p + i, n * 4);
-    return v;
+#if defined(__AVX512F__)
+    if (!bf16)
+        return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), f);
+    h = (vech)_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), b);
+#else
+    if (!bf16) {
+        memcpy(&v, f, n * 4);
+        return v;
+    }
+    memcpy(&h, b, n * 2);
+#endif
+    (void)v;
+    return v_from_bf16(h);
 }
 
 INLINE void v_put(void *p, size_t i, vec v, size_t n, bool bf16)
 {
-    if (bf16) {
-        vech h = v_to_bf16(v);
-        if (n >= LANES)
-            memcpy((uint16_t *)p + i, &h, sizeof h);
-        else
-            memcpy((uint16_t *)p + i, &h, n * 2);
-    } else if (n >= LANES) {
-        v_store((float *)p + i, v);
-    } else {
-        memcpy((float *)p + i, &v, n * 4);
-    }
+    float *f = (float *)p + i;
+    uint16_t *b = (uint16_t *)p + i;
+    vech h = bf16 ? v_to_bf16(v) : (vech){0};
+    if (n >= LANES && bf16)
+        memcpy(b, &h, sizeof h);
+    else if (n >= LANES)
+        v_store(f, v);
+#if defined(__AVX512F__)
+    else if (bf16)
+        _mm256_mask_storeu_epi16(b, (__mmask16)((1u << n) - 1), (__m256i)h);
+    else
+        _mm512_mask_storeu_ps(f, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+    else if (bf16)
+        memcpy(b, &h, n * 2);
+    else
+        memcpy(f, &v, n * 4);
+#endif
 }
 
 INLINE double v_sum(vec v)
