@@ -267,7 +267,7 @@ INLINE void pack_q(float *dst, const ls_attend *a, size_t first, size_t n, size_
             vec x[LANES];
             for (size_t i = 0; i < LANES; i++)
                 x[i] =
-                    j + i < n ? get_words(a->q, (first + j + i) * a->q_step, w, a->d, f) : (vec){0};
+                    j + i < n ? get_words(a->q, (first + j + i) * a->step, w, a->d, f) : (vec){0};
             transpose(x);
             for (size_t i = 0; i < LANES && w + i < words; i++)
                 v_store(dst + (w + i) * width + j, x[i]);
@@ -310,7 +310,7 @@ INLINE void unpack(const ls_attend *a, const float *o, const state *st, size_t f
                 x[i] = c + i < a->d ? v_load(o + (c + i) * width + j) * inv : (vec){0};
             transpose(x);
             for (size_t i = 0; i < LANES && j + i < n; i++)
-                v_put(a->out, (first + j + i) * a->out_step + c, x[i], a->d - c, a->bf16);
+                v_put(a->out, (first + j + i) * a->step + c, x[i], a->d - c, a->bf16);
         }
     }
 }
@@ -365,15 +365,15 @@ INLINE void attend_keys(const ls_attend *a, const layout *l, size_t first, size_
     pv.n = pairs ? (n + 1) / 2 : n;
     pv.alpha = first ? l->alpha : NULL;
     if (f == FORM_F32) {
-        qk.a = (const float *)a->k + first * a->k_step;
-        pv.a = (const float *)a->v + first * a->k_step;
-        qk.row = pv.step = a->k_step;
+        qk.a = (const float *)a->k + first * a->step;
+        pv.a = (const float *)a->v + first * a->step;
+        qk.row = pv.step = a->step;
     } else {
-        pack_rows(l->k, a->k, first, n, a->k_step, a->d, f);
+        pack_rows(l->k, a->k, first, n, a->step, a->d, f);
         if (pairs)
-            pack_v_pairs(l->v, a->v, first, n, a->k_step, a->d);
+            pack_v_pairs(l->v, a->v, first, n, a->step, a->d);
         else
-            pack_rows(l->v, a->v, first, n, a->k_step, a->d, f);
+            pack_rows(l->v, a->v, first, n, a->step, a->d, f);
     }
     for (size_t q = 0, i = 0, width; q < a->nq; q += QUERIES, i++) {
         block_of(a, q, &width);

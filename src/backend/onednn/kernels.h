@@ -18,11 +18,11 @@ typedef struct ls_affine {
     ls_act act;
 } ls_affine;
 
-/* Attention of `nq` rows over `nk` rows of one head of width d; steps are in elements. */
+/* Attention of `nq` rows over `nk` rows of one head of width d; `step` elements from row to row. */
 typedef struct ls_attend {
     const void *q, *k, *v;
     void *out;
-    size_t nq, nk, d, q_step, k_step, out_step;
+    size_t nq, nk, d, step;
     float scale; /* > 0 */
     bool bf16;
 } ls_attend;

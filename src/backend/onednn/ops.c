@@ -176,43 +176,90 @@ static int run_group_norm(onednn_backend *be, ls_kernel *base, void *const in[LS
     return 0;
 }
 
-/* One task is one head and as many queries as fit the cache together; along the frames, one token
- * with all its heads. */
+/* Spatial attention: one task is one head of as many queries as fit the cache together. */
 static int run_attention(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS],
                          void *out, void *scratch, ls_error *err)
 {
     (void)err;
     const op *k = (const op *)base;
     const ls_dtype t = k->y.dtype;
-    const size_t f = k->node.u.attention.frames, heads = k->node.u.attention.heads;
-    const size_t c = k->y.shape[2], d = c / heads, tokens = k->y.shape[1], nk = k->keys;
+    const size_t heads = k->node.u.attention.heads, tokens = k->y.shape[1];
+    const size_t c = k->y.shape[2], d = c / heads, nk = k->keys;
     const size_t step = smaller(be->kernels->attend_rows(d), tokens);
     const size_t parts = (tokens + step - 1) / step;
-    const size_t tasks = f ? k->y.shape[0] / f * tokens : k->y.shape[0] * heads * parts;
-    const ls_attend shape = {.nq = f,
-                             .nk = f ? f : nk,
-                             .d = d,
-                             .q_step = f ? tokens * c : c,
-                             .k_step = f ? tokens * c : c,
-                             .out_step = f ? tokens * c : c,
-                             .scale = k->node.u.attention.scale,
-                             .bf16 = k->bf16};
-#pragma omp parallel for schedule(dynamic, f ? 16 : 1)
-    for (size_t i = 0; i < tasks; i++) {
-        size_t row = f ? i / tokens * f : i / parts / heads,
-               first = f ? i % tokens : i % parts * step;
-        for (size_t h = f ? 0 : i / parts % heads, end = f ? heads : h + 1; h < end; h++) {
-            size_t q = (row * tokens + first) * c + h * d;
-            size_t kv = f ? q : row * nk * c + h * d;
-            ls_attend a = shape;
-            a.q = offset(in[0], q, t);
-            a.k = offset(in[1], kv, t);
-            a.v = offset(in[2], kv, t);
-            a.out = offset_out(out, q, t);
-            if (!f)
-                a.nq = smaller(step, tokens - first);
-            be->kernels->attend(&a, (char *)scratch + (size_t)omp_get_thread_num() * k->per_thread);
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < k->y.shape[0] * parts * heads; i++) {
+        size_t row = i / heads / parts, first = i / heads % parts * step, channel = i % heads * d;
+        size_t q = (row * tokens + first) * c + channel, kv = row * nk * c + channel;
+        ls_attend a = {.q = offset(in[0], q, t),
+                       .k = offset(in[1], kv, t),
+                       .v = offset(in[2], kv, t),
+                       .out = offset_out(out, q, t),
+                       .nq = smaller(step, tokens - first),
+                       .nk = nk,
+                       .d = d,
+                       .step = c,
+                       .scale = k->node.u.attention.scale,
+                       .bf16 = k->bf16};
+        be->kernels->attend(&a, (char *)scratch + (size_t)omp_get_thread_num() * k->per_thread);
+    }
+    return 0;
+}
+
+/* Attention along the frames works on copies of a few tokens at a time: rows a whole frame apart
+ * would all fall into the same few sets of the cache. */
+typedef struct window {
+    size_t tokens, step, bytes; /* elements from frame to frame; bytes of one of q, k, v and out */
+} window;
+
+static window window_of(const op *k)
+{
+    const size_t c = k->y.shape[2], size = ls_dtype_size(k->y.dtype);
+    window w = {.tokens = smaller(k->y.shape[1], c < 1280 ? 1280 / c : 1)};
+    w.step = ((w.tokens * c * size + LS_ALIGN - 1) / LS_ALIGN | 1) * LS_ALIGN / size;
+    w.bytes = k->node.u.attention.frames * w.step * size;
+    return w;
+}
+
+static void copy_rows(void *dst, size_t dst_step, const void *src, size_t src_step, size_t rows,
+                      size_t elements, ls_dtype t)
+{
+    for (size_t i = 0; i < rows; i++)
+        memcpy(offset_out(dst, i * dst_step, t), offset(src, i * src_step, t),
+               elements * ls_dtype_size(t));
+}
+
+static int run_attention_along_frames(onednn_backend *be, ls_kernel *base,
+                                      void *const in[LS_MAX_INPUTS], void *out, void *scratch,
+                                      ls_error *err)
+{
+    (void)err;
+    const op *k = (const op *)base;
+    const ls_dtype t = k->y.dtype;
+    const window w = window_of(k);
+    const size_t f = k->node.u.attention.frames, tokens = k->y.shape[1], c = k->y.shape[2];
+    const size_t d = c / k->node.u.attention.heads, parts = (tokens + w.tokens - 1) / w.tokens;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < k->y.shape[0] / f * parts; i++) {
+        char *own = (char *)scratch + (size_t)omp_get_thread_num() * k->per_thread;
+        size_t first = i % parts * w.tokens, at = (i / parts * f * tokens + first) * c;
+        size_t n = smaller(w.tokens, tokens - first) * c;
+        for (size_t j = 0; j < 3; j++)
+            copy_rows(own + j * w.bytes, w.step, offset(in[j], at, t), tokens * c, f, n, t);
+        for (size_t j = 0; j < n; j += d) { /* every head of every token */
+            ls_attend a = {.q = offset(own, j, t),
+                           .k = offset(own + w.bytes, j, t),
+                           .v = offset(own + 2 * w.bytes, j, t),
+                           .out = offset_out(own + 3 * w.bytes, j, t),
+                           .nq = f,
+                           .nk = f,
+                           .d = d,
+                           .step = w.step,
+                           .scale = k->node.u.attention.scale,
+                           .bf16 = k->bf16};
+            be->kernels->attend(&a, own + 4 * w.bytes);
         }
+        copy_rows(offset_out(out, at, t), tokens * c, own + 3 * w.bytes, w.step, f, n, t);
     }
     return 0;
 }
@@ -292,9 +339,9 @@ static int prepare(onednn_backend *be, op *k, size_t *scratch, ls_error *err)
         size_t rows = f ? f : smaller(be->kernels->attend_rows(d), k->y.shape[1]);
         if (!(k->node.u.attention.scale > 0))
             return ls_fail(err, LS_EUNSUPPORTED, "the scale has to be positive");
-        k->base.run = run_attention;
+        k->base.run = f ? run_attention_along_frames : run_attention;
         k->keys = k->node.in[1]->shape[1];
-        k->per_thread = be->kernels->attend_scratch(rows, d);
+        k->per_thread = be->kernels->attend_scratch(rows, d) + (f ? 4 * window_of(k).bytes : 0);
         *scratch = k->per_thread * threads;
         return 0;
     }
