@@ -14,7 +14,8 @@ typedef struct work {
     const char *name;
     ls_op op;
     size_t n, h, w, c, co, k, groups, frames; /* attention: h queries, w keys, groups heads */
-    bool fused;                               /* bias, activation and residual */
+    bool fused;                               /* bias and residual */
+    ls_act act;
 } work;
 
 static const work shapes[] = {
@@ -32,6 +33,7 @@ static const work shapes[] = {
     {"conv_vae_128_512", LS_OP_CONV2D, 1, 512, 512, 128, .co = 128, .k = 3},
     {"linear_320_64", LS_OP_LINEAR, 32, 64, 64, 320, .co = 320},
     {"linear_320_64_fused", LS_OP_LINEAR, 32, 64, 64, 320, .co = 320, .fused = true},
+    {"linear_whisper_gelu", LS_OP_LINEAR, 1, 1500, 1, 384, .co = 1536, .act = LS_ACT_GELU},
     {"linear_320_2560_64", LS_OP_LINEAR, 32, 64, 64, 320, .co = 2560},
     {"linear_640_32", LS_OP_LINEAR, 32, 32, 32, 640, .co = 640},
     {"linear_1280_10240_16", LS_OP_LINEAR, 32, 16, 16, 1280, .co = 10240},
@@ -93,13 +95,12 @@ static ls_tensor *build(ls_graph *g, const work *s, ls_param *params, double *fl
     switch (s->op) {
     case LS_OP_CONV2D:
         *flops = 2 * rows * (double)(s->c * s->co * s->k * s->k);
-        return ls_conv2d(
-            g, x, weight(g, params, 4, (size_t[]){s->co, s->c, s->k, s->k}), b, residual,
-            (ls_conv){.stride = 1, .pad = s->k / 2, .act = s->fused ? LS_ACT_SILU : LS_ACT_NONE});
+        return ls_conv2d(g, x, weight(g, params, 4, (size_t[]){s->co, s->c, s->k, s->k}), b,
+                         residual, (ls_conv){.stride = 1, .pad = s->k / 2, .act = s->act});
     case LS_OP_LINEAR:
         *flops = 2 * rows * (double)(s->c * s->co);
-        return ls_linear(g, x, weight(g, params, 2, (size_t[]){s->co, s->c}), b, residual,
-                         s->fused ? LS_ACT_GELU : LS_ACT_NONE, t);
+        return ls_linear(g, x, weight(g, params, 2, (size_t[]){s->co, s->c}), b, residual, s->act,
+                         t);
     case LS_OP_ATTENTION:
         *flops = 4 * (double)(s->n * s->h) * (double)(s->c * (s->frames ? s->frames : s->w));
         return ls_attention(g, x, ls_input(g, "k", t, 3, keys), ls_input(g, "v", t, 3, keys),

@@ -364,17 +364,11 @@ INLINE void attend_keys(const ls_attend *a, const layout *l, size_t first, size_
     product pv = {.a = l->v, .b = l->s, .row = 1, .step = rounded(a->d)};
     pv.n = pairs ? (n + 1) / 2 : n;
     pv.alpha = first ? l->alpha : NULL;
-    if (f == FORM_F32) {
-        qk.a = (const float *)a->k + first * a->step;
-        pv.a = (const float *)a->v + first * a->step;
-        qk.row = pv.step = a->step;
-    } else {
-        pack_rows(l->k, a->k, first, n, a->step, a->d, f);
-        if (pairs)
-            pack_v_pairs(l->v, a->v, first, n, a->step, a->d);
-        else
-            pack_rows(l->v, a->v, first, n, a->step, a->d, f);
-    }
+    pack_rows(l->k, a->k, first, n, a->step, a->d, f);
+    if (pairs)
+        pack_v_pairs(l->v, a->v, first, n, a->step, a->d);
+    else
+        pack_rows(l->v, a->v, first, n, a->step, a->d, f);
     for (size_t q = 0, i = 0, width; q < a->nq; q += QUERIES, i++) {
         block_of(a, q, &width);
         for (size_t j = 0; j < width; j += LANES)

@@ -12,6 +12,7 @@ typedef struct gemm {
     const float *bias;               /* NULL when it is computed or absent */
     dnnl_exec_arg_t args[ARG_COUNT];
     int arg_count;
+    size_t prefill; /* bytes of a residual that is copied to the output, to be added to */
 } gemm;
 
 /* What differs between the two ops: shapes as oneDNN sees them. */
@@ -34,6 +35,14 @@ static void free_gemm(ls_kernel *base)
     free(k);
 }
 
+static void copy(void *dst, const void *src, size_t bytes)
+{
+    const size_t piece = 1 << 16;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < bytes; i += piece)
+        memcpy((char *)dst + i, (const char *)src + i, bytes - i < piece ? bytes - i : piece);
+}
+
 static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
                     void *scratch, ls_error *err)
 {
@@ -44,6 +53,8 @@ static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
                              [RESIDUAL] = in[3],
                              [SCRATCH] = scratch};
     dnnl_status_t s = dnnl_success;
+    if (k->prefill)
+        copy(out, in[3], k->prefill);
     for (int i = 0; !s && i < ARG_COUNT; i++)
         if (k->memory[i] && i != WEIGHT)
             s = dnnl_memory_set_data_handle_v2(k->memory[i], data[i], be->stream);
@@ -65,8 +76,10 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, const problem *p)
     if (!s && p->node->act)
         s = dnnl_post_ops_append_eltwise(
             ops, 1, p->node->act == LS_ACT_SILU ? dnnl_eltwise_swish : dnnl_eltwise_gelu_erf, 1, 0);
-    if (!s && p->node->in[3])
+    if (!s && p->node->in[3] && p->node->act)
         s = dnnl_post_ops_append_binary(ops, dnnl_binary_add, &p->residual);
+    else if (!s && p->node->in[3])
+        s = dnnl_post_ops_append_sum(ops, 1);
     if (!s)
         s = dnnl_primitive_attr_set_post_ops(*attr, ops);
     dnnl_post_ops_destroy(ops);
@@ -134,10 +147,11 @@ static int compile(onednn_backend *be, const problem *p, ls_kernel **out, size_t
             s = add_arg(k, be, DST, DNNL_ARG_DST, &p->dst);
         if (!s && node->in[2])
             s = add_arg(k, be, BIAS, DNNL_ARG_BIAS, &p->bias);
-        if (!s && node->in[3])
-            s = add_arg(k, be, RESIDUAL,
-                        DNNL_ARG_ATTR_MULTIPLE_POST_OP(node->act ? 1 : 0) | DNNL_ARG_SRC_1,
+        if (!s && node->in[3] && node->act)
+            s = add_arg(k, be, RESIDUAL, DNNL_ARG_ATTR_MULTIPLE_POST_OP(1) | DNNL_ARG_SRC_1,
                         &p->residual);
+        else if (node->in[3])
+            k->prefill = ls_tensor_bytes(node->out);
         if (!s && *scratch)
             s = add_arg(k, be, SCRATCH, DNNL_ARG_SCRATCHPAD, pad);
         ret = onednn_check(s, "prepare a product", err);
