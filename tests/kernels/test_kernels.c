@@ -218,6 +218,19 @@ static void expect_formula(test *t, const float *y)
     ls_graph_free(&g);
 }
 
+/* onednn's result with one thread, after comparing that with others, bit by bit. */
+static float *compute_with_threads(test *t, ls_dtype type, size_t count)
+{
+    float *one = compute(t, "onednn", type, 1);
+    for (int threads = 2; threads <= 4; threads++) {
+        float *more = compute(t, "onednn", type, threads);
+        if (memcmp(one, more, count * sizeof *one))
+            fail_msg("the result depends on the number of threads");
+        free(more);
+    }
+    return one;
+}
+
 static void check_as(test *t, ls_dtype type)
 {
     t->rounded = type == LS_BF16;
@@ -227,15 +240,9 @@ static void check_as(test *t, ls_dtype type)
     ls_graph_free(&g);
     float *ref = compute(t, "ref", LS_F32, 2);
     expect_formula(t, ref);
-    float *one = compute(t, "onednn", type, 1);
+    float *one = compute_with_threads(t, type, count);
     expect_close(ls_dtype_name(type), one, ref, count,
                  type == LS_F32 ? TOLERANCE_F32 : TOLERANCE_BF16);
-    for (int threads = 2; threads <= 3; threads++) {
-        float *more = compute(t, "onednn", type, threads);
-        if (memcmp(one, more, count * sizeof *one))
-            fail_msg("the result depends on the number of threads");
-        free(more);
-    }
     free(one);
     free(ref);
     for (size_t i = 0; i < LS_MAX_INPUTS; i++)
@@ -661,6 +668,82 @@ static void weights_are_packed_once(void **state)
     }
 }
 
+/* At the networks' own sizes, where oneDNN might share out the sums. */
+static void threads_do_not_matter(void **state)
+{
+    (void)state;
+    const test cases[] = {
+        {.build = build_linear, .n = 1, .c = 1280, .co = 1280, .bias = true},
+        {.build = build_linear, .n = 2, .c = 5120, .co = 1280, .bias = true, .residual = true},
+        {.build = build_linear, .n = 64, .c = 5120, .co = 1280, .bias = true, .residual = true},
+        {.build = build_linear, .n = 1600, .c = 384, .co = 320},
+        {.build = build_linear, .n = 4096, .c = 320, .co = 2560, .bias = true},
+        {.build = build_conv,
+         .n = 2,
+         .h = 4,
+         .w = 4,
+         .c = 2560,
+         .co = 1280,
+         .k = 3,
+         .conv = {1, 1}},
+        {.build = build_conv,
+         .n = 2,
+         .h = 8,
+         .w = 8,
+         .c = 1280,
+         .co = 1280,
+         .k = 3,
+         .residual = true,
+         .conv = {1, 1}},
+        {.build = build_conv,
+         .n = 2,
+         .h = 32,
+         .w = 32,
+         .c = 320,
+         .co = 320,
+         .k = 3,
+         .bias = true,
+         .conv = {2, 1}},
+        {.build = build_conv,
+         .n = 3,
+         .h = 64,
+         .w = 64,
+         .c = 13,
+         .co = 320,
+         .k = 3,
+         .bias = true,
+         .conv = {1, 1}},
+        {.build = build_conv,
+         .n = 1,
+         .h = 64,
+         .w = 64,
+         .c = 320,
+         .co = 4,
+         .k = 3,
+         .bias = true,
+         .conv = {1, 1}},
+        {.build = build_conv,
+         .n = 1,
+         .h = 16,
+         .w = 16,
+         .c = 1920,
+         .co = 640,
+         .k = 1,
+         .bias = true,
+         .conv = {1, 0}},
+    };
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        test t = cases[i / 2];
+        ls_dtype type = i % 2 ? LS_BF16 : LS_F32;
+        ls_graph *g = make(&t, type);
+        size_t count = only_node(g)->out->count;
+        ls_graph_free(&g);
+        free(compute_with_threads(&t, type, count));
+        for (size_t j = 0; j < LS_MAX_INPUTS; j++)
+            free(t.values[j]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -676,6 +759,7 @@ int main(void)
         cmocka_unit_test(cast_rounds_to_nearest_even),
         cmocka_unit_test(functions_are_accurate),
         cmocka_unit_test(weights_are_packed_once),
+        cmocka_unit_test(threads_do_not_matter),
     };
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
 }
