@@ -19,7 +19,7 @@ typedef struct op {
 /* Rows that are worth a task of their own: about 64 KiB of floats. */
 static size_t rows_at_once(size_t c)
 {
-    return c < 1280 ? 1280 / c : 1;
+    return c < 16384 ? 16384 / c : 1;
 }
 
 static size_t smaller(size_t a, size_t b)
