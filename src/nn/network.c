@@ -161,6 +161,11 @@ int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_b
     return ret ? ret : ls_plan_run(plan, net->workspace->data, bindings, count, cancel, err);
 }
 
+ls_weights *ls_network_weights(const ls_network *net)
+{
+    return net->weights;
+}
+
 const void *ls_network_config(const ls_network *net)
 {
     return net->config;

@@ -47,6 +47,7 @@ int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool t
 int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_binding *bindings,
                    size_t count, const ls_cancel *cancel, ls_error *err);
 
+ls_weights *ls_network_weights(const ls_network *net);
 const void *ls_network_config(const ls_network *net);
 ls_dtype ls_network_dtype(const ls_network *net);
 /* Reads one weight as float32 into memory that the caller frees with free(). */
