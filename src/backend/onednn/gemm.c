@@ -1,0 +1,230 @@
+/* Convolution and linear: oneDNN primitives on channels-last memory. */
+#include "backend/onednn/onednn.h"
+
+#include <stdlib.h>
+
+enum { SRC, DST, BIAS, RESIDUAL, WEIGHT, SCRATCH, ARG_COUNT };
+
+typedef struct gemm {
+    ls_kernel base;
+    dnnl_primitive_t prim;
+    dnnl_memory_t memory[ARG_COUNT]; /* of the weight: the backend's */
+    const float *bias;               /* NULL when it is computed or absent */
+    dnnl_exec_arg_t args[ARG_COUNT];
+    int arg_count;
+} gemm;
+
+/* What differs between the two ops: shapes as oneDNN sees them. */
+typedef struct problem {
+    dnnl_memory_desc_t src, dst, bias, residual, weight; /* the weight: plain, float32 */
+    dnnl_data_type_t type;
+    dnnl_status_t (*describe)(dnnl_primitive_desc_t *pd, const struct problem *p,
+                              const dnnl_memory_desc_t *weight, dnnl_primitive_attr_t attr,
+                              dnnl_engine_t engine);
+    const ls_node *node;
+} problem;
+
+static void free_gemm(ls_kernel *base)
+{
+    gemm *k = (gemm *)base;
+    dnnl_primitive_destroy(k->prim);
+    for (int i = 0; i < ARG_COUNT; i++)
+        if (i != WEIGHT)
+            dnnl_memory_destroy(k->memory[i]);
+    free(k);
+}
+
+static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
+                    void *scratch, ls_error *err)
+{
+    gemm *k = (gemm *)base;
+    void *data[ARG_COUNT] = {[SRC] = in[0],
+                             [DST] = out,
+                             [BIAS] = k->bias ? (void *)k->bias : in[2],
+                             [RESIDUAL] = in[3],
+                             [SCRATCH] = scratch};
+    dnnl_status_t s = dnnl_success;
+    for (int i = 0; !s && i < ARG_COUNT; i++)
+        if (k->memory[i] && i != WEIGHT)
+            s = dnnl_memory_set_data_handle_v2(k->memory[i], data[i], be->stream);
+    if (!s)
+        s = dnnl_primitive_execute(k->prim, be->stream, k->arg_count, k->args);
+    if (!s)
+        s = dnnl_stream_wait(be->stream);
+    return onednn_check(s, "run", err);
+}
+
+static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, const problem *p)
+{
+    dnnl_post_ops_t ops = NULL;
+    dnnl_status_t s = dnnl_primitive_attr_create(attr);
+    if (!s)
+        s = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
+    if (!s)
+        s = dnnl_post_ops_create(&ops);
+    if (!s && p->node->act)
+        s = dnnl_post_ops_append_eltwise(
+            ops, 1, p->node->act == LS_ACT_SILU ? dnnl_eltwise_swish : dnnl_eltwise_gelu_erf, 1, 0);
+    if (!s && p->node->in[3])
+        s = dnnl_post_ops_append_binary(ops, dnnl_binary_add, &p->residual);
+    if (!s)
+        s = dnnl_primitive_attr_set_post_ops(*attr, ops);
+    dnnl_post_ops_destroy(ops);
+    return s;
+}
+
+static dnnl_status_t add_arg(gemm *k, const onednn_backend *be, int which, int arg,
+                             const dnnl_memory_desc_t *md)
+{
+    dnnl_status_t s = dnnl_success;
+    if (which != WEIGHT)
+        s = dnnl_memory_create(&k->memory[which], md, be->engine, NULL);
+    k->args[k->arg_count++] = (dnnl_exec_arg_t){arg, k->memory[which]};
+    return s;
+}
+
+/* The primitive for the layout that the weight already has, else for the one that oneDNN likes. */
+static dnnl_status_t choose(dnnl_primitive_desc_t *pd, const onednn_backend *be, const problem *p)
+{
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_status_t s = make_attr(&attr, p);
+    const dnnl_memory_desc_t *have =
+        onednn_packed_layout(be, p->node->in[1]->param, p->weight.ndims, p->weight.dims, p->type);
+    if (!s && (!have || p->describe(pd, p, have, attr, be->engine))) {
+        dnnl_memory_desc_t any;
+        s = dnnl_memory_desc_init_by_tag(&any, p->weight.ndims, p->weight.dims, p->type,
+                                         dnnl_format_tag_any);
+        if (!s)
+            s = p->describe(pd, p, &any, attr, be->engine);
+    }
+    dnnl_primitive_attr_destroy(attr);
+    return s;
+}
+
+static int compile(onednn_backend *be, const problem *p, ls_kernel **out, size_t *scratch,
+                   ls_error *err)
+{
+    const ls_node *node = p->node;
+    if (!node->in[1]->param)
+        return ls_fail(err, LS_EUNSUPPORTED, "the weight has to be a parameter");
+    gemm *k = ls_calloc_array(1, sizeof *k);
+    if (!k)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    k->base.run = run_gemm;
+    k->base.free = free_gemm;
+    dnnl_primitive_desc_t pd = NULL;
+    packed_weight *weight;
+    int ret = onednn_check(choose(&pd, be, p), "multiply these types and shapes", err);
+    if (!ret)
+        ret = onednn_pack(be, node->in[1]->param, &p->weight,
+                          dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &weight, err);
+    if (!ret && node->in[2] && node->in[2]->param)
+        ret = onednn_vector(be, node->in[2]->param, &k->bias, err);
+    if (!ret) {
+        const dnnl_memory_desc_t *pad =
+            dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+        *scratch = dnnl_memory_desc_get_size(pad);
+        k->memory[WEIGHT] = weight->memory;
+        dnnl_status_t s = dnnl_primitive_create(&k->prim, pd);
+        if (!s)
+            s = add_arg(k, be, SRC, DNNL_ARG_SRC, &p->src);
+        if (!s)
+            s = add_arg(k, be, WEIGHT, DNNL_ARG_WEIGHTS, NULL);
+        if (!s)
+            s = add_arg(k, be, DST, DNNL_ARG_DST, &p->dst);
+        if (!s && node->in[2])
+            s = add_arg(k, be, BIAS, DNNL_ARG_BIAS, &p->bias);
+        if (!s && node->in[3])
+            s = add_arg(k, be, RESIDUAL,
+                        DNNL_ARG_ATTR_MULTIPLE_POST_OP(node->act ? 1 : 0) | DNNL_ARG_SRC_1,
+                        &p->residual);
+        if (!s && *scratch)
+            s = add_arg(k, be, SCRATCH, DNNL_ARG_SCRATCHPAD, pad);
+        ret = onednn_check(s, "prepare a product", err);
+    }
+    dnnl_primitive_desc_destroy(pd);
+    if (ret)
+        free_gemm(&k->base);
+    else
+        *out = &k->base;
+    return ret;
+}
+
+static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const problem *p,
+                                   const dnnl_memory_desc_t *weight, dnnl_primitive_attr_t attr,
+                                   dnnl_engine_t engine)
+{
+    const size_t *st = p->node->u.conv.stride, *pad = p->node->u.conv.pad;
+    dnnl_dims_t strides = {(dnnl_dim_t)st[0], (dnnl_dim_t)st[1]};
+    dnnl_dims_t first = {(dnnl_dim_t)pad[0], (dnnl_dim_t)pad[1]};
+    dnnl_dims_t last = {(dnnl_dim_t)pad[2], (dnnl_dim_t)pad[3]};
+    dnnl_convolution_desc_t d;
+    dnnl_status_t s = dnnl_convolution_forward_desc_init(
+        &d, dnnl_forward_inference, dnnl_convolution_direct, &p->src, weight,
+        p->node->in[2] ? &p->bias : NULL, &p->dst, strides, first, last);
+    return s ? s : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
+}
+
+static dnnl_status_t image(dnnl_memory_desc_t *md, const ls_tensor *t)
+{
+    const size_t *s = t->shape;
+    dnnl_dims_t dims = {(dnnl_dim_t)s[0], (dnnl_dim_t)s[3], (dnnl_dim_t)s[1], (dnnl_dim_t)s[2]};
+    return dnnl_memory_desc_init_by_tag(md, 4, dims, onednn_type(t->dtype), dnnl_nhwc);
+}
+
+int onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
+                          ls_error *err)
+{
+    const ls_tensor *w = node->in[1], *b = node->in[2];
+    problem p = {.type = onednn_type(node->in[0]->dtype), .describe = describe_conv, .node = node};
+    bool one_d = w->ndim == 3;
+    dnnl_dims_t dims = {(dnnl_dim_t)w->shape[0], (dnnl_dim_t)w->shape[1],
+                        one_d ? 1 : (dnnl_dim_t)w->shape[2], (dnnl_dim_t)w->shape[w->ndim - 1]};
+    dnnl_status_t s = image(&p.src, node->in[0]);
+    if (!s)
+        s = image(&p.dst, node->out);
+    if (!s && node->in[3])
+        s = image(&p.residual, node->in[3]);
+    if (!s && b)
+        s = dnnl_memory_desc_init_by_tag(&p.bias, 1, dims, onednn_type(b->dtype), dnnl_a);
+    if (!s)
+        s = dnnl_memory_desc_init_by_tag(&p.weight, 4, dims, dnnl_f32, dnnl_oihw);
+    int ret = onednn_check(s, "describe a convolution", err);
+    return ret ? ret : compile(be, &p, out, scratch, err);
+}
+
+static dnnl_status_t describe_matmul(dnnl_primitive_desc_t *pd, const problem *p,
+                                     const dnnl_memory_desc_t *weight, dnnl_primitive_attr_t attr,
+                                     dnnl_engine_t engine)
+{
+    dnnl_matmul_desc_t d;
+    dnnl_status_t s =
+        dnnl_matmul_desc_init(&d, &p->src, weight, p->node->in[2] ? &p->bias : NULL, &p->dst);
+    return s ? s : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
+}
+
+static dnnl_status_t matrix(dnnl_memory_desc_t *md, size_t rows, size_t columns, ls_dtype t)
+{
+    dnnl_dims_t dims = {(dnnl_dim_t)rows, (dnnl_dim_t)columns};
+    return dnnl_memory_desc_init_by_tag(md, 2, dims, onednn_type(t), dnnl_ab);
+}
+
+int onednn_compile_linear(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
+                          ls_error *err)
+{
+    const ls_tensor *x = node->in[0];
+    size_t co = node->in[1]->shape[0], ci = node->in[1]->shape[1], rows = x->count / ci;
+    problem p = {.type = onednn_type(x->dtype), .describe = describe_matmul, .node = node};
+    dnnl_dims_t dims = {(dnnl_dim_t)ci, (dnnl_dim_t)co};
+    dnnl_status_t s = matrix(&p.src, rows, ci, x->dtype);
+    if (!s)
+        s = matrix(&p.dst, rows, co, node->out->dtype);
+    if (!s && node->in[2])
+        s = matrix(&p.bias, 1, co, node->in[2]->dtype);
+    if (!s && node->in[3])
+        s = matrix(&p.residual, rows, co, node->in[3]->dtype);
+    if (!s)
+        s = dnnl_memory_desc_init_by_tag(&p.weight, 2, dims, dnnl_f32, dnnl_ba);
+    int ret = onednn_check(s, "describe a matrix product", err);
+    return ret ? ret : compile(be, &p, out, scratch, err);
+}

@@ -1,0 +1,63 @@
+/* The inside of the oneDNN backend: what its files share. */
+#ifndef LS_BACKEND_ONEDNN_ONEDNN_H
+#define LS_BACKEND_ONEDNN_ONEDNN_H
+
+#include "backend/backend.h"
+#include "backend/onednn/kernels.h"
+#include "base/alloc.h"
+
+#include <oneapi/dnnl/dnnl.h>
+
+/* A weight in the layout of a primitive. */
+typedef struct packed_weight {
+    const ls_param *param;
+    dnnl_memory_desc_t md;
+    dnnl_memory_t memory;
+    void *data;
+    struct packed_weight *next;
+} packed_weight;
+
+typedef struct onednn_backend {
+    ls_backend base;
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    const ls_kernels *kernels;
+    packed_weight *weights;
+} onednn_backend;
+
+/* First member of every kernel. */
+struct ls_kernel {
+    int (*run)(onednn_backend *be, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,
+               void *scratch, ls_error *err);
+    void (*free)(ls_kernel *k);
+};
+
+/* 0, or err filled in for a oneDNN status. */
+int onednn_check(dnnl_status_t status, const char *what, ls_error *err);
+
+/* A layout in which `p` is already packed as a matrix of that type and of these dimensions, or
+ * NULL. */
+const dnnl_memory_desc_t *onednn_packed_layout(const onednn_backend *be, const ls_param *p,
+                                               int ndims, const dnnl_dims_t dims,
+                                               dnnl_data_type_t t);
+/* `p`, described by `plain` as it is in float32 and row-major order, in the layout `md`; packed at
+ * the first call, owned by the backend. */
+int onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t *plain,
+                const dnnl_memory_desc_t *md, packed_weight **out, ls_error *err);
+/* `p` as float32 in row-major order, owned by the backend. */
+int onednn_vector(onednn_backend *be, const ls_param *p, const float **out, ls_error *err);
+
+/* Compile functions, see ls_backend_vtable. */
+int onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
+                          ls_error *err);
+int onednn_compile_linear(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
+                          ls_error *err);
+int onednn_compile_op(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
+                      ls_error *err);
+
+static inline dnnl_data_type_t onednn_type(ls_dtype t)
+{
+    return t == LS_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+#endif

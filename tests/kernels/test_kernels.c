@@ -1,0 +1,679 @@
+/* Every op: the reference backend against the formula, onednn against the reference, in float32 and
+ * in bfloat16, and with one thread against two. The exact same inputs go to each. */
+#include "test.h"
+
+#include "backend/plan.h"
+#include "base/alloc.h"
+#include "oracle.h"
+
+#include <math.h>
+
+#define TOLERANCE_F32 1e-5
+#define TOLERANCE_BF16 2e-2
+
+typedef enum fill {
+    NORMAL,
+    ZERO,
+    ONE,      /* all equal */
+    TINY,     /* subnormal in float32 */
+    FAR,      /* mean 1e4, deviation 1 */
+    INTEGERS, /* -16 .. 16: exact in bfloat16, and so are their products' sums in float32 */
+} fill;
+
+typedef struct test test;
+struct test {
+    ls_tensor *(*build)(ls_graph *g, test *t);
+    size_t n, h, w, c, co, k; /* what they mean is up to `build` */
+    size_t groups, frames;
+    ls_conv conv;
+    bool bias, bias_computed, residual, pe, to_f32, skip_bf16;
+    ls_act act;
+    fill fill;
+    /* filled in by check() */
+    bool rounded; /* values are representable in bfloat16 */
+    size_t count[LS_MAX_INPUTS];
+    float *values[LS_MAX_INPUTS];
+    ls_param params[LS_MAX_INPUTS];
+};
+
+static uint64_t next_random(uint64_t *s)
+{
+    *s += 0x9e3779b97f4a7c15;
+    uint64_t z = (*s ^ *s >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+}
+
+static float draw(uint64_t *s, fill f)
+{
+    double u = 0; /* variance 1, bell-shaped */
+    for (int i = 0; i < 12; i++)
+        u += (double)(next_random(s) >> 11) * 0x1p-53 - 0.5;
+    switch (f) {
+    case ZERO:
+        return 0;
+    case ONE:
+        return 1.25f;
+    case TINY:
+        return (float)(u * 1e-40);
+    case FAR:
+        return (float)(1e4 + u);
+    case INTEGERS:
+        return (float)(next_random(s) % 33) - 16;
+    default:
+        return (float)u;
+    }
+}
+
+static const float *values(test *t, size_t i, size_t count, fill f, double gain)
+{
+    if (!t->values[i]) {
+        t->values[i] = ls_malloc_array(count, sizeof(float));
+        t->count[i] = count;
+        uint64_t seed = i + 1;
+        for (size_t j = 0; j < count; j++) {
+            float v = (float)(draw(&seed, f) * gain);
+            t->values[i][j] = t->rounded ? ls_bf16_to_f32(ls_f32_to_bf16(v)) : v;
+        }
+    }
+    assert_int_equal(t->count[i], count);
+    return t->values[i];
+}
+
+static size_t product(const size_t *shape, size_t n)
+{
+    size_t p = 1;
+    for (size_t i = 0; i < n; i++)
+        p *= shape[i];
+    return p;
+}
+
+static ls_tensor *input_as(ls_graph *g, test *t, size_t i, fill f, ls_dtype type, size_t ndim,
+                           const size_t *shape)
+{
+    values(t, i, product(shape, ndim), f, 1);
+    return ls_input(g, (char[]){(char)('0' + i), 0}, type, ndim, shape);
+}
+
+static ls_tensor *input(ls_graph *g, test *t, size_t i, size_t ndim, const size_t *shape)
+{
+    return input_as(g, t, i, t->fill, ls_graph_compute(g), ndim, shape);
+}
+
+static int read_param(const ls_param *p, float *dst, ls_error *err)
+{
+    (void)err;
+    memcpy(dst, p->opaque, p->count * sizeof *dst);
+    return 0;
+}
+
+static ls_tensor *weight(ls_graph *g, test *t, size_t i, size_t ndim, const size_t *shape)
+{
+    size_t count = product(shape, ndim);
+    values(t, i, count, NORMAL, ndim > 1 ? 1 / sqrt((double)(count / shape[0])) : 1);
+    ls_param *p = &t->params[i];
+    *p = (ls_param){
+        .name = "w", .ndim = ndim, .count = count, .read = read_param, .opaque = t->values[i]};
+    memcpy(p->shape, shape, ndim * sizeof *shape);
+    return ls_weight(g, p);
+}
+
+static ls_tensor *bias(ls_graph *g, test *t)
+{
+    if (t->bias_computed)
+        return input_as(g, t, 2, NORMAL, LS_F32, 2, (size_t[]){1, t->co});
+    return t->bias ? weight(g, t, 2, 1, (size_t[]){t->co}) : NULL;
+}
+
+/* The graph's one node. */
+static const ls_node *only_node(const ls_graph *g)
+{
+    assert_int_equal(ls_graph_node_count(g), 1);
+    return ls_graph_node(g, 0);
+}
+
+static ls_graph *make(test *t, ls_dtype type)
+{
+    ls_error err = {0};
+    ls_graph *g = ls_graph_new(type, false);
+    ls_output(g, "y", t->build(g, t));
+    if (ls_graph_error(g, &err))
+        fail_msg("%s", err.message);
+    return g;
+}
+
+/* The output of the op, as float32. */
+static float *compute(test *t, const char *backend, ls_dtype type, int threads)
+{
+    ls_error err = {0};
+    ls_backend *be;
+    ls_plan *p;
+    ls_graph *g = make(t, type);
+    ls_binding bindings[LS_MAX_INPUTS + 1];
+    size_t n = 0;
+    for (size_t i = 0; i < LS_MAX_INPUTS; i++) {
+        char name[] = {(char)('0' + i), 0};
+        const ls_tensor *x = ls_graph_find(g, name, NULL);
+        if (!x)
+            continue;
+        void *data = malloc(ls_tensor_bytes(x));
+        memcpy(data, t->values[i], x->dtype == LS_F32 ? ls_tensor_bytes(x) : 0);
+        for (size_t j = 0; x->dtype == LS_BF16 && j < x->count; j++)
+            ((uint16_t *)data)[j] = ls_f32_to_bf16(t->values[i][j]);
+        bindings[n++] = (ls_binding){strdup(name), data, ls_tensor_bytes(x)};
+    }
+    const ls_tensor y = *only_node(g)->out;
+    void *out = malloc(ls_tensor_bytes(&y));
+    float *result = ls_malloc_array(y.count, sizeof *result);
+    bindings[n] = (ls_binding){"y", out, ls_tensor_bytes(&y)};
+    if (ls_backend_open(&be, backend, threads, &err) || ls_plan_compile(&p, &g, be, &err))
+        fail_msg("%s", err.message);
+    void *arena = ls_aligned_alloc(ls_plan_arena_bytes(p));
+    memset(arena, 0xff, ls_plan_arena_bytes(p)); /* not a number, wherever it is read unwritten */
+    memset(out, 0xff, ls_tensor_bytes(&y));
+    for (int i = 0; i < 2; i++)
+        if (ls_plan_run(p, arena, bindings, n + 1, NULL, &err))
+            fail_msg("%s", err.message);
+    ls_convert_to_f32(result, out, y.dtype, y.count);
+    ls_aligned_free(arena);
+    ls_plan_close(&p);
+    ls_backend_close(&be);
+    for (size_t i = 0; i < n; i++) {
+        free((void *)bindings[i].name);
+        free(bindings[i].data);
+    }
+    free(out);
+    return result;
+}
+
+static void expect_close(const char *what, const float *a, const float *ref, size_t n, double bound)
+{
+    double error = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        error += ((double)a[i] - ref[i]) * ((double)a[i] - ref[i]);
+        norm += (double)ref[i] * ref[i];
+    }
+    double relative = sqrt(error) / (sqrt(norm) + 1e-30);
+    if (!(relative <= bound))
+        fail_msg("%s: relative error %g of %zu values, first %g for %g", what, relative, n, a[0],
+                 ref[0]);
+}
+
+/* A sample of the elements of `y` against the formula. */
+static void expect_formula(test *t, const float *y)
+{
+    ls_graph *g = make(t, LS_F32);
+    const ls_node *node = only_node(g);
+    const float *in[LS_MAX_INPUTS];
+    float a[50], b[50];
+    size_t count = node->out->count, n = count < 50 ? count : 50;
+    for (size_t i = 0; i < LS_MAX_INPUTS; i++)
+        in[i] = node->in[i] ? t->values[i] : NULL;
+    for (size_t i = 0; i < n; i++) {
+        size_t at = i == n - 1 ? count - 1 : i * (count / n);
+        a[i] = y[at];
+        b[i] = (float)oracle(node, in, at);
+    }
+    expect_close("ref against the formula", a, b, n, node->op == LS_OP_TIMESTEP ? 1e-4 : 2e-6);
+    ls_graph_free(&g);
+}
+
+static void check_as(test *t, ls_dtype type)
+{
+    t->rounded = type == LS_BF16;
+    memset(t->values, 0, sizeof t->values);
+    ls_graph *g = make(t, LS_F32);
+    size_t count = only_node(g)->out->count;
+    ls_graph_free(&g);
+    float *ref = compute(t, "ref", LS_F32, 2);
+    expect_formula(t, ref);
+    float *one = compute(t, "onednn", type, 1), *two = compute(t, "onednn", type, 2);
+    expect_close(ls_dtype_name(type), one, ref, count,
+                 type == LS_F32 ? TOLERANCE_F32 : TOLERANCE_BF16);
+    if (memcmp(one, two, count * sizeof *one)) {
+        expect_close("two threads", two, one, count, 0);
+    }
+    free(one);
+    free(two);
+    free(ref);
+    for (size_t i = 0; i < LS_MAX_INPUTS; i++)
+        free(t->values[i]);
+}
+
+static void check(test t)
+{
+    check_as(&t, LS_F32);
+    if (!t.skip_bf16)
+        check_as(&t, LS_BF16);
+}
+
+static ls_tensor *build_conv(ls_graph *g, test *t)
+{
+    ls_tensor *x = input(g, t, 0, 4, (size_t[]){t->n, t->h, t->w, t->c});
+    bool one_d = t->groups;
+    ls_tensor *w = one_d ? weight(g, t, 1, 3, (size_t[]){t->co, t->c, t->k})
+                         : weight(g, t, 1, 4, (size_t[]){t->co, t->c, t->k, t->k});
+    ls_tensor *b = bias(g, t), *residual = NULL;
+    if (t->residual) {
+        ls_graph *probe = ls_graph_new(LS_F32, false); /* for the shape of the output */
+        ls_tensor *px = ls_input(probe, "x", LS_F32, 4, x->shape);
+        ls_tensor *y = ls_conv2d(probe, px, ls_weight(probe, w->param), NULL, NULL, t->conv);
+        residual = input(g, t, 3, 4, y->shape);
+        ls_graph_free(&probe);
+    }
+    return ls_conv2d(g, x, w, b, residual, t->conv);
+}
+
+static void conv2d(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 3, 5, 7, 17}, channels[] = {1, 3, 13, 16, 40, 64};
+    uint64_t seed = 1;
+    for (int i = 0; i < 40; i++) {
+        test t = {.build = build_conv, .n = 1 + next_random(&seed) % 3};
+        t.h = sizes[next_random(&seed) % 5];
+        t.w = sizes[next_random(&seed) % 5];
+        t.c = channels[next_random(&seed) % 6];
+        t.co = channels[next_random(&seed) % 6];
+        t.k = i % 4 ? 3 : 1;
+        t.conv =
+            (ls_conv){.stride = 1 + next_random(&seed) % 2, .pad = t.k / 2, .act = (ls_act)(i % 3)};
+        t.bias = next_random(&seed) % 4;
+        t.bias_computed = next_random(&seed) % 3 == 0;
+        t.residual = next_random(&seed) % 2;
+        check(t);
+    }
+    for (size_t w = 4; w < 9; w++) /* the two special paddings */
+        check((test){.build = build_conv,
+                     .n = 1,
+                     .h = 1,
+                     .w = 4 * w,
+                     .c = 8,
+                     .co = 24,
+                     .k = 3,
+                     .groups = 1,
+                     .bias = true,
+                     .conv = {.stride = w % 2 + 1, .pad = 1, .act = LS_ACT_GELU}});
+    for (size_t w = 4; w < 9; w++)
+        check((test){.build = build_conv,
+                     .n = 2,
+                     .h = 6,
+                     .w = w,
+                     .c = 16,
+                     .co = 16,
+                     .k = 3,
+                     .bias = true,
+                     .conv = {.stride = 2, .pad = 1, .pad_end_only = true}});
+    check((test){.build = build_conv,
+                 .n = 2,
+                 .h = 16,
+                 .w = 16,
+                 .c = 320,
+                 .co = 320,
+                 .k = 3,
+                 .bias_computed = true,
+                 .residual = true,
+                 .conv = {.stride = 1, .pad = 1, .act = LS_ACT_SILU}});
+    check((test){.build = build_conv,
+                 .n = 1,
+                 .h = 8,
+                 .w = 8,
+                 .c = 2560,
+                 .co = 1280,
+                 .k = 3,
+                 .bias = true,
+                 .conv = {.stride = 1, .pad = 1}});
+    for (fill f = ZERO; f <= INTEGERS; f++)
+        check((test){.build = build_conv,
+                     .n = 1,
+                     .h = 5,
+                     .w = 5,
+                     .c = 32,
+                     .co = 32,
+                     .k = 3,
+                     .fill = f,
+                     .conv = {.stride = 1, .pad = 1}});
+}
+
+static ls_tensor *build_linear(ls_graph *g, test *t)
+{
+    ls_tensor *x = input(g, t, 0, 2, (size_t[]){t->n, t->c});
+    ls_tensor *w = weight(g, t, 1, t->groups ? 4 : 2, (size_t[]){t->co, t->c, 1, 1});
+    ls_tensor *b = bias(g, t);
+    ls_dtype out = t->to_f32 ? LS_F32 : ls_graph_compute(g);
+    ls_tensor *residual = NULL;
+    if (t->residual)
+        residual = input_as(g, t, 3, NORMAL, out, 2, (size_t[]){t->n, t->co});
+    return ls_linear(g, x, w, b, residual, t->act, out);
+}
+
+static void linear(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 3, 5, 17, 50, 64, 100, 320, 384, 1280};
+    uint64_t seed = 2;
+    for (int i = 0; i < 60; i++) {
+        test t = {.build = build_linear, .n = sizes[next_random(&seed) % 8]};
+        t.c = sizes[next_random(&seed) % 10];
+        t.co = sizes[next_random(&seed) % 10];
+        t.act = (ls_act)(i % 3);
+        t.groups = next_random(&seed) % 2;
+        t.bias = next_random(&seed) % 4;
+        t.bias_computed = next_random(&seed) % 3 == 0;
+        t.residual = next_random(&seed) % 2;
+        t.to_f32 = next_random(&seed) % 3 == 0;
+        check(t);
+    }
+    for (fill f = ZERO; f <= INTEGERS; f++)
+        check((test){.build = build_linear, .n = 7, .c = 64, .co = 33, .fill = f});
+}
+
+static ls_tensor *build_group_norm(ls_graph *g, test *t)
+{
+    ls_tensor *x = input(g, t, 0, 4, (size_t[]){t->n, t->h, t->w, t->c});
+    return ls_group_norm(g, x, weight(g, t, 1, 1, &t->c), weight(g, t, 2, 1, &t->c), t->groups,
+                         t->frames, 1e-5f, t->act);
+}
+
+static void group_norm(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 3, 5, 7, 17, 33}, groups[] = {1, 3, 8, 32};
+    uint64_t seed = 3;
+    for (int i = 0; i < 40; i++) {
+        test t = {.build = build_group_norm, .frames = 1 + next_random(&seed) % 4};
+        t.n = t.frames * (1 + next_random(&seed) % 2);
+        t.h = sizes[next_random(&seed) % 6];
+        t.w = sizes[next_random(&seed) % 6];
+        t.groups = groups[next_random(&seed) % 4];
+        t.c = t.groups * (1 + next_random(&seed) % 11);
+        t.act = (ls_act)(next_random(&seed) % 3);
+        check(t);
+    }
+    test t = {.build = build_group_norm,
+              .n = 4,
+              .h = 40,
+              .w = 40,
+              .c = 320,
+              .groups = 32,
+              .frames = 2,
+              .act = LS_ACT_SILU};
+    check(t);
+    for (t.fill = ZERO; t.fill <= INTEGERS; t.fill++) {
+        t.skip_bf16 = t.fill == FAR || t.fill == TINY;
+        check(t);
+    }
+}
+
+static ls_tensor *build_layer_norm(ls_graph *g, test *t)
+{
+    ls_tensor *x = input(g, t, 0, 3, (size_t[]){t->n, t->h, t->c});
+    ls_tensor *pe = t->pe ? weight(g, t, 3, 3, (size_t[]){1, t->frames + 3, t->c}) : NULL;
+    return ls_layer_norm(g, x, weight(g, t, 1, 1, &t->c), weight(g, t, 2, 1, &t->c), 1e-5f, pe,
+                         t->frames);
+}
+
+static void layer_norm(void **state)
+{
+    (void)state;
+    static const size_t widths[] = {2, 5, 16, 33, 320, 1280};
+    for (size_t i = 0; i < 24; i++)
+        check((test){.build = build_layer_norm,
+                     .n = 6,
+                     .h = 1 + i * 5,
+                     .c = widths[i % 6],
+                     .frames = 1 + i % 3,
+                     .pe = i % 2});
+    for (fill f = ZERO; f <= INTEGERS; f++)
+        check((test){.build = build_layer_norm,
+                     .n = 1,
+                     .h = 3,
+                     .c = 100,
+                     .fill = f,
+                     .skip_bf16 = f == FAR || f == TINY});
+}
+
+static ls_tensor *build_attention(ls_graph *g, test *t)
+{
+    size_t q[] = {t->n, t->h, t->c}, kv[] = {t->n, t->w, t->c};
+    ls_tensor *a = input(g, t, 0, 3, q), *b = input(g, t, 1, 3, kv);
+    /* with integers, scores reach 1e4 and are exact: what is tested is the softmax */
+    return ls_attention(g, a, b, input(g, t, 2, 3, kv), t->groups, t->frames,
+                        t->fill == INTEGERS ? 1 : 1 / sqrtf((float)(t->c / t->groups)));
+}
+
+static void attention(void **state)
+{
+    (void)state;
+    static const size_t widths[] = {40, 80, 160, 64, 4, 8, 12, 5, 1, 33};
+    static const size_t lengths[] = {1, 2, 15, 16, 17, 30, 50, 63, 64, 65, 95, 96, 97, 200, 333};
+    uint64_t seed = 4;
+    for (int i = 0; i < 60; i++) {
+        test t = {.build = build_attention, .n = 1 + next_random(&seed) % 2};
+        t.groups = 1 + next_random(&seed) % 3;
+        t.c = t.groups * widths[i % 10];
+        t.h = lengths[next_random(&seed) % 15];
+        t.w = lengths[next_random(&seed) % 15];
+        check(t);
+    }
+    check((test){.build = build_attention, .n = 1, .h = 1100, .w = 1100, .c = 40, .groups = 1});
+    check((test){.build = build_attention, .n = 1, .h = 300, .w = 300, .c = 512, .groups = 1});
+    check((test){.build = build_attention, .n = 1, .h = 150, .w = 150, .c = 384, .groups = 6});
+    for (fill f = ZERO; f <= INTEGERS; f++)
+        check((test){.build = build_attention,
+                     .n = 1,
+                     .h = 70,
+                     .w = 110,
+                     .c = 80,
+                     .groups = 2,
+                     .fill = f,
+                     .skip_bf16 = f == TINY});
+}
+
+static void attention_along_frames(void **state)
+{
+    (void)state;
+    static const size_t widths[] = {40, 80, 160, 5, 8, 33};
+    for (size_t f = 1; f <= 24; f++)
+        check((test){.build = build_attention,
+                     .n = 2 * f,
+                     .h = 1 + f % 7,
+                     .w = 1 + f % 7,
+                     .groups = 1 + f % 2,
+                     .c = (1 + f % 2) * widths[f % 6],
+                     .frames = f});
+    check((test){
+        .build = build_attention, .n = 32, .h = 64, .w = 64, .groups = 8, .c = 320, .frames = 16});
+}
+
+static ls_tensor *build_other(ls_graph *g, test *t)
+{
+    ls_tensor *x = input(g, t, 0, 4, (size_t[]){t->n, t->h, t->w, t->c});
+    switch (t->k) {
+    case LS_OP_GEGLU:
+        return ls_geglu(g, x);
+    case LS_OP_ACT:
+        return ls_activation(g, x, t->act);
+    case LS_OP_ADD:
+        return ls_add(g, x, input(g, t, 1, 4, x->shape));
+    case LS_OP_CONCAT:
+        return ls_concat(g, x, input(g, t, 1, 4, (size_t[]){t->n, t->h, t->w, t->co}));
+    default:
+        return ls_upsample(g, x, t->groups, t->frames);
+    }
+}
+
+static void elementwise(void **state)
+{
+    (void)state;
+    static const ls_op ops[] = {LS_OP_GEGLU, LS_OP_ACT, LS_OP_ADD, LS_OP_CONCAT};
+    uint64_t seed = 5;
+    for (size_t i = 0; i < 40; i++)
+        check((test){.build = build_other,
+                     .k = ops[i % 4],
+                     .n = 1 + i % 3,
+                     .h = 1 + next_random(&seed) % 9,
+                     .w = 1 + next_random(&seed) % 40,
+                     .c = 2 * (1 + next_random(&seed) % 50),
+                     .co = 1 + next_random(&seed) % 70,
+                     .act = i % 8 < 4 ? LS_ACT_SILU : LS_ACT_GELU});
+    for (size_t i = 0; i < 4; i++) /* several pieces */
+        check((test){.build = build_other,
+                     .k = ops[i],
+                     .n = 3,
+                     .h = 31,
+                     .w = 33,
+                     .c = 34,
+                     .co = 17,
+                     .act = LS_ACT_GELU});
+    for (fill f = ZERO; f <= INTEGERS; f++)
+        for (size_t i = 0; i < 8; i++)
+            check((test){.build = build_other,
+                         .k = ops[i % 4],
+                         .n = 1,
+                         .h = 2,
+                         .w = 3,
+                         .c = 34,
+                         .co = 6,
+                         .act = i < 4 ? LS_ACT_SILU : LS_ACT_GELU,
+                         .fill = f});
+}
+
+static void upsample(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 8; i++)
+        check((test){.build = build_other,
+                     .k = LS_OP_UPSAMPLE,
+                     .n = 2,
+                     .h = 1 + i,
+                     .w = 3 + i,
+                     .c = 1 + 5 * i,
+                     .groups = 2 * (1 + i) - i % 2,
+                     .frames = 2 * (3 + i) + i % 3});
+}
+
+static ls_tensor *build_timestep(ls_graph *g, test *t)
+{
+    return ls_timestep(g, input_as(g, t, 0, t->fill, LS_F32, 1, (size_t[]){1}), t->c);
+}
+
+static void timestep(void **state)
+{
+    (void)state;
+    for (size_t c = 2; c < 400; c += 53 + c % 2)
+        check((test){.build = build_timestep, .c = c - c % 2, .fill = INTEGERS, .skip_bf16 = true});
+}
+
+static ls_tensor *build_cast(ls_graph *g, test *t)
+{
+    bool up = t->to_f32;
+    ls_tensor *x =
+        input_as(g, t, 0, NORMAL, up ? ls_graph_compute(g) : LS_F32, 2, (size_t[]){t->n, t->c});
+    return x->dtype == ls_graph_compute(g) && !up ? ls_activation(g, x, LS_ACT_NONE)
+                                                  : ls_cast(g, x, up ? LS_F32 : LS_BF16);
+}
+
+static void cast_rounds_to_nearest_even(void **state)
+{
+    (void)state;
+    test t = {.build = build_cast, .n = 5, .c = 4000};
+    t.rounded = false;
+    float *y = compute(&t, "onednn", LS_BF16, 2);
+    for (size_t i = 0; i < t.count[0]; i++)
+        assert_float_equal(y[i], ls_bf16_to_f32(ls_f32_to_bf16(t.values[0][i])), 0);
+    free(y);
+    free(t.values[0]);
+    t = (test){.build = build_cast, .n = 3, .c = 33, .to_f32 = true, .rounded = true};
+    y = compute(&t, "onednn", LS_BF16, 2);
+    assert_memory_equal(y, t.values[0], t.count[0] * sizeof *y);
+    free(y);
+    free(t.values[0]);
+}
+
+/* Exact to a unit in the last place or so, where a norm over many values would hide it. */
+static void functions_are_accurate(void **state)
+{
+    (void)state;
+    for (int a = LS_ACT_SILU; a <= LS_ACT_GELU; a++) {
+        test t = {.build = build_other,
+                  .k = LS_OP_ACT,
+                  .n = 1,
+                  .h = 1,
+                  .w = 100,
+                  .c = 100,
+                  .act = (ls_act)a};
+        values(&t, 0, 10000, NORMAL, 1);
+        for (size_t i = 0; i < 10000; i++)
+            t.values[0][i] = ((float)i - 5000) / 250; /* -20 .. 20 */
+        float *y = compute(&t, "onednn", LS_F32, 1);
+        for (size_t i = 0; i < 10000; i++) {
+            double x = t.values[0][i];
+            double r = a == LS_ACT_SILU ? x / (1 + exp(-x)) : x * 0.5 * erfc(-x * M_SQRT1_2);
+            if (fabs(y[i] - r) > 4e-7 * fmax(fabs(r), 1))
+                fail_msg("act %d of %g is %.9g, not %.9g", a, x, y[i], r);
+        }
+        free(y);
+        free(t.values[0]);
+    }
+}
+
+/* Two plans of one backend, with other batch sizes, share the packed weights. */
+static void weights_are_packed_once(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        ls_error err = {0};
+        ls_backend *be;
+        ls_plan *p;
+        test t = {.build = i % 2 ? build_conv : build_linear,
+                  .n = 64,
+                  .h = 16,
+                  .w = 16,
+                  .c = 320,
+                  .co = 640,
+                  .k = 3,
+                  .bias = true,
+                  .conv = {.stride = 1, .pad = 1}};
+        assert_int_equal(ls_backend_open(&be, "onednn", 2, &err), 0);
+        size_t first = 0;
+        for (t.n = 64; t.n >= 2; t.n /= 2) {
+            for (size_t j = 0; j < LS_MAX_INPUTS; j++)
+                if (!t.params[j].read) {
+                    free(t.values[j]);
+                    t.values[j] = NULL;
+                }
+            ls_graph *g = make(&t, i < 2 ? LS_F32 : LS_BF16);
+            if (ls_plan_compile(&p, &g, be, &err))
+                fail_msg("%s", err.message);
+            ls_plan_close(&p);
+            if (!first)
+                first = be->packed_bytes;
+            assert_int_equal(be->packed_bytes, first);
+        }
+        size_t elements = (size_t)640 * 320 * (i % 2 ? 9 : 1);
+        assert_int_equal(first, elements * (i < 2 ? 4 : 2) + 640 * 4);
+        ls_backend_close(&be);
+        for (size_t j = 0; j < LS_MAX_INPUTS; j++)
+            free(t.values[j]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conv2d),
+        cmocka_unit_test(linear),
+        cmocka_unit_test(group_norm),
+        cmocka_unit_test(layer_norm),
+        cmocka_unit_test(attention),
+        cmocka_unit_test(attention_along_frames),
+        cmocka_unit_test(elementwise),
+        cmocka_unit_test(upsample),
+        cmocka_unit_test(timestep),
+        cmocka_unit_test(cast_rounds_to_nearest_even),
+        cmocka_unit_test(functions_are_accurate),
+        cmocka_unit_test(weights_are_packed_once),
+    };
+    return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
+}
