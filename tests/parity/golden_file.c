@@ -36,17 +36,18 @@ void golden_input_free(golden_input *in)
     in->data = NULL;
 }
 
-int golden_compare(golden_file *g, const ls_weight_info *t, const float *values, ls_error *err)
+int golden_compare_part(golden_file *g, const ls_weight_info *t, size_t start, size_t count,
+                        const float *values, ls_error *err)
 {
     float *want = ls_malloc_array(t->count, sizeof *want);
     if (!want)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     int ret = ls_weights_read_f32(g->w, t, want, err);
     double diff = 0, norm = 0, max = 0;
-    for (size_t i = 0; !ret && i < t->count; i++) {
-        double d = (double)values[i] - want[i];
+    for (size_t i = 0; !ret && i < count; i++) {
+        double d = (double)values[i] - want[start + i];
         diff += d * d;
-        norm += (double)want[i] * want[i];
+        norm += (double)want[start + i] * want[start + i];
         max = fmax(max, isnan(d) ? INFINITY : fabs(d));
     }
     free(want);
@@ -56,10 +57,32 @@ int golden_compare(golden_file *g, const ls_weight_info *t, const float *values,
     bool ok = error <= g->tolerance; // false for NaN
     g->compared++;
     g->failed += !ok;
+    char name[LS_NAME_MAX];
     const char *base = strrchr(g->path, '/');
-    printf("%-44s %-34s %.2e  max %.2e  %s\n", base ? base + 1 : g->path, t->name, error, max,
+    if (count < t->count)
+        snprintf(name, sizeof name, "%s[%zu]", t->name, start / count);
+    else
+        snprintf(name, sizeof name, "%s", t->name);
+    printf("%-44s %-34s %.2e  max %.2e  %s\n", base ? base + 1 : g->path, name, error, max,
            ok ? "ok" : "FAILED");
     return 0;
+}
+
+int golden_compare(golden_file *g, const ls_weight_info *t, const float *values, ls_error *err)
+{
+    return golden_compare_part(g, t, 0, t->count, values, err);
+}
+
+bool golden_has_more_than(const golden_file *g, const char *const *outputs)
+{
+    for (size_t i = 0; i < ls_weights_count(g->w); i++) {
+        const char *const *o = outputs;
+        while (*o && strcmp(*o, ls_weights_at(g->w, i)->name))
+            o++;
+        if (!*o)
+            return true;
+    }
+    return false;
 }
 
 void channels_last(float *dst, const float *src, size_t batch, size_t frames, size_t c, size_t hw)

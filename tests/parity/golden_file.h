@@ -27,12 +27,17 @@ typedef struct golden_input {
 int golden_input_read(golden_input *in, const golden_file *g, const char *key, ls_error *err);
 void golden_input_free(golden_input *in);
 
-/* Compares a tensor of the file with values in the same order, prints a line, counts. */
+/* Compares `count` values of a tensor of the file, from `start` on, prints a line, counts. */
+int golden_compare_part(golden_file *g, const ls_weight_info *t, size_t start, size_t count,
+                        const float *values, ls_error *err);
 int golden_compare(golden_file *g, const ls_weight_info *t, const float *values, ls_error *err);
 
 /* [B, C, F, H, W] or [N, C, H, W] with n = B * F to [N, H, W, C], and back. */
 void channels_last(float *dst, const float *src, size_t batch, size_t frames, size_t c, size_t hw);
 void channels_first(float *dst, const float *src, size_t batch, size_t frames, size_t c, size_t hw);
+
+/* Whether the file holds anything but the tensors of that list, which ends with NULL. */
+bool golden_has_more_than(const golden_file *g, const char *const *outputs);
 
 /* Runs `plan` with the given bindings and every tensor of the file whose name `tap_name` turns into
  * the name of an output or tap, and compares those. Tensors for which tap_name returns false are
