@@ -9,7 +9,7 @@ typedef struct gemm {
     ls_kernel base;
     dnnl_primitive_t prim;
     dnnl_memory_t memory[ARG_COUNT]; /* of the weight: the backend's */
-    const float *bias;               /* NULL when it is computed or absent */
+    const float *bias, *residual;    /* of params; NULL when computed or absent */
     dnnl_exec_arg_t args[ARG_COUNT];
     int arg_count;
     size_t prefill; /* bytes of a residual that is copied to the output, to be added to */
@@ -50,7 +50,7 @@ static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
     void *data[ARG_COUNT] = {[SRC] = in[0],
                              [DST] = out,
                              [BIAS] = k->bias ? (void *)k->bias : in[2],
-                             [RESIDUAL] = in[3],
+                             [RESIDUAL] = k->residual ? (void *)k->residual : in[3],
                              [SCRATCH] = scratch};
     dnnl_status_t s = dnnl_success;
     if (k->prefill)
@@ -133,6 +133,8 @@ static int compile(onednn_backend *be, const problem *p, ls_kernel **out, size_t
                           dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &weight, err);
     if (!ret && node->in[2] && node->in[2]->param)
         ret = onednn_vector(be, node->in[2]->param, &k->bias, err);
+    if (!ret && node->in[3] && node->in[3]->param)
+        ret = onednn_vector(be, node->in[3]->param, &k->residual, err);
     if (!ret) {
         const dnnl_memory_desc_t *pad =
             dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);

@@ -1,0 +1,42 @@
+/* The denoising loop for one chunk of frames: DDIM, classifier-free guidance and the step cache. */
+#ifndef LS_DIFFUSION_SAMPLER_H
+#define LS_DIFFUSION_SAMPLER_H
+
+#include "diffusion/ddim.h"
+#include "models/unet/unet.h"
+
+typedef struct ls_sampler_settings {
+    size_t steps;          /* num_inference_steps */
+    float guidance_scale;  /* above 1: two batch rows, unconditional and conditional */
+    size_t cache_interval; /* every how many steps the whole UNet runs (DeepCache); 1: always */
+} ls_sampler_settings;
+
+typedef struct ls_sampler ls_sampler;
+
+/* `unet` must outlive the sampler. */
+int ls_sampler_open(ls_sampler **out, ls_unet *unet, const ls_sampler_settings *s, ls_error *err);
+void ls_sampler_close(ls_sampler **s);
+
+/* What one chunk is made from, channels-last float32. */
+typedef struct ls_chunk {
+    size_t frames, h, w; /* of the latents */
+    size_t audio_tokens;
+    const float *mask;   /* [frames, h, w]: 1 keeps, 0 generates */
+    const float *masked; /* [frames, h, w, 4] latents of the masked faces */
+    const float *ref;    /* [frames, h, w, 4] latents of the faces */
+    const float *audio;  /* [frames, audio_tokens, cross_attention_dim] */
+} ls_chunk;
+
+/* Called after every step; `x` are the latents. */
+typedef void (*ls_sampler_progress)(void *opaque, size_t step, size_t steps, const float *x);
+
+/* Compiles and packs everything that chunks of this shape need. *bytes (may be NULL): what the
+ * sampler itself holds. */
+int ls_sampler_prepare(ls_sampler *s, const ls_chunk *shape, size_t *bytes, ls_error *err);
+
+/* `latents` [frames, h, w, 4]: the noise (before init_noise_sigma, which is 1) on entry, the result
+ * on return. */
+int ls_sampler_run(ls_sampler *s, const ls_chunk *c, float *latents, ls_sampler_progress progress,
+                   void *opaque, const ls_cancel *cancel, ls_error *err);
+
+#endif

@@ -1,0 +1,211 @@
+#include "models/models.h"
+#include "base/alloc.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PATH_SIZE 1024
+
+static const char *const unet_files[] = {"latentsync_unet.pt", "latentsync_unet.safetensors", NULL};
+static const char *const vae_files[] = {"vae/diffusion_pytorch_model.safetensors",
+                                        "vae/diffusion_pytorch_model.bin",
+                                        "vae/vae.pt",
+                                        "vae/vae.safetensors",
+                                        "vae.pt",
+                                        "vae.safetensors",
+                                        NULL};
+static const char *const tiny_files[] = {"whisper/tiny.pt", "whisper/tiny.safetensors", NULL};
+static const char *const small_files[] = {"whisper/small.pt", "whisper/small.safetensors", NULL};
+
+/* The first of `names` that is in `dir`. */
+static int find_file(char path[PATH_SIZE], const char *dir, const char *role,
+                     const char *const *names, ls_error *err)
+{
+    for (size_t i = 0; names[i]; i++) {
+        if (snprintf(path, PATH_SIZE, "%s/%s", dir, names[i]) >= PATH_SIZE)
+            return ls_fail(err, LS_EINVAL, "%s: the path is too long", dir);
+        if (!access(path, F_OK))
+            return 0;
+    }
+    struct stat st;
+    if (stat(dir, &st))
+        return ls_fail_errno(err, errno, "model directory %s", dir);
+    return ls_fail(err, LS_ENOENT,
+                   "%s/%s is missing (the %s); see \"Models\" in the README for what belongs in a "
+                   "model directory",
+                   dir, names[0], role);
+}
+
+static int open_unet(ls_weights **w, ls_unet_config *c, const char *dir, ls_error *err)
+{
+    char path[PATH_SIZE];
+    int ret = find_file(path, dir, "UNet", unet_files, err);
+    if (!ret)
+        ret = ls_weights_open(w, path, err);
+    if (!ret)
+        ret = ls_unet_config_detect(c, *w, err);
+    return ret;
+}
+
+static int open_vae(ls_weights **w, ls_vae_config *c, const char *dir, ls_error *err)
+{
+    char path[PATH_SIZE];
+    int ret = find_file(path, dir, "VAE", vae_files, err);
+    if (!ret)
+        ret = ls_weights_open(w, path, err);
+    if (!ret)
+        ret = ls_vae_config_detect(c, *w, err);
+    return ret;
+}
+
+static int open_whisper(ls_weights **w, ls_whisper_config *c, const char *dir, size_t width,
+                        ls_error *err)
+{
+    char path[PATH_SIZE];
+    const char *const *preferred = width == 768 ? small_files : tiny_files;
+    int ret = find_file(path, dir, "Whisper audio encoder", preferred, err);
+    if (ret == LS_ENOENT && preferred == tiny_files && !find_file(path, dir, "", small_files, NULL))
+        ret = 0;
+    if (!ret)
+        ret = ls_weights_open(w, path, err);
+    if (!ret)
+        ret = ls_whisper_config_detect(c, *w, err);
+    if (!ret && c->n_audio_state != width)
+        ret = ls_fail(err, LS_ESHAPE,
+                      "%s is %zu wide, but the UNet's cross attention wants %zu: use whisper/%s",
+                      path, c->n_audio_state, width, width == 768 ? "small.pt" : "tiny.pt");
+    return ret;
+}
+
+static int check_fit(const ls_unet_config *u, const ls_vae_config *v, const char *dir,
+                     ls_error *err)
+{
+    size_t channels = 3 * v->latent_channels + 1;
+    if (u->in_channels != channels || u->out_channels != v->latent_channels || v->in_channels != 3)
+        return ls_fail(err, LS_ESHAPE,
+                       "%s: the UNet takes %zu channels and gives %zu, the VAE's latents have %zu; "
+                       "they do not belong together",
+                       dir, u->in_channels, u->out_channels, v->latent_channels);
+    if (v->blocks != 4)
+        return ls_fail(err, LS_EUNSUPPORTED, "%s: the VAE has %zu levels; 4 are expected", dir,
+                       v->blocks);
+    return 0;
+}
+
+int ls_models_open(ls_models *m, const char *dir, const char *backend, ls_dtype dtype, int threads,
+                   ls_error *err)
+{
+    *m = (ls_models){0};
+    ls_compute compute = {backend, dtype, threads, &m->workspace};
+    ls_compute exact = {backend, LS_F32, threads, &m->workspace};
+    ls_weights *unet = NULL, *vae = NULL, *whisper = NULL;
+    ls_unet_config uc;
+    ls_vae_config vc;
+    ls_whisper_config wc;
+    int ret = open_unet(&unet, &uc, dir, err);
+    if (!ret)
+        ret = open_vae(&vae, &vc, dir, err);
+    if (!ret)
+        ret = open_whisper(&whisper, &wc, dir, uc.cross_attention_dim, err);
+    if (!ret)
+        ret = check_fit(&uc, &vc, dir, err);
+    if (!ret)
+        ret = ls_unet_open(&m->unet, &unet, &uc, &compute, err);
+    if (!ret)
+        ret = ls_vae_open(&m->vae, &vae, &vc, &compute, err);
+    if (!ret)
+        ret = ls_whisper_open(&m->whisper, &whisper, &wc, &exact, err);
+    ls_weights_close(&unet);
+    ls_weights_close(&vae);
+    ls_weights_close(&whisper);
+    if (ret)
+        ls_models_close(m);
+    return ret;
+}
+
+void ls_models_close(ls_models *m)
+{
+    ls_unet_close(&m->unet);
+    ls_vae_close(&m->vae);
+    ls_whisper_close(&m->whisper);
+    ls_workspace_free(&m->workspace);
+}
+
+static void describe_unet(ls_models_report *r, const ls_unet_config *c)
+{
+    char channels[128];
+    ls_shape_text(channels, sizeof channels, c->block_out_channels, c->blocks);
+    snprintf(r->summary, sizeof r->summary,
+             "channels %s, %zu layers per block, cross attention %zu wide, %zu norm groups, %s",
+             channels, c->layers_per_block, c->cross_attention_dim, c->norm_num_groups,
+             c->up_motion[0] || c->up_motion[c->blocks - 1] ? "motion modules"
+                                                            : "no motion modules");
+}
+
+static void describe_vae(ls_models_report *r, const ls_vae_config *c)
+{
+    char channels[128];
+    ls_shape_text(channels, sizeof channels, c->block_out_channels, c->blocks);
+    snprintf(r->summary, sizeof r->summary, "channels %s, %zu latent channels, %zu norm groups",
+             channels, c->latent_channels, c->norm_num_groups);
+}
+
+static void describe_whisper(ls_models_report *r, const ls_whisper_config *c)
+{
+    snprintf(r->summary, sizeof r->summary, "%zu wide, %zu heads, %zu layers, %zu mel bands",
+             c->n_audio_state, c->n_audio_head, c->n_audio_layer, c->n_mels);
+}
+
+/* Reads every tensor once. */
+static int scan(ls_models_report *r, ls_weights *w, ls_error *err)
+{
+    snprintf(r->path, sizeof r->path, "%s", ls_weights_path(w));
+    r->tensors = ls_weights_count(w);
+    r->parameters = 0;
+    float *values = NULL;
+    size_t capacity = 0;
+    int ret = 0;
+    for (size_t i = 0; !ret && i < r->tensors; i++) {
+        const ls_weight_info *t = ls_weights_at(w, i);
+        r->parameters += t->count;
+        if (t->count > capacity) {
+            free(values);
+            values = ls_malloc_array(capacity = t->count, sizeof *values);
+        }
+        ret = values || !t->count ? ls_weights_read_f32(w, t, values, err)
+                                  : ls_fail(err, LS_ENOMEM, "out of memory for %s", t->name);
+        for (size_t k = 0; !ret && k < t->count; k++)
+            if (!isfinite(values[k]))
+                ret = ls_fail(err, LS_EFORMAT,
+                              "%s: tensor %s holds a value that is not finite; the file is damaged",
+                              r->path, t->name);
+    }
+    free(values);
+    return ret;
+}
+
+int ls_models_check(const char *dir, void (*report)(void *opaque, const ls_models_report *r),
+                    void *opaque, ls_error *err)
+{
+    ls_models m;
+    int ret = ls_models_open(&m, dir, "ref", LS_F32, 1, err);
+    if (ret)
+        return ret;
+    ls_models_report r[3] = {{.role = "UNet"}, {.role = "VAE"}, {.role = "Whisper"}};
+    describe_unet(&r[0], ls_unet_get_config(m.unet));
+    describe_vae(&r[1], ls_vae_get_config(m.vae));
+    describe_whisper(&r[2], ls_whisper_get_config(m.whisper));
+    ls_network *nets[] = {ls_unet_network(m.unet), ls_vae_network(m.vae),
+                          ls_whisper_network(m.whisper)};
+    for (int i = 0; !ret && i < 3; i++) {
+        ret = scan(&r[i], ls_network_weights(nets[i]), err);
+        if (!ret)
+            report(opaque, &r[i]);
+    }
+    ls_models_close(&m);
+    return ret;
+}

@@ -1,0 +1,44 @@
+/* A model directory:
+ *   latentsync_unet.pt | .safetensors
+ *   whisper/tiny.pt | small.pt | *.safetensors
+ *   vae/diffusion_pytorch_model.safetensors | .bin, vae.pt | .safetensors
+ * The Whisper file is the one whose width the UNet's cross attention asks for. */
+#ifndef LS_MODELS_MODELS_H
+#define LS_MODELS_MODELS_H
+
+#include "models/unet/unet.h"
+#include "models/vae/vae.h"
+#include "models/whisper/whisper.h"
+
+typedef struct ls_models {
+    ls_workspace workspace; /* shared: the networks run one after another */
+    ls_unet *unet;
+    ls_vae *vae;
+    ls_whisper *whisper;
+} ls_models;
+
+/* Opens, detects and checks all three against each other; nothing is packed yet. UNet and VAE
+ * compute in `dtype`, Whisper in float32 always. On failure *m is closed. One thread at a time. */
+int ls_models_open(ls_models *m, const char *dir, const char *backend, ls_dtype dtype, int threads,
+                   ls_error *err);
+void ls_models_close(ls_models *m);
+
+/* What ls_models_check tells of one file. */
+typedef struct ls_models_report {
+    const char *role; /* "UNet", "Whisper", "VAE" */
+    char path[1024];
+    char summary[512];
+    size_t tensors, parameters;
+} ls_models_report;
+
+/* As ls_models_open, and reads every tensor once, so that a file with a hole in it is found too:
+ * NaN or infinite weights are an error. `report` is called for each file, in the order above. */
+int ls_models_check(const char *dir, void (*report)(void *opaque, const ls_models_report *r),
+                    void *opaque, ls_error *err);
+
+/* Writes a model directory with formula weights, in the published formats: lips will be
+ * meaningless. `size` is "mini", "small" or "full" (the published size: 5.5 GB). `dir` is created;
+ * files that are already there are not overwritten but an error. */
+int ls_models_random(const char *dir, const char *size, ls_error *err);
+
+#endif

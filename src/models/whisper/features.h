@@ -1,0 +1,35 @@
+/* What the UNet hears for each frame of video: Whisper's embeddings around the frame. Source: the
+ * original's Audio2Feature (feature2chunks, get_sliced_feature) and Whisper's transcribe(). */
+#ifndef LS_MODELS_WHISPER_FEATURES_H
+#define LS_MODELS_WHISPER_FEATURES_H
+
+#include "models/whisper/log_mel.h"
+#include "models/whisper/whisper.h"
+
+#define LS_FEATURE_ROWS 10 /* rows of 20 ms around a frame: 4 before, its own, 5 after */
+
+/* Rows of 20 ms that windows of 30 s give for a recording of `mel_frames`. */
+size_t ls_feature_rows(size_t mel_frames);
+/* Frames of video at `fps` for that many rows: at 25 fps floor(rows / 2) + 2. */
+size_t ls_feature_frames(size_t rows, double fps);
+/* The rows of frame i, each clamped to the recording. */
+void ls_feature_indices(size_t frame, size_t rows, double fps, size_t indices[LS_FEATURE_ROWS]);
+
+typedef struct ls_features ls_features;
+
+/* Both must outlive *out. Holds two windows of embeddings, whatever the length. */
+int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel, double fps,
+                     ls_error *err);
+void ls_features_close(ls_features **f);
+
+/* Frames of video that the recording gives. */
+size_t ls_features_frames(const ls_features *f);
+/* Tokens of a frame: LS_FEATURE_ROWS x (layers + 1); each n_audio_state wide. */
+size_t ls_features_tokens(const ls_features *f);
+
+/* Frames [start, start + n) as [n, tokens, n_audio_state]: rows in time order, each with its
+ * embeddings in depth order. Encodes windows as they are needed. One thread at a time. */
+int ls_features_read(ls_features *f, size_t start, size_t n, float *dst, const ls_cancel *cancel,
+                     ls_error *err);
+
+#endif

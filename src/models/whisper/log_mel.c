@@ -1,0 +1,197 @@
+#include "models/whisper/log_mel.h"
+#include "base/alloc.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define N_FFT 400
+#define HOP 160
+#define PAD (N_FFT / 2)
+#define BLOCK 256 /* frames transformed from one read */
+#define BLOCK_SAMPLES ((BLOCK - 1) * HOP + N_FFT)
+
+typedef struct cplx {
+    double re, im;
+} cplx;
+
+struct ls_log_mel {
+    ls_pcm_source source;
+    double window[N_FFT];
+    cplx twiddle[N_FFT]; /* exp(-2 pi i k / 400) */
+    float filters[LS_MEL_BANDS][LS_MEL_BINS];
+    int first[LS_MEL_BANDS], last[LS_MEL_BANDS]; /* bins of each filter, past the end for last */
+    float floor;                                 /* the loudest log10 value, minus 8 */
+    int16_t pcm[BLOCK_SAMPLES];
+    float block[BLOCK][LS_MEL_BANDS];
+};
+
+static double hz_of_mel(double mel)
+{
+    return mel < 15 ? mel * 200 / 3 : 1000 * exp((mel - 15) * log(6.4) / 27);
+}
+
+void ls_mel_filters(float filters[LS_MEL_BANDS][LS_MEL_BINS])
+{
+    double top = 15 + log(8.0) * 27 / log(6.4), hz[LS_MEL_BANDS + 2]; // 8000 Hz in mel
+    for (int i = 0; i < LS_MEL_BANDS + 2; i++)
+        hz[i] = hz_of_mel(top * i / (LS_MEL_BANDS + 1));
+    for (int i = 0; i < LS_MEL_BANDS; i++) {
+        for (int k = 0; k < LS_MEL_BINS; k++) {
+            double f = k * 16000.0 / N_FFT;
+            double up = (f - hz[i]) / (hz[i + 1] - hz[i]);
+            double down = (hz[i + 2] - f) / (hz[i + 2] - hz[i + 1]);
+            filters[i][k] = (float)(fmax(0, fmin(up, down)) * 2 / (hz[i + 2] - hz[i]));
+        }
+    }
+}
+
+/* Decimation in time: 400 = 2 * 2 * 2 * 2 * 25, and 25 points directly. */
+static void fft(const cplx *w, const double *x, size_t stride, size_t n, cplx *y)
+{
+    size_t turn = N_FFT / n;
+    if (n % 2) {
+        for (size_t k = 0; k < n; k++) {
+            cplx s = {0, 0};
+            for (size_t j = 0; j < n; j++) {
+                const cplx *t = &w[j * k % n * turn];
+                s.re += x[j * stride] * t->re;
+                s.im += x[j * stride] * t->im;
+            }
+            y[k] = s;
+        }
+        return;
+    }
+    size_t half = n / 2;
+    fft(w, x, 2 * stride, half, y);
+    fft(w, x + stride, 2 * stride, half, y + half);
+    for (size_t k = 0; k < half; k++) {
+        const cplx *t = &w[k * turn], a = y[k], b = y[half + k];
+        cplx m = {b.re * t->re - b.im * t->im, b.re * t->im + b.im * t->re};
+        y[k] = (cplx){a.re + m.re, a.im + m.im};
+        y[half + k] = (cplx){a.re - m.re, a.im - m.im};
+    }
+}
+
+/* log10 of the mel power of one frame. */
+static void transform(const ls_log_mel *m, const int16_t *pcm, float *out)
+{
+    double x[N_FFT], power[LS_MEL_BINS];
+    cplx y[N_FFT];
+    for (int i = 0; i < N_FFT; i++)
+        x[i] = pcm[i] / 32768.0 * m->window[i];
+    fft(m->twiddle, x, 1, N_FFT, y);
+    for (int k = 0; k < LS_MEL_BINS; k++)
+        power[k] = y[k].re * y[k].re + y[k].im * y[k].im;
+    for (int i = 0; i < LS_MEL_BANDS; i++) {
+        double sum = 0;
+        for (int k = m->first[i]; k < m->last[i]; k++)
+            sum += m->filters[i][k] * power[k];
+        out[i] = log10f(fmaxf((float)sum, 1e-10f));
+    }
+}
+
+/* Samples from `start` on, in the recording reflected at both ends without repeating them. */
+static int read_reflected(ls_log_mel *m, int64_t start, size_t n, ls_error *err)
+{
+    int64_t samples = (int64_t)m->source.samples, end = start + (int64_t)n;
+    int64_t from = start < 0 ? 0 : start, to = end > samples ? samples : end;
+    int16_t *pcm = m->pcm, sample;
+    int ret = m->source.read(m->source.opaque, (uint64_t)from, (size_t)(to - from),
+                             pcm + (from - start), err);
+    for (int64_t i = start; !ret && i < end; i++) {
+        if (i == from)
+            i = to;
+        if (i == end)
+            break;
+        int64_t at = i < 0 ? -i : 2 * (samples - 1) - i;
+        ret = m->source.read(m->source.opaque, (uint64_t)at, 1, &sample, err);
+        pcm[i - start] = sample;
+    }
+    return ret;
+}
+
+/* Frames [start, start + n), n <= BLOCK, into m->block. */
+static int read_block(ls_log_mel *m, size_t start, size_t n, ls_error *err)
+{
+    int ret = read_reflected(m, (int64_t)start * HOP - PAD, (n - 1) * HOP + N_FFT, err);
+    for (size_t i = 0; !ret && i < n; i++)
+        transform(m, m->pcm + i * HOP, m->block[i]);
+    return ret;
+}
+
+static int find_floor(ls_log_mel *m, const ls_cancel *cancel, ls_error *err)
+{
+    float max = -10;
+    size_t frames = ls_log_mel_frames(m);
+    for (size_t start = 0; start < frames; start += BLOCK) {
+        size_t n = frames - start < BLOCK ? frames - start : BLOCK;
+        if (ls_canceled(cancel))
+            return ls_fail(err, LS_ECANCELED, "canceled");
+        int ret = read_block(m, start, n, err);
+        if (ret)
+            return ret;
+        for (size_t i = 0; i < n; i++)
+            for (int k = 0; k < LS_MEL_BANDS; k++)
+                max = fmaxf(max, m->block[i][k]);
+    }
+    m->floor = max - 8;
+    return 0;
+}
+
+int ls_log_mel_open(ls_log_mel **out, const ls_pcm_source *source, const ls_cancel *cancel,
+                    ls_error *err)
+{
+    *out = NULL;
+    if (source->samples <= PAD)
+        return ls_fail(err, LS_EFORMAT,
+                       "the speech is only %llu samples at 16 kHz; at least %d are needed",
+                       (unsigned long long)source->samples, PAD + 1);
+    ls_log_mel *m = ls_calloc_array(1, sizeof *m);
+    if (!m)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    m->source = *source;
+    for (int i = 0; i < N_FFT; i++) {
+        m->window[i] = 0.5 - 0.5 * cos(2 * M_PI * i / N_FFT);
+        m->twiddle[i] = (cplx){cos(2 * M_PI * i / N_FFT), -sin(2 * M_PI * i / N_FFT)};
+    }
+    ls_mel_filters(m->filters);
+    for (int i = 0; i < LS_MEL_BANDS; i++) {
+        while (m->filters[i][m->first[i]] == 0)
+            m->first[i]++;
+        for (int k = m->first[i]; k < LS_MEL_BINS && m->filters[i][k] > 0; k++)
+            m->last[i] = k + 1;
+    }
+    int ret = find_floor(m, cancel, err);
+    if (ret)
+        ls_log_mel_close(&m);
+    *out = m;
+    return ret;
+}
+
+void ls_log_mel_close(ls_log_mel **m)
+{
+    free(*m);
+    *m = NULL;
+}
+
+size_t ls_log_mel_frames(const ls_log_mel *m)
+{
+    return (size_t)(m->source.samples / HOP);
+}
+
+int ls_log_mel_read(ls_log_mel *m, size_t start, size_t n, float *dst, ls_error *err)
+{
+    size_t frames = ls_log_mel_frames(m), end = start + n < frames ? start + n : frames;
+    memset(dst, 0, n * LS_MEL_BANDS * sizeof *dst);
+    for (size_t at = start; at < end; at += BLOCK) {
+        size_t count = end - at < BLOCK ? end - at : BLOCK;
+        int ret = read_block(m, at, count, err);
+        if (ret)
+            return ret;
+        for (size_t i = 0; i < count; i++, dst += LS_MEL_BANDS)
+            for (int k = 0; k < LS_MEL_BANDS; k++)
+                dst[k] = (fmaxf(m->block[i][k], m->floor) + 4) / 4;
+    }
+    return 0;
+}

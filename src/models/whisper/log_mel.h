@@ -1,0 +1,42 @@
+/* Whisper's log-mel spectrogram of a whole recording, read piece by piece. Source:
+ * whisper/audio.py, log_mel_spectrogram. */
+#ifndef LS_MODELS_WHISPER_LOG_MEL_H
+#define LS_MODELS_WHISPER_LOG_MEL_H
+
+#include "base/cancel.h"
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LS_MEL_BANDS 80
+#define LS_MEL_BINS 201 /* of a 400-point transform */
+
+/* 16 kHz mono samples with random access. */
+typedef struct ls_pcm_source {
+    uint64_t samples;
+    /* Writes samples [start, start + n), which lie within the recording. */
+    int (*read)(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_error *err);
+    void *opaque;
+} ls_pcm_source;
+
+typedef struct ls_log_mel ls_log_mel;
+
+/* Reads the recording once for its loudest value, which sets the floor everywhere. LS_EFORMAT for
+ * 200 samples and fewer: there is nothing to reflect at the ends. `source` is copied; what it
+ * refers to must outlive *out. Memory does not depend on the length. */
+int ls_log_mel_open(ls_log_mel **out, const ls_pcm_source *source, const ls_cancel *cancel,
+                    ls_error *err);
+void ls_log_mel_close(ls_log_mel **m);
+
+/* Frames of 10 ms: floor(samples / 160). */
+size_t ls_log_mel_frames(const ls_log_mel *m);
+
+/* Frames [start, start + n) as [n, 80], time first; frames past the end are zero, as the original
+ * pads windows. One thread at a time. */
+int ls_log_mel_read(ls_log_mel *m, size_t start, size_t n, float *dst, ls_error *err);
+
+/* The Slaney filter bank [80, 201] (librosa.filters.mel(sr=16000, n_fft=400, n_mels=80)). */
+void ls_mel_filters(float filters[LS_MEL_BANDS][LS_MEL_BINS]);
+
+#endif

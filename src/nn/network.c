@@ -1,0 +1,206 @@
+#include "nn/network.h"
+#include "base/alloc.h"
+
+#include <stdlib.h>
+
+#define MAX_PLANS 8
+
+typedef struct shaped_plan {
+    size_t key[LS_NETWORK_KEY];
+    ls_plan *plan;
+} shaped_plan;
+
+struct ls_network {
+    ls_weights *weights;
+    ls_params *params;
+    void *config;
+    ls_network_build build;
+    ls_backend *backend;
+    ls_dtype dtype;
+    ls_workspace *workspace;
+    shaped_plan plans[MAX_PLANS]; /* the most recently used first */
+    size_t plan_count, activations;
+};
+
+void ls_workspace_free(ls_workspace *ws)
+{
+    ls_aligned_free(ws->data);
+    *ws = (ls_workspace){0};
+}
+
+int ls_network_table(ls_params **out, const void *config, ls_network_build build,
+                     const size_t key[LS_NETWORK_KEY], ls_error *err)
+{
+    *out = ls_params_new();
+    ls_graph *g = ls_graph_new(LS_F32, false);
+    int ret = 0;
+    if (!*out || !g) {
+        ret = ls_fail(err, LS_ENOMEM, "out of memory for the table of weights");
+    } else {
+        ls_nn nn = {.g = g, .params = *out};
+        build(config, &nn, key);
+        ret = ls_graph_error(g, err);
+        if (!ret)
+            ret = ls_params_error(*out, err);
+    }
+    ls_graph_free(&g);
+    if (ret)
+        ls_params_free(out);
+    return ret;
+}
+
+int ls_network_open(ls_network **out, ls_weights **w, const void *config, size_t config_size,
+                    ls_network_build build, const size_t key[LS_NETWORK_KEY],
+                    const ls_params_rules *rules, const ls_compute *compute, ls_error *err)
+{
+    *out = NULL;
+    ls_network *net = ls_calloc_array(1, sizeof *net);
+    if (!net) {
+        ls_weights_close(w);
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    }
+    net->weights = *w;
+    *w = NULL;
+    net->build = build;
+    net->dtype = compute->dtype;
+    net->workspace = compute->workspace;
+    net->config = malloc(config_size);
+    int ret = net->config ? ls_network_table(&net->params, config, build, key, err)
+                          : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret) {
+        memcpy(net->config, config, config_size);
+        ret = ls_params_bind(net->params, net->weights, rules, err);
+    }
+    if (!ret)
+        ret = ls_backend_open(&net->backend, compute->backend, compute->threads, err);
+    if (ret)
+        ls_network_close(&net);
+    *out = net;
+    return ret;
+}
+
+void ls_network_close(ls_network **pnet)
+{
+    ls_network *net = *pnet;
+    if (!net)
+        return;
+    for (size_t i = 0; i < net->plan_count; i++)
+        ls_plan_close(&net->plans[i].plan);
+    ls_backend_close(&net->backend);
+    ls_params_free(&net->params);
+    ls_weights_close(&net->weights);
+    free(net->config);
+    free(net);
+    *pnet = NULL;
+}
+
+static int compile(ls_network *net, const size_t *key, bool taps, ls_plan **plan, ls_error *err)
+{
+    ls_graph *g = ls_graph_new(net->dtype, taps);
+    if (!g)
+        return ls_fail(err, LS_ENOMEM, "out of memory while building a graph");
+    ls_nn nn = {.g = g, .params = net->params};
+    net->build(net->config, &nn, key);
+    int ret = ls_params_error(net->params, err);
+    if (ret) {
+        ls_graph_free(&g);
+        return ret;
+    }
+    return ls_plan_compile(plan, &g, net->backend, err);
+}
+
+static int reserve(ls_network *net, size_t bytes, ls_error *err)
+{
+    if (bytes > net->activations)
+        net->activations = bytes;
+    ls_workspace *ws = net->workspace;
+    if (bytes <= ws->bytes)
+        return 0;
+    ls_workspace_free(ws);
+    ws->data = ls_aligned_alloc(bytes);
+    if (!ws->data)
+        return ls_fail(err, LS_ENOMEM,
+                       "out of memory: the activations need %zu MB; use a smaller resolution",
+                       bytes >> 20);
+    ws->bytes = bytes;
+    return 0;
+}
+
+int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool taps, ls_plan **plan,
+                       ls_error *err)
+{
+    size_t i = 0;
+    while (i < net->plan_count && memcmp(net->plans[i].key, key, sizeof net->plans[i].key))
+        i++;
+    shaped_plan found = {.plan = NULL};
+    int ret = 0;
+    if (i < net->plan_count) {
+        found = net->plans[i];
+    } else {
+        memcpy(found.key, key, sizeof found.key);
+        ret = compile(net, key, taps, &found.plan, err);
+        if (ret)
+            return ret;
+        if (net->plan_count == MAX_PLANS)
+            ls_plan_close(&net->plans[--i].plan);
+        else
+            net->plan_count++;
+    }
+    memmove(net->plans + 1, net->plans, i * sizeof *net->plans);
+    net->plans[0] = found;
+    if (plan)
+        *plan = found.plan;
+    return reserve(net, ls_plan_arena_bytes(found.plan), err);
+}
+
+int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_binding *bindings,
+                   size_t count, const ls_cancel *cancel, ls_error *err)
+{
+    ls_plan *plan;
+    int ret = ls_network_prepare(net, key, false, &plan, err);
+    return ret ? ret : ls_plan_run(plan, net->workspace->data, bindings, count, cancel, err);
+}
+
+ls_weights *ls_network_weights(const ls_network *net)
+{
+    return net->weights;
+}
+
+const void *ls_network_config(const ls_network *net)
+{
+    return net->config;
+}
+
+ls_dtype ls_network_dtype(const ls_network *net)
+{
+    return net->dtype;
+}
+
+int ls_network_read(ls_network *net, const char *name, size_t ndim, const size_t *shape,
+                    float **out, ls_error *err)
+{
+    const ls_param *p = ls_params_get(net->params, ndim, shape, name);
+    if (!p)
+        return ls_params_error(net->params, err);
+    *out = ls_malloc_array(p->count, sizeof **out);
+    if (!*out)
+        return ls_fail(err, LS_ENOMEM, "out of memory for %s", name);
+    int ret = p->read(p, *out, err);
+    if (ret) {
+        free(*out);
+        *out = NULL;
+    }
+    return ret;
+}
+
+ls_network_memory ls_network_usage(const ls_network *net)
+{
+    return (ls_network_memory){net->backend->packed_bytes, net->activations};
+}
+
+void ls_network_op_seconds(const ls_network *net, double *seconds)
+{
+    for (size_t i = 0; i < net->plan_count; i++)
+        for (size_t j = 0; j < LS_OP_COUNT; j++)
+            seconds[j] += ls_plan_op_seconds(net->plans[i].plan)[j];
+}

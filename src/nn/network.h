@@ -1,0 +1,65 @@
+/* What every network here has: weights, the table they are held to, a backend with the packed
+ * copies, and one plan for each shape that has been asked for. */
+#ifndef LS_NN_NETWORK_H
+#define LS_NN_NETWORK_H
+
+#include "backend/plan.h"
+#include "nn/layers.h"
+
+#define LS_NETWORK_KEY 8
+
+/* Activation memory that plans which never run at the same time share. Zero-initialise. */
+typedef struct ls_workspace {
+    void *data;
+    size_t bytes;
+} ls_workspace;
+
+void ls_workspace_free(ls_workspace *ws);
+
+typedef struct ls_compute {
+    const char *backend; /* "onednn" or "ref" */
+    ls_dtype dtype;      /* LS_F32 or LS_BF16 */
+    int threads;         /* 0: all cores */
+    ls_workspace *workspace;
+} ls_compute;
+
+typedef struct ls_network ls_network;
+
+/* Appends the network to nn->g for the shapes in `key` (their meaning is the network's own), taking
+ * its weights from nn->params. */
+typedef void (*ls_network_build)(const void *config, ls_nn *nn, const size_t key[LS_NETWORK_KEY]);
+
+/* The table of weights that a builder asks for; `key` is any valid shape. */
+int ls_network_table(ls_params **out, const void *config, ls_network_build build,
+                     const size_t key[LS_NETWORK_KEY], ls_error *err);
+
+/* Takes `*w` over, on success and on failure. `config` is copied; `key` any valid shape. */
+int ls_network_open(ls_network **out, ls_weights **w, const void *config, size_t config_size,
+                    ls_network_build build, const size_t key[LS_NETWORK_KEY],
+                    const ls_params_rules *rules, const ls_compute *compute, ls_error *err);
+void ls_network_close(ls_network **net);
+
+/* Compiles the plan for a shape, unless there is one, and sizes the workspace for it. The first
+ * plan packs the weights. */
+int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool taps, ls_plan **plan,
+                       ls_error *err);
+/* Prepares and runs. */
+int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_binding *bindings,
+                   size_t count, const ls_cancel *cancel, ls_error *err);
+
+ls_weights *ls_network_weights(const ls_network *net);
+const void *ls_network_config(const ls_network *net);
+ls_dtype ls_network_dtype(const ls_network *net);
+/* Reads one weight as float32 into memory that the caller frees with free(). */
+int ls_network_read(ls_network *net, const char *name, size_t ndim, const size_t *shape,
+                    float **out, ls_error *err);
+
+typedef struct ls_network_memory {
+    size_t weights, activations; /* bytes packed so far, and of the largest plan so far */
+} ls_network_memory;
+
+ls_network_memory ls_network_usage(const ls_network *net);
+/* Adds the seconds spent per kind of op to seconds[LS_OP_COUNT]. */
+void ls_network_op_seconds(const ls_network *net, double *seconds);
+
+#endif
