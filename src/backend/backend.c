@@ -1,4 +1,5 @@
 #include "backend/backend.h"
+#include "base/system.h"
 
 #include <omp.h>
 #include <string.h>
@@ -27,9 +28,7 @@ void ls_backend_close(ls_backend **be)
 
 bool ls_backend_prefers_bf16(void)
 {
-#if defined(__x86_64__)
-    return __builtin_cpu_supports("avx512bf16");
-#else
-    return false;
-#endif
+    ls_cpu cpu;
+    ls_cpu_detect(&cpu);
+    return cpu.avx512_bf16 || cpu.amx_bf16;
 }

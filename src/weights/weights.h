@@ -19,15 +19,16 @@ typedef struct ls_weight_info {
 /* Opens a checkpoint and reads its table of tensors; the format is told from the content:
  *   safetensors; PyTorch zip ("torch.save" since 1.6); PyTorch legacy (consecutive pickles).
  * Of a PyTorch file, tensors are named by their path of dictionary keys and list indices joined by
- * "."; a leading "state_dict" or "model_state_dict" level is left out of the name. Numbers and
- * strings found beside the tensors are kept as metadata (ls_weights_meta_*), under their path.
- * No code of a pickle is run: an opcode or global outside the fixed list is refused by name.
- * The file is mapped, not read; *out owns the mapping. On failure *out is NULL and err tells the
- * file, what was wrong and where. Any thread; one ls_weights serves one thread at a time. */
+ * "."; a leading "state_dict" or "model_state_dict" level is left out of the name; a bare tensor is
+ * named "tensor". Numbers and strings found beside the tensors are kept as metadata
+ * (ls_weights_meta_*), under their path. No code of a pickle is run: an opcode or global outside
+ * the fixed list is refused by name. The file is mapped, not read; *out owns the mapping. On
+ * failure *out is NULL and err tells the file, what was wrong and where. Any thread; one ls_weights
+ * serves one thread at a time. */
 int ls_weights_open(ls_weights **out, const char *path, ls_error *err);
 void ls_weights_close(ls_weights **w);
 
-/* Tensors in the order of the file. */
+/* Tensors in the order of the file; the infos are one array, from ls_weights_at(w, 0) on. */
 size_t ls_weights_count(const ls_weights *w);
 const ls_weight_info *ls_weights_at(const ls_weights *w, size_t i);
 /* NULL when there is none of that name. */

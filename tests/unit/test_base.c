@@ -3,9 +3,11 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/queue.h"
+#include "base/system.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/stat.h>
 
 static void error_names(void **state)
 {
@@ -107,6 +109,50 @@ static void queue_passes_an_item_larger_than_the_bound(void **state)
     ls_queue_close(&q);
 }
 
+static void put(const char *root, const char *name, const char *text)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    for (char *c = path + strlen(root) + 1; (c = strchr(c, '/')); *c++ = '/') {
+        *c = 0;
+        mkdir(path, 0700);
+    }
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void the_tightest_cgroup_limit_counts(void **state)
+{
+    (void)state;
+    char root[] = "/tmp/ls-test-XXXXXX", command[64];
+    assert_non_null(mkdtemp(root));
+    put(root, "proc/meminfo", "MemTotal:   1000 kB\nMemFree: 1 kB\nMemAvailable:  500 kB\n");
+    put(root, "proc/self/cgroup", "0::/a/b\n");
+    put(root, "sys/fs/cgroup/a/b/memory.max", "max\n");
+    put(root, "sys/fs/cgroup/a/memory.max", "300000\n");
+    put(root, "sys/fs/cgroup/a/memory.current", "120000\n");
+    put(root, "sys/fs/cgroup/a/b/cpu.max", "150000 100000\n");
+    ls_machine_memory m;
+    ls_machine_memory_now(&m, root);
+    assert_int_equal(m.total, 1024000);
+    assert_int_equal(m.available, 512000);
+    assert_int_equal(m.cgroup_limit, 300000);
+    assert_int_equal(m.cgroup_used, 120000);
+    assert_true(m.cgroup_cpus == 1.5);
+    put(root, "proc/self/cgroup", "7:memory:/x\n3:cpu:/y\n");
+    put(root, "sys/fs/cgroup/memory/x/memory.limit_in_bytes", "9223372036854771712\n");
+    put(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "700000\n");
+    put(root, "sys/fs/cgroup/memory/memory.usage_in_bytes", "5\n");
+    ls_machine_memory_now(&m, root);
+    assert_int_equal(m.cgroup_limit, 700000);
+    assert_int_equal(m.cgroup_used, 5);
+    snprintf(command, sizeof command, "rm -rf %s", root);
+    assert_int_equal(system(command), 0);
+    assert_true(ls_process_memory_now().resident > 100000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +161,7 @@ int main(void)
         cmocka_unit_test(sizes_are_checked),
         cmocka_unit_test(queue_keeps_order_and_bounds),
         cmocka_unit_test(queue_consumer_stops_producer),
+        cmocka_unit_test(the_tightest_cgroup_limit_counts),
         cmocka_unit_test(queue_passes_an_item_larger_than_the_bound),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);

@@ -1,0 +1,87 @@
+/* LatentSync: a video of a person talking and a recording of speech in, the video with the lips
+ * moving to the speech out. Memory does not depend on the length of the video.
+ *
+ * One job:
+ *     ls_sync_settings s;
+ *     ls_sync_default_settings(&s);
+ *     s.models = "models"; s.video = "in.mp4"; s.audio = "speech.wav"; s.output = "out.mp4";
+ *     s.face_track = "track.jsonl";
+ *     ls_sync *job;
+ *     ls_error err;
+ *     if (ls_sync_open(&job, &s, &err) || ls_sync_run(job, &err))
+ *         fprintf(stderr, "%s\n", err.message);
+ *     ls_sync_close(&job);
+ *
+ * Jobs share nothing: several may run in one process. */
+#ifndef LATENTSYNC_LATENTSYNC_H
+#define LATENTSYNC_LATENTSYNC_H
+
+#include "latentsync/error.h"
+#include "latentsync/version.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum ls_message_level { LS_MESSAGE_ERROR, LS_MESSAGE_WARNING, LS_MESSAGE_INFO, LS_MESSAGE_DEBUG };
+
+enum ls_compute_type {
+    LS_COMPUTE_AUTO, /* bfloat16 where the CPU has AVX512-BF16 or AMX, otherwise float32 */
+    LS_COMPUTE_FLOAT32,
+    LS_COMPUTE_BFLOAT16
+};
+
+typedef struct ls_progress {
+    const char *stage;                      /* "prepare", "frames" or "finish" */
+    uint64_t frame, frames;                 /* written so far, and in all */
+    double frames_per_second, seconds_left; /* 0 while unknown */
+    uint64_t resident_bytes;                /* of the process */
+} ls_progress;
+
+/* Strings are copied by ls_sync_open. */
+typedef struct ls_sync_settings {
+    const char *models, *video, *audio, *output; /* required */
+    const char *face_track;  /* required: JSON lines, see docs/ARCHITECTURE.md */
+    size_t resolution;       /* 512: side of the face picture, 256 or 512 as the UNet was trained */
+    size_t steps;            /* 20: num_inference_steps */
+    float guidance_scale;    /* 1.5: guidance runs above 1 */
+    size_t cache_interval;   /* 3: every how many steps the whole UNet runs; 1: always */
+    uint64_t seed;           /* 1247 */
+    int threads;             /* 0: all cores */
+    int compute_type;        /* LS_COMPUTE_AUTO */
+    int source_fps;          /* 0: 25 frames/s, the model's own; 1: keep the source's rate */
+    const char *video_codec; /* "libx264": an encoder of libavcodec */
+    const char *preset;      /* "medium" */
+    int crf;                 /* 18 */
+    /* Each may be NULL; called from the job's threads with `opaque`, one call at a time. */
+    void (*message)(void *opaque, int level, const char *line);
+    void (*progress)(void *opaque, const ls_progress *p);
+    void *opaque;
+} ls_sync_settings;
+
+typedef struct ls_sync ls_sync;
+
+/* Fills every field with the default given beside it; the required strings become NULL. */
+void ls_sync_default_settings(ls_sync_settings *s);
+
+/* Opens inputs and models and checks all there is to check before the work starts; nothing is
+ * written yet. On failure *out is NULL and err says what, where and what to do. */
+int ls_sync_open(ls_sync **out, const ls_sync_settings *s, ls_error *err);
+
+/* Does the job, in the calling thread and threads of its own. Once. The output appears under its
+ * name only when it is complete. LS_ECANCELED after ls_sync_cancel. */
+int ls_sync_run(ls_sync *job, ls_error *err);
+
+/* Asks a running job to stop, from any thread or a signal handler. */
+void ls_sync_cancel(ls_sync *job);
+
+/* Sets *job to NULL; takes NULL. Not while ls_sync_run is running. */
+void ls_sync_close(ls_sync **job);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,85 @@
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: latentsync COMMAND [OPTIONS]\n"
+    "\n"
+    "Moves the lips of a person in a video to any speech recording.\n"
+    "\n"
+    "  sync     make a lip-synced video\n"
+    "  models   check a model directory, or make one with random weights to try things out\n"
+    "  info     what this machine offers: CPU, memory, codecs\n"
+    "\n"
+    "  latentsync COMMAND --help tells the options of a command.\n"
+    "  latentsync --version\n";
+
+int cli_fail(const ls_error *err)
+{
+    fprintf(stderr, "latentsync: %s\n", err->code ? err->message : "failed");
+    return EXIT_FAILED;
+}
+
+int cli_usage(const char *command, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    fputs("latentsync: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fprintf(stderr, "\nTry \"latentsync%s%s --help\".\n", *command ? " " : "", command);
+    va_end(ap);
+    return EXIT_USAGE;
+}
+
+bool cli_int(const char *command, const char *option, const char *text, long long min,
+             long long max, long long *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    if (!errno && end != text && !*end && *out >= min && *out <= max)
+        return true;
+    cli_usage(command, "--%s %s: a whole number from %lld to %lld is expected", option, text, min,
+              max);
+    return false;
+}
+
+bool cli_float(const char *command, const char *option, const char *text, double min, double max,
+               double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    if (end != text && !*end && isfinite(*out) && *out >= min && *out <= max)
+        return true;
+    cli_usage(command, "--%s %s: a number from %g to %g is expected", option, text, min, max);
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } commands[] = {{"sync", cmd_sync}, {"models", cmd_models}, {"info", cmd_info}};
+    const char *name = argc > 1 ? argv[1] : "";
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+        fputs(usage, stdout);
+        return EXIT_OK;
+    }
+    if (!strcmp(name, "--version")) {
+        puts("latentsync " LS_VERSION_STRING);
+        return EXIT_OK;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (!strcmp(name, commands[i].name))
+            return commands[i].run(argc - 1, argv + 1);
+    if (argc > 1)
+        return cli_usage("", "there is no command \"%s\"", name);
+    fputs(usage, stderr);
+    return EXIT_USAGE;
+}

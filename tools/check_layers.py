@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Checks what the source files may include and call:
+  - a module of src/ includes only itself and the modules below it;
+  - libav* is included by src/media alone, oneDNN by src/backend/onednn alone;
+  - the library does not print, exit or abort.
+`--selftest` shows that each rule can fail."""
+import pathlib
+import re
+import sys
+
+BELOW = {"base": [], "media": ["base"], "tensor": ["base"]}
+for name, on in [("backend", ["tensor"]), ("weights", ["backend"]), ("nn", ["weights"]),
+                 ("models", ["nn"]), ("diffusion", ["models"]), ("face", ["models"]),
+                 ("pipeline", ["media", "diffusion", "face"]), ("cli", ["pipeline"]),
+                 ("server", ["pipeline"])]:
+    BELOW[name] = sorted({b for o in on for b in [o, *BELOW[o]]})
+
+FOREIGN = [(re.compile(r"^lib(av|sw)\w*/"), "src/media/"),
+           (re.compile(r"^(oneapi/)?dnnl"), "src/backend/onednn/")]
+CALLS = re.compile(r"(?<![\w.>])(printf|puts|putchar|vprintf|perror|exit|_exit|abort)\s*\(")
+
+
+def problems(path, text):
+    module = path.split("/")[1]
+    for number, line in enumerate(text.split("\n"), 1):
+        where = f"{path}:{number}:"
+        include = re.match(r'\s*#\s*include\s*[<"]([^>"]+)', line)
+        if include:
+            name = include.group(1)
+            other = name.split("/")[0]
+            if other in BELOW and "/" in name and other != module and other not in BELOW[module]:
+                yield f"{where} {module} must not include {name}: {other} is not below it"
+            for pattern, home in FOREIGN:
+                if pattern.match(name) and not path.startswith(home):
+                    yield f"{where} only {home} includes {name}"
+        if module not in ("cli", "server") and CALLS.search(re.sub(r'"(\\.|[^"\\])*"|//.*', "", line)):
+            yield f"{where} the library does not print, exit or abort"
+
+
+def selftest():
+    bad = [("src/tensor/a.c", '#include "backend/backend.h"'), ("src/face/a.c", "#include <libavutil/frame.h>"),
+           ("src/nn/a.c", "#include <oneapi/dnnl/dnnl.h>"), ("src/media/a.c", "    exit(1);"),
+           ("src/diffusion/a.c", '#include "face/mask.h"'), ("src/media/a.c", '#include "tensor/dtype.h"')]
+    good = [("src/nn/a.c", '#include "tensor/graph.h"'), ("src/media/a.c", "#include <libavutil/frame.h>"),
+            ("src/base/a.c", 'ls_fail(err, 1, "exit(1)"); snprintf(a, 1, ""); // abort()'),
+            ("src/cli/a.c", "printf();"), ("src/pipeline/a.c", '#include "face/mask.h"')]
+    return all(list(problems(*b)) for b in bad) and not any(list(problems(*g)) for g in good)
+
+
+if not selftest():
+    sys.exit("check_layers: the rules do not catch what they should")
+if sys.argv[1:] == ["--selftest"]:
+    sys.exit(0)
+found = [p for f in sorted(pathlib.Path("src").rglob("*.[ch]")) for p in problems(str(f), f.read_text())]
+print("\n".join(found), end="\n" if found else "")
+sys.exit(1 if found else 0)

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The checks of the source that need no test data.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mapfile -t sources < <(git ls-files '*.c' '*.h')
+mapfile -t scripts < <(git ls-files dev .ci/run 'tools/*.sh')
+echo "lint: clang-format"
+clang-format --dry-run -Werror "${sources[@]}"
+echo "lint: layers"
+python3 tools/check_layers.py
+echo "lint: symbols"
+python3 tools/check_symbols.py build/src/liblatentsync.a
+echo "lint: public headers compile alone"
+for h in include/latentsync/*.h; do
+    gcc -std=c11 -Wall -Wextra -Werror -Iinclude -fsyntax-only -x c "$h"
+    g++ -std=c++11 -Wall -Wextra -Werror -Iinclude -fsyntax-only -x c++ "$h"
+done
+echo "lint: shellcheck"
+shellcheck "${scripts[@]}"
+echo "lint: ok"
