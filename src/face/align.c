@@ -153,16 +153,17 @@ static void bounds(double lo, double hi, size_t n, size_t *from, size_t *to)
     *to = hi <= 0 ? 0 : hi >= (double)n ? n : (size_t)hi;
 }
 
-ls_rect ls_crop_bounds(const ls_matrix *m, size_t resolution, size_t w, size_t h)
+ls_rect ls_map_bounds(const ls_matrix *m, double u0, double v0, double u1, double v1, size_t w,
+                      size_t h)
 {
     double inv[2][3], lo[2], hi[2];
-    size_t cw, ch, x0, x1, y0, y1;
-    ls_crop_size(resolution, &cw, &ch);
+    size_t x0, x1, y0, y1;
     invert(m, inv);
     for (size_t k = 0; k < 2; k++) {
-        double du = inv[k][0] * (double)(cw - 1), dv = inv[k][1] * (double)(ch - 1);
-        lo[k] = inv[k][2] + fmin(du, 0) + fmin(dv, 0);
-        hi[k] = inv[k][2] + fmax(du, 0) + fmax(dv, 0);
+        double du = inv[k][0] * (u1 - u0), dv = inv[k][1] * (v1 - v0);
+        double at = inv[k][0] * u0 + inv[k][1] * v0 + inv[k][2];
+        lo[k] = at + fmin(du, 0) + fmin(dv, 0);
+        hi[k] = at + fmax(du, 0) + fmax(dv, 0);
         if (!(isfinite(lo[k]) && isfinite(hi[k])))
             return (ls_rect){0};
     }
@@ -171,6 +172,13 @@ ls_rect ls_crop_bounds(const ls_matrix *m, size_t resolution, size_t w, size_t h
     if (x0 >= x1 || y0 >= y1)
         return (ls_rect){0};
     return (ls_rect){x0, y0, x1 - x0, y1 - y0};
+}
+
+ls_rect ls_crop_bounds(const ls_matrix *m, size_t resolution, size_t w, size_t h)
+{
+    size_t cw, ch;
+    ls_crop_size(resolution, &cw, &ch);
+    return ls_map_bounds(m, 0, 0, (double)(cw - 1), (double)(ch - 1), w, h);
 }
 
 /* The pixel at (x, y) of the frame, or NULL. */

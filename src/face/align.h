@@ -42,8 +42,12 @@ static inline void ls_align_reset(ls_align *a)
 /* The matrix of the next frame in order. False: no usable face in it, and `a` is as before. */
 bool ls_align_next(ls_align *a, const ls_face *face, ls_matrix *m);
 
-/* The smallest rectangle of the w x h frame that holds every pixel that the crop reads; empty when
- * the crop lies outside. */
+/* The rectangle of the w x h frame that holds the crop's area u0 .. u1, v0 .. v1 with a border of
+ * at least one pixel; empty when that lies outside, or m cannot be inverted. */
+ls_rect ls_map_bounds(const ls_matrix *m, double u0, double v0, double u1, double v1, size_t w,
+                      size_t h);
+/* A rectangle of the w x h frame that holds every pixel that the crop reads; empty when the crop
+ * lies outside. */
 ls_rect ls_crop_bounds(const ls_matrix *m, size_t resolution, size_t w, size_t h);
 
 /* Cuts out the crop (ls_crop_size; tight rows of RGB24). `part` holds the pixels of the frame that
