@@ -1,0 +1,43 @@
+/* Erosion and Gaussian blur of a rectangle of a frame, at a cost that does not depend on their
+ * radius. Each call filters along y and transposes, so two calls filter both axes. */
+#ifndef LS_FACE_SMOOTH_H
+#define LS_FACE_SMOOTH_H
+
+#include <stddef.h>
+
+/* A plane of w x h floats. It lies in a larger frame, which continues with zeros for `above` rows
+ * before it and `below` rows after it, and then ends. */
+typedef struct ls_strip {
+    size_t w, h, above, below;
+} ls_strip;
+
+/* Bytes of scratch memory that the calls below need. */
+size_t ls_smooth_scratch(const ls_strip *s, size_t radius);
+
+/* dst [w, h] = minima of src [h, w] over rows y - before .. y - before + length - 1; those outside
+ * the frame are ignored. Values are at most 1. */
+void ls_erode(float *dst, const float *src, const ls_strip *s, size_t before, size_t length,
+              void *scratch);
+
+#define LS_BLUR_TERMS 6
+#define LS_BLUR_DIRECT 8 /* up to this radius the weights themselves are used */
+
+/* Weights exp(-k^2 / 2 sigma^2), |k| <= radius, normalised; beyond LS_BLUR_DIRECT as a sum of
+ * cosines of a period longer than the kernel, which fits them to 1e-6, and of which each is one
+ * recursion along the line. */
+typedef struct ls_blur_kernel {
+    size_t radius;
+    double direct[LS_BLUR_DIRECT + 1];
+    double feedback[LS_BLUR_TERMS]; /* 2 cos(f) */
+    double outer[LS_BLUR_TERMS];    /* a cos(f r): the sample that the window meets */
+    double inner[LS_BLUR_TERMS];    /* a cos(f (r + 1)): the last within it */
+} ls_blur_kernel;
+
+void ls_blur_make(ls_blur_kernel *k, size_t radius, double sigma);
+
+/* dst [w, h] = src [h, w] blurred along y; beyond the frame's border it is mirrored, without
+ * repeating the border's row. */
+void ls_blur(float *dst, const float *src, const ls_strip *s, const ls_blur_kernel *k,
+             void *scratch);
+
+#endif
