@@ -34,6 +34,7 @@ static const char *const globals[] = {"torch._utils _rebuild_tensor_v2",
                                       "collections OrderedDict",
                                       "torch Size",
                                       "torch device",
+                                      "_codecs encode",
                                       "__builtin__ dict",
                                       "builtins dict"};
 
@@ -306,7 +307,7 @@ static int reduce(ls_pickle *p)
     if (is_global(f, "torch Size"))
         return args->count == 1 && args->items[0]->kind == LS_PICKLE_LIST ? push(p, args->items[0])
                                                                           : damaged(p);
-    if (is_global(f, "torch device"))
+    if (is_global(f, "torch device") || is_global(f, "_codecs encode")) // bytes, in protocol 2
         return push(p, new_value(p, LS_PICKLE_NONE));
     if (!is_global(f, "collections OrderedDict") && !strstr(f->text, " dict"))
         return ls_fail(p->err, LS_EUNSUPPORTED, "the pickle calls \"%s\" at byte %zu", f->text,

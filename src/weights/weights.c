@@ -164,8 +164,8 @@ static int map_file(const char *path, void **map, size_t *size, ls_error *err)
 
 int ls_weights_open(ls_weights **out, const char *path, ls_error *err)
 {
-    void *map;
-    size_t size;
+    void *map = NULL;
+    size_t size = 0;
     *out = NULL;
     int ret = map_file(path, &map, &size, err);
     if (ret)
