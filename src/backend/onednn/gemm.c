@@ -54,7 +54,7 @@ static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
                              [SCRATCH] = scratch};
     dnnl_status_t s = dnnl_success;
     if (k->prefill)
-        copy(out, in[3], k->prefill);
+        copy(out, data[RESIDUAL], k->prefill);
     for (int i = 0; !s && i < ARG_COUNT; i++)
         if (k->memory[i] && i != WEIGHT)
             s = dnnl_memory_set_data_handle_v2(k->memory[i], data[i], be->stream);
