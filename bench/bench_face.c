@@ -37,8 +37,9 @@ int main(int argc, char **argv)
                   .sub_x = 1,
                   .sub_y = 1,
                   .matrix = LS_YUV_BT709};
-    for (size_t i = 0; i < sizeof(frame); i++)
-        frame[0][0][i] = (uint8_t)(i / 3 % W / 8 * (1 + i % 3) + i / 3 / W / 8);
+    for (size_t i = 0; i < H; i++)
+        for (size_t x = 0; x < W * 3; x++)
+            frame[i][x / 3][x % 3] = (uint8_t)(x / 3 / 8 * (1 + x % 3) + i / 8);
     float *image = malloc(sizeof(face) * sizeof(float));
     printf("[");
     for (size_t k = 0; k < sizeof(cases) / sizeof(*cases) && image; k++) {
