@@ -224,13 +224,22 @@ static int make_mask(ls_restore *r, const ls_matrix *m, double opacity, size_t w
     return 0;
 }
 
+static bool all_finite(const float *v, size_t n)
+{
+    int32_t bits, largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&bits, v + i, sizeof(bits));
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest < 0x7f800000;
+}
+
 static int prepare(ls_restore *r, const float *image, const ls_matrix *m, double opacity, size_t w,
                    size_t h, ls_error *err)
 {
     double sum = 0, area = (double)m->m[0][0] * m->m[1][1] - (double)m->m[0][1] * m->m[1][0];
-    for (size_t i = 0; i < r->resolution * r->resolution * 3; i++)
-        sum += image[i];
-    if (!isfinite(sum))
+    if (!all_finite(image, r->resolution * r->resolution * 3))
         return ls_fail(err, LS_EINVAL,
                        "face: the generated picture holds values that are not "
                        "finite; try --dtype f32, or check the models");
