@@ -1,6 +1,7 @@
 #include "media/av.h"
 
 #include <errno.h>
+#include <libavutil/avstring.h>
 #include <sys/stat.h>
 
 int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
@@ -14,10 +15,12 @@ int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
                        path);
     if (!st.st_size && S_ISREG(st.st_mode))
         return ls_fail(err, LS_EFORMAT, "%s is empty", path);
+    char *url = av_asprintf("file:%s", path); // so that "a:b.mp4" is no protocol
     AVDictionary *options = NULL;
     av_dict_set(&options, "protocol_whitelist", "file", 0);
-    int ret = avformat_open_input(out, path, NULL, &options);
+    int ret = url ? avformat_open_input(out, url, NULL, &options) : AVERROR(ENOMEM);
     av_dict_free(&options);
+    av_free(url);
     if (ret == AVERROR_INVALIDDATA)
         return ls_fail(err, LS_EFORMAT,
                        "%s is not a video or audio file that can be read, or it is cut off (an mp4 "
@@ -31,6 +34,27 @@ int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
         return ls_fail_av(err, ret, "cannot read %s", path);
     }
     return 0;
+}
+
+int ls_av_best_stream(const AVFormatContext *format, enum AVMediaType type)
+{
+    int best = -1;
+    int64_t best_score = 0;
+    for (unsigned i = 0; i < format->nb_streams; i++) {
+        const AVStream *st = format->streams[i];
+        const AVCodecParameters *par = st->codecpar;
+        if (par->codec_type != type || st->disposition & AV_DISPOSITION_ATTACHED_PIC)
+            continue;
+        int64_t score = type == AVMEDIA_TYPE_VIDEO ? (int64_t)par->width * par->height
+                                                   : par->ch_layout.nb_channels;
+        score += st->event_flags & AVSTREAM_EVENT_FLAG_NEW_PACKETS ? 100000000 : 0;
+        score += st->disposition & AV_DISPOSITION_DEFAULT ? 5000000 : 0;
+        if (score > best_score) {
+            best_score = score;
+            best = (int)i;
+        }
+    }
+    return best;
 }
 
 int ls_av_open_decoder(AVCodecContext **out, const AVStream *st, int threads, ls_error *err)

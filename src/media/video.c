@@ -3,20 +3,24 @@
 #include "media/rotate.h"
 #include "base/alloc.h"
 
+#include <libavutil/adler32.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TIMELINE_FPS 25
 #define MAX_PIXELS ((int64_t)1 << 28)
+#define MAX_REPEATS (3600 * 30 * 30) /* fftools takes a longer gap for a broken time stamp */
 #define CHECKPOINT_EVERY 32
+#define MAX_SEEK_BACK 64 /* seconds */
 
 /* The state of fftools' rate conversion before a decoded frame: enough to go on from there. */
 typedef struct timeline {
     int64_t next_pts; /* in frames of the timeline */
     int64_t last_nb0[3];
     uint64_t emitted;
-    int64_t previous_pts; /* of the frame that was decoded last, in the stream's time base */
+    int64_t previous_pts;  /* of the frame that was decoded last, in the stream's time base */
+    uint32_t previous_sum; /* of its luma; in checkpoints only */
 } timeline;
 
 struct ls_video {
@@ -32,7 +36,7 @@ struct ls_video {
     ls_rotation rotation;
     timeline t;
     int64_t nb0, nb; /* of `last` and `current`: still to be given */
-    bool draining, ended, flushed;
+    bool flushed;
     uint64_t errors, decoded_count;
     timeline *checkpoints;
     size_t checkpoint_count, checkpoint_capacity;
@@ -43,13 +47,18 @@ static AVRational timeline_fps(const ls_video *v)
     return (AVRational){v->info.fps_num, v->info.fps_den};
 }
 
-/* 8 to 16 bit planar formats pass; anything else becomes the nearest of these. */
+/* Planar Y'CbCr of 8 to 16 bits, subsampled as 4:4:4, 4:2:2 or 4:2:0, and 8-bit grey pass; anything
+ * else becomes the nearest of a few of them. */
 static enum AVPixelFormat planar_format(enum AVPixelFormat f)
 {
     static const enum AVPixelFormat list[] = {
-        AV_PIX_FMT_YUV420P,   AV_PIX_FMT_YUV422P,   AV_PIX_FMT_YUV444P,   AV_PIX_FMT_YUV420P10,
-        AV_PIX_FMT_YUV422P10, AV_PIX_FMT_YUV444P10, AV_PIX_FMT_YUV420P12, AV_PIX_FMT_YUV422P12,
-        AV_PIX_FMT_YUV444P12, AV_PIX_FMT_GRAY8,     AV_PIX_FMT_NONE};
+        AV_PIX_FMT_YUV420P,   AV_PIX_FMT_YUV422P,   AV_PIX_FMT_YUV444P,   AV_PIX_FMT_GRAY8,
+        AV_PIX_FMT_YUV420P10, AV_PIX_FMT_YUV422P10, AV_PIX_FMT_YUV444P10, AV_PIX_FMT_YUV420P16,
+        AV_PIX_FMT_YUV422P16, AV_PIX_FMT_YUV444P16, AV_PIX_FMT_NONE};
+    static const uint64_t other = AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL |
+                                  AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_BITSTREAM |
+                                  AV_PIX_FMT_FLAG_FLOAT | AV_PIX_FMT_FLAG_BAYER |
+                                  AV_PIX_FMT_FLAG_ALPHA | (AV_NE(0, AV_PIX_FMT_FLAG_BE));
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f);
     switch (f) {
     case AV_PIX_FMT_YUVJ420P:
@@ -58,16 +67,14 @@ static enum AVPixelFormat planar_format(enum AVPixelFormat f)
         return AV_PIX_FMT_YUV422P;
     case AV_PIX_FMT_YUVJ444P:
         return AV_PIX_FMT_YUV444P;
+    case AV_PIX_FMT_GRAY8:
+        return f;
     default:
         break;
     }
-    for (size_t i = 0; list[i] != AV_PIX_FMT_NONE; i++)
-        if (f == list[i])
-            return f;
-    /* Alpha and palettes go; grey of other depths becomes 4:2:0 of its depth. */
-    if (d && d->comp[0].depth > 8)
-        return d->log2_chroma_w == 0 && d->nb_components >= 3 ? AV_PIX_FMT_YUV444P10
-                                                              : AV_PIX_FMT_YUV420P10;
+    if (d && d->nb_components == 3 && av_pix_fmt_count_planes(f) == 3 && !(d->flags & other) &&
+        d->log2_chroma_h <= d->log2_chroma_w && d->log2_chroma_w <= 1 && !d->comp[0].shift)
+        return f;
     return avcodec_find_best_pix_fmt_of_list(list, f, 0, NULL);
 }
 
@@ -84,10 +91,11 @@ static int normalise(ls_video *v, AVFrame *f, ls_error *err)
         width = v->model->height;
         height = v->model->width;
     }
-    if (ls_rotation_turns(v->rotation) && want != AV_PIX_FMT_YUV444P &&
-        av_pix_fmt_desc_get(want)->log2_chroma_w != av_pix_fmt_desc_get(want)->log2_chroma_h)
-        want = av_pix_fmt_desc_get(want)->comp[0].depth > 8 ? AV_PIX_FMT_YUV444P10
-                                                            : AV_PIX_FMT_YUV444P;
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(want);
+    if (ls_rotation_turns(v->rotation) && d->log2_chroma_w != d->log2_chroma_h)
+        want = d->comp[0].depth > 10  ? AV_PIX_FMT_YUV444P16
+               : d->comp[0].depth > 8 ? AV_PIX_FMT_YUV444P10
+                                      : AV_PIX_FMT_YUV444P;
     if (was_j) {
         f->format = planar_format(f->format);
         f->color_range = AVCOL_RANGE_JPEG;
@@ -179,60 +187,62 @@ static int decode_current(ls_video *v, ls_error *err)
     return ret;
 }
 
-/* How fftools places a frame: `nb0` more of the last frame, then nb - nb0 of this one. Source:
- * fftools/ffmpeg.c of FFmpeg 5.1, do_video_out and adjust_frame_pts_to_encoder_tb. */
+/* Where the frame belongs on the timeline, in frames. Source: fftools/ffmpeg.c of FFmpeg 5.1,
+ * adjust_frame_pts_to_encoder_tb; the start of the file is taken off as ffmpeg_opt.c does. */
+static double position_of(const ls_video *v, int64_t pts)
+{
+    AVRational tb = v->format->streams[v->stream]->time_base, fine = av_inv_q(timeline_fps(v));
+    int64_t start = v->format->start_time == AV_NOPTS_VALUE
+                        ? 0
+                        : av_rescale_q(v->format->start_time, AV_TIME_BASE_Q, tb);
+    int extra = av_clip(29 - av_log2((unsigned)fine.den), 0, 16);
+    fine.den <<= extra;
+    double at = (double)av_rescale_q(av_sat_sub64(pts, start), tb, fine) / (double)(1 << extra);
+    return at + (at > 0 ? 1.0 : at < 0 ? -1.0 : 0) / (1 << 17);
+}
+
+/* How fftools places a frame: nb0 more of the last frame, then nb of this one. Source:
+ * fftools/ffmpeg.c of FFmpeg 5.1, do_video_out. */
 static void place(ls_video *v)
 {
-    const AVStream *st = v->format->streams[v->stream];
-    AVRational rate = timeline_fps(v), tb = av_inv_q(rate), fine = tb;
-    AVRational source = av_guess_frame_rate(v->format, (AVStream *)st, NULL);
-    int64_t start = v->format->start_time == AV_NOPTS_VALUE ? 0 : v->format->start_time;
+    AVStream *st = v->format->streams[v->stream];
+    AVRational rate = timeline_fps(v), source = av_guess_frame_rate(v->format, st, NULL);
     int64_t pts = v->current->best_effort_timestamp;
     if (pts == AV_NOPTS_VALUE)
-        pts =
-            v->t.previous_pts == AV_NOPTS_VALUE ? 0 : v->t.previous_pts + v->current->pkt_duration;
+        pts = v->t.previous_pts == AV_NOPTS_VALUE
+                  ? 0
+                  : av_sat_add64(v->t.previous_pts, v->current->pkt_duration);
     v->t.previous_pts = pts;
-    int extra = av_clip(29 - av_log2((unsigned)tb.den), 0, 16);
-    fine.den <<= extra;
-    double at = (double)(av_rescale_q(pts, st->time_base, fine) -
-                         av_rescale_q(start, AV_TIME_BASE_Q, fine)) /
-                (double)(1 << extra);
-    at += (at > 0 ? 1.0 : at < 0 ? -1.0 : 0) / (1 << 17);
-    double duration = source.num > 0 ? av_q2d(rate) / av_q2d(source) : 0;
-    duration = fmin(duration, 1);
-    long whole =
-        lrintf((float)((double)v->current->pkt_duration * av_q2d(st->time_base) * av_q2d(rate)));
-    if (whole > 0)
-        duration = (double)whole;
+    double at = position_of(v, pts);
+    double duration = source.num > 0 ? fmin(av_q2d(rate) / av_q2d(source), 1) : 0;
+    float own = (float)((double)v->current->pkt_duration * av_q2d(st->time_base) * av_q2d(rate));
+    if (own < MAX_REPEATS && lrintf(own) > 0)
+        duration = (double)lrintf(own);
     double delta0 = at - (double)v->t.next_pts, delta = delta0 + duration;
-    v->nb0 = 0;
-    v->nb = 1;
     if (delta0 < 0 && delta > 0)
         delta0 = 0;
-    if (v->t.emitted == 0 && v->format->nb_streams == 1 && delta0 >= 0.5) {
+    if (v->t.emitted == 0 && v->format->nb_streams == 1 && delta0 >= 0.5 && at < MAX_REPEATS) {
         delta = duration;
         delta0 = 0;
         v->t.next_pts = llrint(at);
     }
-    if (delta < -1.1) {
-        v->nb = 0;
+    int64_t nb0 = 0, nb = 1;
+    if (delta < -1.1 || delta > MAX_REPEATS) {
+        nb = 0;
     } else if (delta > 1.1) {
-        v->nb = lrintf((float)delta);
+        nb = lrintf((float)delta);
         if (delta0 > 1.1)
-            v->nb0 = llrintf((float)(delta0 - 0.6));
+            nb0 = llrintf((float)(delta0 - 0.6));
     }
-}
-
-static void count_frame(ls_video *v)
-{
-    v->nb0 = v->nb0 < v->nb ? v->nb0 : v->nb;
+    nb0 = FFMIN(nb0, nb);
     memmove(v->t.last_nb0 + 1, v->t.last_nb0, 2 * sizeof *v->t.last_nb0);
-    v->t.last_nb0[0] = v->nb0;
-    if (v->nb > 30LL * 3600 * 30) // fftools gives up on absurd gaps too
-        v->nb = 0;
-    if (!v->last->buf[0]) // nothing to repeat
-        v->nb0 = 0;
-    v->nb -= v->nb0;
+    v->t.last_nb0[0] = nb0;
+    if (delta > MAX_REPEATS) { // as if the frame had not been
+        av_frame_unref(v->current);
+        av_frame_move_ref(v->current, v->last);
+    }
+    v->nb0 = v->last->buf[0] ? nb0 : 0;
+    v->nb = nb - v->nb0;
 }
 
 static int64_t median(const int64_t v[3])
@@ -241,10 +251,20 @@ static int64_t median(const int64_t v[3])
     return v[2] < lo ? lo : v[2] > hi ? hi : v[2];
 }
 
+static uint32_t sum_luma(const AVFrame *f)
+{
+    size_t row = (size_t)f->width * (av_pix_fmt_desc_get(f->format)->comp[0].depth > 8 ? 2 : 1);
+    AVAdler sum = 1;
+    for (int y = 0; y < f->height; y++)
+        sum = av_adler32_update(sum, f->data[0] + (ptrdiff_t)y * f->linesize[0], row);
+    return sum;
+}
+
 static int save_checkpoint(ls_video *v, ls_error *err)
 {
     size_t n = v->checkpoint_count;
-    if (n && v->t.emitted < v->checkpoints[n - 1].emitted + CHECKPOINT_EVERY)
+    if (v->t.emitted < (n ? v->checkpoints[n - 1].emitted : 0) + CHECKPOINT_EVERY ||
+        !v->current->buf[0])
         return 0;
     if (n == v->checkpoint_capacity) {
         size_t capacity = n ? 2 * n : 64;
@@ -254,6 +274,7 @@ static int save_checkpoint(ls_video *v, ls_error *err)
         v->checkpoints = grown;
         v->checkpoint_capacity = capacity;
     }
+    v->t.previous_sum = sum_luma(v->current);
     v->checkpoints[v->checkpoint_count++] = v->t;
     return 0;
 }
@@ -278,7 +299,6 @@ static int advance(ls_video *v, ls_error *err)
     if (ret)
         return ret;
     place(v);
-    count_frame(v);
     return 0;
 }
 
@@ -315,35 +335,43 @@ static void reset(ls_video *v, const timeline *t)
     v->flushed = false;
 }
 
-/* Seeks to the key frame at or before the checkpoint's last frame and decodes up to that frame.
- * False when the file does not lead there. */
-static bool resume(ls_video *v, const timeline *t)
+/* Decodes from the key frame at or before `from` up to the checkpoint's last frame. False when the
+ * file does not lead there, or to another picture, as key frames that need earlier ones do. */
+static bool resume(ls_video *v, const timeline *t, int64_t from)
 {
-    if (t->previous_pts == AV_NOPTS_VALUE ||
-        av_seek_frame(v->format, v->stream, t->previous_pts, AVSEEK_FLAG_BACKWARD) < 0)
+    if (av_seek_frame(v->format, v->stream, from, AVSEEK_FLAG_BACKWARD) < 0)
         return false;
     reset(v, t);
-    int64_t pts = AV_NOPTS_VALUE;
+    int64_t pts;
     do {
         if (decode_current(v, NULL))
             return false;
         pts = v->current->best_effort_timestamp;
     } while (pts == AV_NOPTS_VALUE || pts < t->previous_pts);
-    return pts == t->previous_pts;
+    return pts == t->previous_pts && sum_luma(v->current) == t->previous_sum;
 }
 
 static int reopen(ls_video *v, ls_error *err);
+
+/* To a checkpoint, from key frames ever farther back, at last from the start of the file. */
+static int go_to(ls_video *v, const timeline *t, ls_error *err)
+{
+    const AVStream *st = v->format->streams[v->stream];
+    for (int back = 0; t->emitted && back <= MAX_SEEK_BACK; back = back ? 4 * back : 1)
+        if (resume(v, t,
+                   av_sat_sub64(t->previous_pts,
+                                av_rescale_q(back, (AVRational){1, 1}, st->time_base))))
+            return 0;
+    return reopen(v, err);
+}
 
 int ls_video_seek(ls_video *v, uint64_t index, ls_error *err)
 {
     size_t k = v->checkpoint_count;
     while (k && v->checkpoints[k - 1].emitted > index)
         k--;
-    timeline t = k ? v->checkpoints[k - 1] : start_of_timeline;
-    bool ahead = v->t.emitted <= index && (t.emitted <= v->t.emitted);
-    int ret = 0;
-    if (!ahead && !resume(v, &t))
-        ret = reopen(v, err);
+    const timeline t = k ? v->checkpoints[k - 1] : start_of_timeline;
+    int ret = v->t.emitted <= index && t.emitted <= v->t.emitted ? 0 : go_to(v, &t, err);
     while (!ret && v->t.emitted < index) {
         ls_frame *f;
         ret = ls_video_next(v, &f, err);
@@ -360,8 +388,8 @@ static int open_stream(ls_video *v, ls_error *err)
     int ret = ls_av_open_input(&v->format, v->path, err);
     if (ret)
         return ret;
-    v->stream = av_find_best_stream(v->format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
-    if (v->stream < 0 || v->format->streams[v->stream]->disposition & AV_DISPOSITION_ATTACHED_PIC)
+    v->stream = ls_av_best_stream(v->format, AVMEDIA_TYPE_VIDEO);
+    if (v->stream < 0)
         return ls_fail(err, LS_EFORMAT, "%s has no video stream; is it an audio file?", v->path);
     for (unsigned i = 0; i < v->format->nb_streams; i++)
         if ((int)i != v->stream)
