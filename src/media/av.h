@@ -13,6 +13,12 @@ struct ls_frame {
     AVFrame *av;
 };
 
+/* Untagged pictures of this size are taken for BT.709, smaller ones for BT.601. */
+static inline bool ls_is_high_definition(const AVFrame *f)
+{
+    return f->height >= 720 || f->width >= 1280;
+}
+
 /* Takes `av` over; NULL (and `av` freed) when out of memory. */
 ls_frame *ls_frame_wrap(AVFrame *av);
 

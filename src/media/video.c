@@ -102,6 +102,10 @@ static int normalise(ls_video *v, AVFrame *f, ls_error *err)
     }
     if (f->format == (int)want && f->width == width && f->height == height)
         return 0;
+    if (av_pix_fmt_desc_get(f->format)->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL)) {
+        f->colorspace = ls_is_high_definition(f) ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
+        f->color_range = AVCOL_RANGE_MPEG;
+    }
     AVFrame *to = av_frame_alloc();
     if (!to)
         return ls_fail(err, LS_ENOMEM, "out of memory for a frame");
@@ -121,8 +125,6 @@ static int normalise(ls_video *v, AVFrame *f, ls_error *err)
                        av_get_pix_fmt_name(f->format));
     }
     av_frame_copy_props(to, f);
-    if (av_pix_fmt_desc_get(f->format)->flags & AV_PIX_FMT_FLAG_RGB)
-        to->colorspace = AVCOL_SPC_UNSPECIFIED;
     av_frame_unref(f);
     av_frame_move_ref(f, to);
     av_frame_free(&to);
@@ -142,7 +144,7 @@ static int decode(ls_video *v, ls_error *err)
     for (;;) {
         int ret = avcodec_receive_frame(v->decoder, v->decoded);
         if (!ret) {
-            if (v->decoded->flags & AV_FRAME_FLAG_CORRUPT)
+            if (v->decoded->flags & AV_FRAME_FLAG_CORRUPT || v->decoded->decode_error_flags)
                 note_damage(v);
             v->decoded_count++;
             return 0;
