@@ -315,21 +315,35 @@ static void reset(ls_video *v, const timeline *t)
     v->flushed = false;
 }
 
-/* Seeks to the key frame at or before the checkpoint's last frame and decodes up to that frame.
- * False when the file does not lead there. */
-static bool resume(ls_video *v, const timeline *t)
+/* Seeks to a key frame at or before `from` and decodes up to the checkpoint's last frame. False
+ * when the file does not lead there, or there was no key frame to show before it: pictures that
+ * lead up to a key frame are decoded after it, but need those before it. */
+static bool resume_from(ls_video *v, const timeline *t, int64_t from)
 {
-    if (t->previous_pts == AV_NOPTS_VALUE ||
-        av_seek_frame(v->format, v->stream, t->previous_pts, AVSEEK_FLAG_BACKWARD) < 0)
+    if (av_seek_frame(v->format, v->stream, from, AVSEEK_FLAG_BACKWARD) < 0)
         return false;
     reset(v, t);
-    int64_t pts = AV_NOPTS_VALUE;
+    int64_t pts;
+    bool key = false;
     do {
         if (decode_current(v, NULL))
             return false;
         pts = v->current->best_effort_timestamp;
+        key |= v->current->key_frame && pts != AV_NOPTS_VALUE && pts <= t->previous_pts;
     } while (pts == AV_NOPTS_VALUE || pts < t->previous_pts);
-    return pts == t->previous_pts;
+    return key && pts == t->previous_pts;
+}
+
+static bool resume(ls_video *v, const timeline *t)
+{
+    static const int seconds_before[] = {0, 2, 15};
+    AVRational tb = v->format->streams[v->stream]->time_base;
+    for (size_t i = 0; i < sizeof seconds_before / sizeof *seconds_before; i++)
+        if (t->previous_pts != AV_NOPTS_VALUE &&
+            resume_from(
+                v, t, av_sat_sub64(t->previous_pts, av_rescale(seconds_before[i], tb.den, tb.num))))
+            return true;
+    return false;
 }
 
 static int reopen(ls_video *v, ls_error *err);
