@@ -17,6 +17,8 @@ typedef struct timeline {
     int64_t last_nb0[3];
     uint64_t emitted;
     int64_t previous_pts; /* of the frame that was decoded last, in the stream's time base */
+    int64_t highest_pts;  /* of all frames */
+    bool unique;          /* no frame before had previous_pts or more */
 } timeline;
 
 struct ls_video {
@@ -179,6 +181,19 @@ static int decode_current(ls_video *v, ls_error *err)
     return ret;
 }
 
+/* Only a time that no other frame has, nor one before it exceeds, leads back to one frame. */
+static void note_pts(ls_video *v, int64_t pts)
+{
+    timeline *t = &v->t;
+    t->previous_pts = pts;
+    t->unique = t->highest_pts == AV_NOPTS_VALUE || pts > t->highest_pts;
+    if (t->unique)
+        t->highest_pts = pts;
+    while (!t->unique && v->checkpoint_count &&
+           v->checkpoints[v->checkpoint_count - 1].previous_pts >= pts)
+        v->checkpoint_count--;
+}
+
 /* How fftools places a frame: `nb0` more of the last frame, then nb - nb0 of this one. Source:
  * fftools/ffmpeg.c of FFmpeg 5.1, do_video_out and adjust_frame_pts_to_encoder_tb. */
 static void place(ls_video *v)
@@ -191,7 +206,7 @@ static void place(ls_video *v)
     if (pts == AV_NOPTS_VALUE)
         pts =
             v->t.previous_pts == AV_NOPTS_VALUE ? 0 : v->t.previous_pts + v->current->pkt_duration;
-    v->t.previous_pts = pts;
+    note_pts(v, pts);
     int extra = av_clip(29 - av_log2((unsigned)tb.den), 0, 16);
     fine.den <<= extra;
     double at = (double)(av_rescale_q(pts, st->time_base, fine) -
@@ -244,7 +259,7 @@ static int64_t median(const int64_t v[3])
 static int save_checkpoint(ls_video *v, ls_error *err)
 {
     size_t n = v->checkpoint_count;
-    if (n && v->t.emitted < v->checkpoints[n - 1].emitted + CHECKPOINT_EVERY)
+    if (!v->t.unique || (n && v->t.emitted < v->checkpoints[n - 1].emitted + CHECKPOINT_EVERY))
         return 0;
     if (n == v->checkpoint_capacity) {
         size_t capacity = n ? 2 * n : 64;
@@ -303,7 +318,8 @@ uint64_t ls_video_position(const ls_video *v)
     return v->t.emitted;
 }
 
-static const timeline start_of_timeline = {.previous_pts = AV_NOPTS_VALUE};
+static const timeline start_of_timeline = {.previous_pts = AV_NOPTS_VALUE,
+                                           .highest_pts = AV_NOPTS_VALUE};
 
 static void reset(ls_video *v, const timeline *t)
 {
