@@ -20,7 +20,9 @@ typedef struct timeline {
     int64_t last_nb0[3];
     uint64_t emitted;
     int64_t previous_pts;  /* of the frame that was decoded last, in the stream's time base */
-    uint32_t previous_sum; /* of its luma; in checkpoints only */
+    int64_t highest_pts;   /* of all frames */
+    bool unique;           /* no frame before had previous_pts or more */
+    uint32_t previous_sum; /* of the last frame's luma; in checkpoints only */
 } timeline;
 
 struct ls_video {
@@ -189,6 +191,19 @@ static int decode_current(ls_video *v, ls_error *err)
     return ret;
 }
 
+/* Only a time that no other frame has, nor one before it exceeds, leads back to one frame. */
+static void note_pts(ls_video *v, int64_t pts)
+{
+    timeline *t = &v->t;
+    t->previous_pts = pts;
+    t->unique = t->highest_pts == AV_NOPTS_VALUE || pts > t->highest_pts;
+    if (t->unique)
+        t->highest_pts = pts;
+    while (!t->unique && v->checkpoint_count &&
+           v->checkpoints[v->checkpoint_count - 1].previous_pts >= pts)
+        v->checkpoint_count--;
+}
+
 /* Where the frame belongs on the timeline, in frames. Source: fftools/ffmpeg.c of FFmpeg 5.1,
  * adjust_frame_pts_to_encoder_tb; the start of the file is taken off as ffmpeg_opt.c does. */
 static double position_of(const ls_video *v, int64_t pts)
@@ -214,7 +229,7 @@ static void place(ls_video *v)
         pts = v->t.previous_pts == AV_NOPTS_VALUE
                   ? 0
                   : av_sat_add64(v->t.previous_pts, v->current->pkt_duration);
-    v->t.previous_pts = pts;
+    note_pts(v, pts);
     double at = position_of(v, pts);
     double duration = source.num > 0 ? fmin(av_q2d(rate) / av_q2d(source), 1) : 0;
     float own = (float)((double)v->current->pkt_duration * av_q2d(st->time_base) * av_q2d(rate));
@@ -265,8 +280,7 @@ static uint32_t sum_luma(const AVFrame *f)
 static int save_checkpoint(ls_video *v, ls_error *err)
 {
     size_t n = v->checkpoint_count;
-    if (v->t.emitted < (n ? v->checkpoints[n - 1].emitted : 0) + CHECKPOINT_EVERY ||
-        !v->current->buf[0])
+    if (!v->t.unique || v->t.emitted < (n ? v->checkpoints[n - 1].emitted : 0) + CHECKPOINT_EVERY)
         return 0;
     if (n == v->checkpoint_capacity) {
         size_t capacity = n ? 2 * n : 64;
@@ -325,7 +339,8 @@ uint64_t ls_video_position(const ls_video *v)
     return v->t.emitted;
 }
 
-static const timeline start_of_timeline = {.previous_pts = AV_NOPTS_VALUE};
+static const timeline start_of_timeline = {.previous_pts = AV_NOPTS_VALUE,
+                                           .highest_pts = AV_NOPTS_VALUE};
 
 static void reset(ls_video *v, const timeline *t)
 {
@@ -338,19 +353,22 @@ static void reset(ls_video *v, const timeline *t)
 }
 
 /* Decodes from the key frame at or before `from` up to the checkpoint's last frame. False when the
- * file does not lead there, or to another picture, as key frames that need earlier ones do. */
+ * file does not lead there, or to another picture, or when no key frame was shown before it:
+ * pictures that lead up to a key frame are decoded after it, but need those before it. */
 static bool resume(ls_video *v, const timeline *t, int64_t from)
 {
     if (av_seek_frame(v->format, v->stream, from, AVSEEK_FLAG_BACKWARD) < 0)
         return false;
     reset(v, t);
     int64_t pts;
+    bool key = false;
     do {
         if (decode_current(v, NULL))
             return false;
         pts = v->current->best_effort_timestamp;
+        key |= v->current->key_frame && pts != AV_NOPTS_VALUE && pts <= t->previous_pts;
     } while (pts == AV_NOPTS_VALUE || pts < t->previous_pts);
-    return pts == t->previous_pts && sum_luma(v->current) == t->previous_sum;
+    return key && pts == t->previous_pts && sum_luma(v->current) == t->previous_sum;
 }
 
 static int reopen(ls_video *v, ls_error *err);
