@@ -1,6 +1,7 @@
 #include "media/av.h"
 
 #include <errno.h>
+#include <libavutil/avstring.h>
 #include <sys/stat.h>
 
 int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
@@ -14,10 +15,14 @@ int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
                        path);
     if (!st.st_size && S_ISREG(st.st_mode))
         return ls_fail(err, LS_EFORMAT, "%s is empty", path);
+    char *url = av_asprintf("file:%s", path); // a name with a colon is a name
+    if (!url)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
     AVDictionary *options = NULL;
     av_dict_set(&options, "protocol_whitelist", "file", 0);
-    int ret = avformat_open_input(out, path, NULL, &options);
+    int ret = avformat_open_input(out, url, NULL, &options);
     av_dict_free(&options);
+    av_free(url);
     if (ret == AVERROR_INVALIDDATA)
         return ls_fail(err, LS_EFORMAT,
                        "%s is not a video or audio file that can be read, or it is cut off (an mp4 "

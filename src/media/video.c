@@ -109,6 +109,9 @@ static int normalise(ls_video *v, AVFrame *f, ls_error *err)
     v->sws = ret < 0 ? NULL
                      : sws_getCachedContext(v->sws, f->width, f->height, f->format, width, height,
                                             want, SWS_BICUBIC | SWS_ACCURATE_RND, NULL, NULL, NULL);
+    if (av_pix_fmt_desc_get(f->format)->flags & AV_PIX_FMT_FLAG_RGB)
+        f->colorspace =
+            f->height >= 720 || f->width >= 1280 ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
     if (v->sws)
         ls_sws_colors(v->sws, f, f->color_range == AVCOL_RANGE_JPEG);
     if (!v->sws || sws_scale(v->sws, (const uint8_t *const *)f->data, f->linesize, 0, f->height,
@@ -118,8 +121,6 @@ static int normalise(ls_video *v, AVFrame *f, ls_error *err)
                        av_get_pix_fmt_name(f->format));
     }
     av_frame_copy_props(to, f);
-    if (av_pix_fmt_desc_get(f->format)->flags & AV_PIX_FMT_FLAG_RGB)
-        to->colorspace = AVCOL_SPC_UNSPECIFIED;
     av_frame_unref(f);
     av_frame_move_ref(f, to);
     av_frame_free(&to);
