@@ -10,19 +10,18 @@
 
 #define TIMELINE_FPS 25
 #define MAX_PIXELS ((int64_t)1 << 28)
-#define MAX_REPEATS (3600 * 30 * 30) /* fftools takes a longer gap for a broken time stamp */
 #define CHECKPOINT_EVERY 32
-#define MAX_SEEK_BACK 64 /* seconds */
+#define MAX_REPEATS (3600 * 30 * 30) /* fftools gives up on longer gaps too */
 
 /* The state of fftools' rate conversion before a decoded frame: enough to go on from there. */
 typedef struct timeline {
     int64_t next_pts; /* in frames of the timeline */
     int64_t last_nb0[3];
     uint64_t emitted;
-    int64_t previous_pts;  /* of the frame that was decoded last, in the stream's time base */
-    int64_t highest_pts;   /* of all frames */
-    bool unique;           /* no frame before had previous_pts or more */
-    uint32_t previous_sum; /* of the last frame's luma; in checkpoints only */
+    int64_t previous_pts; /* of the frame that was decoded last, in the stream's time base */
+    int64_t highest_pts;  /* of all frames */
+    bool unique;          /* no frame before had previous_pts or more */
+    uint32_t luma;        /* sum of the last frame's; in checkpoints only */
 } timeline;
 
 struct ls_video {
@@ -39,6 +38,8 @@ struct ls_video {
     timeline t;
     int64_t nb0, nb; /* of `last` and `current`: still to be given */
     bool flushed;
+    int64_t last_dts, next_dts, shift; /* of packets, and what is added to their times */
+    bool jumps;                        /* times of the file do not lead to its places */
     uint64_t errors, decoded_count;
     timeline *checkpoints;
     size_t checkpoint_count, checkpoint_capacity;
@@ -102,12 +103,11 @@ static int normalise(ls_video *v, AVFrame *f, ls_error *err)
         f->format = planar_format(f->format);
         f->color_range = AVCOL_RANGE_JPEG;
     }
+    if (av_pix_fmt_desc_get(f->format)->nb_components <= 2 &&
+        f->color_range == AVCOL_RANGE_UNSPECIFIED) // as swscale takes grey
+        f->color_range = AVCOL_RANGE_JPEG;
     if (f->format == (int)want && f->width == width && f->height == height)
         return 0;
-    if (av_pix_fmt_desc_get(f->format)->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL)) {
-        f->colorspace = ls_is_high_definition(f) ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
-        f->color_range = AVCOL_RANGE_MPEG;
-    }
     AVFrame *to = av_frame_alloc();
     if (!to)
         return ls_fail(err, LS_ENOMEM, "out of memory for a frame");
@@ -118,6 +118,10 @@ static int normalise(ls_video *v, AVFrame *f, ls_error *err)
     v->sws = ret < 0 ? NULL
                      : sws_getCachedContext(v->sws, f->width, f->height, f->format, width, height,
                                             want, SWS_BICUBIC | SWS_ACCURATE_RND, NULL, NULL, NULL);
+    if (av_pix_fmt_desc_get(f->format)->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL)) {
+        f->colorspace = ls_is_high_definition(f) ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
+        f->color_range = AVCOL_RANGE_MPEG;
+    }
     if (v->sws)
         ls_sws_colors(v->sws, f, f->color_range == AVCOL_RANGE_JPEG);
     if (!v->sws || sws_scale(v->sws, (const uint8_t *const *)f->data, f->linesize, 0, f->height,
@@ -138,6 +142,45 @@ static void note_damage(ls_video *v)
     if (v->errors++ == 0)
         ls_log_msg(v->settings.log, LS_LOG_WARN, "%s: damaged video after %llu frames; skipping it",
                    v->path, (unsigned long long)v->decoded_count);
+}
+
+static bool within(int64_t a, int64_t b, int64_t limit)
+{
+    int64_t d = av_sat_sub64(a, b);
+    return d >= -limit && d <= limit;
+}
+
+/* As fftools' process_input: where the clock of a transport stream jumps, it goes on as if it had
+ * not; elsewhere times that are more than thirty hours off are unknown. */
+static void mend_times(ls_video *v, AVPacket *p)
+{
+    const AVStream *st = v->format->streams[v->stream];
+    int64_t second = av_rescale(1, st->time_base.den, st->time_base.num);
+    AVRational rate = av_guess_frame_rate(v->format, (AVStream *)st, NULL);
+    bool known = v->next_dts != AV_NOPTS_VALUE && p->dts != AV_NOPTS_VALUE;
+    if (v->format->iformat->flags & AVFMT_TS_DISCONT) {
+        if (p->dts != AV_NOPTS_VALUE)
+            p->dts = av_sat_add64(p->dts, v->shift);
+        if (known && (!within(p->dts, v->next_dts, 10 * second) ||
+                      p->dts < av_sat_sub64(v->last_dts, second / 10))) {
+            v->shift = av_sat_add64(v->shift, av_sat_sub64(v->next_dts, p->dts));
+            v->jumps = true;
+            p->dts = v->next_dts;
+        }
+        if (p->pts != AV_NOPTS_VALUE)
+            p->pts = av_sat_add64(p->pts, v->shift);
+    } else if (known && !within(p->dts, v->next_dts, 30 * 3600 * second)) {
+        v->jumps = true;
+        p->dts = v->next_dts;
+        p->pts = AV_NOPTS_VALUE;
+    }
+    if (p->dts != AV_NOPTS_VALUE)
+        v->next_dts = v->last_dts = p->dts;
+    if (v->next_dts != AV_NOPTS_VALUE)
+        v->next_dts = av_sat_add64(v->next_dts, p->duration > 0 ? p->duration
+                                                : rate.num > 0
+                                                    ? av_rescale_q(1, av_inv_q(rate), st->time_base)
+                                                    : 0);
 }
 
 /* The next decoded frame, as it comes from the decoder, in v->decoded. */
@@ -168,8 +211,11 @@ static int decode(ls_video *v, ls_error *err)
             avcodec_send_packet(v->decoder, NULL);
             continue;
         }
-        if (v->packet->stream_index == v->stream && avcodec_send_packet(v->decoder, v->packet) < 0)
-            note_damage(v);
+        if (v->packet->stream_index == v->stream) {
+            mend_times(v, v->packet);
+            if (avcodec_send_packet(v->decoder, v->packet) < 0)
+                note_damage(v);
+        }
         av_packet_unref(v->packet);
     }
 }
@@ -204,62 +250,65 @@ static void note_pts(ls_video *v, int64_t pts)
         v->checkpoint_count--;
 }
 
-/* Where the frame belongs on the timeline, in frames. Source: fftools/ffmpeg.c of FFmpeg 5.1,
- * adjust_frame_pts_to_encoder_tb; the start of the file is taken off as ffmpeg_opt.c does. */
-static double position_of(const ls_video *v, int64_t pts)
-{
-    AVRational tb = v->format->streams[v->stream]->time_base, fine = av_inv_q(timeline_fps(v));
-    int64_t start = v->format->start_time == AV_NOPTS_VALUE
-                        ? 0
-                        : av_rescale_q(v->format->start_time, AV_TIME_BASE_Q, tb);
-    int extra = av_clip(29 - av_log2((unsigned)fine.den), 0, 16);
-    fine.den <<= extra;
-    double at = (double)av_rescale_q(av_sat_sub64(pts, start), tb, fine) / (double)(1 << extra);
-    return at + (at > 0 ? 1.0 : at < 0 ? -1.0 : 0) / (1 << 17);
-}
-
-/* How fftools places a frame: nb0 more of the last frame, then nb of this one. Source:
- * fftools/ffmpeg.c of FFmpeg 5.1, do_video_out. */
+/* How fftools places a frame: `nb0` more of the last frame, then nb - nb0 of this one. Source:
+ * fftools/ffmpeg.c of FFmpeg 5.1, do_video_out and adjust_frame_pts_to_encoder_tb. */
 static void place(ls_video *v)
 {
-    AVStream *st = v->format->streams[v->stream];
-    AVRational rate = timeline_fps(v), source = av_guess_frame_rate(v->format, st, NULL);
+    const AVStream *st = v->format->streams[v->stream];
+    AVRational rate = timeline_fps(v), tb = av_inv_q(rate), fine = tb;
+    AVRational source = av_guess_frame_rate(v->format, (AVStream *)st, NULL);
+    int64_t start = v->format->start_time == AV_NOPTS_VALUE ? 0 : v->format->start_time;
     int64_t pts = v->current->best_effort_timestamp;
     if (pts == AV_NOPTS_VALUE)
         pts = v->t.previous_pts == AV_NOPTS_VALUE
                   ? 0
                   : av_sat_add64(v->t.previous_pts, v->current->pkt_duration);
     note_pts(v, pts);
-    double at = position_of(v, pts);
-    double duration = source.num > 0 ? fmin(av_q2d(rate) / av_q2d(source), 1) : 0;
-    float own = (float)((double)v->current->pkt_duration * av_q2d(st->time_base) * av_q2d(rate));
-    if (own < MAX_REPEATS && lrintf(own) > 0)
-        duration = (double)lrintf(own);
+    int extra = av_clip(29 - av_log2((unsigned)tb.den), 0, 16);
+    fine.den <<= extra;
+    pts = av_sat_sub64(pts, av_rescale_q(start, AV_TIME_BASE_Q, st->time_base));
+    double at = (double)av_rescale_q(pts, st->time_base, fine) / (double)(1 << extra);
+    at += (at > 0 ? 1.0 : at < 0 ? -1.0 : 0) / (1 << 17);
+    double duration = source.num > 0 ? av_q2d(rate) / av_q2d(source) : 0;
+    duration = fmin(duration, 1);
+    long whole =
+        lrintf((float)((double)v->current->pkt_duration * av_q2d(st->time_base) * av_q2d(rate)));
+    if (whole > 0)
+        duration = (double)whole;
     double delta0 = at - (double)v->t.next_pts, delta = delta0 + duration;
+    v->nb0 = 0;
+    v->nb = 1;
     if (delta0 < 0 && delta > 0)
         delta0 = 0;
-    if (v->t.emitted == 0 && v->format->nb_streams == 1 && delta0 >= 0.5 && at < MAX_REPEATS) {
+    if (v->t.emitted == 0 && v->format->nb_streams == 1 && delta0 >= 0.5) {
         delta = duration;
         delta0 = 0;
         v->t.next_pts = llrint(at);
     }
-    int64_t nb0 = 0, nb = 1;
-    if (delta < -1.1 || delta > MAX_REPEATS) {
-        nb = 0;
+    if (delta < -1.1) {
+        v->nb = 0;
     } else if (delta > 1.1) {
-        nb = lrintf((float)delta);
+        v->nb = lrintf((float)delta);
         if (delta0 > 1.1)
-            nb0 = llrintf((float)(delta0 - 0.6));
+            v->nb0 = llrintf((float)(delta0 - 0.6));
     }
-    nb0 = FFMIN(nb0, nb);
+}
+
+static void count_frame(ls_video *v)
+{
+    v->nb0 = v->nb0 < v->nb ? v->nb0 : v->nb;
     memmove(v->t.last_nb0 + 1, v->t.last_nb0, 2 * sizeof *v->t.last_nb0);
-    v->t.last_nb0[0] = nb0;
-    if (delta > MAX_REPEATS) { // as if the frame had not been
+    v->t.last_nb0[0] = v->nb0;
+    if (v->nb > MAX_REPEATS) { // as if it had not been there
+        v->nb0 = v->nb = 0;
+        v->t.unique = false;
         av_frame_unref(v->current);
         av_frame_move_ref(v->current, v->last);
+        return;
     }
-    v->nb0 = v->last->buf[0] ? nb0 : 0;
-    v->nb = nb - v->nb0;
+    if (!v->last->buf[0]) // nothing to repeat
+        v->nb0 = 0;
+    v->nb -= v->nb0;
 }
 
 static int64_t median(const int64_t v[3])
@@ -280,7 +329,10 @@ static uint32_t sum_luma(const AVFrame *f)
 static int save_checkpoint(ls_video *v, ls_error *err)
 {
     size_t n = v->checkpoint_count;
-    if (!v->t.unique || v->t.emitted < (n ? v->checkpoints[n - 1].emitted : 0) + CHECKPOINT_EVERY)
+    if (v->jumps)
+        v->checkpoint_count = 0;
+    if (v->jumps || !v->t.unique ||
+        (n && v->t.emitted < v->checkpoints[n - 1].emitted + CHECKPOINT_EVERY))
         return 0;
     if (n == v->checkpoint_capacity) {
         size_t capacity = n ? 2 * n : 64;
@@ -290,7 +342,7 @@ static int save_checkpoint(ls_video *v, ls_error *err)
         v->checkpoints = grown;
         v->checkpoint_capacity = capacity;
     }
-    v->t.previous_sum = sum_luma(v->current);
+    v->t.luma = sum_luma(v->current);
     v->checkpoints[v->checkpoint_count++] = v->t;
     return 0;
 }
@@ -309,12 +361,14 @@ static int advance(ls_video *v, ls_error *err)
     if (ret == LS_EOF) {
         v->flushed = true;
         v->nb0 = median(v->t.last_nb0);
+        v->nb0 = v->nb0 > MAX_REPEATS ? 0 : v->nb0;
         v->nb = 0;
         return 0;
     }
     if (ret)
         return ret;
     place(v);
+    count_frame(v);
     return 0;
 }
 
@@ -350,12 +404,14 @@ static void reset(ls_video *v, const timeline *t)
     v->t = *t;
     v->nb0 = v->nb = 0;
     v->flushed = false;
+    v->next_dts = AV_NOPTS_VALUE;
+    v->shift = 0;
 }
 
-/* Decodes from the key frame at or before `from` up to the checkpoint's last frame. False when the
- * file does not lead there, or to another picture, or when no key frame was shown before it:
- * pictures that lead up to a key frame are decoded after it, but need those before it. */
-static bool resume(ls_video *v, const timeline *t, int64_t from)
+/* Seeks to a key frame at or before `from` and decodes up to the checkpoint's last frame. False
+ * when the file does not lead there, or there was no key frame to show before it: pictures that
+ * lead up to a key frame are decoded after it, but need those before it. */
+static bool resume_from(ls_video *v, const timeline *t, int64_t from)
 {
     if (av_seek_frame(v->format, v->stream, from, AVSEEK_FLAG_BACKWARD) < 0)
         return false;
@@ -368,30 +424,33 @@ static bool resume(ls_video *v, const timeline *t, int64_t from)
         pts = v->current->best_effort_timestamp;
         key |= v->current->key_frame && pts != AV_NOPTS_VALUE && pts <= t->previous_pts;
     } while (pts == AV_NOPTS_VALUE || pts < t->previous_pts);
-    return key && pts == t->previous_pts && sum_luma(v->current) == t->previous_sum;
+    return key && pts == t->previous_pts && sum_luma(v->current) == t->luma;
+}
+
+static bool resume(ls_video *v, const timeline *t)
+{
+    static const int seconds_before[] = {0, 2, 15};
+    AVRational tb = v->format->streams[v->stream]->time_base;
+    for (size_t i = 0; i < sizeof seconds_before / sizeof *seconds_before; i++)
+        if (t->previous_pts != AV_NOPTS_VALUE &&
+            resume_from(
+                v, t, av_sat_sub64(t->previous_pts, av_rescale(seconds_before[i], tb.den, tb.num))))
+            return true;
+    return false;
 }
 
 static int reopen(ls_video *v, ls_error *err);
-
-/* To a checkpoint, from key frames ever farther back, at last from the start of the file. */
-static int go_to(ls_video *v, const timeline *t, ls_error *err)
-{
-    const AVStream *st = v->format->streams[v->stream];
-    for (int back = 0; t->emitted && back <= MAX_SEEK_BACK; back = back ? 4 * back : 1)
-        if (resume(v, t,
-                   av_sat_sub64(t->previous_pts,
-                                av_rescale_q(back, (AVRational){1, 1}, st->time_base))))
-            return 0;
-    return reopen(v, err);
-}
 
 int ls_video_seek(ls_video *v, uint64_t index, ls_error *err)
 {
     size_t k = v->checkpoint_count;
     while (k && v->checkpoints[k - 1].emitted > index)
         k--;
-    const timeline t = k ? v->checkpoints[k - 1] : start_of_timeline;
-    int ret = v->t.emitted <= index && t.emitted <= v->t.emitted ? 0 : go_to(v, &t, err);
+    timeline t = k ? v->checkpoints[k - 1] : start_of_timeline;
+    bool ahead = v->t.emitted <= index && (t.emitted <= v->t.emitted);
+    int ret = 0;
+    if (!ahead && !resume(v, &t))
+        ret = reopen(v, err);
     while (!ret && v->t.emitted < index) {
         ls_frame *f;
         ret = ls_video_next(v, &f, err);
@@ -485,6 +544,7 @@ int ls_video_open(ls_video **out, const char *path, const ls_video_settings *s, 
     if (!ret) {
         v->rotation = ls_rotation_of(v->format->streams[v->stream]);
         v->t = start_of_timeline;
+        v->next_dts = AV_NOPTS_VALUE;
         describe(v);
         ret = take_model(v, err);
     }

@@ -193,7 +193,7 @@ static void other_formats_become_planar(void **state)
         {"-pix_fmt yuv411p -c:v dvvideo -s 720x480 -r 30000/1001 -f avi m", "yuv422p", 8},
         {"-pix_fmt yuva420p -c:v libvpx-vp9 -f webm m", "yuv420p", 8},
         {"-pix_fmt gray -c:v ffv1 -f matroska m", "gray", 8},
-        {"-color_range tv -pix_fmt gray10 -c:v ffv1 -f matroska m", "yuv420p10", 10},
+        {"-pix_fmt gray10 -c:v ffv1 -f matroska m", "yuv420p10 -vf scale=out_range=pc", 10},
         {"-pix_fmt gbrp12 -c:v ffv1 -f matroska m", "yuv444p16", 16},
         {"-pix_fmt yuyv422 -c:v rawvideo -f avi m", "yuv422p", 8},
         {"-pix_fmt yuv420p9 -c:v ffv1 -f matroska m", "yuv420p9", 9},
