@@ -49,6 +49,10 @@ int cmd_info(int argc, char **argv)
         print_gb("cgroup used", m.cgroup_used);
     if (m.cgroup_cpus > 0)
         printf("%-16s %.1f cores\n", "cgroup cpu", m.cgroup_cpus);
-    ls_media_print_info(stdout);
+    printf("%-16s FFmpeg %s\n%-16s", "media", ls_media_version(), "video encoders");
+    const char *encoder;
+    for (int i = 0; (encoder = ls_media_encoder(i)); i++)
+        printf(" %s", encoder);
+    putchar('\n');
     return EXIT_OK;
 }

@@ -184,8 +184,8 @@ ls_rect ls_crop_bounds(const ls_matrix *m, size_t resolution, size_t w, size_t h
 /* The pixel at (x, y) of the frame, or NULL. */
 static const uint8_t *pixel(const ls_rgb *part, const ls_rect *at, double x, double y)
 {
-    if (x < (double)at->x || y < (double)at->y || x >= (double)(at->x + at->w) ||
-        y >= (double)(at->y + at->h))
+    if (!(x >= (double)at->x && y >= (double)at->y && x < (double)(at->x + at->w) &&
+          y < (double)(at->y + at->h)))
         return NULL;
     return part->data + ((ptrdiff_t)y - (ptrdiff_t)at->y) * part->stride + 3 * ((size_t)x - at->x);
 }

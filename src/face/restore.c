@@ -112,6 +112,25 @@ static int reserve(ls_restore *r, const ls_rect *rect, ls_error *err)
 }
 
 /* Where row `y` of the frame reads the crop, at x: u and v. */
+typedef float pixel __attribute__((vector_size(16)));
+
+typedef int32_t pixel_mask __attribute__((vector_size(16)));
+
+static inline pixel unit_pixel(pixel v)
+{
+    const pixel one = {1, 1, 1, 1};
+    pixel_mask below = v < one;
+    v = (pixel)(((pixel_mask)v & below) | ((pixel_mask)one & ~below));
+    return (pixel)((pixel_mask)v & (v > 0));
+}
+
+static inline pixel load_pixel(const float *p)
+{
+    pixel v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
 typedef struct line {
     double u0, du, v0, dv;
 } line;
@@ -205,13 +224,22 @@ static int make_mask(ls_restore *r, const ls_matrix *m, double opacity, size_t w
     return 0;
 }
 
+static bool all_finite(const float *v, size_t n)
+{
+    int32_t bits, largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&bits, v + i, sizeof(bits));
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest < 0x7f800000;
+}
+
 static int prepare(ls_restore *r, const float *image, const ls_matrix *m, double opacity, size_t w,
                    size_t h, ls_error *err)
 {
     double sum = 0, area = (double)m->m[0][0] * m->m[1][1] - (double)m->m[0][1] * m->m[1][0];
-    for (size_t i = 0; i < r->resolution * r->resolution * 3; i++)
-        sum += image[i];
-    if (!isfinite(sum))
+    if (!all_finite(image, r->resolution * r->resolution * 3))
         return ls_fail(err, LS_EINVAL,
                        "face: the generated picture holds values that are not "
                        "finite; try --dtype f32, or check the models");
@@ -241,9 +269,9 @@ static bool sample_row(ls_restore *r, const ls_matrix *m, size_t y, size_t *from
         x1--;
     line l = line_at(m, rect->y + y);
     for (size_t x = x0; x < x1; x++) {
-        float *out = r->row + 4 * x, v[4];
+        float *out = r->row + 4 * x;
         if (edge[x] <= 0) { /* the position may lie outside the crop */
-            memset(out, 0, sizeof(v));
+            memset(out, 0, sizeof(pixel));
             continue;
         }
         float u = (float)(l.u0 + l.du * (double)(rect->x + x)) + BORDER_BEFORE;
@@ -252,10 +280,11 @@ static bool sample_row(ls_restore *r, const ls_matrix *m, size_t y, size_t *from
         float au = u - (float)iu, av = t - (float)iv;
         const float *p = r->crop + iv * stride + 4 * iu, *q = p + stride;
         float w00 = (1 - au) * (1 - av), w01 = au * (1 - av), w10 = (1 - au) * av, w11 = au * av;
-        for (size_t c = 0; c < 4; c++)
-            v[c] = p[c] * w00 + p[c + 4] * w01 + q[c] * w10 + q[c + 4] * w11;
-        for (size_t c = 0; c < 3; c++)
-            out[c] = edge[x] * (unit((v[c] + (1 - v[3]) * 127) / 2 + 0.5f) * 255);
+        pixel v = load_pixel(p) * w00 + load_pixel(p + 4) * w01 + load_pixel(q) * w10 +
+                  load_pixel(q + 4) * w11;
+        v = (v + (1 - v[3]) * 127) / 2 + 0.5f;
+        v = edge[x] * (unit_pixel(v) * 255);
+        memcpy(out, &v, sizeof(v));
     }
     *from = x0;
     *to = x1;

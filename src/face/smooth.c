@@ -116,6 +116,7 @@ void ls_blur_make(ls_blur_kernel *kernel, size_t radius, double sigma)
     for (size_t p = 0; p < LS_BLUR_TERMS; p++) {
         double f = unit * (double)p;
         kernel->feedback[p] = 2 * cos(f);
+        kernel->flat[p] = a[p] / fitted * total[p];
         kernel->outer[p] = a[p] / fitted * cos(f * r);
         kernel->inner[p] = a[p] / fitted * cos(f * (r + 1));
     }
@@ -140,14 +141,24 @@ static void blur_direct(float *dst, size_t n, const ls_strip *s, const ls_blur_k
 
 /* line: as above, with 2 radius + 2 rows of zeros before. A windowed cosine sum F obeys
  * F[n+1] = 2 cos(f) F[n] - F[n-1] + cos(f r) (x[n+r+1] + x[n-r-1])
- *                                 - cos(f (r+1)) (x[n+r] + x[n-r]). */
+ *                                 - cos(f (r+1)) (x[n+r] + x[n-r]).
+ * Where rows repeat all along the window, as most do, the result is the row and F its multiple. */
 static void blur_recursive(float *dst, size_t n, const ls_strip *s, const ls_blur_kernel *k,
                            lanes *line)
 {
     double now[LS_BLUR_TERMS][COLUMNS] = {{0}}, last[LS_BLUR_TERMS][COLUMNS] = {{0}};
-    size_t r = k->radius, steps = s->h + 2 * r;
+    size_t r = k->radius, steps = s->h + 2 * r, repeats = 2 * r + 1;
     for (size_t i = 0; i < steps; i++) { /* to F[i - 2r] */
-        const lanes *at = line + i;      /* x[n - r - 1] */
+        lanes *at = line + i;            /* x[n - r - 1] */
+        repeats = memcmp(at[2 * r + 2], at[2 * r + 1], sizeof(lanes)) ? 0 : repeats + 1;
+        if (repeats >= 2 * r + 2) {
+            for (size_t p = 0; p < LS_BLUR_TERMS && repeats == 2 * r + 2; p++)
+                for (size_t c = 0; c < COLUMNS; c++)
+                    now[p][c] = last[p][c] = k->flat[p] * at[0][c];
+            if (i >= 2 * r)
+                store(dst + i - 2 * r, at[0], n, s->h);
+            continue;
+        }
         double outer[COLUMNS], inner[COLUMNS], sum[COLUMNS] = {0};
         for (size_t c = 0; c < COLUMNS; c++) {
             outer[c] = (double)at[2 * r + 2][c] + at[0][c];

@@ -30,6 +30,7 @@ typedef struct ls_blur_kernel {
     double direct[LS_BLUR_DIRECT + 1];
     double feedback[LS_BLUR_TERMS]; /* 2 cos(f) */
     double outer[LS_BLUR_TERMS];    /* a cos(f r): the sample that the window meets */
+    double flat[LS_BLUR_TERMS];     /* a sum of cos(f k): the result of a line of ones */
     double inner[LS_BLUR_TERMS];    /* a cos(f (r + 1)): the last within it */
 } ls_blur_kernel;
 

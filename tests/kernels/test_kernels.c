@@ -26,7 +26,7 @@ struct test {
     size_t n, h, w, c, co, k; /* what they mean is up to `build` */
     size_t groups, frames;
     ls_conv conv;
-    bool bias, bias_computed, residual, pe, to_f32, skip_bf16;
+    bool bias, bias_computed, residual, residual_weight, pe, to_f32, skip_bf16;
     ls_act act;
     fill fill;
     /* filled in by check() */
@@ -267,7 +267,7 @@ static ls_tensor *build_conv(ls_graph *g, test *t)
         ls_graph *probe = ls_graph_new(LS_F32, false); /* for the shape of the output */
         ls_tensor *px = ls_input(probe, "x", LS_F32, 4, x->shape);
         ls_tensor *y = ls_conv2d(probe, px, ls_weight(probe, w->param), NULL, NULL, t->conv);
-        residual = input(g, t, 3, 4, y->shape);
+        residual = t->residual_weight ? weight(g, t, 3, 4, y->shape) : input(g, t, 3, 4, y->shape);
         ls_graph_free(&probe);
     }
     return ls_conv2d(g, x, w, b, residual, t->conv);
@@ -303,6 +303,20 @@ static void conv2d(void **state)
                      .groups = 1,
                      .bias = true,
                      .conv = {.stride = w % 2 + 1, .pad = 1, .act = LS_ACT_GELU}});
+    for (int act = LS_ACT_NONE; act <= LS_ACT_GELU; act++)
+        check((test){.build = build_conv,
+                     .n = 1,
+                     .h = 1,
+                     .w = 20,
+                     .c = 8,
+                     .co = 24,
+                     .k = 3,
+                     .groups = 1,
+                     .bias = true,
+                     .residual = true,
+                     .residual_weight = true,
+                     .skip_bf16 = true,
+                     .conv = {.stride = 2, .pad = 1, .act = (ls_act)act}});
     for (size_t w = 4; w < 9; w++)
         check((test){.build = build_conv,
                      .n = 2,

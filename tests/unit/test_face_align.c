@@ -254,6 +254,19 @@ static void no_face_leaves_the_state_alone(void **state)
     assert_memory_equal(&m, &second, sizeof(m));
 }
 
+/* A matrix that cannot be inverted reads nothing. */
+static void crop_without_inverse(void **state)
+{
+    (void)state;
+    static uint8_t crop[6 * 8 * 3], frame[3];
+    ls_matrix m = {{{0}}};
+    ls_rgb whole = {frame, 3, 1, 1};
+    ls_crop(crop, 8, &m, &whole, 0, 0, 1, 1);
+    assert_int_equal(ls_crop_bounds(&m, 8, 1, 1).w, 0);
+    for (size_t i = 0; i < sizeof(crop); i++)
+        assert_int_equal(crop[i], 127);
+}
+
 static void resolutions(void **state)
 {
     (void)state;
@@ -283,6 +296,7 @@ int main(void)
         cmocka_unit_test(five_points_give_the_mean_faces_three),
         cmocka_unit_test(landmarks_round_half_to_even),
         cmocka_unit_test(no_face_leaves_the_state_alone),
+        cmocka_unit_test(crop_without_inverse),
         cmocka_unit_test(resolutions),
     };
     return cmocka_run_group_tests_name("face_align", tests, NULL, NULL);

@@ -65,6 +65,13 @@ static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
     return onednn_check(s, "run", err);
 }
 
+/* Whether the residual is copied to the output first and the product added to it: oneDNN has its
+ * fastest convolutions for that, and slower ones for a binary addition, which works in any case. */
+static bool prefills(const ls_node *n)
+{
+    return n->in[3] && !n->act && n->in[3]->dtype == n->out->dtype;
+}
+
 static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, const problem *p)
 {
     dnnl_post_ops_t ops = NULL;
@@ -76,10 +83,10 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, const problem *p)
     if (!s && p->node->act)
         s = dnnl_post_ops_append_eltwise(
             ops, 1, p->node->act == LS_ACT_SILU ? dnnl_eltwise_swish : dnnl_eltwise_gelu_erf, 1, 0);
-    if (!s && p->node->in[3] && p->node->act)
-        s = dnnl_post_ops_append_binary(ops, dnnl_binary_add, &p->residual);
-    else if (!s && p->node->in[3])
+    if (!s && prefills(p->node))
         s = dnnl_post_ops_append_sum(ops, 1);
+    else if (!s && p->node->in[3])
+        s = dnnl_post_ops_append_binary(ops, dnnl_binary_add, &p->residual);
     if (!s)
         s = dnnl_primitive_attr_set_post_ops(*attr, ops);
     dnnl_post_ops_destroy(ops);
@@ -149,11 +156,12 @@ static int compile(onednn_backend *be, const problem *p, ls_kernel **out, size_t
             s = add_arg(k, be, DST, DNNL_ARG_DST, &p->dst);
         if (!s && node->in[2])
             s = add_arg(k, be, BIAS, DNNL_ARG_BIAS, &p->bias);
-        if (!s && node->in[3] && node->act)
-            s = add_arg(k, be, RESIDUAL, DNNL_ARG_ATTR_MULTIPLE_POST_OP(1) | DNNL_ARG_SRC_1,
-                        &p->residual);
-        else if (node->in[3])
+        if (!s && prefills(node))
             k->prefill = ls_tensor_bytes(node->out);
+        else if (!s && node->in[3])
+            s = add_arg(k, be, RESIDUAL,
+                        DNNL_ARG_ATTR_MULTIPLE_POST_OP(node->act ? 1 : 0) | DNNL_ARG_SRC_1,
+                        &p->residual);
         if (!s && *scratch)
             s = add_arg(k, be, SCRATCH, DNNL_ARG_SCRATCHPAD, pad);
         ret = onednn_check(s, "prepare a product", err);

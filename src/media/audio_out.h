@@ -1,0 +1,16 @@
+/* The sound of the output: packets of a file, copied or encoded anew, in step with the video. */
+#ifndef LS_MEDIA_AUDIO_OUT_H
+#define LS_MEDIA_AUDIO_OUT_H
+
+#include "media/av.h"
+
+typedef struct ls_audio_out ls_audio_out;
+
+/* Adds a stream to `mux`. */
+int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux, ls_error *err);
+void ls_audio_out_close(ls_audio_out **a);
+bool ls_audio_out_copies(const ls_audio_out *a);
+/* Writes all sound that begins before `seconds`; INFINITY for the rest of it. */
+int ls_audio_out_write_until(ls_audio_out *a, double seconds, ls_error *err);
+
+#endif

@@ -1,0 +1,31 @@
+/* The inside of the media module: what its files share of libav*. */
+#ifndef LS_MEDIA_AV_H
+#define LS_MEDIA_AV_H
+
+#include "media/frame.h"
+
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libavutil/pixdesc.h>
+#include <libswscale/swscale.h>
+
+struct ls_frame {
+    AVFrame *av;
+};
+
+/* Takes `av` over; NULL (and `av` freed) when out of memory. */
+ls_frame *ls_frame_wrap(AVFrame *av);
+
+/* The error of a libav* call, after the message. */
+int ls_fail_av(ls_error *err, int averror, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Tells swscale the matrices and ranges of both ends. */
+int ls_sws_colors(struct SwsContext *sws, const AVFrame *src, bool full_range_out);
+
+/* Opens a file of media; the message names what is wrong with it. */
+int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err);
+/* Opens the decoder of a stream. */
+int ls_av_open_decoder(AVCodecContext **out, const AVStream *st, int threads, ls_error *err);
+
+#endif

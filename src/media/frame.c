@@ -1,0 +1,181 @@
+#include "media/av.h"
+#include "base/alloc.h"
+
+#include <libavutil/imgutils.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RGB_STEP 64 /* sizes of converted parts, so that one converter serves many */
+
+int ls_fail_av(ls_error *err, int averror, const char *fmt, ...)
+{
+    char what[512], why[128];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    av_strerror(averror, why, sizeof why);
+    int code = averror == AVERROR(ENOMEM)             ? LS_ENOMEM
+               : averror == AVERROR(ENOSPC)           ? LS_ENOSPC
+               : averror == AVERROR(ENOENT)           ? LS_ENOENT
+               : averror == AVERROR_INVALIDDATA       ? LS_EFORMAT
+               : averror == AVERROR_DECODER_NOT_FOUND ? LS_EUNSUPPORTED
+                                                      : LS_EIO;
+    return ls_fail(err, code, "%s: %s", what, why);
+}
+
+ls_frame *ls_frame_wrap(AVFrame *av)
+{
+    ls_frame *f = av ? ls_calloc_array(1, sizeof *f) : NULL;
+    if (f)
+        f->av = av;
+    else
+        av_frame_free(&av);
+    return f;
+}
+
+ls_frame *ls_frame_ref(const ls_frame *f)
+{
+    return ls_frame_wrap(av_frame_clone(f->av));
+}
+
+void ls_frame_unref(ls_frame **f)
+{
+    if (!*f)
+        return;
+    av_frame_free(&(*f)->av);
+    free(*f);
+    *f = NULL;
+}
+
+static ls_color_matrix matrix_of(const AVFrame *f)
+{
+    switch (f->colorspace) {
+    case AVCOL_SPC_BT709:
+        return LS_COLOR_BT709;
+    case AVCOL_SPC_BT2020_NCL:
+    case AVCOL_SPC_BT2020_CL:
+        return LS_COLOR_BT2020;
+    case AVCOL_SPC_UNSPECIFIED: // players take high definition for BT.709
+        return f->height >= 720 || f->width >= 1280 ? LS_COLOR_BT709 : LS_COLOR_BT601;
+    default:
+        return LS_COLOR_BT601;
+    }
+}
+
+ls_picture ls_frame_picture(const ls_frame *f)
+{
+    const AVFrame *av = f->av;
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(av->format);
+    ls_picture p = {.width = (size_t)av->width,
+                    .height = (size_t)av->height,
+                    .depth = (unsigned)d->comp[0].depth,
+                    .sub_x = d->log2_chroma_w,
+                    .sub_y = d->log2_chroma_h,
+                    .matrix = matrix_of(av),
+                    .full_range = av->color_range == AVCOL_RANGE_JPEG};
+    for (int i = 0; i < 3 && i < d->nb_components; i++) {
+        p.data[i] = av->data[i];
+        p.stride[i] = av->linesize[i];
+    }
+    return p;
+}
+
+int ls_frame_make_writable(ls_frame *f, ls_error *err)
+{
+    int ret = av_frame_make_writable(f->av);
+    return ret < 0 ? ls_fail_av(err, ret, "cannot copy a frame") : 0;
+}
+
+size_t ls_frame_bytes(const ls_frame *f)
+{
+    int n = av_image_get_buffer_size(f->av->format, f->av->width, f->av->height, 1);
+    return n > 0 ? (size_t)n : 0;
+}
+
+int ls_sws_colors(struct SwsContext *sws, const AVFrame *src, bool full_range_out)
+{
+    static const int matrices[] = {[LS_COLOR_BT601] = SWS_CS_ITU601,
+                                   [LS_COLOR_BT709] = SWS_CS_ITU709,
+                                   [LS_COLOR_BT2020] = SWS_CS_BT2020};
+    const int *m = sws_getCoefficients(matrices[matrix_of(src)]);
+    return sws_setColorspaceDetails(sws, m, src->color_range == AVCOL_RANGE_JPEG, m, full_range_out,
+                                    0, 1 << 16, 1 << 16);
+}
+
+struct ls_rgb_converter {
+    struct SwsContext *sws;
+    uint8_t *rgb;
+    size_t capacity;
+};
+
+int ls_rgb_converter_open(ls_rgb_converter **out, ls_error *err)
+{
+    *out = ls_calloc_array(1, sizeof **out);
+    return *out ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
+}
+
+void ls_rgb_converter_close(ls_rgb_converter **c)
+{
+    if (!*c)
+        return;
+    sws_freeContext((*c)->sws);
+    ls_aligned_free((*c)->rgb);
+    free(*c);
+    *c = NULL;
+}
+
+/* Grows [start, start + size) outwards to whole steps, within [0, limit). */
+static void align_range(size_t *start, size_t *size, size_t limit)
+{
+    size_t end = *start + *size;
+    *start -= *start % 8;
+    *size = (end - *start + RGB_STEP - 1) / RGB_STEP * RGB_STEP;
+    if (*size > limit)
+        *size = limit;
+    if (*start + *size > limit)
+        *start = (limit - *size) / 2 * 2;
+    if (*start + *size < end) // the step back to an even place left the last column out
+        *size = end - *start;
+}
+
+int ls_rgb_convert(ls_rgb_converter *c, const ls_frame *f, size_t *x, size_t *y, size_t *w,
+                   size_t *h, const uint8_t **rgb, ls_error *err)
+{
+    const AVFrame *av = f->av;
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(av->format);
+    if (!*w || !*h || *x + *w > (size_t)av->width || *y + *h > (size_t)av->height)
+        return ls_fail(err, LS_EINVAL, "a part outside of the frame was asked for");
+    align_range(x, w, (size_t)av->width);
+    align_range(y, h, (size_t)av->height);
+    size_t bytes = *w * *h * 3 + 64; // swscale may write past the end of a row
+    if (bytes > c->capacity) {
+        ls_aligned_free(c->rgb);
+        c->capacity = 0;
+        c->rgb = ls_aligned_alloc(bytes);
+        if (!c->rgb)
+            return ls_fail(err, LS_ENOMEM, "out of memory for a part of a frame");
+        c->capacity = bytes;
+    }
+    c->sws = sws_getCachedContext(
+        c->sws, (int)*w, (int)*h, av->format, (int)*w, (int)*h, AV_PIX_FMT_RGB24,
+        SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_ACCURATE_RND, NULL, NULL, NULL);
+    if (!c->sws)
+        return ls_fail(err, LS_EUNSUPPORTED, "frames of %s cannot be converted to RGB",
+                       av_get_pix_fmt_name(av->format));
+    ls_sws_colors(c->sws, av, true);
+    const uint8_t *src[4] = {NULL};
+    size_t size = d->comp[0].depth > 8 ? 2 : 1;
+    for (int i = 0; i < d->nb_components && i < 3; i++) {
+        size_t px = i ? *x >> d->log2_chroma_w : *x, py = i ? *y >> d->log2_chroma_h : *y;
+        src[i] = av->data[i] + (ptrdiff_t)py * av->linesize[i] + px * size;
+    }
+    uint8_t *dst[4] = {c->rgb};
+    int stride[4] = {(int)(*w * 3)};
+    if (sws_scale(c->sws, src, av->linesize, 0, (int)*h, dst, stride) != (int)*h)
+        return ls_fail(err, LS_EIO, "a part of a frame could not be converted to RGB");
+    *rgb = c->rgb;
+    return 0;
+}

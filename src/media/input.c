@@ -1,0 +1,56 @@
+#include "media/av.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
+{
+    struct stat st;
+    *out = NULL;
+    if (stat(path, &st))
+        return ls_fail_errno(err, errno, "cannot open %s", path);
+    if (S_ISDIR(st.st_mode))
+        return ls_fail(err, LS_EINVAL, "%s is a directory; a video or audio file is expected",
+                       path);
+    if (!st.st_size && S_ISREG(st.st_mode))
+        return ls_fail(err, LS_EFORMAT, "%s is empty", path);
+    AVDictionary *options = NULL;
+    av_dict_set(&options, "protocol_whitelist", "file", 0);
+    int ret = avformat_open_input(out, path, NULL, &options);
+    av_dict_free(&options);
+    if (ret == AVERROR_INVALIDDATA)
+        return ls_fail(err, LS_EFORMAT,
+                       "%s is not a video or audio file that can be read, or it is cut off (an mp4 "
+                       "whose end is missing has no index)",
+                       path);
+    if (ret < 0)
+        return ls_fail_av(err, ret, "cannot open %s", path);
+    ret = avformat_find_stream_info(*out, NULL);
+    if (ret < 0) {
+        avformat_close_input(out);
+        return ls_fail_av(err, ret, "cannot read %s", path);
+    }
+    return 0;
+}
+
+int ls_av_open_decoder(AVCodecContext **out, const AVStream *st, int threads, ls_error *err)
+{
+    const AVCodec *codec = avcodec_find_decoder(st->codecpar->codec_id);
+    if (!codec)
+        return ls_fail(err, LS_EUNSUPPORTED, "there is no decoder for %s",
+                       avcodec_get_name(st->codecpar->codec_id));
+    AVCodecContext *c = *out = avcodec_alloc_context3(codec);
+    if (!c)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    int ret = avcodec_parameters_to_context(c, st->codecpar);
+    c->pkt_timebase = st->time_base;
+    c->thread_count = threads;
+    c->max_pixels = (int64_t)1 << 28;
+    if (ret >= 0)
+        ret = avcodec_open2(c, codec, NULL);
+    if (ret < 0) {
+        avcodec_free_context(out);
+        return ls_fail_av(err, ret, "cannot open the decoder for %s", codec->name);
+    }
+    return 0;
+}

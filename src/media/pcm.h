@@ -1,0 +1,23 @@
+/* Speech as Whisper wants it: 16 kHz, mono, 16 bit. */
+#ifndef LS_MEDIA_PCM_H
+#define LS_MEDIA_PCM_H
+
+#include "base/cancel.h"
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LS_PCM_RATE 16000
+
+typedef struct ls_pcm ls_pcm;
+
+/* Decodes the best audio stream of a file once, as `ffmpeg -ac 1 -ar 16000` does, into an unnamed
+ * temporary file, so that memory does not depend on the length. */
+int ls_pcm_open(ls_pcm **out, const char *path, const ls_cancel *cancel, ls_error *err);
+void ls_pcm_close(ls_pcm **p);
+uint64_t ls_pcm_samples(const ls_pcm *p);
+/* Samples [start, start + n), which must lie within the recording. Any thread. */
+int ls_pcm_read(const ls_pcm *p, uint64_t start, size_t n, int16_t *dst, ls_error *err);
+
+#endif

@@ -1,0 +1,479 @@
+#include "media/video.h"
+#include "media/av.h"
+#include "media/rotate.h"
+#include "base/alloc.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TIMELINE_FPS 25
+#define MAX_PIXELS ((int64_t)1 << 28)
+#define CHECKPOINT_EVERY 32
+
+/* The state of fftools' rate conversion before a decoded frame: enough to go on from there. */
+typedef struct timeline {
+    int64_t next_pts; /* in frames of the timeline */
+    int64_t last_nb0[3];
+    uint64_t emitted;
+    int64_t previous_pts; /* of the frame that was decoded last, in the stream's time base */
+} timeline;
+
+struct ls_video {
+    char *path;
+    ls_video_settings settings;
+    ls_video_info info;
+    AVFormatContext *format;
+    AVCodecContext *decoder;
+    int stream;
+    AVPacket *packet;
+    AVFrame *decoded, *last, *current, *model;
+    struct SwsContext *sws;
+    ls_rotation rotation;
+    timeline t;
+    int64_t nb0, nb; /* of `last` and `current`: still to be given */
+    bool draining, ended, flushed;
+    uint64_t errors, decoded_count;
+    timeline *checkpoints;
+    size_t checkpoint_count, checkpoint_capacity;
+};
+
+static AVRational timeline_fps(const ls_video *v)
+{
+    return (AVRational){v->info.fps_num, v->info.fps_den};
+}
+
+/* 8 to 16 bit planar formats pass; anything else becomes the nearest of these. */
+static enum AVPixelFormat planar_format(enum AVPixelFormat f)
+{
+    static const enum AVPixelFormat list[] = {
+        AV_PIX_FMT_YUV420P,   AV_PIX_FMT_YUV422P,   AV_PIX_FMT_YUV444P,   AV_PIX_FMT_YUV420P10,
+        AV_PIX_FMT_YUV422P10, AV_PIX_FMT_YUV444P10, AV_PIX_FMT_YUV420P12, AV_PIX_FMT_YUV422P12,
+        AV_PIX_FMT_YUV444P12, AV_PIX_FMT_GRAY8,     AV_PIX_FMT_NONE};
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f);
+    switch (f) {
+    case AV_PIX_FMT_YUVJ420P:
+        return AV_PIX_FMT_YUV420P;
+    case AV_PIX_FMT_YUVJ422P:
+        return AV_PIX_FMT_YUV422P;
+    case AV_PIX_FMT_YUVJ444P:
+        return AV_PIX_FMT_YUV444P;
+    default:
+        break;
+    }
+    for (size_t i = 0; list[i] != AV_PIX_FMT_NONE; i++)
+        if (f == list[i])
+            return f;
+    /* Alpha and palettes go; grey of other depths becomes 4:2:0 of its depth. */
+    if (d && d->comp[0].depth > 8)
+        return d->log2_chroma_w == 0 && d->nb_components >= 3 ? AV_PIX_FMT_YUV444P10
+                                                              : AV_PIX_FMT_YUV420P10;
+    return avcodec_find_best_pix_fmt_of_list(list, f, 0, NULL);
+}
+
+/* Converts `f` in place to the format and size of the first frame, with the data as it is where
+ * only the name of the format differs. */
+static int normalise(ls_video *v, AVFrame *f, ls_error *err)
+{
+    bool was_j = f->format == AV_PIX_FMT_YUVJ420P || f->format == AV_PIX_FMT_YUVJ422P ||
+                 f->format == AV_PIX_FMT_YUVJ444P;
+    enum AVPixelFormat want = v->model ? v->model->format : planar_format(f->format);
+    int width = v->model ? v->model->width : f->width,
+        height = v->model ? v->model->height : f->height;
+    if (v->model && ls_rotation_turns(v->rotation)) {
+        width = v->model->height;
+        height = v->model->width;
+    }
+    if (ls_rotation_turns(v->rotation) && want != AV_PIX_FMT_YUV444P &&
+        av_pix_fmt_desc_get(want)->log2_chroma_w != av_pix_fmt_desc_get(want)->log2_chroma_h)
+        want = av_pix_fmt_desc_get(want)->comp[0].depth > 8 ? AV_PIX_FMT_YUV444P10
+                                                            : AV_PIX_FMT_YUV444P;
+    if (was_j) {
+        f->format = planar_format(f->format);
+        f->color_range = AVCOL_RANGE_JPEG;
+    }
+    if (f->format == (int)want && f->width == width && f->height == height)
+        return 0;
+    AVFrame *to = av_frame_alloc();
+    if (!to)
+        return ls_fail(err, LS_ENOMEM, "out of memory for a frame");
+    to->format = want;
+    to->width = width;
+    to->height = height;
+    int ret = av_frame_get_buffer(to, 0);
+    v->sws = ret < 0 ? NULL
+                     : sws_getCachedContext(v->sws, f->width, f->height, f->format, width, height,
+                                            want, SWS_BICUBIC | SWS_ACCURATE_RND, NULL, NULL, NULL);
+    if (v->sws)
+        ls_sws_colors(v->sws, f, f->color_range == AVCOL_RANGE_JPEG);
+    if (!v->sws || sws_scale(v->sws, (const uint8_t *const *)f->data, f->linesize, 0, f->height,
+                             to->data, to->linesize) != height) {
+        av_frame_free(&to);
+        return ls_fail(err, LS_EUNSUPPORTED, "%s: frames of %s cannot be converted", v->path,
+                       av_get_pix_fmt_name(f->format));
+    }
+    av_frame_copy_props(to, f);
+    if (av_pix_fmt_desc_get(f->format)->flags & AV_PIX_FMT_FLAG_RGB)
+        to->colorspace = AVCOL_SPC_UNSPECIFIED;
+    av_frame_unref(f);
+    av_frame_move_ref(f, to);
+    av_frame_free(&to);
+    return 0;
+}
+
+static void note_damage(ls_video *v)
+{
+    if (v->errors++ == 0)
+        ls_log_msg(v->settings.log, LS_LOG_WARN, "%s: damaged video after %llu frames; skipping it",
+                   v->path, (unsigned long long)v->decoded_count);
+}
+
+/* The next decoded frame, as it comes from the decoder, in v->decoded. */
+static int decode(ls_video *v, ls_error *err)
+{
+    for (;;) {
+        int ret = avcodec_receive_frame(v->decoder, v->decoded);
+        if (!ret) {
+            if (v->decoded->flags & AV_FRAME_FLAG_CORRUPT)
+                note_damage(v);
+            v->decoded_count++;
+            return 0;
+        }
+        if (ret == AVERROR_EOF)
+            return LS_EOF;
+        if (ret == AVERROR(ENOMEM))
+            return ls_fail_av(err, ret, "%s", v->path);
+        if (ret != AVERROR(EAGAIN)) {
+            note_damage(v);
+            continue;
+        }
+        ret = av_read_frame(v->format, v->packet);
+        if (ret == AVERROR(EAGAIN))
+            continue;
+        if (ret < 0) {
+            if (ret != AVERROR_EOF)
+                note_damage(v);
+            avcodec_send_packet(v->decoder, NULL);
+            continue;
+        }
+        if (v->packet->stream_index == v->stream && avcodec_send_packet(v->decoder, v->packet) < 0)
+            note_damage(v);
+        av_packet_unref(v->packet);
+    }
+}
+
+/* Decodes into v->current, rotated and in the first frame's format. */
+static int decode_current(ls_video *v, ls_error *err)
+{
+    int ret = decode(v, err);
+    if (ret)
+        return ret;
+    if ((int64_t)v->decoded->width * v->decoded->height > MAX_PIXELS)
+        return ls_fail(err, LS_EUNSUPPORTED, "%s: frames of %d x %d are too large", v->path,
+                       v->decoded->width, v->decoded->height);
+    ret = normalise(v, v->decoded, err);
+    if (!ret)
+        ret = ls_rotate(v->rotation, v->decoded, err);
+    av_frame_unref(v->current);
+    av_frame_move_ref(v->current, v->decoded);
+    return ret;
+}
+
+/* How fftools places a frame: `nb0` more of the last frame, then nb - nb0 of this one. Source:
+ * fftools/ffmpeg.c of FFmpeg 5.1, do_video_out and adjust_frame_pts_to_encoder_tb. */
+static void place(ls_video *v)
+{
+    const AVStream *st = v->format->streams[v->stream];
+    AVRational rate = timeline_fps(v), tb = av_inv_q(rate), fine = tb;
+    AVRational source = av_guess_frame_rate(v->format, (AVStream *)st, NULL);
+    int64_t start = v->format->start_time == AV_NOPTS_VALUE ? 0 : v->format->start_time;
+    int64_t pts = v->current->best_effort_timestamp;
+    if (pts == AV_NOPTS_VALUE)
+        pts =
+            v->t.previous_pts == AV_NOPTS_VALUE ? 0 : v->t.previous_pts + v->current->pkt_duration;
+    v->t.previous_pts = pts;
+    int extra = av_clip(29 - av_log2((unsigned)tb.den), 0, 16);
+    fine.den <<= extra;
+    double at = (double)(av_rescale_q(pts, st->time_base, fine) -
+                         av_rescale_q(start, AV_TIME_BASE_Q, fine)) /
+                (double)(1 << extra);
+    at += (at > 0 ? 1.0 : at < 0 ? -1.0 : 0) / (1 << 17);
+    double duration = source.num > 0 ? av_q2d(rate) / av_q2d(source) : 0;
+    duration = fmin(duration, 1);
+    long whole =
+        lrintf((float)((double)v->current->pkt_duration * av_q2d(st->time_base) * av_q2d(rate)));
+    if (whole > 0)
+        duration = (double)whole;
+    double delta0 = at - (double)v->t.next_pts, delta = delta0 + duration;
+    v->nb0 = 0;
+    v->nb = 1;
+    if (delta0 < 0 && delta > 0)
+        delta0 = 0;
+    if (v->t.emitted == 0 && v->format->nb_streams == 1 && delta0 >= 0.5) {
+        delta = duration;
+        delta0 = 0;
+        v->t.next_pts = llrint(at);
+    }
+    if (delta < -1.1) {
+        v->nb = 0;
+    } else if (delta > 1.1) {
+        v->nb = lrintf((float)delta);
+        if (delta0 > 1.1)
+            v->nb0 = llrintf((float)(delta0 - 0.6));
+    }
+}
+
+static void count_frame(ls_video *v)
+{
+    v->nb0 = v->nb0 < v->nb ? v->nb0 : v->nb;
+    memmove(v->t.last_nb0 + 1, v->t.last_nb0, 2 * sizeof *v->t.last_nb0);
+    v->t.last_nb0[0] = v->nb0;
+    if (v->nb > 30LL * 3600 * 30) // fftools gives up on absurd gaps too
+        v->nb = 0;
+    if (!v->last->buf[0]) // nothing to repeat
+        v->nb0 = 0;
+    v->nb -= v->nb0;
+}
+
+static int64_t median(const int64_t v[3])
+{
+    int64_t lo = v[0] < v[1] ? v[0] : v[1], hi = v[0] < v[1] ? v[1] : v[0];
+    return v[2] < lo ? lo : v[2] > hi ? hi : v[2];
+}
+
+static int save_checkpoint(ls_video *v, ls_error *err)
+{
+    size_t n = v->checkpoint_count;
+    if (n && v->t.emitted < v->checkpoints[n - 1].emitted + CHECKPOINT_EVERY)
+        return 0;
+    if (n == v->checkpoint_capacity) {
+        size_t capacity = n ? 2 * n : 64;
+        timeline *grown = realloc(v->checkpoints, capacity * sizeof *grown);
+        if (!grown)
+            return ls_fail(err, LS_ENOMEM, "out of memory");
+        v->checkpoints = grown;
+        v->checkpoint_capacity = capacity;
+    }
+    v->checkpoints[v->checkpoint_count++] = v->t;
+    return 0;
+}
+
+/* Decodes one more frame and decides how often it and the last are given. */
+static int advance(ls_video *v, ls_error *err)
+{
+    if (v->flushed)
+        return LS_EOF;
+    int ret = save_checkpoint(v, err);
+    if (ret)
+        return ret;
+    av_frame_unref(v->last);
+    av_frame_move_ref(v->last, v->current);
+    ret = decode_current(v, err);
+    if (ret == LS_EOF) {
+        v->flushed = true;
+        v->nb0 = median(v->t.last_nb0);
+        v->nb = 0;
+        return 0;
+    }
+    if (ret)
+        return ret;
+    place(v);
+    count_frame(v);
+    return 0;
+}
+
+int ls_video_next(ls_video *v, ls_frame **out, ls_error *err)
+{
+    *out = NULL;
+    while (!v->nb0 && !v->nb) {
+        int ret = advance(v, err);
+        if (ret)
+            return ret;
+    }
+    AVFrame *give = v->nb0 ? v->last : v->current;
+    *(v->nb0 ? &v->nb0 : &v->nb) -= 1;
+    v->t.next_pts++;
+    v->t.emitted++;
+    *out = ls_frame_wrap(av_frame_clone(give));
+    return *out ? 0 : ls_fail(err, LS_ENOMEM, "out of memory for a frame");
+}
+
+uint64_t ls_video_position(const ls_video *v)
+{
+    return v->t.emitted;
+}
+
+static const timeline start_of_timeline = {.previous_pts = AV_NOPTS_VALUE};
+
+static void reset(ls_video *v, const timeline *t)
+{
+    avcodec_flush_buffers(v->decoder);
+    av_frame_unref(v->last);
+    av_frame_unref(v->current);
+    v->t = *t;
+    v->nb0 = v->nb = 0;
+    v->flushed = false;
+}
+
+/* Seeks to the key frame at or before the checkpoint's last frame and decodes up to that frame.
+ * False when the file does not lead there. */
+static bool resume(ls_video *v, const timeline *t)
+{
+    if (t->previous_pts == AV_NOPTS_VALUE ||
+        av_seek_frame(v->format, v->stream, t->previous_pts, AVSEEK_FLAG_BACKWARD) < 0)
+        return false;
+    reset(v, t);
+    int64_t pts = AV_NOPTS_VALUE;
+    do {
+        if (decode_current(v, NULL))
+            return false;
+        pts = v->current->best_effort_timestamp;
+    } while (pts == AV_NOPTS_VALUE || pts < t->previous_pts);
+    return pts == t->previous_pts;
+}
+
+static int reopen(ls_video *v, ls_error *err);
+
+int ls_video_seek(ls_video *v, uint64_t index, ls_error *err)
+{
+    size_t k = v->checkpoint_count;
+    while (k && v->checkpoints[k - 1].emitted > index)
+        k--;
+    timeline t = k ? v->checkpoints[k - 1] : start_of_timeline;
+    bool ahead = v->t.emitted <= index && (t.emitted <= v->t.emitted);
+    int ret = 0;
+    if (!ahead && !resume(v, &t))
+        ret = reopen(v, err);
+    while (!ret && v->t.emitted < index) {
+        ls_frame *f;
+        ret = ls_video_next(v, &f, err);
+        ls_frame_unref(&f);
+    }
+    if (ret == LS_EOF)
+        ret = ls_fail(err, LS_EIO, "%s: frame %llu cannot be decoded again", v->path,
+                      (unsigned long long)index);
+    return ret;
+}
+
+static int open_stream(ls_video *v, ls_error *err)
+{
+    int ret = ls_av_open_input(&v->format, v->path, err);
+    if (ret)
+        return ret;
+    v->stream = av_find_best_stream(v->format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
+    if (v->stream < 0 || v->format->streams[v->stream]->disposition & AV_DISPOSITION_ATTACHED_PIC)
+        return ls_fail(err, LS_EFORMAT, "%s has no video stream; is it an audio file?", v->path);
+    for (unsigned i = 0; i < v->format->nb_streams; i++)
+        if ((int)i != v->stream)
+            v->format->streams[i]->discard = AVDISCARD_ALL;
+    return ls_av_open_decoder(&v->decoder, v->format->streams[v->stream], v->settings.threads, err);
+}
+
+static int reopen(ls_video *v, ls_error *err)
+{
+    avcodec_free_context(&v->decoder);
+    avformat_close_input(&v->format);
+    int ret = open_stream(v, err);
+    if (!ret)
+        reset(v, &start_of_timeline);
+    return ret;
+}
+
+static void describe(ls_video *v)
+{
+    AVStream *st = v->format->streams[v->stream];
+    AVRational fps = {TIMELINE_FPS, 1}, source = av_guess_frame_rate(v->format, st, NULL);
+    if (v->settings.source_fps && source.num > 0 && source.den > 0 && av_q2d(source) <= 1000)
+        fps = source;
+    v->info.fps_num = fps.num;
+    v->info.fps_den = fps.den;
+    int64_t duration = st->duration != AV_NOPTS_VALUE
+                           ? av_rescale_q(st->duration, st->time_base, av_inv_q(fps))
+                       : v->format->duration != AV_NOPTS_VALUE
+                           ? av_rescale_q(v->format->duration, AV_TIME_BASE_Q, av_inv_q(fps))
+                           : 0;
+    v->info.frames = duration > 0 && duration < (int64_t)1 << 40 ? (uint64_t)duration : 0;
+}
+
+/* The first frame fixes size and format; its tags are the stream's where it has none. */
+static int take_model(ls_video *v, ls_error *err)
+{
+    const AVStream *st = v->format->streams[v->stream];
+    int ret = decode_current(v, err);
+    if (ret == LS_EOF)
+        return ls_fail(err, LS_EFORMAT, "%s: no frame of the video can be decoded; it is damaged",
+                       v->path);
+    if (ret)
+        return ret;
+    v->model = av_frame_clone(v->current);
+    if (!v->model)
+        return ls_fail(err, LS_ENOMEM, "out of memory for a frame");
+    AVRational sar = av_guess_sample_aspect_ratio(v->format, (AVStream *)st, v->current);
+    if (ls_rotation_turns(v->rotation) && sar.num)
+        sar = av_inv_q(sar);
+    v->model->sample_aspect_ratio = sar;
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(v->model->format);
+    v->info.width = (size_t)v->model->width;
+    v->info.height = (size_t)v->model->height;
+    v->info.depth = (unsigned)d->comp[0].depth;
+    return reopen(v, err);
+}
+
+int ls_video_open(ls_video **out, const char *path, const ls_video_settings *s, ls_error *err)
+{
+    *out = NULL;
+    ls_video *v = ls_calloc_array(1, sizeof *v);
+    if (!v)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    v->settings = *s;
+    v->path = strdup(path);
+    v->packet = av_packet_alloc();
+    v->decoded = av_frame_alloc();
+    v->last = av_frame_alloc();
+    v->current = av_frame_alloc();
+    int ret = v->path && v->packet && v->decoded && v->last && v->current
+                  ? open_stream(v, err)
+                  : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret) {
+        v->rotation = ls_rotation_of(v->format->streams[v->stream]);
+        v->t = start_of_timeline;
+        describe(v);
+        ret = take_model(v, err);
+    }
+    if (ret)
+        ls_video_close(&v);
+    *out = v;
+    return ret;
+}
+
+void ls_video_close(ls_video **pv)
+{
+    ls_video *v = *pv;
+    if (!v)
+        return;
+    if (v->errors)
+        ls_log_msg(v->settings.log, LS_LOG_WARN, "%s: %llu damaged places were skipped", v->path,
+                   (unsigned long long)v->errors);
+    avcodec_free_context(&v->decoder);
+    avformat_close_input(&v->format);
+    av_packet_free(&v->packet);
+    av_frame_free(&v->decoded);
+    av_frame_free(&v->last);
+    av_frame_free(&v->current);
+    av_frame_free(&v->model);
+    sws_freeContext(v->sws);
+    free(v->checkpoints);
+    free(v->path);
+    free(v);
+    *pv = NULL;
+}
+
+const ls_video_info *ls_video_get_info(const ls_video *v)
+{
+    return &v->info;
+}
+
+const struct AVFrame *ls_video_model(const ls_video *v)
+{
+    return v->model;
+}

@@ -1,0 +1,54 @@
+/* Decoding a video onto a timeline of constant frame rate. */
+#ifndef LS_MEDIA_VIDEO_H
+#define LS_MEDIA_VIDEO_H
+
+#include "base/log.h"
+#include "media/frame.h"
+
+typedef struct ls_video_settings {
+    int threads;     /* of the decoder; 0: its own choice */
+    bool source_fps; /* the source's own rate instead of 25 */
+    const ls_log *log;
+} ls_video_settings;
+
+typedef struct ls_video_info {
+    size_t width, height; /* after rotation */
+    unsigned depth;
+    int fps_num, fps_den; /* of the timeline */
+    uint64_t frames;      /* estimate; 0 when unknown */
+} ls_video_info;
+
+/* One thread at a time. */
+typedef struct ls_video ls_video;
+
+/* Opens the best video stream of a file and decodes its first frame. Frames are rotated as the file
+ * asks for, and dropped or repeated as `ffmpeg -r 25` does (fftools' constant frame rate). */
+int ls_video_open(ls_video **out, const char *path, const ls_video_settings *s, ls_error *err);
+void ls_video_close(ls_video **v);
+const ls_video_info *ls_video_get_info(const ls_video *v);
+
+/* The next frame of the timeline, which the caller then owns; LS_EOF after the last. Damaged parts
+ * are skipped with a warning. */
+int ls_video_next(ls_video *v, ls_frame **out, ls_error *err);
+/* Index of the frame that ls_video_next gives next. */
+uint64_t ls_video_position(const ls_video *v);
+/* Makes ls_video_next go on with frame `index`, which it has given before. Decodes from a key frame
+ * before it, or from the start of a file that cannot seek. */
+int ls_video_seek(ls_video *v, uint64_t index, ls_error *err);
+
+/* What the encoder copies to its output: an AVCodecParameters-like summary that stays inside the
+ * media module. */
+struct AVFrame;
+const struct AVFrame *ls_video_model(const ls_video *v);
+
+/* The timeline forwards, backwards, forwards, ... without an end: 0 .. V-1, V-1 .. 0, 0 .. */
+typedef struct ls_pingpong ls_pingpong;
+
+/* Takes `*v` over, on success and on failure. `window_bytes` bounds what going backwards holds. */
+int ls_pingpong_open(ls_pingpong **out, ls_video **v, size_t window_bytes, ls_error *err);
+void ls_pingpong_close(ls_pingpong **p);
+/* The next frame, and its index on the timeline of the file. */
+int ls_pingpong_next(ls_pingpong *p, ls_frame **out, uint64_t *index, ls_error *err);
+ls_video *ls_pingpong_video(const ls_pingpong *p);
+
+#endif
