@@ -334,7 +334,8 @@ static int read_places(legacy *l, const ls_weights *w, const ls_pickle_value *ke
 
 bool ls_is_torch_legacy(const uint8_t *data, size_t size)
 {
-    return size >= 4 && data[0] == 0x80 && data[1] >= 2 && data[1] <= 5;
+    bool safetensors = size > 8 && data[8] == '{'; // its length may begin with the same bytes
+    return !safetensors && size >= 4 && data[0] == 0x80 && data[1] >= 2 && data[1] <= 5;
 }
 
 int ls_read_torch_legacy(ls_weights *w, ls_error *err)
