@@ -8,6 +8,15 @@ echo "lint: clang-format"
 clang-format --dry-run -Werror "${sources[@]}"
 echo "lint: layers"
 python3 tools/check_layers.py
+echo "lint: tests"
+python3 tools/count_tests.py --selftest
+for test in tests/*/test_*.c tests/fuzz/fuzz_*.c; do
+    name=$(basename "$test" .c)
+    grep -qE "'($name\.c|${name#*_})'" "$(dirname "$test")/meson.build" || {
+        echo "lint: $test is in no meson.build" >&2
+        exit 1
+    }
+done
 echo "lint: symbols"
 python3 tools/check_symbols.py build/src/liblatentsync.a
 echo "lint: public headers compile alone"
