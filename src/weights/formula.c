@@ -14,7 +14,7 @@ static uint64_t fnv1a64(const char *name)
 void ls_formula_fill(const char *name, size_t n, double scale, double offset, float *dst)
 {
     uint64_t h = fnv1a64(name);
-#pragma omp parallel for simd schedule(static) if (n > 100000)
+#pragma omp parallel for schedule(static) if (n > 100000)
     for (size_t i = 0; i < n; i++) {
         uint64_t z = h + (uint64_t)(i + 1) * 0x9E3779B97F4A7C15;
         z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;

@@ -57,6 +57,11 @@ static const struct ls_global globals[] = {
     {"torch", "bfloat16", TORCH_DTYPE, LS_BF16},
     {"torch", "float64", TORCH_DTYPE, LS_F64},
     {"torch", "int64", TORCH_DTYPE, LS_I64},
+    {"torch", "int32", TORCH_DTYPE, LS_I32},
+    {"torch", "int16", TORCH_DTYPE, LS_I16},
+    {"torch", "int8", TORCH_DTYPE, LS_I8},
+    {"torch", "uint8", TORCH_DTYPE, LS_U8},
+    {"torch", "bool", TORCH_DTYPE, LS_BOOL},
 };
 
 ls_pickle *ls_pickle_new(void)

@@ -97,7 +97,7 @@ static void assert_formula(ls_weights *w)
             float want = info->dtype == LS_F16    ? ls_f16_to_f32(ls_f32_to_f16(b[j]))
                          : info->dtype == LS_BF16 ? ls_bf16_to_f32(ls_f32_to_bf16(b[j]))
                                                   : b[j];
-            float tolerance = !pe ? 0 : info->dtype == LS_F32 ? 2e-6f : 5e-4f;
+            float tolerance = !pe ? 0 : info->dtype == LS_F32 ? 2e-7f : 5e-4f;
             if (!(fabsf(a[j] - want) <= tolerance))
                 fail_msg("%s: %s[%zu] is %.9g, not %.9g", ls_weights_path(w), info->name, j, a[j],
                          want);
