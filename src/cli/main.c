@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage[] =
     "usage: latentsync COMMAND [OPTIONS]\n"
@@ -60,8 +61,17 @@ bool cli_float(const char *command, const char *option, const char *text, double
     return false;
 }
 
+/* Codec threads and the networks' threads share the cores; OpenMP teams that wait by spinning would
+ * take them from the others. The runtime reads this once, when the program is loaded. */
+static void wait_passively(char **argv)
+{
+    if (!getenv("OMP_WAIT_POLICY") && !setenv("OMP_WAIT_POLICY", "passive", 1))
+        execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv)
 {
+    wait_passively(argv);
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);

@@ -132,6 +132,41 @@ static void frames_are_the_originals(void **state)
     check_restore(512);
 }
 
+/* What the original's run decoded and composed, back into its 27 frames of a video of 12 that plays
+ * forwards and backwards. */
+static void runs_are_the_originals(void **state)
+{
+    (void)state;
+    golden *gi = golden_open("e2e_inputs.safetensors");
+    golden *gl = golden_open("e2e_plain_cfg1.5_latents.safetensors");
+    golden *gf = golden_open("e2e_plain_cfg1.5_frames.safetensors");
+    const size_t size = 192 * 256 * 3, n = 128 * 128,
+                 source[][2] = {{0, 0}, {5, 5}, {15, 8}, {16, 7}, {26, 2}};
+    uint8_t *frame = malloc(size);
+    float *image = malloc(n * 3 * sizeof(float));
+    ls_restore *r;
+    assert_int_equal(ls_restore_open(&r, 128, NULL), 0);
+    for (size_t k = 0; k < 5; k++) {
+        char key[32];
+        snprintf(key, sizeof(key), "combined_%zu", source[k][0]);
+        const float *combined = golden_f32(gl, key, NULL);
+        for (size_t i = 0; i < n * 3; i++)
+            image[i] = combined[i % 3 * n + i / 3];
+        memcpy(frame, golden_u8(gi, "frames", NULL) + source[k][1] * size, size);
+        ls_matrix m = matrix_of(golden_f32(gi, "matrices", NULL) + 6 * source[k][1]);
+        ls_rgb rgb = {frame, 256 * 3, 256, 192};
+        assert_int_equal(ls_restore_rgb(r, image, &m, 1, &rgb, NULL), 0);
+        golden_assert_u8(key, frame, golden_u8(gf, "frames", NULL) + source[k][0] * size, size,
+                         0.998);
+    }
+    ls_restore_close(&r);
+    free(frame);
+    free(image);
+    golden_close(gi);
+    golden_close(gl);
+    golden_close(gf);
+}
+
 /* The whole frame, by the formulas: cov, E, D and S in double. */
 typedef struct plain {
     size_t w, h, radius;
@@ -529,8 +564,9 @@ static void nonsense_is_refused(void **state)
     memset(data, 9, sizeof(data));
     ls_rgb frame = {data, 12, 4, 4}, bad = {data, 11, 4, 4};
     ls_yuv yuv = {.data = {data, data, data}, .stride = {4, 4, 4}, .w = 4, .h = 4, .depth = 8};
-    ls_matrix m = place(128, 30, 0, 2, 2), flat = {{{0}}}, nan = m;
+    ls_matrix m = place(128, 30, 0, 2, 2), flat = {{{0}}}, nan = m, huge = m;
     nan.m[1][2] = NAN;
+    huge.m[0][0] = 1e30f;
     ls_restore *r;
     ls_error err = {0};
     assert_int_equal(ls_restore_open(&r, 100, &err), LS_EINVAL);
@@ -538,6 +574,7 @@ static void nonsense_is_refused(void **state)
     assert_int_equal(ls_restore_rgb(r, image, &m, 1, &bad, &err), LS_EINVAL);
     assert_int_equal(ls_restore_rgb(r, image, &flat, 1, &frame, &err), LS_EINVAL);
     assert_int_equal(ls_restore_rgb(r, image, &nan, 1, &frame, &err), LS_EINVAL);
+    assert_int_equal(ls_restore_rgb(r, image, &huge, 1, &frame, &err), LS_EINVAL);
     assert_int_equal(ls_restore_rgb(r, image, &m, 1.5, &frame, &err), LS_EINVAL);
     assert_int_equal(ls_restore_rgb(r, image, &m, NAN, &frame, &err), LS_EINVAL);
     for (unsigned depth = 7; depth <= 17; depth += 5) {
@@ -568,6 +605,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resize_is_the_originals),
         cmocka_unit_test(frames_are_the_originals),
+        cmocka_unit_test(runs_are_the_originals),
         cmocka_unit_test(rectangles_do_what_whole_frames_do),
         cmocka_unit_test(yuv_blends_exactly),
         cmocka_unit_test(yuv_agrees_with_rgb),

@@ -1,0 +1,38 @@
+/* The networks of one job: faces of a chunk of frames in, faces with new lips out. */
+#ifndef LS_PIPELINE_GENERATOR_H
+#define LS_PIPELINE_GENERATOR_H
+
+#include "diffusion/sampler.h"
+#include "face/mask.h"
+#include "models/models.h"
+#include "models/whisper/features.h"
+
+#define LS_CHUNK_FRAMES 16
+
+typedef struct ls_generator_settings {
+    size_t resolution;
+    ls_sampler_settings sampler;
+    uint64_t seed;
+} ls_generator_settings;
+
+typedef struct ls_generator ls_generator;
+
+/* `models` and `features` must outlive *out. */
+int ls_generator_open(ls_generator **out, ls_models *models, ls_features *features,
+                      const ls_generator_settings *s, ls_error *err);
+void ls_generator_close(ls_generator **g);
+
+/* Compiles and packs everything for chunks of `frames`, so that memory is known before the work. */
+int ls_generator_prepare(ls_generator *g, size_t frames, ls_error *err);
+
+typedef void (*ls_generator_progress)(void *opaque, double fraction);
+
+/* Chunk `index` of the output: frames 16 * index and on, `frames` of them. faces[i] is [R, R, 3]
+ * RGB; images[i] receives [R, R, 3] RGB in -1..1 where it is not NULL. The result depends on the
+ * chunk's own index, faces and sound alone; chunks are asked for in increasing order. `progress`
+ * may be NULL. */
+int ls_generator_run(ls_generator *g, size_t index, size_t frames, const uint8_t *const *faces,
+                     float *const *images, ls_generator_progress progress, void *opaque,
+                     const ls_cancel *cancel, ls_error *err);
+
+#endif
