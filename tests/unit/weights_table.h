@@ -1,4 +1,5 @@
 /* Made by weights_table.py: file, tensors, hash, or the reason of a refusal. */
+// clang-format off
 {"formats/safetensors/b.safetensors", 1, 0x0000000bb941709c, NULL},
 {"formats/safetensors/d.safetensors", 1, 0x0000000bb941781e, NULL},
 {"formats/safetensors/e.safetensors", 1, 0x0000000bb9417bdf, NULL},

@@ -72,6 +72,7 @@ REFUSED = {
 }
 
 print("/* Made by weights_table.py: file, tensors, hash, or the reason of a refusal. */")
+print("// clang-format off")
 for path in sorted(glob.glob(sys.argv[1] + "/*/*.pt") + glob.glob(sys.argv[1] + "/*/*.safetensors")):
     base = os.path.basename(path)
     short = os.path.relpath(path, os.path.dirname(os.path.abspath(sys.argv[1])))
