@@ -90,6 +90,10 @@ static inline const uint8_t *golden_u8(golden *g, const char *key, size_t *count
 {
     return golden_raw(g, key, "U8", 1, count);
 }
+static inline const int16_t *golden_i16(golden *g, const char *key, size_t *count)
+{
+    return golden_raw(g, key, "I16", 2, count);
+}
 static inline const int64_t *golden_i64(golden *g, const char *key, size_t *count)
 {
     return golden_raw(g, key, "I64", 8, count);

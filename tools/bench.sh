@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
-# Runs the programs of bench/, or the one named.
+# Runs the programs of bench/, or the one named, with the arguments that follow its name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+ran=0
 for program in build/bench/bench_*; do
     if [ ! -f "$program" ] || [ ! -x "$program" ]; then continue; fi
     name=${program##*/bench_}
     [ $# -eq 0 ] || [ "$1" = "$name" ] || continue
     echo "# $name"
-    "$program"
+    "$program" "${@:2}"
+    ran=1
 done
+[ "$ran" -eq 1 ] || {
+    echo "bench: no benchmark ${1:-at all} in build/bench/" >&2
+    exit 1
+}

@@ -17,7 +17,7 @@ for name, on in [("backend", ["tensor"]), ("weights", ["backend"]), ("nn", ["wei
 
 FOREIGN = [(re.compile(r"^lib(av|sw)\w*/"), "src/media/"),
            (re.compile(r"^(oneapi/)?dnnl"), "src/backend/onednn/")]
-CALLS = re.compile(r"(?<![\w.>])(printf|puts|putchar|vprintf|perror|exit|_exit|abort)\s*\(")
+CALLS = re.compile(r"(?<![\w.>])((printf|puts|putchar|vprintf|perror|exit|_exit|abort)\s*\(|std(out|err)\b)")
 
 
 def problems(path, text):
@@ -39,7 +39,7 @@ def problems(path, text):
 
 def selftest():
     bad = [("src/tensor/a.c", '#include "backend/backend.h"'), ("src/face/a.c", "#include <libavutil/frame.h>"),
-           ("src/nn/a.c", "#include <oneapi/dnnl/dnnl.h>"), ("src/media/a.c", "    exit(1);"),
+           ("src/nn/a.c", "#include <oneapi/dnnl/dnnl.h>"), ("src/media/a.c", "    exit(1);"), ("src/nn/a.c", "fputs(a, stderr);"),
            ("src/diffusion/a.c", '#include "face/mask.h"'), ("src/media/a.c", '#include "tensor/dtype.h"')]
     good = [("src/nn/a.c", '#include "tensor/graph.h"'), ("src/media/a.c", "#include <libavutil/frame.h>"),
             ("src/base/a.c", 'ls_fail(err, 1, "exit(1)"); snprintf(a, 1, ""); // abort()'),

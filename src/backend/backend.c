@@ -1,7 +1,6 @@
 #include "backend/backend.h"
 #include "base/system.h"
 
-#include <omp.h>
 #include <string.h>
 
 int ls_backend_open(ls_backend **out, const char *name, int threads, ls_error *err)
@@ -14,9 +13,12 @@ int ls_backend_open(ls_backend **out, const char *name, int threads, ls_error *e
         ret = ls_backend_onednn_open(out, err);
     else
         return ls_fail(err, LS_EINVAL, "there is no backend \"%s\"; use ref or onednn", name);
-    if (!ret)
-        (*out)->threads = threads > 0 ? threads : omp_get_num_procs();
-    return ret;
+    if (ret)
+        return ret;
+    ls_cpu cpu;
+    ls_cpu_detect(&cpu, "");
+    (*out)->threads = threads > 0 ? threads : cpu.cores;
+    return 0;
 }
 
 void ls_backend_close(ls_backend **be)
@@ -29,6 +31,6 @@ void ls_backend_close(ls_backend **be)
 bool ls_backend_prefers_bf16(void)
 {
     ls_cpu cpu;
-    ls_cpu_detect(&cpu);
+    ls_cpu_detect(&cpu, "");
     return cpu.avx512_bf16 || cpu.amx_bf16;
 }

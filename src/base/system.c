@@ -1,5 +1,8 @@
+#define _GNU_SOURCE // sched_getaffinity
 #include "base/system.h"
 
+#include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,46 +10,84 @@
 
 #define PATH_SIZE 4096
 
-/* The value after `key` in a "key: value" file, without leading spaces. */
-static bool read_field(const char *path, const char *key, char *value, size_t size)
+/* The value after `key` in a "key: value" file, without leading spaces; to be freed. NULL when
+ * there is none. */
+static char *read_field(const char *path, const char *key)
 {
     FILE *f = fopen(path, "re");
-    char line[1024];
+    char *line = NULL;
+    size_t size = 0, n = strlen(key);
     bool found = false;
-    while (f && !found && fgets(line, sizeof line, f)) {
-        if (strncmp(line, key, strlen(key)))
-            continue;
-        const char *v = line + strlen(key);
-        v += strspn(v, " \t:");
-        snprintf(value, size, "%.*s", (int)strcspn(v, "\n"), v);
-        found = true;
-    }
+    while (f && !found && getline(&line, &size, f) > 0)
+        found = !strncmp(line, key, n) && strchr(" \t:", line[n]);
     if (f)
         fclose(f);
-    return found;
+    if (!found) {
+        free(line);
+        return NULL;
+    }
+    char *value = line + n + strspn(line + n, " \t:");
+    value[strcspn(value, "\n")] = 0;
+    memmove(line, value, strlen(value) + 1);
+    return line;
 }
 
 static uint64_t read_kb(const char *path, const char *key)
 {
-    char text[64];
-    return read_field(path, key, text, sizeof text) ? strtoull(text, NULL, 10) * 1024 : 0;
+    char *text = read_field(path, key);
+    uint64_t kb = text ? strtoull(text, NULL, 10) : 0;
+    free(text);
+    return kb * 1024;
 }
 
-void ls_cpu_detect(ls_cpu *cpu)
+/* Whether a list of words contains this one. */
+static bool has_word(const char *list, const char *word, const char *separators)
 {
-    *cpu = (ls_cpu){.cores = (int)sysconf(_SC_NPROCESSORS_ONLN)};
-    if (!read_field("/proc/cpuinfo", "model name", cpu->model, sizeof cpu->model))
-        snprintf(cpu->model, sizeof cpu->model, "unknown CPU");
+    size_t n = strlen(word);
+    for (const char *at = list; at && *at; at += strcspn(at, separators)) {
+        at += strspn(at, separators);
+        if (strcspn(at, separators) == n && !strncmp(at, word, n))
+            return true;
+    }
+    return false;
+}
+
+static int allowed_cores(void)
+{
+    cpu_set_t set;
+    if (!sched_getaffinity(0, sizeof set, &set))
+        return CPU_COUNT(&set);
+    return (int)sysconf(_SC_NPROCESSORS_ONLN); // more than a cpu_set_t holds
+}
+
+void ls_cpu_detect(ls_cpu *cpu, const char *root)
+{
+    char path[PATH_SIZE];
+    snprintf(path, sizeof path, "%s/proc/cpuinfo", root);
+    char *model = read_field(path, "model name");
+    *cpu = (ls_cpu){.cores = allowed_cores()};
+    snprintf(cpu->model, sizeof cpu->model, "%s", model ? model : "unknown CPU");
+    free(model);
+    ls_machine_memory m;
+    ls_machine_memory_now(&m, root);
+    if (m.cgroup_cpus > 0 && m.cgroup_cpus < cpu->cores)
+        cpu->cores = (int)ceil(m.cgroup_cpus);
 #if defined(__x86_64__)
-    char flags[4096] = " ";
-    read_field("/proc/cpuinfo", "flags", flags + 1, sizeof flags - 2);
-    strcat(flags, " ");
-    cpu->avx2 = strstr(flags, " avx2 ");
-    cpu->fma = strstr(flags, " fma ");
-    cpu->avx512 = strstr(flags, " avx512f ") && strstr(flags, " avx512bw ");
-    cpu->avx512_vnni = strstr(flags, " avx512_vnni ");
-    cpu->avx512_bf16 = strstr(flags, " avx512_bf16 ");
-    cpu->amx_bf16 = strstr(flags, " amx_bf16 ");
+    static const struct {
+        const char *name;
+        size_t offset;
+    } flags[] = {
+        {"avx2", offsetof(ls_cpu, avx2)},
+        {"fma", offsetof(ls_cpu, fma)},
+        {"avx512bw", offsetof(ls_cpu, avx512)},
+        {"avx512_vnni", offsetof(ls_cpu, avx512_vnni)},
+        {"avx512_bf16", offsetof(ls_cpu, avx512_bf16)},
+        {"amx_bf16", offsetof(ls_cpu, amx_bf16)},
+    };
+    char *found = read_field(path, "flags");
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        *(bool *)((char *)cpu + flags[i].offset) = has_word(found, flags[i].name, " ");
+    free(found);
 #endif
 }
 
@@ -69,36 +110,48 @@ static uint64_t read_number(const char *dir, const char *file)
     return !ok ? 0 : !strncmp(text, "max", 3) ? UINT64_MAX : strtoull(text, NULL, 10);
 }
 
-static void read_cpu_max(const char *dir, ls_machine_memory *m)
+static void read_cpu_quota(ls_machine_memory *m, const char *dir, bool v2)
 {
-    char path[PATH_SIZE + 64];
-    double quota, period;
-    snprintf(path, sizeof path, "%s/cpu.max", dir);
-    FILE *f = fopen(path, "re");
-    if (f && fscanf(f, "%lf %lf", &quota, &period) == 2 && period > 0 &&
-        (m->cgroup_cpus == 0 || quota / period < m->cgroup_cpus))
+    double quota = 0, period = 0;
+    if (v2) {
+        char path[PATH_SIZE + 64];
+        snprintf(path, sizeof path, "%s/cpu.max", dir);
+        FILE *f = fopen(path, "re");
+        if (f && fscanf(f, "%lf %lf", &quota, &period) != 2)
+            quota = 0; // "max"
+        if (f)
+            fclose(f);
+    } else { // -1: none
+        quota = (double)(int64_t)read_number(dir, "cpu.cfs_quota_us");
+        period = (double)read_number(dir, "cpu.cfs_period_us");
+    }
+    if (quota > 0 && period > 0 && (m->cgroup_cpus == 0 || quota / period < m->cgroup_cpus))
         m->cgroup_cpus = quota / period;
-    if (f)
-        fclose(f);
 }
 
+static void read_memory_limit(ls_machine_memory *m, const char *dir, bool v2)
+{
+    uint64_t limit = read_number(dir, v2 ? "memory.max" : "memory.limit_in_bytes");
+    if (limit > (uint64_t)1 << 60) // v1 says "none" by a huge number
+        limit = UINT64_MAX;
+    if (limit && limit < m->cgroup_limit) {
+        m->cgroup_limit = limit;
+        m->cgroup_used = read_number(dir, v2 ? "memory.current" : "memory.usage_in_bytes");
+    }
+}
+
+typedef void limit_reader(ls_machine_memory *m, const char *dir, bool v2);
+
 /* Limits count from the process's group up to the root of the hierarchy. */
-static void walk_up(ls_machine_memory *m, const char *mount, const char *group, bool v2)
+static void walk_up(ls_machine_memory *m, const char *mount, const char *group, bool v2,
+                    limit_reader *read)
 {
     char dir[PATH_SIZE];
     size_t base = strlen(mount);
     if (snprintf(dir, sizeof dir, "%s%s", mount, group) >= PATH_SIZE)
         return;
     for (;;) {
-        uint64_t limit = read_number(dir, v2 ? "memory.max" : "memory.limit_in_bytes");
-        if (limit > (uint64_t)1 << 60) // v1 says "none" by a huge number
-            limit = UINT64_MAX;
-        if (limit && limit < m->cgroup_limit) {
-            m->cgroup_limit = limit;
-            m->cgroup_used = read_number(dir, v2 ? "memory.current" : "memory.usage_in_bytes");
-        }
-        if (v2)
-            read_cpu_max(dir, m);
+        read(m, dir, v2);
         char *slash = strrchr(dir, '/');
         if (!slash || (size_t)(slash - dir) < base)
             return;
@@ -108,7 +161,14 @@ static void walk_up(ls_machine_memory *m, const char *mount, const char *group, 
 
 void ls_machine_memory_now(ls_machine_memory *m, const char *root)
 {
-    char path[PATH_SIZE], line[1024], mount[PATH_SIZE];
+    static const struct {
+        const char *name, *v1_mount;
+        limit_reader *read;
+    } controllers[] = {
+        {"memory", "/memory", read_memory_limit},
+        {"cpu", "/cpu", read_cpu_quota},
+    };
+    char path[PATH_SIZE], line[PATH_SIZE], mount[PATH_SIZE];
     *m = (ls_machine_memory){.cgroup_limit = UINT64_MAX};
     snprintf(path, sizeof path, "%s/proc/meminfo", root);
     m->total = read_kb(path, "MemTotal");
@@ -117,16 +177,18 @@ void ls_machine_memory_now(ls_machine_memory *m, const char *root)
     FILE *f = fopen(path, "re");
     while (f && fgets(line, sizeof line, f)) { // "0::/group" or "5:cpu,memory:/group"
         line[strcspn(line, "\n")] = 0;
-        char *controllers = strchr(line, ':'),
-             *group = controllers ? strchr(controllers + 1, ':') : NULL;
+        char *names = strchr(line, ':'), *group = names ? strchr(names + 1, ':') : NULL;
         if (!group)
             continue;
         *group++ = 0;
-        bool v2 = !controllers[1];
-        if (!v2 && !strstr(controllers, "memory"))
-            continue;
-        snprintf(mount, sizeof mount, "%s/sys/fs/cgroup%s", root, v2 ? "" : "/memory");
-        walk_up(m, mount, strcmp(group, "/") ? group : "", v2);
+        bool v2 = !*++names;
+        for (size_t i = 0; i < sizeof controllers / sizeof *controllers; i++) {
+            if (!v2 && !has_word(names, controllers[i].name, ","))
+                continue;
+            snprintf(mount, sizeof mount, "%s/sys/fs/cgroup%s", root,
+                     v2 ? "" : controllers[i].v1_mount);
+            walk_up(m, mount, strcmp(group, "/") ? group : "", v2, controllers[i].read);
+        }
     }
     if (f)
         fclose(f);

@@ -8,11 +8,13 @@
 
 typedef struct ls_cpu {
     char model[128];
-    int cores; /* that this process may run on */
+    int cores; /* that this process may run on, and that its cgroups' quota lets it use */
     bool avx2, fma, avx512, avx512_vnni, avx512_bf16, amx_bf16;
 } ls_cpu;
 
-void ls_cpu_detect(ls_cpu *cpu);
+/* `root` is where /proc and /sys are: "" but for tests. Features are those the kernel lets programs
+ * use. */
+void ls_cpu_detect(ls_cpu *cpu, const char *root);
 
 /* Bytes; 0 where unknown. */
 typedef struct ls_process_memory {
@@ -28,7 +30,7 @@ typedef struct ls_machine_memory {
     double cgroup_cpus;                 /* CPU quota in cores; 0 for none */
 } ls_machine_memory;
 
-/* `root` is where /proc and /sys are: "" but for tests. cgroup v2, and v1's memory controller. */
+/* cgroup v2, and v1's controllers mounted where they usually are. `root` as above. */
 void ls_machine_memory_now(ls_machine_memory *m, const char *root);
 
 #endif

@@ -34,7 +34,7 @@ int cmd_info(int argc, char **argv)
     }
     ls_cpu cpu;
     ls_machine_memory m;
-    ls_cpu_detect(&cpu);
+    ls_cpu_detect(&cpu, "");
     ls_machine_memory_now(&m, "");
     printf("%-16s %s\n", "version", LS_VERSION_STRING);
     printf("%-16s %s, %d cores\n", "cpu", cpu.model, cpu.cores);

@@ -14,13 +14,20 @@ void ls_rng_seed(ls_rng *rng, uint64_t seed)
     rng->has_cached = false;
 }
 
+static uint32_t next_word(uint32_t high, uint32_t low, uint32_t far)
+{
+    uint32_t y = (high & 0x80000000u) | (low & 0x7fffffffu);
+    return far ^ y >> 1 ^ (0x9908b0dfu & -(y & 1));
+}
+
 static void refill(ls_rng *rng)
 {
     uint32_t *mt = rng->mt;
-    for (int i = 0; i < N; i++) {
-        uint32_t y = (mt[i] & 0x80000000u) | (mt[(i + 1) % N] & 0x7fffffffu);
-        mt[i] = mt[(i + M) % N] ^ y >> 1 ^ (y & 1 ? 0x9908b0dfu : 0);
-    }
+    for (int i = 0; i < N - M; i++)
+        mt[i] = next_word(mt[i], mt[i + 1], mt[i + M]);
+    for (int i = N - M; i < N - 1; i++)
+        mt[i] = next_word(mt[i], mt[i + 1], mt[i + M - N]);
+    mt[N - 1] = next_word(mt[N - 1], mt[0], mt[M - 1]);
     rng->index = 0;
 }
 
@@ -91,6 +98,12 @@ void ls_rng_randn(ls_rng *rng, float *dst, size_t n)
 
 void ls_rng_discard(ls_rng *rng, size_t n)
 {
-    for (n += n % 16 ? 16 : 0; n; n--)
-        ls_rng_u32(rng);
+    if (n < 16) {
+        for (; n; n--)
+            single(rng);
+        return;
+    }
+    for (n += n % 16 ? 16 : 0; n > (size_t)(N - rng->index); refill(rng))
+        n -= (size_t)(N - rng->index);
+    rng->index += (int)n;
 }

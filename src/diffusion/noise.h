@@ -20,7 +20,7 @@ void ls_rng_seed(ls_rng *rng, uint64_t seed);
 uint32_t ls_rng_u32(ls_rng *rng);
 /* torch.randn(n): float32, mean 0, variance 1. */
 void ls_rng_randn(ls_rng *rng, float *dst, size_t n);
-/* Leaves the state as ls_rng_randn for n values would; n >= 16. */
+/* Leaves the state as ls_rng_randn for n values would, in a tenth of the time. */
 void ls_rng_discard(ls_rng *rng, size_t n);
 
 #endif

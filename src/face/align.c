@@ -121,7 +121,7 @@ bool ls_align_next(ls_align *a, const ls_face *face, ls_matrix *m)
     double kc = k * cos(theta), ks = k * sin(theta);
     for (size_t c = 0; c < 2; c++) {
         double bias = q[2][c] / sq - p[2][c] / sp;
-        a->bias[c] = (float)(a->started ? 0.2 * a->bias[c] + 0.8 * bias : bias);
+        a->bias[c] = a->started ? 0.2 * a->bias[c] + 0.8 * bias : bias;
     }
     a->started = true;
     *m = (ls_matrix){

@@ -31,7 +31,7 @@ bool ls_face_three_points(const ls_face *face, double p[3][2]);
 typedef struct ls_align {
     size_t resolution;
     bool started;
-    float bias[2];
+    double bias[2]; /* rounded to float at each frame, still points would keep traces of the past */
 } ls_align;
 
 static inline void ls_align_reset(ls_align *a)

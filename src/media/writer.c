@@ -180,7 +180,7 @@ int ls_writer_open(ls_writer **out, const ls_writer_settings *s, ls_error *err)
     w->temporary = temporary_name(s->path);
     w->packet = av_packet_alloc();
     int ret = w->path && w->temporary && w->packet &&
-                      avformat_alloc_output_context2(&w->mux, format, NULL, NULL) >= 0
+                      avformat_alloc_output_context2(&w->mux, format, NULL, w->temporary) >= 0
                   ? 0
                   : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret) {

@@ -182,29 +182,28 @@ static int bind_entry(entry *e, ls_weights *w, const ls_params_rules *rules, ls_
     return 0;
 }
 
+static bool is_used(const ls_params *p, const ls_weight_info *t)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (p->entries[i]->info == t)
+            return true;
+    return false;
+}
+
 int ls_params_bind(ls_params *p, ls_weights *w, const ls_params_rules *rules, ls_error *err)
 {
     int ret = ls_params_error(p, err);
-    size_t tensors = ls_weights_count(w);
-    bool *used = ls_calloc_array(tensors, sizeof *used);
-    if (!ret && !used)
-        ret = ls_fail(err, LS_ENOMEM, "out of memory for the table of weights");
-    const ls_weight_info *base = tensors ? ls_weights_at(w, 0) : NULL;
-    for (size_t i = 0; !ret && i < p->count; i++) {
+    for (size_t i = 0; !ret && i < p->count; i++)
         ret = bind_entry(p->entries[i], w, rules, err);
-        if (!ret)
-            used[p->entries[i]->info - base] = true;
-    }
-    for (size_t i = 0; !ret && i < tensors; i++) {
+    for (size_t i = 0; !ret && i < ls_weights_count(w); i++) {
         const ls_weight_info *t = ls_weights_at(w, i);
         char shape[128];
-        if (!used[i] && !(rules && rules->ignore && rules->ignore(t->name)))
+        if (!is_used(p, t) && !(rules && rules->ignore && rules->ignore(t->name)))
             ret = ls_fail(err, LS_ESHAPE,
                           "%s: tensor %s %s is not part of this model; is it another model's file?",
                           ls_weights_path(w), t->name,
                           ls_shape_text(shape, sizeof shape, t->shape, t->ndim));
     }
-    free(used);
     p->bound = !ret;
     return ret;
 }

@@ -371,6 +371,25 @@ static void log_memory(ls_sync *job)
                (double)job->models.workspace.bytes / 1e6);
 }
 
+/* Where the time of the networks went. */
+static void log_ops(ls_sync *job)
+{
+    struct {
+        const char *name;
+        ls_network *net;
+    } nets[] = {{"UNet", ls_unet_network(job->models.unet)},
+                {"VAE", ls_vae_network(job->models.vae)},
+                {"Whisper", ls_whisper_network(job->models.whisper)}};
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+        double seconds[LS_OP_COUNT] = {0};
+        ls_network_op_seconds(nets[i].net, seconds);
+        for (int op = 0; op < LS_OP_COUNT; op++)
+            if (seconds[op] > 0.01)
+                ls_log_msg(&job->log, LS_LOG_DEBUG, "%s %s: %.2f s", nets[i].name, ls_op_name(op),
+                           seconds[op]);
+    }
+}
+
 int ls_sync_run(ls_sync *job, ls_error *err)
 {
     int ret = prepare(job, err);
@@ -402,6 +421,7 @@ int ls_sync_run(ls_sync *job, ls_error *err)
         ls_log_msg(&job->log, LS_LOG_INFO, "wrote %s (sound: %s)", job->s.output,
                    ls_writer_audio_mode(job->writer));
     ls_writer_close(&job->writer);
+    log_ops(job);
     return ret;
 }
 

@@ -1,6 +1,6 @@
-/* A reader of the part of Python's pickle format that torch.save writes. It builds plain values and
- * runs nothing: a fixed list of opcodes, and of globals that stand for tensors and containers;
- * anything else is refused by name. */
+/* A reader of pickles that builds plain values and tensors, and runs nothing. It knows the opcodes
+ * that Python's pickler writes for protocols 2 to 5 and a fixed list of globals; any other is an
+ * error that names it and its place. */
 #ifndef LS_WEIGHTS_PICKLE_H
 #define LS_WEIGHTS_PICKLE_H
 
@@ -9,44 +9,74 @@
 
 #include <stdbool.h>
 
-typedef enum ls_pickle_kind {
-    LS_PICKLE_NONE,
-    LS_PICKLE_BOOL,
-    LS_PICKLE_INT,
-    LS_PICKLE_FLOAT,
-    LS_PICKLE_TEXT,
-    LS_PICKLE_LIST, /* and tuple */
-    LS_PICKLE_DICT, /* items: key, value, key, value, ... */
-    LS_PICKLE_GLOBAL,
-    LS_PICKLE_STORAGE,
-    LS_PICKLE_TENSOR,
-    LS_PICKLE_MARK
-} ls_pickle_kind;
+typedef struct ls_value ls_value;
 
-typedef struct ls_pickle_value ls_pickle_value;
-struct ls_pickle_value {
-    ls_pickle_kind kind;
-    int64_t integer; /* also bool; of a tensor: offset in elements */
-    double real;
-    char *text; /* of a global: "module name"; of a storage: its key */
-    ls_pickle_value **items;
-    size_t count, capacity;
-    /* storage and tensor */
+typedef enum ls_value_kind {
+    LS_VALUE_NONE,
+    LS_VALUE_BOOL,
+    LS_VALUE_INT,
+    LS_VALUE_LONG, // an integer of more than 8 bytes, as little-endian bytes in `text`
+    LS_VALUE_FLOAT,
+    LS_VALUE_TEXT,
+    LS_VALUE_BYTES,
+    LS_VALUE_TUPLE,
+    LS_VALUE_LIST,
+    LS_VALUE_DICT, // keys and values in turn in `seq`
+    LS_VALUE_GLOBAL,
+    LS_VALUE_STORAGE,
+    LS_VALUE_TENSOR,
+    LS_VALUE_OTHER, // harmless and of no use here: torch.device, encoded bytes
+    LS_VALUE_MARK,
+} ls_value_kind;
+
+typedef struct ls_text {
+    const char *s; // not terminated; points into the pickle
+    size_t n;
+} ls_text;
+
+typedef struct ls_storage {
+    ls_text key;
     ls_dtype dtype;
-    size_t numel;       /* of a storage */
-    size_t view_offset; /* of a legacy storage that is a view: elements into the whole */
-    size_t ndim, shape[LS_MAX_DIMS], strides[LS_MAX_DIMS];
-    ls_pickle_value *storage; /* of a tensor */
-    ls_pickle_value *next;    /* all values of one pickle */
+    size_t numel;            // of the whole storage
+    size_t view, view_numel; // the part that this one stands for
+    size_t offset;           // bytes from the start of the file; the container's to fill
+    struct ls_storage *next;
+} ls_storage;
+
+typedef struct ls_view {
+    ls_storage *storage;
+    size_t offset, ndim, shape[LS_MAX_DIMS], stride[LS_MAX_DIMS]; // in elements, unchecked
+} ls_view;
+
+struct ls_value {
+    ls_value_kind kind;
+    union {
+        int64_t integer; // and BOOL
+        double real;
+        ls_text text;
+        struct {
+            ls_value **items;
+            size_t n, capacity;
+        } seq;
+        const struct ls_global *global;
+        ls_storage *storage;
+        ls_view *tensor;
+    };
 };
 
+/* Values of any number of pickles, freed together. */
 typedef struct ls_pickle ls_pickle;
 
-/* Reads one pickle from data[*at] on and moves *at past its end. The root belongs to *out. */
-int ls_pickle_read(ls_pickle **out, const uint8_t *data, size_t size, size_t *at, ls_error *err);
-void ls_pickle_free(ls_pickle **p);
-const ls_pickle_value *ls_pickle_root(const ls_pickle *p);
-/* A storage of that key that the pickle mentions, or NULL. */
-const ls_pickle_value *ls_pickle_find_storage(const ls_pickle *p, const char *key);
+ls_pickle *ls_pickle_new(void);
+void ls_pickle_close(ls_pickle **p);
+
+/* Reads the pickle at the start of `data`, which has to outlive `p`. *used is its length. Values
+ * may share parts and hold themselves: who walks them bounds depth and steps. Memory is bounded
+ * by a constant multiple of the pickle's length and by 256 MB in all. */
+int ls_pickle_load(ls_pickle *p, const uint8_t *data, size_t size, const ls_value **out,
+                   size_t *used, ls_error *err);
+
+/* Every storage that was named so far, the last one first. */
+ls_storage *ls_pickle_storages(const ls_pickle *p);
 
 #endif

@@ -1,119 +1,154 @@
-/* https://github.com/huggingface/safetensors: u64 length, JSON header, data. */
-#include "weights/file.h"
+#include "weights/internal.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
 
-#define MAX_HEADER ((uint64_t)100 << 20)
+#define MAX_HEADER ((size_t)100 * 1000 * 1000) // the format's own limit
 
 static const struct {
     const char *name;
     ls_dtype dtype;
-} dtypes[] = {{"F32", LS_F32}, {"F16", LS_F16},  {"BF16", LS_BF16}, {"F64", LS_F64},
-              {"I64", LS_I64}, {"I32", LS_I32},  {"I16", LS_I16},   {"I8", LS_I8},
+} dtypes[] = {{"F32", LS_F32}, {"BF16", LS_BF16}, {"F16", LS_F16}, {"F64", LS_F64},
+              {"I64", LS_I64}, {"I32", LS_I32},   {"I16", LS_I16}, {"I8", LS_I8},
               {"U8", LS_U8},   {"BOOL", LS_BOOL}};
 
-static bool size_of(const json_t *j, size_t *out)
+const char *ls_safetensors_dtype(ls_dtype t)
 {
-    json_int_t v = json_integer_value(j);
-    *out = (size_t)v;
-    return json_is_integer(j) && v >= 0;
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
+        if (dtypes[i].dtype == t)
+            return dtypes[i].name;
+    return "?";
 }
 
-static int add_tensor(ls_weights *w, const char *name, const json_t *j, size_t data, ls_error *err)
+static bool to_size(const json_t *v, size_t *out)
 {
-    const char *type = json_string_value(json_object_get(j, "dtype"));
-    const json_t *shape = json_object_get(j, "shape"), *range = json_object_get(j, "data_offsets");
-    size_t dims[LS_MAX_DIMS], ndim = json_array_size(shape), begin, end, k = 0, bytes;
-    size_t available = w->map_size - data;
-    if (!type || !json_is_array(shape) || json_array_size(range) != 2 ||
-        !size_of(json_array_get(range, 0), &begin) || !size_of(json_array_get(range, 1), &end))
-        return ls_fail(err, LS_EFORMAT, "tensor %s lacks dtype, shape or data_offsets", name);
-    while (k < sizeof dtypes / sizeof *dtypes && strcmp(type, dtypes[k].name))
-        k++;
-    if (k == sizeof dtypes / sizeof *dtypes)
-        return ls_fail(err, LS_EUNSUPPORTED, "tensor %s has the type %s, which is not supported",
-                       name, type);
-    if (ndim > LS_MAX_DIMS)
-        return ls_fail(err, LS_EFORMAT, "tensor %s has %zu dimensions; %d is the most", name, ndim,
-                       LS_MAX_DIMS);
-    bytes = ls_dtype_size(dtypes[k].dtype);
-    for (size_t i = 0; i < ndim; i++)
-        if (!size_of(json_array_get(shape, i), &dims[i]) || !ls_mul_size(bytes, dims[i], &bytes))
-            return ls_fail(err, LS_EFORMAT, "tensor %s has an impossible shape", name);
-    if (begin > end || end > available || end - begin != bytes)
-        return ls_fail(
-            err, LS_EFORMAT,
-            "tensor %s takes %zu bytes, its data_offsets are [%zu, %zu] of %zu; the file "
-            "is truncated or damaged",
-            name, bytes, begin, end, available);
-    return ls_weights_add(w, name, dtypes[k].dtype, ndim, dims, data + begin, NULL, data + begin,
-                          data + end, err);
+    *out = (size_t)json_integer_value(v);
+    return json_is_integer(v) && json_integer_value(v) >= 0;
 }
 
-static int by_offset(const void *a, const void *b)
+/* One member of the header; `base` is where the data begin. */
+static int add_tensor(ls_weights *w, const char *name, const json_t *v, size_t base, ls_error *err)
 {
-    const ls_weight_source *x = a, *y = b;
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
-}
-
-/* The format demands that tensors cover the data without holes and without overlap. */
-static int check_cover(const ls_weights *w, size_t data, ls_error *err)
-{
-    size_t at = data;
-    ls_weight_source *s = ls_malloc_array(w->count, sizeof *s); // strides[0]: bytes
-    if (!s)
-        return ls_fail(err, LS_ENOMEM, "out of memory for the table of tensors");
-    size_t n = 0;
-    for (size_t i = 0; i < w->count; i++)
-        if (w->infos[i].count)
-            s[n++] = (ls_weight_source){w->sources[i].offset,
-                                        {w->infos[i].count * ls_dtype_size(w->infos[i].dtype)}};
-    qsort(s, n, sizeof *s, by_offset);
-    bool ok = true;
-    for (size_t i = 0; i < n; i++) {
-        ok = ok && s[i].offset == at;
-        at = s[i].offset + s[i].strides[0];
-    }
-    free(s);
-    if (!ok || at != w->map_size)
+    const char *dtype = json_string_value(json_object_get(v, "dtype"));
+    const json_t *shape = json_object_get(v, "shape"), *range = json_object_get(v, "data_offsets");
+    size_t begin, end, i, bytes;
+    if (!dtype || !json_is_array(shape) || json_array_size(range) != 2 ||
+        !to_size(json_array_get(range, 0), &begin) || !to_size(json_array_get(range, 1), &end))
+        return ls_fail(err, LS_EFORMAT, "tensor %s: no valid dtype, shape and data_offsets", name);
+    ls_weight_entry e = {.info.ndim = json_array_size(shape)};
+    for (i = 0; i < sizeof dtypes / sizeof *dtypes && strcmp(dtype, dtypes[i].name); i++)
+        ;
+    if (i == sizeof dtypes / sizeof *dtypes)
+        return ls_fail(err, LS_EUNSUPPORTED, "tensor %s: dtype %s is not supported", name, dtype);
+    e.info.dtype = dtypes[i].dtype;
+    if (e.info.ndim > LS_MAX_DIMS)
+        return ls_fail(err, LS_EUNSUPPORTED, "tensor %s: %zu dimensions, at most %d are supported",
+                       name, e.info.ndim, LS_MAX_DIMS);
+    for (i = 0; i < e.info.ndim; i++)
+        if (!to_size(json_array_get(shape, i), &e.info.shape[i]))
+            return ls_fail(err, LS_EFORMAT, "tensor %s: dimension %zu is not a size", name, i);
+    if (begin > end || end > w->size - base)
         return ls_fail(err, LS_EFORMAT,
-                       "the tensors do not cover the data exactly; the file is damaged");
+                       "tensor %s: its data, bytes %zu to %zu, lie outside the file's %zu bytes of "
+                       "data; the file may be truncated",
+                       name, begin, end, w->size - base);
+    e.offset = base + begin;
+    ls_contiguous(&e);
+    int ret = ls_weights_add(w, &e, name, strlen(name), err);
+    if (ret)
+        return ret;
+    bytes = w->entries[w->count - 1].info.count * ls_dtype_size(e.info.dtype);
+    if (bytes != end - begin) {
+        char text[200];
+        return ls_fail(
+            err, LS_EFORMAT, "tensor %s: %s %s needs %zu bytes, its data_offsets hold %zu", name,
+            dtype, ls_shape_text(text, sizeof text, e.info.shape, e.info.ndim), bytes, end - begin);
+    }
     return 0;
 }
 
-int ls_read_safetensors(ls_weights *w, ls_error *err)
+static size_t entry_end(const ls_weight_entry *e)
+{
+    return e->offset + e->info.count * ls_dtype_size(e->info.dtype);
+}
+
+static int compare_place(const void *a, const void *b)
+{
+    const ls_weight_entry *x = a, *y = b;
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    if (entry_end(x) != entry_end(y)) // an empty tensor comes before what starts at its place
+        return entry_end(x) < entry_end(y) ? -1 : 1;
+    return strcmp(x->info.name, y->info.name);
+}
+
+/* The data are covered exactly, each byte by one tensor. */
+static int check_cover(ls_weights *w, size_t base, ls_error *err)
+{
+    if (w->count)
+        qsort(w->entries, w->count, sizeof *w->entries, compare_place);
+    size_t pos = base;
+    for (size_t i = 0; i < w->count; pos = entry_end(&w->entries[i++]))
+        if (w->entries[i].offset != pos)
+            return ls_fail(err, LS_EFORMAT, "tensor %s: its data begin at byte %zu, %s byte %zu",
+                           w->entries[i].info.name, w->entries[i].offset - base,
+                           w->entries[i].offset < pos ? "inside other data that end at"
+                                                      : "leaving a hole from",
+                           pos - base);
+    if (pos != w->size)
+        return ls_fail(err, LS_EFORMAT, "%zu bytes after the last tensor belong to none",
+                       w->size - pos);
+    return 0;
+}
+
+static int add_metadata(ls_weights *w, json_t *v, ls_error *err)
+{
+    const char *key;
+    json_t *text;
+    json_object_foreach(v, key, text)
+    {
+        if (!json_is_string(text))
+            return ls_fail(err, LS_EFORMAT, "__metadata__ holds something else than text under %s",
+                           key);
+    }
+    return json_is_object(v) && !json_object_update(w->meta, v)
+               ? 0
+               : ls_fail(err, LS_EFORMAT, "__metadata__ is not an object of texts");
+}
+
+static int read_header(ls_weights *w, json_t *header, size_t base, ls_error *err)
+{
+    const char *name;
+    json_t *v;
+    json_object_foreach(header, name, v)
+    {
+        int ret = strcmp(name, "__metadata__") ? add_tensor(w, name, v, base, err)
+                                               : add_metadata(w, v, err);
+        if (ret)
+            return ret;
+    }
+    return check_cover(w, base, err);
+}
+
+int ls_safetensors_read(ls_weights *w, ls_error *err)
 {
     uint64_t length = 0;
-    for (int i = 7; i >= 0 && w->map_size >= 8; i--)
-        length = length << 8 | w->map[i];
-    if (w->map_size < 10 || w->map[8] != '{')
+    for (size_t i = 8; i--;)
+        length = length << 8 | w->data[i];
+    if (length > MAX_HEADER)
+        return ls_fail(err, LS_EFORMAT, "safetensors header of %llu bytes, at most %zu are allowed",
+                       (unsigned long long)length, MAX_HEADER);
+    if (length > w->size - 8)
         return ls_fail(err, LS_EFORMAT,
-                       "neither a safetensors nor a PyTorch file; a checkpoint is expected");
-    if (length > MAX_HEADER || length > w->map_size - 8)
-        return ls_fail(err, LS_EFORMAT,
-                       "the safetensors header claims %llu bytes; the file is truncated or damaged",
-                       (unsigned long long)length);
-    size_t data = 8 + (size_t)length;
-    json_error_t je;
+                       "safetensors header of %llu bytes in a file of %zu: the file is truncated",
+                       (unsigned long long)length, w->size);
+    json_error_t why;
     json_t *header =
-        json_loadb((const char *)w->map + 8, (size_t)length, JSON_REJECT_DUPLICATES, &je);
-    if (!json_is_object(header)) {
-        json_decref(header);
-        return ls_fail(err, LS_EFORMAT, "the safetensors header is not valid JSON: %s", je.text);
-    }
-    const char *name;
-    json_t *j;
-    int ret = 0;
-    json_object_foreach(header, name, j)
-    {
-        if (!strcmp(name, "__metadata__")) {
-            if (json_is_object(j))
-                json_object_update(w->meta, j);
-        } else if (!ret) {
-            ret = add_tensor(w, name, j, data, err);
-        }
-    }
+        json_loadb((const char *)w->data + 8, (size_t)length, JSON_REJECT_DUPLICATES, &why);
+    if (!header)
+        return ls_fail(err, LS_EFORMAT, "safetensors header, byte %d: %s", why.position, why.text);
+    int ret = json_is_object(header) ? read_header(w, header, 8 + (size_t)length, err)
+                                     : ls_fail(err, LS_EFORMAT, "the header is not an object");
     json_decref(header);
-    return ret ? ret : check_cover(w, data, err);
+    return ret;
 }

@@ -1,4 +1,4 @@
-#include "weights/file.h"
+#include "weights/internal.h"
 #include "base/alloc.h"
 
 #include <errno.h>
@@ -8,174 +8,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_TENSORS ((size_t)1 << 20)
+#define BLOCK ((size_t)4 << 20) // bytes converted before their pages are released
+#define MAX_NAME 512
 
-static bool grow(ls_weights *w)
+ls_weights *ls_weights_new(const char *path)
 {
-    if (w->count < w->capacity)
-        return true;
-    size_t n = w->capacity ? 2 * w->capacity : 256;
-    ls_weight_info *infos = realloc(w->infos, n * sizeof *infos);
-    if (infos)
-        w->infos = infos;
-    ls_weight_source *sources = realloc(w->sources, n * sizeof *sources);
-    if (sources)
-        w->sources = sources;
-    if (!infos || !sources)
-        return false;
-    w->capacity = n;
-    return true;
-}
-
-/* The bytes from a tensor's first element to the end of its last; false on overflow. */
-static bool extent(const ls_weight_info *t, const size_t *strides, size_t *bytes)
-{
-    size_t last = 0, step;
-    for (size_t i = 0; i < t->ndim; i++)
-        if (!ls_mul_size(t->shape[i] - 1, strides[i], &step) || !ls_add_size(last, step, &last))
-            return false;
-    return ls_add_size(last, 1, &last) && ls_mul_size(last, ls_dtype_size(t->dtype), bytes);
-}
-
-int ls_weights_add(ls_weights *w, const char *name, ls_dtype dtype, size_t ndim,
-                   const size_t *shape, size_t offset, const size_t *strides, size_t begin,
-                   size_t end, ls_error *err)
-{
-    ls_weight_info t = {.dtype = dtype, .ndim = ndim, .count = 1};
-    ls_weight_source s = {.offset = offset};
-    if (ndim > LS_MAX_DIMS)
-        return ls_fail(err, LS_EFORMAT, "tensor %s has %zu dimensions; %d is the most", name, ndim,
-                       LS_MAX_DIMS);
-    if (w->count == MAX_TENSORS)
-        return ls_fail(err, LS_EFORMAT, "there are more than %zu tensors", MAX_TENSORS);
-    size_t bytes;
-    for (size_t i = ndim; i-- > 0;) {
-        t.shape[i] = shape[i];
-        s.strides[i] = strides ? strides[i] : t.count;
-        if (!ls_mul_size(t.count, shape[i], &t.count))
-            return ls_fail(err, LS_EFORMAT, "tensor %s has an impossible shape", name);
-    }
-    /* An expanded tensor is larger than its file; nobody has one of this size. */
-    if (!ls_mul_size(t.count, 8, &bytes) || bytes > SIZE_MAX / 4 ||
-        (w->map && t.count / 4096 > w->map_size))
-        return ls_fail(err, LS_EFORMAT, "tensor %s has an impossible shape", name);
-    if (w->map && t.count &&
-        (!extent(&t, s.strides, &bytes) || offset < begin || offset > end || bytes > end - offset))
-        return ls_fail(err, LS_EFORMAT,
-                       "tensor %s reaches beyond its data; the file is truncated or damaged", name);
-    if (!grow(w) || !(t.name = strdup(name)))
-        return ls_fail(err, LS_ENOMEM, "out of memory for the table of tensors");
-    w->infos[w->count] = t;
-    w->sources[w->count++] = s;
-    return 0;
-}
-
-static int by_name(const void *a, const void *b, void *infos)
-{
-    const ls_weight_info *t = infos;
-    return strcmp(t[*(const size_t *)a].name, t[*(const size_t *)b].name);
-}
-
-/* qsort_r is not in C11 or POSIX 2008; a heap sort needs no state but its arguments. */
-static void sift(size_t *v, size_t i, size_t n, void *infos)
-{
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && by_name(&v[child], &v[child + 1], infos) < 0)
-            child++;
-        if (by_name(&v[i], &v[child], infos) >= 0)
-            return;
-        size_t t = v[i];
-        v[i] = v[child];
-        v[child] = t;
-    }
-}
-
-int ls_weights_seal(ls_weights *w, ls_error *err)
-{
-    w->by_name = ls_malloc_array(w->count, sizeof *w->by_name);
-    if (!w->by_name)
-        return ls_fail(err, LS_ENOMEM, "out of memory for the table of tensors");
-    size_t *v = w->by_name;
-    for (size_t i = 0; i < w->count; i++)
-        v[i] = i;
-    for (size_t i = w->count / 2; i-- > 0;)
-        sift(v, i, w->count, w->infos);
-    for (size_t n = w->count; n-- > 1;) {
-        size_t t = v[0];
-        v[0] = v[n];
-        v[n] = t;
-        sift(v, 0, n, w->infos);
-    }
-    for (size_t i = 1; i < w->count; i++)
-        if (!by_name(&v[i - 1], &v[i], w->infos))
-            return ls_fail(err, LS_EFORMAT, "there are two tensors named %s", w->infos[v[i]].name);
-    return 0;
-}
-
-int ls_weights_open_memory(ls_weights **out, const void *data, size_t size, const char *path,
-                           ls_error *err)
-{
-    *out = NULL;
     ls_weights *w = ls_calloc_array(1, sizeof *w);
-    if (!w || !(w->path = strdup(path)) || !(w->meta = json_object())) {
+    if (!w)
+        return NULL;
+    w->fd = -1;
+    w->path = strdup(path);
+    w->meta = json_object();
+    if (!w->path || !w->meta)
         ls_weights_close(&w);
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    }
-    w->map = data;
-    w->map_size = size;
-    int ret;
-    if (ls_is_torch_zip(data, size))
-        ret = ls_read_torch_zip(w, err);
-    else if (ls_is_torch_legacy(data, size))
-        ret = ls_read_torch_legacy(w, err);
-    else
-        ret = ls_read_safetensors(w, err);
-    if (!ret)
-        ret = ls_weights_seal(w, err);
-    if (ret) {
-        ls_weights_close(&w);
-        return ls_fail_context(err, ret, "%s", path);
-    }
-    *out = w;
-    return 0;
-}
-
-static int map_file(const char *path, void **map, size_t *size, ls_error *err)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return ls_fail_errno(err, errno, "cannot open %s", path);
-    int ret = fstat(fd, &st) ? ls_fail_errno(err, errno, "cannot read %s", path) : 0;
-    if (!ret && !S_ISREG(st.st_mode))
-        ret = ls_fail(err, LS_EFORMAT, "%s is not a file", path);
-    if (!ret && (uintmax_t)st.st_size < 8)
-        ret = ls_fail(err, LS_EFORMAT, "%s: the file is empty or truncated (%lld bytes)", path,
-                      (long long)st.st_size);
-    if (!ret) {
-        *size = (size_t)st.st_size;
-        *map = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (*map == MAP_FAILED)
-            ret = ls_fail_errno(err, errno, "cannot map %s", path);
-    }
-    close(fd);
-    return ret;
-}
-
-int ls_weights_open(ls_weights **out, const char *path, ls_error *err)
-{
-    void *map = NULL;
-    size_t size = 0;
-    *out = NULL;
-    int ret = map_file(path, &map, &size, err);
-    if (ret)
-        return ret;
-    ret = ls_weights_open_memory(out, map, size, path, err);
-    if (ret)
-        munmap(map, size);
-    else
-        (*out)->mapped = true;
-    return ret;
+    return w;
 }
 
 void ls_weights_close(ls_weights **pw)
@@ -183,17 +29,154 @@ void ls_weights_close(ls_weights **pw)
     ls_weights *w = *pw;
     if (!w)
         return;
-    if (w->mapped)
-        munmap((void *)w->map, w->map_size);
     for (size_t i = 0; i < w->count; i++)
-        free((char *)w->infos[i].name);
-    free(w->infos);
-    free(w->sources);
-    free(w->by_name);
+        free((char *)w->entries[i].info.name);
+    free(w->entries);
+    free((void *)w->by_name);
     json_decref(w->meta);
+    if (w->fd >= 0) {
+        munmap((void *)w->data, w->size);
+        close(w->fd);
+    }
     free(w->path);
     free(w);
     *pw = NULL;
+}
+
+bool ls_shape_count(const size_t *shape, size_t ndim, size_t *count)
+{
+    size_t n = 1, bytes;
+    bool empty = false;
+    for (size_t i = 0; i < ndim; i++)
+        empty |= !shape[i];
+    for (size_t i = 0; i < ndim && !empty; i++)
+        if (!ls_mul_size(n, shape[i], &n))
+            return false;
+    *count = empty ? 0 : n;
+    return ls_mul_size(*count, 8, &bytes);
+}
+
+void ls_contiguous(ls_weight_entry *e)
+{
+    size_t stride = 1;
+    for (size_t i = e->info.ndim; i--; stride *= e->info.shape[i])
+        e->stride[i] = stride;
+}
+
+int ls_weights_add(ls_weights *w, const ls_weight_entry *e, const char *name, size_t name_len,
+                   ls_error *err)
+{
+    if (w->count == w->capacity) {
+        size_t capacity = w->capacity ? 2 * w->capacity : 64, bytes;
+        ls_weight_entry *p =
+            ls_mul_size(capacity, sizeof *p, &bytes) ? realloc(w->entries, bytes) : NULL;
+        if (!p)
+            return ls_fail(err, LS_ENOMEM, "no memory for %zu tensor entries", capacity);
+        w->entries = p;
+        w->capacity = capacity;
+    }
+    ls_weight_entry *dst = &w->entries[w->count];
+    *dst = *e;
+    if (!ls_shape_count(e->info.shape, e->info.ndim, &dst->info.count))
+        return ls_fail(err, LS_EFORMAT, "tensor %.*s: the shape has too many elements",
+                       (int)(name_len < MAX_NAME ? name_len : MAX_NAME), name);
+    json_t *text = name_len <= MAX_NAME && !memchr(name, 0, name_len)
+                       ? json_stringn(name, name_len) // refuses what is not UTF-8
+                       : NULL;
+    json_decref(text);
+    if (!text)
+        return ls_fail(err, LS_EFORMAT, "tensor %zu: its name is not text of up to %d bytes",
+                       w->count, MAX_NAME);
+    if (!(dst->info.name = strndup(name, name_len)))
+        return ls_fail(err, LS_ENOMEM, "no memory for a tensor's name");
+    w->count++;
+    return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp((*(const ls_weight_info *const *)a)->name,
+                  (*(const ls_weight_info *const *)b)->name);
+}
+
+int ls_weights_index(ls_weights *w, ls_error *err)
+{
+    if (!(w->by_name = ls_malloc_array(w->count, sizeof *w->by_name)))
+        return ls_fail(err, LS_ENOMEM, "no memory for %zu names", w->count);
+    for (size_t i = 0; i < w->count; i++)
+        w->by_name[i] = &w->entries[i].info;
+    qsort(w->by_name, w->count, sizeof *w->by_name, compare_names);
+    for (size_t i = 1; i < w->count; i++)
+        if (!compare_names(&w->by_name[i - 1], &w->by_name[i]))
+            return ls_fail(err, LS_EFORMAT, "tensor %s occurs twice", w->by_name[i]->name);
+    return 0;
+}
+
+static int read_table(ls_weights *w, ls_error *err)
+{
+    const uint8_t *d = w->data;
+    int ret;
+    if (w->size >= 9 && d[8] == '{')
+        ret = ls_safetensors_read(w, err);
+    else if (w->size >= 4 && (!memcmp(d, "PK\3\4", 4) || !memcmp(d, "PK\5\6", 4)))
+        ret = ls_torch_zip_read(w, err);
+    else if (w->size >= 2 && d[0] == 0x80)
+        ret = ls_torch_legacy_read(w, err);
+    else if (w->size >= 19 && !memcmp(d, "version https://git", 19))
+        return ls_fail(
+            err, LS_EFORMAT,
+            "only a Git LFS pointer, not the file itself: fetch it with \"git lfs pull\"");
+    else
+        return ls_fail(err, LS_EFORMAT,
+                       "%zu bytes that are neither a safetensors nor a PyTorch file", w->size);
+    return ret ? ret : ls_weights_index(w, err);
+}
+
+int ls_weights_open_memory(ls_weights **out, const char *name, const uint8_t *data, size_t size,
+                           ls_error *err)
+{
+    *out = NULL;
+    ls_weights *w = ls_weights_new(name);
+    if (!w)
+        return ls_fail(err, LS_ENOMEM, "%s: no memory", name);
+    w->data = data;
+    w->size = size;
+    int ret = read_table(w, err);
+    if (ret) {
+        ls_weights_close(&w);
+        return ls_fail_context(err, ret, "%s", name);
+    }
+    *out = w;
+    return 0;
+}
+
+int ls_weights_open(ls_weights **out, const char *path, ls_error *err)
+{
+    *out = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a FIFO must not block here
+    if (fd < 0)
+        return ls_fail_errno(err, errno, "%s: cannot open the weights", path);
+    struct stat st;
+    void *data = MAP_FAILED;
+    int ret = 0;
+    if (fstat(fd, &st))
+        ret = ls_fail_errno(err, errno, "%s", path);
+    else if (!S_ISREG(st.st_mode))
+        ret = ls_fail(err, LS_EINVAL, "%s: not a regular file", path);
+    else if (!st.st_size)
+        ret = ls_fail(err, LS_EFORMAT, "%s: the file is empty", path);
+    else if ((data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) == MAP_FAILED)
+        ret = ls_fail_errno(err, errno, "%s: cannot map the file", path);
+    else
+        ret = ls_weights_open_memory(out, path, data, (size_t)st.st_size, err);
+    if (ret) {
+        if (data != MAP_FAILED)
+            munmap(data, (size_t)st.st_size);
+        close(fd);
+        return ret;
+    }
+    (*out)->fd = fd;
+    return 0;
 }
 
 size_t ls_weights_count(const ls_weights *w)
@@ -203,18 +186,18 @@ size_t ls_weights_count(const ls_weights *w)
 
 const ls_weight_info *ls_weights_at(const ls_weights *w, size_t i)
 {
-    return &w->infos[i];
+    return i < w->count ? &w->entries[i].info : NULL;
 }
 
 const ls_weight_info *ls_weights_find(const ls_weights *w, const char *name)
 {
     for (size_t lo = 0, hi = w->count; lo < hi;) {
         size_t mid = lo + (hi - lo) / 2;
-        const ls_weight_info *t = &w->infos[w->by_name[mid]];
-        int order = strcmp(name, t->name);
-        if (!order)
-            return t;
-        if (order < 0)
+        const ls_weight_info *info = w->by_name[mid];
+        int c = strcmp(name, info->name);
+        if (!c)
+            return info;
+        if (c < 0)
             hi = mid;
         else
             lo = mid + 1;
@@ -229,11 +212,18 @@ const char *ls_weights_path(const ls_weights *w)
 
 bool ls_weights_meta_int(const ls_weights *w, const char *key, int64_t *value)
 {
-    const json_t *j = json_object_get(w->meta, key);
-    if (!json_is_integer(j))
+    const json_t *v = json_object_get(w->meta, key);
+    if (json_is_integer(v)) {
+        *value = json_integer_value(v);
+        return true;
+    }
+    const char *text = json_string_value(v);
+    if (!text || !*text || strspn(text, "-0123456789") != strlen(text))
         return false;
-    *value = json_integer_value(j);
-    return true;
+    char *end;
+    errno = 0;
+    *value = strtoll(text, &end, 10);
+    return !*end && !errno;
 }
 
 const char *ls_weights_meta_text(const ls_weights *w, const char *key)
@@ -241,77 +231,103 @@ const char *ls_weights_meta_text(const ls_weights *w, const char *key)
     return json_string_value(json_object_get(w->meta, key));
 }
 
-/* Whether the elements follow one another in row-major order. */
-static bool is_dense(const ls_weight_info *t, const ls_weight_source *s)
+/* Gives the pages of `n` bytes back to the system; they stay in its cache. */
+static void release(const ls_weights *w, const uint8_t *p, size_t n)
 {
-    size_t step = 1;
-    for (size_t i = t->ndim; i-- > 0; step *= t->shape[i])
-        if (t->shape[i] > 1 && s->strides[i] != step)
+    if (w->fd < 0)
+        return;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)p & ~(page - 1);
+    madvise((void *)from, (uintptr_t)p + n - from, MADV_DONTNEED);
+}
+
+/* `n` elements at `src`, `stride` elements apart, into a contiguous dst. */
+static void copy_run(void *dst, const uint8_t *src, ls_dtype t, size_t stride, size_t n,
+                     bool to_f32)
+{
+    size_t size = ls_dtype_size(t);
+    if (stride == 1) {
+        if (to_f32)
+            ls_convert_to_f32(dst, src, t, n);
+        else
+            memcpy(dst, src, n * size);
+        return;
+    }
+    uint8_t gather[2048];
+    for (size_t i = 0, m; i < n; i += m) {
+        m = n - i < sizeof gather / size ? n - i : sizeof gather / size;
+        for (size_t j = 0; j < m; j++)
+            memcpy(gather + j * size, src + (i + j) * stride * size, size);
+        copy_run((uint8_t *)dst + i * (to_f32 ? 4 : size), gather, t, 1, m, to_f32);
+    }
+}
+
+static void read_contiguous(const ls_weights *w, const ls_weight_entry *e, uint8_t *dst,
+                            bool to_f32)
+{
+    size_t size = ls_dtype_size(e->info.dtype), block = BLOCK / size;
+    const uint8_t *src = w->data + e->offset;
+    for (size_t i = 0, n; i < e->info.count; i += n) {
+        n = e->info.count - i < block ? e->info.count - i : block;
+        copy_run(dst + i * (to_f32 ? 4 : size), src + i * size, e->info.dtype, 1, n, to_f32);
+        release(w, src + i * size, n * size);
+    }
+}
+
+static void read_strided(const ls_weights *w, const ls_weight_entry *e, uint8_t *dst, bool to_f32)
+{
+    size_t size = ls_dtype_size(e->info.dtype), last = e->info.ndim - 1, run = e->info.shape[last];
+    size_t index[LS_MAX_DIMS] = {0}, pos = 0, extent = 1;
+    for (size_t d = 0; d <= last; d++)
+        extent += (e->info.shape[d] - 1) * e->stride[d];
+    for (size_t done = 0; done < e->info.count; done += run) {
+        copy_run(dst + done * (to_f32 ? 4 : size), w->data + e->offset + pos * size, e->info.dtype,
+                 e->stride[last], run, to_f32);
+        for (size_t d = last; d--;) {
+            pos += e->stride[d];
+            if (++index[d] < e->info.shape[d])
+                break;
+            pos -= index[d] * e->stride[d];
+            index[d] = 0;
+        }
+    }
+    release(w, w->data + e->offset, extent * size);
+}
+
+static bool is_contiguous(const ls_weight_entry *e)
+{
+    size_t stride = 1;
+    for (size_t i = e->info.ndim; i--; stride *= e->info.shape[i])
+        if (e->info.shape[i] > 1 && e->stride[i] != stride)
             return false;
     return true;
 }
 
-/* Elements one by one, along odometer counts of the dimensions. `to_f32` converts, else copies. */
-static void gather(const ls_weights *w, const ls_weight_info *t, const ls_weight_source *s,
-                   bool to_f32, uint8_t *dst)
-{
-    size_t at[LS_MAX_DIMS] = {0}, element = 0, size = ls_dtype_size(t->dtype);
-    size_t step = to_f32 ? sizeof(float) : size;
-    for (size_t n = 0; n < t->count; n++, dst += step) {
-        const uint8_t *src = w->map + s->offset + element * size;
-        if (to_f32)
-            ls_convert_to_f32((float *)(void *)dst, src, t->dtype, 1);
-        else
-            memcpy(dst, src, size);
-        for (size_t i = t->ndim; i-- > 0;) {
-            element += s->strides[i];
-            if (++at[i] < t->shape[i])
-                break;
-            element -= at[i] * s->strides[i];
-            at[i] = 0;
-        }
-    }
-}
-
-/* Gives the pages back that only this tensor covers. */
-static void release(const ls_weights *w, const ls_weight_info *t, const ls_weight_source *s)
-{
-    size_t bytes, page = (size_t)sysconf(_SC_PAGESIZE);
-    if (!w->mapped || !t->count || !extent(t, s->strides, &bytes))
-        return;
-    size_t begin = (s->offset + page - 1) / page * page, end = (s->offset + bytes) / page * page;
-    if (begin < end)
-        madvise((void *)(w->map + begin), end - begin, MADV_DONTNEED);
-}
-
-static int read_tensor(ls_weights *w, const ls_weight_info *info, bool to_f32, void *dst,
+static int read_tensor(ls_weights *w, const ls_weight_info *info, void *dst, bool to_f32,
                        ls_error *err)
 {
-    if (info < w->infos || info >= w->infos + w->count)
-        return ls_fail(err, LS_EINVAL, "%s: tensor %s is another file's", w->path, info->name);
-    const ls_weight_source *s = &w->sources[info - w->infos];
-    if (w->formula) {
-        ls_formula_read(w, info, dst);
-        return 0;
-    }
+    const ls_weight_entry *e = (const ls_weight_entry *)info;
+    if (e < w->entries || e >= w->entries + w->count)
+        return ls_fail(err, LS_EINVAL, "%s: a tensor of another file was asked for", w->path);
+    struct stat st;
+    if (w->fd >= 0 && (fstat(w->fd, &st) || (uint64_t)st.st_size < w->size))
+        return ls_fail(err, LS_EIO, "%s: the file has become shorter since it was opened", w->path);
     if (!info->count)
         return 0;
-    if (!is_dense(info, s))
-        gather(w, info, s, to_f32, dst);
-    else if (to_f32)
-        ls_convert_to_f32(dst, w->map + s->offset, info->dtype, info->count);
+    if (w->formula)
+        ls_formula_tensor(info, w->low_gain, dst);
+    else if (is_contiguous(e))
+        read_contiguous(w, e, dst, to_f32);
     else
-        memcpy(dst, w->map + s->offset, info->count * ls_dtype_size(info->dtype));
-    release(w, info, s);
+        read_strided(w, e, dst, to_f32);
     return 0;
 }
 
 int ls_weights_read(ls_weights *w, const ls_weight_info *info, void *dst, ls_error *err)
 {
-    return read_tensor(w, info, false, dst, err);
+    return read_tensor(w, info, dst, false, err);
 }
 
 int ls_weights_read_f32(ls_weights *w, const ls_weight_info *info, float *dst, ls_error *err)
 {
-    return read_tensor(w, info, true, dst, err);
+    return read_tensor(w, info, dst, true, err);
 }

@@ -1,344 +1,499 @@
-#include "weights/file.h"
+#include "weights/internal.h"
 #include "base/alloc.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zip.h>
 
-/* One tensor at a time in the type of the file. */
-typedef struct tensor_buffer {
-    ls_weights *w;
-    ls_dtype dtype;
-    float *values; /* room for the largest tensor */
-    ls_error *err;
-} tensor_buffer;
+/* A file under a temporary name beside its own. */
+typedef struct output {
+    const char *path;
+    char *tmp;
+    int fd;
+} output;
 
-static int open_buffer(tensor_buffer *b, ls_weights *w, ls_dtype dtype, ls_error *err)
+static int output_open(output *o, const char *path, ls_error *err)
 {
-    size_t most = 1;
-    for (size_t i = 0; i < w->count; i++)
-        most = w->infos[i].count > most ? w->infos[i].count : most;
-    *b = (tensor_buffer){w, dtype, ls_malloc_array(most, sizeof(float)), err};
-    if (dtype != LS_F32 && dtype != LS_F16 && dtype != LS_BF16)
-        return ls_fail(err, LS_EINVAL, "weights are written as float32, float16 or bfloat16");
-    return b->values ? 0 : ls_fail(err, LS_ENOMEM, "out of memory for the largest tensor");
-}
-
-/* b->values then holds the tensor in b->dtype. */
-static int fill_buffer(tensor_buffer *b, const ls_weight_info *t)
-{
-    int ret = ls_weights_read_f32(b->w, t, b->values, b->err);
-    uint16_t *half = (uint16_t *)(void *)b->values;
-    for (size_t i = 0; !ret && b->dtype != LS_F32 && i < t->count; i++)
-        half[i] = b->dtype == LS_F16 ? ls_f32_to_f16(b->values[i]) : ls_f32_to_bf16(b->values[i]);
+    size_t size = strlen(path) + 40;
+    *o = (output){path, malloc(size), -1};
+    if (!o->tmp)
+        return ls_fail(err, LS_ENOMEM, "%s: no memory", path);
+    errno = EEXIST;
+    for (int i = 0; i < 100 && o->fd < 0 && errno == EEXIST; i++) {
+        snprintf(o->tmp, size, "%s.%ld-%d.tmp", path, (long)getpid(), i);
+        o->fd = open(o->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    }
+    if (o->fd >= 0)
+        return 0;
+    int ret = ls_fail_errno(err, errno, "%s: cannot create the file", path);
+    free(o->tmp);
     return ret;
 }
 
-static json_t *header_entry(const ls_weight_info *t, const char *dtype, size_t begin, size_t end)
+/* Gives the file its name if `ret` is 0, otherwise removes it; returns ret or what failed here. */
+static int output_close(output *o, int ret, ls_error *err)
 {
-    json_t *shape = json_array();
-    for (size_t i = 0; i < t->ndim; i++)
-        json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype, "shape", shape, "data_offsets",
-                     (json_int_t)begin, (json_int_t)end);
+    if (!ret && fsync(o->fd))
+        ret = ls_fail_errno(err, errno, "%s: cannot finish writing", o->path);
+    if (o->fd >= 0 && close(o->fd) && !ret)
+        ret = ls_fail_errno(err, errno, "%s: cannot finish writing", o->path);
+    if (!ret && rename(o->tmp, o->path))
+        ret = ls_fail_errno(err, errno, "%s: cannot rename %s to it", o->path, o->tmp);
+    if (ret)
+        unlink(o->tmp);
+    free(o->tmp);
+    return ret;
 }
 
-/* Text for every value, as the format wants its metadata. */
-static json_t *text_metadata(const json_t *meta)
+static int write_all(const output *o, const void *data, size_t size, ls_error *err)
+{
+    for (const uint8_t *p = data; size;) {
+        ssize_t n = write(o->fd, p, size);
+        if (n < 0 && errno != EINTR)
+            return ls_fail_errno(err, errno, "%s: cannot write", o->path);
+        p += n > 0 ? n : 0;
+        size -= n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
+/* Tensors as they go out: one buffer, large enough for the largest. */
+typedef struct tensors {
+    ls_weights *w;
+    ls_dtype dtype;
+    uint8_t *buf;
+} tensors;
+
+static bool is_float(ls_dtype t)
+{
+    return t == LS_F32 || t == LS_F16 || t == LS_BF16 || t == LS_F64;
+}
+
+/* Counts and masks stay what they are. */
+static ls_dtype out_dtype(const tensors *t, const ls_weight_info *info)
+{
+    return is_float(info->dtype) ? t->dtype : info->dtype;
+}
+
+static size_t out_bytes(const tensors *t, const ls_weight_info *info)
+{
+    return info->count * ls_dtype_size(out_dtype(t, info));
+}
+
+static int tensors_open(tensors *t, ls_weights *w, ls_dtype dtype, ls_error *err)
+{
+    size_t most = 1;
+    *t = (tensors){.w = w, .dtype = dtype};
+    if (dtype != LS_F32 && dtype != LS_F16 && dtype != LS_BF16)
+        return ls_fail(err, LS_EINVAL, "weights are written as float32, float16 or bfloat16");
+    for (size_t i = 0; i < ls_weights_count(w); i++) {
+        const ls_weight_info *info = ls_weights_at(w, i);
+        size_t n = info->count * (is_float(info->dtype) ? 4 : ls_dtype_size(info->dtype));
+        most = n > most ? n : most;
+    }
+    if (!(t->buf = malloc(most)))
+        return ls_fail(err, LS_ENOMEM, "no memory for a tensor of %zu bytes", most);
+    return 0;
+}
+
+/* float32 to a 16-bit type, in place. */
+static void narrow(uint8_t *buf, ls_dtype t, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float f;
+        memcpy(&f, buf + 4 * i, 4);
+        uint16_t v = t == LS_F16 ? ls_f32_to_f16(f) : ls_f32_to_bf16(f);
+        memcpy(buf + 2 * i, &v, 2);
+    }
+}
+
+static int tensors_load(tensors *t, const ls_weight_info *info, ls_error *err)
+{
+    ls_dtype to = out_dtype(t, info);
+    if (info->dtype == to)
+        return ls_weights_read(t->w, info, t->buf, err);
+    int ret = ls_weights_read_f32(t->w, info, (float *)(void *)t->buf, err);
+    if (!ret && to != LS_F32)
+        narrow(t->buf, to, info->count);
+    return ret;
+}
+
+/* safetensors: text only; numbers in decimal. */
+static json_t *text_meta(json_t *meta)
 {
     json_t *out = json_object(), *v;
     const char *key;
-    json_object_foreach((json_t *)meta, key, v)
+    json_object_foreach(meta, key, v)
     {
-        char number[32];
-        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v));
-        json_object_set_new(out, key,
-                            json_string(json_is_string(v) ? json_string_value(v) : number));
+        char text[40];
+        const char *s = json_is_string(v) ? json_string_value(v) : text;
+        if (json_is_integer(v))
+            snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+        else if (json_is_real(v))
+            snprintf(text, sizeof text, "%.17g", json_real_value(v));
+        json_object_set_new(out, key, json_string(s));
     }
     return out;
 }
 
-static char *make_header(const tensor_buffer *b, size_t *length)
+static json_t *json_sizes(const size_t *v, size_t n)
 {
-    static const char *const names[] = {[LS_F32] = "F32", [LS_BF16] = "BF16", [LS_F16] = "F16"};
-    json_t *header = json_object();
-    size_t at = 0, size = ls_dtype_size(b->dtype);
-    if (json_object_size(b->w->meta))
-        json_object_set_new(header, "__metadata__", text_metadata(b->w->meta));
-    for (size_t i = 0; i < b->w->count; i++) {
-        const ls_weight_info *t = &b->w->infos[i];
-        json_object_set_new(header, t->name,
-                            header_entry(t, names[b->dtype], at, at + t->count * size));
-        at += t->count * size;
-    }
-    char *text = json_dumps(header, JSON_COMPACT);
-    json_decref(header);
-    *length = text ? (strlen(text) + 7) / 8 * 8 : 0; // data begins aligned
-    return text;
+    json_t *a = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(a, json_integer((json_int_t)v[i]));
+    return a;
 }
 
-static int write_safetensors(FILE *f, tensor_buffer *b, const char *path)
+/* The length field and the header; `order` is that of the data. */
+static int write_header(const output *o, const tensors *t, const size_t *order, ls_error *err)
 {
-    size_t length;
-    char *text = make_header(b, &length);
-    if (!text)
-        return ls_fail(b->err, LS_ENOMEM, "out of memory for the header of %s", path);
-    uint8_t prefix[8];
-    for (int i = 0; i < 8; i++)
-        prefix[i] = (uint8_t)((uint64_t)length >> 8 * i);
-    bool ok = fwrite(prefix, 8, 1, f) == 1 && fprintf(f, "%-*s", (int)length, text) >= 0;
-    free(text);
-    int ret = 0;
-    for (size_t i = 0; ok && !ret && i < b->w->count; i++) {
-        ret = fill_buffer(b, &b->w->infos[i]);
-        if (!ret)
-            ok = fwrite(b->values, ls_dtype_size(b->dtype), b->w->infos[i].count, f) ==
-                 b->w->infos[i].count;
+    json_t *header = json_object();
+    if (json_object_size(t->w->meta))
+        json_object_set_new(header, "__metadata__", text_meta(t->w->meta));
+    size_t pos = 0, count = ls_weights_count(t->w);
+    for (size_t i = 0; i < count; i++) {
+        const ls_weight_info *info = ls_weights_at(t->w, order[i]);
+        size_t range[2] = {pos, pos + out_bytes(t, info)};
+        json_object_set_new(
+            header, info->name,
+            json_pack("{s:s, s:o, s:o}", "dtype", ls_safetensors_dtype(out_dtype(t, info)), "shape",
+                      json_sizes(info->shape, info->ndim), "data_offsets", json_sizes(range, 2)));
+        pos = range[1];
     }
-    return ret ? ret : ok ? 0 : ls_fail_errno(b->err, errno, "cannot write %s", path);
+    char *text = json_dumps(header, JSON_COMPACT);
+    bool whole = json_object_size(header) == count + (json_object_size(t->w->meta) > 0);
+    json_decref(header);
+    int ret = text && whole ? 0 : ls_fail(err, LS_ENOMEM, "no memory for the header");
+    size_t n = text ? strlen(text) : 0, pad = (8 - n % 8) % 8;
+    uint8_t length[8];
+    for (size_t i = 0; i < 8; i++)
+        length[i] = (uint8_t)((n + pad) >> 8 * i);
+    if (!ret && !(ret = write_all(o, length, 8, err)) && !(ret = write_all(o, text, n, err)))
+        ret = write_all(o, "        ", pad, err);
+    free(text);
+    return ret;
+}
+
+static int write_tensors(const output *o, tensors *t, ls_error *err)
+{
+    size_t count = ls_weights_count(t->w), n = 0;
+    size_t *order = ls_malloc_array(count, sizeof *order);
+    if (!order)
+        return ls_fail(err, LS_ENOMEM, "no memory for %zu tensors", count);
+    for (size_t size = 8; size; size /= 2) // the widest first: every tensor lies aligned
+        for (size_t i = 0; i < count; i++)
+            if (ls_dtype_size(out_dtype(t, ls_weights_at(t->w, i))) == size)
+                order[n++] = i;
+    int ret = write_header(o, t, order, err);
+    for (size_t i = 0; i < n && !ret; i++) {
+        const ls_weight_info *info = ls_weights_at(t->w, order[i]);
+        if (!(ret = tensors_load(t, info, err)))
+            ret = write_all(o, t->buf, out_bytes(t, info), err);
+    }
+    free(order);
+    return ret;
 }
 
 int ls_weights_write_safetensors(const char *path, ls_weights *w, ls_dtype dtype, ls_error *err)
 {
-    char temporary[4096];
-    tensor_buffer b;
-    int ret = open_buffer(&b, w, dtype, err);
-    if (!ret && snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary)
-        ret = ls_fail(err, LS_EINVAL, "%s: the path is too long", path);
-    int fd = ret ? -1 : mkstemp(temporary);
-    FILE *f = fd < 0 ? NULL : fdopen(fd, "wb");
-    if (!ret && !f)
-        ret = ls_fail_errno(err, errno, "cannot write %s", path);
-    if (!ret) {
-        ret = write_safetensors(f, &b, path);
-        if (!ret && (fflush(f) || fsync(fd)))
-            ret = ls_fail_errno(err, errno, "cannot write %s", path);
-        if (fclose(f) && !ret)
-            ret = ls_fail_errno(err, errno, "cannot write %s", path);
-        if (!ret && rename(temporary, path))
-            ret = ls_fail_errno(err, errno, "cannot write %s", path);
-        if (ret)
-            unlink(temporary);
-    }
-    free(b.values);
+    tensors t;
+    output o;
+    int ret = tensors_open(&t, w, dtype, err);
+    if (!ret && !(ret = output_open(&o, path, err)))
+        ret = output_close(&o, write_tensors(&o, &t, err), err);
+    free(t.buf);
     return ret;
 }
 
-/* Pickle protocol 2, as torch.save writes it. */
+/* A pickle in the making; `failed` once memory is lacking. */
+typedef struct pickle {
+    uint8_t *p;
+    size_t n, capacity;
+    bool failed;
+} pickle;
 
-static void put_text(FILE *f, const char *s)
+static void put(pickle *k, const void *data, size_t n)
 {
-    size_t n = strlen(s);
-    fprintf(f, "X%c%c%c%c%s", (int)(n & 255), (int)(n >> 8 & 255), (int)(n >> 16 & 255),
-            (int)(n >> 24 & 255), s);
+    if (n > k->capacity - k->n) {
+        size_t capacity = 2 * (k->n + n);
+        uint8_t *p = realloc(k->p, capacity);
+        if (!p) {
+            k->failed = true;
+            return;
+        }
+        k->p = p;
+        k->capacity = capacity;
+    }
+    memcpy(k->p + k->n, data, n);
+    k->n += n;
 }
 
-static void put_int(FILE *f, uint64_t v)
+static void put_op(pickle *k, int op)
 {
-    fputc(0x8a, f); // LONG1
-    fputc(8, f);
-    for (int i = 0; i < 8; i++)
-        fputc((int)(v >> 8 * i & 255), f);
+    put(k, &(uint8_t){(uint8_t)op}, 1);
 }
 
-static void put_sizes(FILE *f, const size_t *v, size_t n)
+static void put_number(pickle *k, int op, uint64_t v, size_t width)
 {
-    fputc('(', f);
+    uint8_t b[9] = {(uint8_t)op};
+    for (size_t i = 0; i < width; i++)
+        b[1 + i] = (uint8_t)(v >> 8 * i);
+    put(k, b, 1 + width);
+}
+
+static void put_text(pickle *k, const char *s, size_t n)
+{
+    put_number(k, 'X', n, 4); // BINUNICODE
+    put(k, s, n);
+}
+
+static void put_int(pickle *k, int64_t v)
+{
+    if (v == (int32_t)v) {
+        put_number(k, 'J', (uint64_t)v, 4); // BININT
+    } else {
+        put(k, "\x8a", 1); // LONG1
+        put_number(k, 8, (uint64_t)v, 8);
+    }
+}
+
+static void put_global(pickle *k, const char *text)
+{
+    put_op(k, 'c');
+    put(k, text, strlen(text));
+}
+
+static void put_sizes(pickle *k, const size_t *v, size_t n)
+{
+    put_op(k, '(');
     for (size_t i = 0; i < n; i++)
-        put_int(f, v[i]);
-    fputc('t', f);
+        put_int(k, (int64_t)v[i]);
+    put_op(k, 't');
 }
 
-static void put_tensor(FILE *f, const ls_weight_info *t, ls_dtype dtype, size_t key)
+static const char *storage_type(ls_dtype t)
 {
-    char number[24];
-    size_t strides[LS_MAX_DIMS], step = 1;
-    snprintf(number, sizeof number, "%zu", key);
-    for (size_t i = t->ndim; i-- > 0; step *= t->shape[i])
-        strides[i] = step;
-    fputs("ctorch._utils\n_rebuild_tensor_v2\n((", f);
-    put_text(f, "storage");
-    fprintf(f, "ctorch\n%sStorage\n",
-            dtype == LS_F32   ? "Float"
-            : dtype == LS_F16 ? "Half"
-                              : "BFloat16");
-    put_text(f, number);
-    put_text(f, "cpu");
-    put_int(f, t->count);
-    fputs("tQ", f);
-    put_int(f, 0);
-    put_sizes(f, t->shape, t->ndim);
-    put_sizes(f, strides, t->ndim);
-    fputs("\x89"
-          "ccollections\nOrderedDict\n)RtR",
-          f);
+    static const char *const names[LS_DTYPE_COUNT] = {
+        [LS_F32] = "torch\nFloatStorage\n", [LS_BF16] = "torch\nBFloat16Storage\n",
+        [LS_F16] = "torch\nHalfStorage\n",  [LS_F64] = "torch\nDoubleStorage\n",
+        [LS_I64] = "torch\nLongStorage\n",  [LS_I32] = "torch\nIntStorage\n",
+        [LS_I16] = "torch\nShortStorage\n", [LS_I8] = "torch\nCharStorage\n",
+        [LS_U8] = "torch\nByteStorage\n",   [LS_BOOL] = "torch\nBoolStorage\n",
+    };
+    return names[t];
 }
 
-static void put_meta(FILE *f, const json_t *j)
+/* _rebuild_tensor_v2(storage `key`, 0, shape, stride, False, OrderedDict()) */
+static void put_tensor(pickle *k, const ls_weight_info *info, ls_dtype t, size_t key)
+{
+    char text[24];
+    ls_weight_entry e = {.info = *info};
+    ls_contiguous(&e);
+    put_global(k, "torch._utils\n_rebuild_tensor_v2\n");
+    put(k, "((", 2);
+    put_text(k, "storage", 7);
+    put_global(k, storage_type(t));
+    put_text(k, text, (size_t)snprintf(text, sizeof text, "%zu", key));
+    put_text(k, "cpu", 3);
+    put_int(k, (int64_t)info->count);
+    put(k, "tQ", 2);
+    put_int(k, 0);
+    put_sizes(k, info->shape, info->ndim);
+    put_sizes(k, e.stride, info->ndim);
+    put_op(k, 0x89); // NEWFALSE
+    put_global(k, "collections\nOrderedDict\n");
+    put(k, ")RtR", 4);
+}
+
+static void put_json(pickle *k, const json_t *v);
+
+static void put_items(pickle *k, const json_t *object)
 {
     const char *key;
-    json_t *v;
-    json_object_foreach((json_t *)j, key, v)
+    json_t *item;
+    json_object_foreach((json_t *)object, key, item)
     {
-        put_text(f, key);
-        if (json_is_object(v)) {
-            fputs("}(", f);
-            put_meta(f, v);
-            fputc('u', f);
-        } else if (json_is_integer(v)) {
-            put_int(f, (uint64_t)json_integer_value(v));
-        } else {
-            put_text(f, json_is_string(v) ? json_string_value(v) : "");
-        }
+        put_text(k, key, strlen(key));
+        put_json(k, item);
     }
 }
 
-/* {"a.b": 1} as {"a": {"b": 1}}. */
-static json_t *unflatten(const json_t *flat)
+static void put_json(pickle *k, const json_t *v)
 {
-    json_t *out = json_object(), *v;
-    const char *key;
-    json_object_foreach((json_t *)flat, key, v)
-    {
-        json_t *at = out;
-        char path[256], *part = path, *dot;
-        snprintf(path, sizeof path, "%s", key);
-        for (; (dot = strchr(part, '.')); part = dot + 1) {
-            *dot = 0;
-            json_t *next = json_object_get(at, part);
-            if (!json_is_object(next)) {
-                next = json_object();
-                json_object_set_new(at, part, next);
-            }
-            at = next;
-        }
-        json_object_set(at, part, v);
+    if (json_is_object(v)) {
+        put(k, "}(", 2);
+        put_items(k, v);
+        put_op(k, 'u');
+    } else if (json_is_integer(v)) {
+        put_int(k, json_integer_value(v));
+    } else if (json_is_real(v)) {
+        double d = json_real_value(v);
+        uint64_t u;
+        memcpy(&u, &d, 8);
+        put_number(k, 'G', __builtin_bswap64(u), 8); // BINFLOAT is big endian
+    } else {
+        put_text(k, json_string_value(v), json_string_length(v));
     }
-    return out;
 }
 
-static char *make_pickle(const ls_weights *w, const char *dict_key, ls_dtype dtype, size_t *size)
+/* Paths "a.b" back to nested objects; a path through something else than an object stays whole. */
+static json_t *nest(json_t *meta)
 {
-    char *text = NULL;
-    FILE *f = open_memstream(&text, size);
-    if (!f)
-        return NULL;
-    json_t *meta = unflatten(w->meta);
-    fputs("\x80\x02}(", f);
-    put_meta(f, meta);
+    json_t *top = json_object(), *v;
+    const char *key;
+    json_object_foreach(meta, key, v)
+    {
+        json_t *at = top;
+        const char *s = key;
+        for (const char *dot; (dot = strchr(s, '.')); s = dot + 1) {
+            char level[600];
+            snprintf(level, sizeof level, "%.*s", (int)(dot - s), s);
+            json_t *below = json_object_get(at, level);
+            if (!below)
+                json_object_set_new(at, level, below = json_object());
+            if (!json_is_object(below))
+                break;
+            at = below;
+        }
+        json_object_set(at, s, v);
+    }
+    return top;
+}
+
+/* {..metadata.., dict_key: {name: tensor}} */
+static void put_checkpoint(pickle *k, const tensors *t, const char *dict_key)
+{
+    json_t *meta = nest(t->w->meta);
+    put(k, "\x80\x02}(", 4);
+    put_items(k, meta);
     json_decref(meta);
-    put_text(f, dict_key);
-    fputs("}(", f);
-    for (size_t i = 0; i < w->count; i++) {
-        put_text(f, w->infos[i].name);
-        put_tensor(f, &w->infos[i], dtype, i);
+    put_text(k, dict_key, strlen(dict_key));
+    put(k, "}(", 2);
+    for (size_t i = 0; i < ls_weights_count(t->w); i++) {
+        const ls_weight_info *info = ls_weights_at(t->w, i);
+        put_text(k, info->name, strlen(info->name));
+        put_tensor(k, info, out_dtype(t, info), i);
     }
-    fputs("uu.", f);
-    bool ok = !ferror(f);
-    if (fclose(f) || !ok) {
-        free(text);
-        return NULL;
-    }
-    return text;
+    put(k, "uu.", 3);
 }
 
-/* A member that libzip asks for when it writes the archive. */
+/* One tensor as a source of libzip's, which opens one source at a time. */
 typedef struct member {
-    tensor_buffer *b;
+    tensors *t;
     const ls_weight_info *info;
-    size_t at, bytes;
-    zip_error_t error;
+    size_t pos;
+    ls_error *why; // of the whole archive
 } member;
 
-static zip_int64_t serve_tensor(void *opaque, void *data, zip_uint64_t len, zip_source_cmd_t cmd)
+static zip_int64_t serve(void *opaque, void *data, zip_uint64_t len, zip_source_cmd_t cmd)
 {
     member *m = opaque;
+    size_t size = out_bytes(m->t, m->info);
+    zip_stat_t *st = data;
     switch (cmd) {
     case ZIP_SOURCE_OPEN:
-        m->at = 0;
-        if (fill_buffer(m->b, m->info)) {
-            zip_error_set(&m->error, ZIP_ER_READ, EIO);
-            return -1;
-        }
-        return 0;
+        m->pos = 0;
+        return tensors_load(m->t, m->info, m->why) ? -1 : 0;
     case ZIP_SOURCE_READ:
-        if (len > m->bytes - m->at)
-            len = m->bytes - m->at;
-        memcpy(data, (const uint8_t *)m->b->values + m->at, len);
-        m->at += len;
+        len = len < size - m->pos ? len : size - m->pos;
+        memcpy(data, m->t->buf + m->pos, len);
+        m->pos += len;
         return (zip_int64_t)len;
-    case ZIP_SOURCE_STAT: {
-        zip_stat_t *st = data;
+    case ZIP_SOURCE_STAT:
         zip_stat_init(st);
-        st->size = m->bytes;
-        st->mtime = 315532800; // 1980: the same file for the same weights
-        st->valid = ZIP_STAT_SIZE | ZIP_STAT_MTIME;
+        st->size = size;
+        st->valid |= ZIP_STAT_SIZE;
         return sizeof *st;
-    }
     case ZIP_SOURCE_ERROR:
-        return zip_error_to_data(&m->error, data, len);
+        if (len < 2 * sizeof(int))
+            return -1;
+        memcpy(data, (int[2]){ZIP_ER_READ, 0}, 2 * sizeof(int));
+        return 2 * sizeof(int);
+    case ZIP_SOURCE_CLOSE:
+    case ZIP_SOURCE_FREE:
+        return 0;
     case ZIP_SOURCE_SUPPORTS:
         return zip_source_make_command_bitmap(ZIP_SOURCE_OPEN, ZIP_SOURCE_READ, ZIP_SOURCE_CLOSE,
                                               ZIP_SOURCE_STAT, ZIP_SOURCE_ERROR, ZIP_SOURCE_FREE,
                                               -1);
     default:
-        return 0;
-    }
-}
-
-static int add_member(zip_t *z, const char *name, zip_source_t *source)
-{
-    zip_int64_t i = source ? zip_file_add(z, name, source, 0) : -1;
-    if (i < 0) {
-        zip_source_free(source);
         return -1;
     }
-    return zip_set_file_compression(z, (zip_uint64_t)i, ZIP_CM_STORE, 0) ||
-           zip_file_set_mtime(z, (zip_uint64_t)i, 315532800, 0);
 }
 
-static int add_members(zip_t *z, tensor_buffer *b, member *members, const char *pickle, size_t size)
+/* Takes the source over; no time stamp, so that equal tensors make equal files. */
+static bool add_member(zip_t *z, const char *name, zip_source_t *source)
 {
-    int failed = add_member(z, "archive/data.pkl", zip_source_buffer(z, pickle, size, 0));
-    for (size_t i = 0; !failed && i < b->w->count; i++) {
-        char name[64];
-        members[i] = (member){.b = b, .info = &b->w->infos[i]};
-        members[i].bytes = members[i].info->count * ls_dtype_size(b->dtype);
-        zip_error_init(&members[i].error);
+    zip_int64_t i = source ? zip_file_add(z, name, source, ZIP_FL_ENC_UTF_8) : -1;
+    if (i < 0 && source)
+        zip_source_free(source);
+    return i >= 0 && !zip_set_file_compression(z, (zip_uint64_t)i, ZIP_CM_STORE, 0) &&
+           !zip_file_set_dostime(z, (zip_uint64_t)i, 0, 0x21, 0);
+}
+
+static bool add_members(zip_t *z, const pickle *k, member *members, size_t count)
+{
+    bool ok = add_member(z, "archive/data.pkl", zip_source_buffer(z, k->p, k->n, 0)) &&
+              add_member(z, "archive/byteorder", zip_source_buffer(z, "little", 6, 0));
+    for (size_t i = 0; i < count && ok; i++) {
+        char name[40];
         snprintf(name, sizeof name, "archive/data/%zu", i);
-        failed = add_member(z, name, zip_source_function(z, serve_tensor, &members[i]));
+        ok = add_member(z, name, zip_source_function(z, serve, &members[i]));
     }
-    return failed || add_member(z, "archive/version", zip_source_buffer(z, "3\n", 2, 0));
+    return ok && add_member(z, "archive/version", zip_source_buffer(z, "3\n", 2, 0));
+}
+
+static int write_archive(const output *o, tensors *t, const char *dict_key, ls_error *err)
+{
+    size_t count = ls_weights_count(t->w);
+    pickle k = {0};
+    ls_error why = {0};
+    int ret = 0, code = 0;
+    put_checkpoint(&k, t, dict_key);
+    member *members = ls_calloc_array(count, sizeof *members);
+    zip_t *z = members && !k.failed ? zip_open(o->tmp, ZIP_CREATE | ZIP_TRUNCATE, &code) : NULL;
+    for (size_t i = 0; i < count && z; i++)
+        members[i] = (member){t, ls_weights_at(t->w, i), 0, &why};
+    if (!z) {
+        ret = ls_fail(err, LS_ENOMEM, "%s: no memory for the archive", o->path);
+    } else if (!add_members(z, &k, members, count) || zip_close(z)) {
+        int sys = zip_error_code_system(zip_get_error(z));
+        if (why.code) {
+            ret = why.code;
+            if (err)
+                *err = why;
+        } else if (sys) {
+            ret = ls_fail_errno(err, sys, "%s: cannot write", o->path);
+        } else {
+            ret = ls_fail(err, LS_EIO, "%s: cannot write: %s", o->path, zip_strerror(z));
+        }
+        zip_discard(z);
+    }
+    free(members);
+    free(k.p);
+    return ret;
 }
 
 int ls_weights_write_torch(const char *path, ls_weights *w, const char *dict_key, ls_dtype dtype,
                            ls_error *err)
 {
-    tensor_buffer b;
-    size_t size = 0;
-    int code = 0, ret = open_buffer(&b, w, dtype, err);
-    member *members = ls_calloc_array(w->count, sizeof *members);
-    char *pickle = make_pickle(w, dict_key, dtype, &size);
-    zip_t *z = NULL;
-    if (!ret && (!members || !pickle))
-        ret = ls_fail(err, LS_ENOMEM, "out of memory for %s", path);
-    if (!ret && !(z = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &code))) {
-        zip_error_t ze;
-        zip_error_init_with_code(&ze, code);
-        ret = ls_fail(err, LS_EIO, "cannot write %s: %s", path, zip_error_strerror(&ze));
-        zip_error_fini(&ze);
+    tensors t;
+    output o;
+    int ret = tensors_open(&t, w, dtype, err);
+    if (ret || (ret = output_open(&o, path, err))) {
+        free(t.buf);
+        return ret;
     }
-    /* libzip writes a temporary file beside `path` and renames it at the end. */
-    if (!ret && (add_members(z, &b, members, pickle, size) || zip_close(z))) {
-        bool full = zip_error_system_type(zip_get_error(z)) == ZIP_ET_SYS &&
-                    zip_error_code_system(zip_get_error(z)) == ENOSPC;
-        ret = ls_fail(err, full ? LS_ENOSPC : LS_EIO, "cannot write %s: %s", path, zip_strerror(z));
-        zip_discard(z);
-    }
-    free(members);
-    free(pickle);
-    free(b.values);
+    close(o.fd); // libzip writes by name
+    o.fd = -1;
+    ret = write_archive(&o, &t, dict_key, err);
+    if (!ret && (o.fd = open(o.tmp, O_RDWR | O_CLOEXEC)) < 0)
+        ret = ls_fail_errno(err, errno, "%s: cannot finish writing", path);
+    ret = output_close(&o, ret, err);
+    free(t.buf);
     return ret;
 }

@@ -6,6 +6,7 @@
 #include "base/system.h"
 
 #include <errno.h>
+#include <omp.h>
 #include <pthread.h>
 #include <sys/stat.h>
 
@@ -141,16 +142,70 @@ static void the_tightest_cgroup_limit_counts(void **state)
     assert_int_equal(m.cgroup_limit, 300000);
     assert_int_equal(m.cgroup_used, 120000);
     assert_true(m.cgroup_cpus == 1.5);
-    put(root, "proc/self/cgroup", "7:memory:/x\n3:cpu:/y\n");
+    put(root, "proc/self/cgroup", "7:memory:/x\n4:cpuset:/\n3:cpu,cpuacct:/y\n");
     put(root, "sys/fs/cgroup/memory/x/memory.limit_in_bytes", "9223372036854771712\n");
     put(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "700000\n");
     put(root, "sys/fs/cgroup/memory/memory.usage_in_bytes", "5\n");
+    put(root, "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
+    put(root, "sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+    put(root, "sys/fs/cgroup/cpu/y/cpu.cfs_quota_us", "50000\n");
+    put(root, "sys/fs/cgroup/cpu/y/cpu.cfs_period_us", "100000\n");
     ls_machine_memory_now(&m, root);
     assert_int_equal(m.cgroup_limit, 700000);
     assert_int_equal(m.cgroup_used, 5);
+    assert_true(m.cgroup_cpus == 0.5);
     snprintf(command, sizeof command, "rm -rf %s", root);
     assert_int_equal(system(command), 0);
-    assert_true(ls_process_memory_now().resident > 100000);
+}
+
+static void process_memory_grows_with_use(void **state)
+{
+    (void)state;
+    size_t bytes = 64 << 20;
+    ls_process_memory before = ls_process_memory_now();
+    char *p = malloc(bytes);
+    assert_non_null(p);
+    memset(p, 1, bytes);
+    ls_process_memory with = ls_process_memory_now();
+    free(p);
+    assert_true(before.resident > 100000);
+    assert_true(with.resident >= before.resident + bytes * 9 / 10);
+    assert_true(with.anonymous >= before.anonymous + bytes * 9 / 10);
+    assert_true(ls_process_memory_now().peak_resident >= before.resident + bytes * 9 / 10);
+}
+
+/* A server's flags are more than 1,024 bytes, and the newest of them come last. */
+static void cpu_flags_are_read_to_the_end(void **state)
+{
+    (void)state;
+    char root[] = "/tmp/ls-test-XXXXXX", text[4096] = "processor : 0\n", command[64];
+    assert_non_null(mkdtemp(root));
+    strcat(text, "model name\t: A CPU @ 2.00GHz\nflags\t\t: fpu avx2x fma");
+    for (int i = 0; i < 300; i++)
+        strcat(text, " filler");
+    strcat(text, " avx512bw avx512_bf16 amx_bf16\nbugs : avx512_vnni\n");
+    put(root, "proc/cpuinfo", text);
+    put(root, "proc/self/cgroup", "0::/a\n");
+    put(root, "sys/fs/cgroup/a/cpu.max", "max 100000\n");
+    ls_cpu cpu;
+    ls_cpu_detect(&cpu, root);
+    assert_string_equal(cpu.model, "A CPU @ 2.00GHz");
+    assert_int_equal(cpu.cores, omp_get_num_procs());
+#if defined(__x86_64__)
+    assert_true(cpu.fma && cpu.avx512 && cpu.avx512_bf16 && cpu.amx_bf16);
+#endif
+    assert_false(cpu.avx2 || cpu.avx512_vnni);
+    put(root, "sys/fs/cgroup/a/cpu.max", "40000 100000\n");
+    ls_cpu_detect(&cpu, root);
+    assert_int_equal(cpu.cores, 1);
+    snprintf(command, sizeof command, "rm -rf %s", root);
+    assert_int_equal(system(command), 0);
+    ls_cpu_detect(&cpu, "");
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    assert_int_equal(cpu.avx2, !!__builtin_cpu_supports("avx2"));
+    assert_int_equal(cpu.avx512_bf16, !!__builtin_cpu_supports("avx512bf16"));
+#endif
 }
 
 int main(void)
@@ -162,6 +217,8 @@ int main(void)
         cmocka_unit_test(queue_keeps_order_and_bounds),
         cmocka_unit_test(queue_consumer_stops_producer),
         cmocka_unit_test(the_tightest_cgroup_limit_counts),
+        cmocka_unit_test(process_memory_grows_with_use),
+        cmocka_unit_test(cpu_flags_are_read_to_the_end),
         cmocka_unit_test(queue_passes_an_item_larger_than_the_bound),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);

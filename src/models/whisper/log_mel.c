@@ -8,7 +8,9 @@
 #define N_FFT 400
 #define HOP 160
 #define PAD (N_FFT / 2)
-#define BLOCK 256 /* frames transformed from one read */
+#define DIRECT 25      /* points that are transformed without splitting, */
+#define DIRECT_BINS 13 /* and as many of them as real input needs */
+#define BLOCK 256      /* frames transformed from one read */
 #define BLOCK_SAMPLES ((BLOCK - 1) * HOP + N_FFT)
 
 typedef struct cplx {
@@ -19,6 +21,7 @@ struct ls_log_mel {
     ls_pcm_source source;
     double window[N_FFT];
     cplx twiddle[N_FFT]; /* exp(-2 pi i k / 400) */
+    cplx direct[DIRECT][DIRECT_BINS];
     float filters[LS_MEL_BANDS][LS_MEL_BINS];
     int first[LS_MEL_BANDS], last[LS_MEL_BANDS]; /* bins of each filter, past the end for last */
     float floor;                                 /* the loudest log10 value, minus 8 */
@@ -46,30 +49,32 @@ void ls_mel_filters(float filters[LS_MEL_BANDS][LS_MEL_BINS])
     }
 }
 
-/* Decimation in time: 400 = 2 * 2 * 2 * 2 * 25, and 25 points directly. */
-static void fft(const cplx *w, const double *x, size_t stride, size_t n, cplx *y)
+/* Decimation in time: 400 = 2 * 2 * 2 * 2 * 25, and 25 points directly. x is real. */
+static void fft(const ls_log_mel *m, const double *x, size_t stride, size_t n, cplx *y)
 {
-    size_t turn = N_FFT / n;
-    if (n % 2) {
-        for (size_t k = 0; k < n; k++) {
-            cplx s = {0, 0};
-            for (size_t j = 0; j < n; j++) {
-                const cplx *t = &w[j * k % n * turn];
-                s.re += x[j * stride] * t->re;
-                s.im += x[j * stride] * t->im;
+    if (n == DIRECT) {
+        cplx s[DIRECT_BINS] = {{0, 0}};
+        for (size_t j = 0; j < DIRECT; j++) {
+            for (size_t k = 0; k < DIRECT_BINS; k++) {
+                s[k].re += x[j * stride] * m->direct[j][k].re;
+                s[k].im += x[j * stride] * m->direct[j][k].im;
             }
-            y[k] = s;
+        }
+        y[0] = s[0];
+        for (size_t k = 1; k < DIRECT_BINS; k++) {
+            y[k] = s[k];
+            y[DIRECT - k] = (cplx){s[k].re, -s[k].im};
         }
         return;
     }
     size_t half = n / 2;
-    fft(w, x, 2 * stride, half, y);
-    fft(w, x + stride, 2 * stride, half, y + half);
+    fft(m, x, 2 * stride, half, y);
+    fft(m, x + stride, 2 * stride, half, y + half);
     for (size_t k = 0; k < half; k++) {
-        const cplx *t = &w[k * turn], a = y[k], b = y[half + k];
-        cplx m = {b.re * t->re - b.im * t->im, b.re * t->im + b.im * t->re};
-        y[k] = (cplx){a.re + m.re, a.im + m.im};
-        y[half + k] = (cplx){a.re - m.re, a.im - m.im};
+        const cplx *t = &m->twiddle[k * (N_FFT / n)], a = y[k], b = y[half + k];
+        cplx c = {b.re * t->re - b.im * t->im, b.re * t->im + b.im * t->re};
+        y[k] = (cplx){a.re + c.re, a.im + c.im};
+        y[half + k] = (cplx){a.re - c.re, a.im - c.im};
     }
 }
 
@@ -80,7 +85,7 @@ static void transform(const ls_log_mel *m, const int16_t *pcm, float *out)
     cplx y[N_FFT];
     for (int i = 0; i < N_FFT; i++)
         x[i] = pcm[i] / 32768.0 * m->window[i];
-    fft(m->twiddle, x, 1, N_FFT, y);
+    fft(m, x, 1, N_FFT, y);
     for (int k = 0; k < LS_MEL_BINS; k++)
         power[k] = y[k].re * y[k].re + y[k].im * y[k].im;
     for (int i = 0; i < LS_MEL_BANDS; i++) {
@@ -155,6 +160,9 @@ int ls_log_mel_open(ls_log_mel **out, const ls_pcm_source *source, const ls_canc
         m->window[i] = 0.5 - 0.5 * cos(2 * M_PI * i / N_FFT);
         m->twiddle[i] = (cplx){cos(2 * M_PI * i / N_FFT), -sin(2 * M_PI * i / N_FFT)};
     }
+    for (int j = 0; j < DIRECT; j++)
+        for (int k = 0; k < DIRECT_BINS; k++)
+            m->direct[j][k] = m->twiddle[j * k % DIRECT * (N_FFT / DIRECT)];
     ls_mel_filters(m->filters);
     for (int i = 0; i < LS_MEL_BANDS; i++) {
         while (m->filters[i][m->first[i]] == 0)

@@ -193,7 +193,7 @@ int ls_whisper_encode(ls_whisper *w, const float *mel, float *out, const ls_canc
         {"mel", (void *)mel, 2 * t * c->n_mels * sizeof(float)},
         {"positional_embedding", w->positions, t * d * sizeof(float)},
     };
-    char names[LS_WHISPER_MAX_LAYERS + 1][16];
+    char names[LS_WHISPER_MAX_LAYERS + 1][32];
     for (size_t i = 0; i < layers; i++) {
         snprintf(names[i], sizeof names[i], "embedding.%zu", i);
         bindings[2 + i] = (ls_binding){names[i], w->embeddings + i * t * d, t * d * sizeof(float)};

@@ -1,0 +1,167 @@
+/* bench_networks [256|512] [f32|bf16]: seconds of each network at its published size, one line of
+ * JSON each: the UNet's whole step and its step on the cache (16 frames with guidance), the VAE's
+ * two ways (one picture), Whisper (30 s of sound). Weights come from the formula. */
+#include "base/alloc.h"
+#include "base/system.h"
+#include "base/time.h"
+#include "models/unet/unet.h"
+#include "models/vae/vae.h"
+#include "models/whisper/whisper.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { REPEATS = 3 };
+
+static ls_error err;
+
+static ls_weights *formula(ls_params *table)
+{
+    ls_weight_spec *specs;
+    ls_weights *w = NULL;
+    size_t count;
+    if (!ls_params_specs(table, &specs, &count, &err))
+        ls_weights_open_formula(&w, specs, count, false, NULL, &err);
+    free(specs);
+    ls_params_free(&table);
+    return w;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void print(const char *name, size_t r, const ls_compute *c, double *seconds,
+                  const ls_network *net)
+{
+    ls_network_memory m = ls_network_usage(net);
+    qsort(seconds, REPEATS, sizeof *seconds, by_value);
+    printf("{\"network\": \"%s\", \"resolution\": %zu, \"dtype\": \"%s\", \"seconds\": %.3f, "
+           "\"weights_mb\": %.0f, \"activations_mb\": %.0f}\n",
+           name, r, ls_dtype_name(c->dtype), seconds[REPEATS / 2], (double)m.weights / 1e6,
+           (double)m.activations / 1e6);
+    fflush(stdout);
+}
+
+static void print_ops(const ls_network *net)
+{
+    double seconds[LS_OP_COUNT] = {0}, total = 0;
+    ls_network_op_seconds(net, seconds);
+    for (int i = 0; i < LS_OP_COUNT; i++)
+        total += seconds[i];
+    printf("{\"network\": \"unet\", \"share\": {");
+    for (int i = 0, n = 0; i < LS_OP_COUNT; i++)
+        if (seconds[i] > 0.001 * total)
+            printf("%s\"%s\": %.3f", n++ ? ", " : "", ls_op_name(i), seconds[i] / total);
+    printf("}}\n");
+}
+
+static int bench_unet(size_t r, const ls_compute *c)
+{
+    const ls_unet_config config = ls_unet_config_full();
+    ls_unet_shape s = {2, 16, r / 8, r / 8, 50};
+    ls_params *table;
+    ls_unet *u = NULL;
+    int ret = ls_unet_table(&table, &config, &err);
+    ls_weights *w = ret ? NULL : formula(table);
+    double start = ls_time_now();
+    if (!w || ls_unet_open(&u, &w, &config, c, &err) ||
+        ls_unet_prepare(u, &s, LS_UNET_STEP_STORE, false, NULL, &err))
+        return -1;
+    printf("{\"network\": \"unet\", \"pack_seconds\": %.1f, \"anonymous_mb\": %.0f}\n",
+           ls_time_now() - start, (double)ls_process_memory_now().anonymous / 1e6);
+    size_t pixels = 32 * s.h * s.w;
+    float *x = ls_calloc_array(pixels, 13 * 4), *audio = ls_calloc_array(32 * 50, 384 * 4);
+    float *out = ls_calloc_array(pixels, 4 * 4);
+    void *cache = ls_aligned_alloc(ls_unet_cache_bytes(u, &s));
+    ls_formula_fill("input.sample", pixels * 13, 1.7, 0, x);
+    ls_formula_fill("input.audio", (size_t)32 * 50 * 384, 1.7, 0, audio);
+    for (int reuse = 0; !ret && reuse < 2; reuse++) {
+        double seconds[REPEATS];
+        for (int i = -1; !ret && i < REPEATS; i++) { // the first warms up
+            start = ls_time_now();
+            ret = ls_unet_run(u, &s, reuse ? LS_UNET_STEP_REUSE : LS_UNET_STEP_STORE, 951, x, audio,
+                              out, cache, NULL, &err);
+            if (i >= 0)
+                seconds[i] = ls_time_now() - start;
+        }
+        print(reuse ? "unet step on the cache" : "unet step", r, c, seconds, ls_unet_network(u));
+        if (!reuse)
+            print_ops(ls_unet_network(u));
+    }
+    free(x);
+    free(audio);
+    free(out);
+    ls_aligned_free(cache);
+    ls_unet_close(&u);
+    return ret;
+}
+
+static int bench_vae(size_t r, const ls_compute *c)
+{
+    const ls_vae_config config = ls_vae_config_full();
+    size_t side = r / 8;
+    ls_params *table;
+    ls_vae *v = NULL;
+    int ret = ls_vae_table(&table, &config, &err);
+    ls_weights *w = ret ? NULL : formula(table);
+    if (!w || ls_vae_open(&v, &w, &config, c, &err))
+        return -1;
+    float *image = ls_calloc_array(r * r * 3, 4), *z = ls_calloc_array(side * side * 8, 4);
+    for (int way = 0; !ret && way < 2; way++) {
+        double seconds[REPEATS];
+        for (int i = -1; !ret && i < REPEATS; i++) {
+            double start = ls_time_now();
+            ret = way ? ls_vae_decode(v, 1, side, side, z, image, NULL, &err)
+                      : ls_vae_encode(v, 1, side, side, image, z, NULL, &err);
+            if (i >= 0)
+                seconds[i] = ls_time_now() - start;
+        }
+        print(way ? "vae decode" : "vae encode", r, c, seconds, ls_vae_network(v));
+    }
+    free(image);
+    free(z);
+    ls_vae_close(&v);
+    return ret;
+}
+
+static int bench_whisper(const ls_compute *c)
+{
+    const ls_whisper_config config = ls_whisper_config_tiny();
+    ls_params *table;
+    ls_whisper *m = NULL;
+    int ret = ls_whisper_table(&table, &config, &err);
+    ls_weights *w = ret ? NULL : formula(table);
+    if (!w || ls_whisper_open(&m, &w, &config, c, &err))
+        return -1;
+    float *mel = ls_calloc_array(3000 * 80, 4), *out = ls_calloc_array((size_t)1500 * 5 * 384, 4);
+    double seconds[REPEATS];
+    for (int i = -1; !ret && i < REPEATS; i++) {
+        double start = ls_time_now();
+        ret = ls_whisper_encode(m, mel, out, NULL, &err);
+        if (i >= 0)
+            seconds[i] = ls_time_now() - start;
+    }
+    print("whisper", 0, c, seconds, ls_whisper_network(m));
+    free(mel);
+    free(out);
+    ls_whisper_close(&m);
+    return ret;
+}
+
+int main(int argc, char **argv)
+{
+    ls_workspace workspace = {0};
+    size_t r = argc > 1 ? strtoul(argv[1], NULL, 10) : 256;
+    bool f32 = argc > 2 ? !strcmp(argv[2], "f32") : !ls_backend_prefers_bf16();
+    ls_compute c = {"onednn", f32 ? LS_F32 : LS_BF16, 0, &workspace};
+    ls_compute exact = {"onednn", LS_F32, 0, &workspace};
+    if ((r != 256 && r != 512) || bench_whisper(&exact) || bench_vae(r, &c) || bench_unet(r, &c)) {
+        fprintf(stderr, "bench_networks: %s\n", err.code ? err.message : "256 or 512");
+        return 1;
+    }
+    ls_workspace_free(&workspace);
+    return 0;
+}
