@@ -1,8 +1,7 @@
 #include "media/audio_out.h"
+#include "media/resample.h"
 #include "base/alloc.h"
 
-#include <libavutil/audio_fifo.h>
-#include <libswresample/swresample.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,12 +14,12 @@ struct ls_audio_out {
     AVStream *to;
     AVPacket *packet;
     double at; /* seconds up to which sound was written */
+    int64_t start, last_dts;
     bool ended;
     /* only where it is encoded anew */
     AVCodecContext *decoder, *encoder;
     AVFrame *frame;
-    struct SwrContext *swr;
-    AVAudioFifo *fifo;
+    ls_resampler *resampler;
     int64_t next_pts;
 };
 
@@ -32,6 +31,31 @@ static int mux_packet(ls_audio_out *a, ls_error *err)
         a->at = (double)ts * av_q2d(a->to->time_base);
     int ret = av_interleaved_write_frame(a->mux, a->packet);
     return ret < 0 ? ls_fail_av(err, ret, "cannot write the sound") : 0;
+}
+
+/* Whether a file with this sound alone can be begun: muxers say yes to more codecs than they write.
+ */
+static bool container_takes(const AVOutputFormat *format, const AVStream *from)
+{
+    AVFormatContext *trial = NULL;
+    uint8_t *bytes = NULL;
+    if (avformat_query_codec(format, from->codecpar->codec_id, FF_COMPLIANCE_NORMAL) != 1 ||
+        avformat_alloc_output_context2(&trial, format, NULL, NULL) < 0)
+        return false;
+    AVStream *st = avformat_new_stream(trial, NULL);
+    trial->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL;
+    bool takes = st && avcodec_parameters_copy(st->codecpar, from->codecpar) >= 0 &&
+                 avio_open_dyn_buf(&trial->pb) >= 0;
+    if (takes) {
+        st->codecpar->codec_tag = 0;
+        st->time_base = from->time_base;
+        takes = avformat_write_header(trial, NULL) >= 0;
+    }
+    if (trial->pb)
+        avio_close_dyn_buf(trial->pb, &bytes);
+    av_free(bytes);
+    avformat_free_context(trial);
+    return takes;
 }
 
 static int open_copy(ls_audio_out *a, ls_error *err)
@@ -80,17 +104,10 @@ static int open_encoder(ls_audio_out *a, ls_error *err)
         ret = avcodec_open2(c, codec, NULL);
     if (ret >= 0)
         ret = avcodec_parameters_from_context(a->to->codecpar, c);
-    if (ret >= 0)
-        ret = swr_alloc_set_opts2(&a->swr, &c->ch_layout, c->sample_fmt, c->sample_rate,
-                                  &a->decoder->ch_layout, a->decoder->sample_fmt,
-                                  a->decoder->sample_rate, 0, NULL);
-    if (ret >= 0)
-        ret = swr_init(a->swr);
     a->to->time_base = c->time_base;
-    a->fifo = av_audio_fifo_alloc(c->sample_fmt, c->ch_layout.nb_channels, 4096);
-    if (ret >= 0 && !a->fifo)
-        ret = AVERROR(ENOMEM);
-    return ret < 0 ? ls_fail_av(err, ret, "cannot encode the sound of %s as AAC", a->path) : 0;
+    return ret < 0 ? ls_fail_av(err, ret, "cannot encode the sound of %s as AAC", a->path)
+                   : ls_resampler_open(&a->resampler, &c->ch_layout, c->sample_fmt, c->sample_rate,
+                                       err);
 }
 
 int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux, ls_error *err)
@@ -100,11 +117,12 @@ int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux
         return ls_fail(err, LS_ENOMEM, "out of memory");
     a->mux = mux;
     a->at = -1;
+    a->start = a->last_dts = AV_NOPTS_VALUE;
     a->path = strdup(path);
     a->packet = av_packet_alloc();
     int ret = a->path && a->packet ? ls_av_open_input(&a->in, path, err)
                                    : ls_fail(err, LS_ENOMEM, "out of memory");
-    int stream = ret ? -1 : ls_av_best_stream(a->in, AVMEDIA_TYPE_AUDIO);
+    int stream = ret ? -1 : ls_av_choose_stream(a->in, AVMEDIA_TYPE_AUDIO);
     if (!ret && stream < 0)
         ret = ls_fail(err, LS_EFORMAT, "%s has no audio stream", path);
     if (!ret) {
@@ -113,8 +131,7 @@ int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux
         if (!a->to)
             ret = ls_fail(err, LS_ENOMEM, "out of memory");
     }
-    if (!ret &&
-        avformat_query_codec(mux->oformat, a->from->codecpar->codec_id, FF_COMPLIANCE_NORMAL) == 1)
+    if (!ret && container_takes(mux->oformat, a->from))
         ret = open_copy(a, err);
     else if (!ret)
         ret = open_encoder(a, err);
@@ -133,9 +150,7 @@ void ls_audio_out_close(ls_audio_out **pa)
     avformat_close_input(&a->in);
     av_packet_free(&a->packet);
     av_frame_free(&a->frame);
-    swr_free(&a->swr);
-    if (a->fifo)
-        av_audio_fifo_free(a->fifo);
+    ls_resampler_close(&a->resampler);
     free(a->path);
     free(a);
     *pa = NULL;
@@ -146,20 +161,25 @@ bool ls_audio_out_copies(const ls_audio_out *a)
     return !a->encoder;
 }
 
-/* The next packet of the sound into a->packet, its time relative to the start of the file. */
+/* The next packet of the sound into a->packet. Its time is relative to the first sample, as
+ * Whisper's samples are. */
 static int read_packet(ls_audio_out *a)
 {
     int ret;
     while ((ret = av_read_frame(a->in, a->packet)) >= 0 &&
            a->packet->stream_index != a->from->index)
         av_packet_unref(a->packet);
-    if (ret < 0 || a->in->start_time == AV_NOPTS_VALUE)
+    if (ret < 0)
         return ret;
-    int64_t start = av_rescale_q(a->in->start_time, AV_TIME_BASE_Q, a->from->time_base);
-    if (a->packet->pts != AV_NOPTS_VALUE)
-        a->packet->pts -= start;
-    if (a->packet->dts != AV_NOPTS_VALUE)
-        a->packet->dts -= start;
+    AVPacket *p = a->packet;
+    if (a->start == AV_NOPTS_VALUE)
+        a->start = a->from->start_time != AV_NOPTS_VALUE ? a->from->start_time
+                   : p->pts != AV_NOPTS_VALUE            ? p->pts
+                                                         : 0;
+    if (p->pts != AV_NOPTS_VALUE)
+        p->pts = av_sat_sub64(p->pts, a->start);
+    if (p->dts != AV_NOPTS_VALUE)
+        p->dts = av_sat_sub64(p->dts, a->start);
     return 0;
 }
 
@@ -169,38 +189,26 @@ static int copy_packet(ls_audio_out *a, ls_error *err)
         a->ended = true;
         return 0;
     }
-    av_packet_rescale_ts(a->packet, a->from->time_base, a->to->time_base);
+    AVPacket *p = a->packet;
+    av_packet_rescale_ts(p, a->from->time_base, a->to->time_base);
+    if (p->dts != AV_NOPTS_VALUE) { // muxers refuse times that do not rise, as damaged files have
+        if (a->last_dts != AV_NOPTS_VALUE && p->dts <= a->last_dts)
+            p->dts = a->last_dts + 1;
+        if (p->pts != AV_NOPTS_VALUE && p->pts < p->dts)
+            p->pts = p->dts;
+        a->last_dts = p->dts;
+    }
     return mux_packet(a, err);
 }
 
-/* Encodes what the fifo holds in whole frames, or all of it at the end; `flush` ends the encoder.
- */
-static int encode_fifo(ls_audio_out *a, bool flush, ls_error *err)
+/* Encodes a frame, or with NULL what the encoder still holds, and writes what comes of it. */
+static int encode(ls_audio_out *a, const AVFrame *f, ls_error *err)
 {
-    AVCodecContext *c = a->encoder;
-    int size = c->frame_size > 0 ? c->frame_size : 1024, ret = 0;
-    while (ret >= 0 &&
-           (av_audio_fifo_size(a->fifo) >= size || (flush && av_audio_fifo_size(a->fifo) > 0))) {
-        av_frame_unref(a->frame);
-        a->frame->nb_samples = FFMIN(size, av_audio_fifo_size(a->fifo));
-        a->frame->format = c->sample_fmt;
-        a->frame->sample_rate = c->sample_rate;
-        a->frame->pts = a->next_pts;
-        ret = av_channel_layout_copy(&a->frame->ch_layout, &c->ch_layout);
-        if (ret >= 0)
-            ret = av_frame_get_buffer(a->frame, 0);
-        if (ret >= 0)
-            ret = av_audio_fifo_read(a->fifo, (void **)a->frame->data, a->frame->nb_samples);
-        a->next_pts += a->frame->nb_samples;
-        if (ret >= 0)
-            ret = avcodec_send_frame(c, a->frame);
-    }
-    if (ret >= 0 && flush)
-        ret = avcodec_send_frame(c, NULL);
+    int ret = avcodec_send_frame(a->encoder, f);
     if (ret < 0)
         return ls_fail_av(err, ret, "cannot encode the sound of %s", a->path);
-    while (!avcodec_receive_packet(c, a->packet)) {
-        av_packet_rescale_ts(a->packet, c->time_base, a->to->time_base);
+    while (!avcodec_receive_packet(a->encoder, a->packet)) {
+        av_packet_rescale_ts(a->packet, a->encoder->time_base, a->to->time_base);
         ret = mux_packet(a, err);
         if (ret)
             return ret;
@@ -208,44 +216,43 @@ static int encode_fifo(ls_audio_out *a, bool flush, ls_error *err)
     return 0;
 }
 
-/* Resamples a decoded frame, or what is left, into the fifo. */
-static int resample(ls_audio_out *a, const AVFrame *f, ls_error *err)
+/* Encodes what there is in whole frames; at the end all of it. */
+static int encode_samples(ls_audio_out *a, bool end, ls_error *err)
 {
-    uint8_t **data = NULL;
-    int room = swr_get_out_samples(a->swr, f ? f->nb_samples : 0), linesize;
-    if (room <= 0)
-        return 0;
-    int ret = av_samples_alloc_array_and_samples(
-        &data, &linesize, a->encoder->ch_layout.nb_channels, room, a->encoder->sample_fmt, 0);
-    if (ret >= 0)
-        ret = swr_convert(a->swr, data, room, f ? (const uint8_t **)f->extended_data : NULL,
-                          f ? f->nb_samples : 0);
-    if (ret > 0)
-        ret = av_audio_fifo_write(a->fifo, (void **)data, ret);
-    if (data)
-        av_freep(&data[0]);
-    av_freep(&data);
-    return ret < 0 ? ls_fail_av(err, ret, "cannot convert the sound of %s", a->path) : 0;
+    const AVCodecContext *c = a->encoder;
+    int size = c->frame_size > 0 ? c->frame_size : 1024, left, ret = 0;
+    while (!ret && ((left = ls_resampler_size(a->resampler)) >= size || (end && left > 0))) {
+        AVFrame *f = a->frame;
+        f->nb_samples = FFMIN(size, left);
+        f->format = c->sample_fmt;
+        f->sample_rate = c->sample_rate;
+        f->pts = a->next_pts;
+        if (av_channel_layout_copy(&f->ch_layout, &c->ch_layout) < 0 ||
+            av_frame_get_buffer(f, 0) < 0)
+            ret = ls_fail(err, LS_ENOMEM, "out of memory for sound");
+        if (!ret) {
+            a->next_pts += ls_resampler_pull(a->resampler, f->extended_data, f->nb_samples);
+            ret = encode(a, f, err);
+        }
+        av_frame_unref(f);
+    }
+    return !ret && end ? encode(a, NULL, err) : ret;
 }
 
 static int encode_packet(ls_audio_out *a, ls_error *err)
 {
     bool end = read_packet(a) < 0;
-    int ret = avcodec_send_packet(a->decoder, end ? NULL : a->packet);
+    avcodec_send_packet(a->decoder, end ? NULL : a->packet); // damaged ones are skipped
     av_packet_unref(a->packet);
-    AVFrame *f = av_frame_alloc();
-    if (!f)
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    ret = 0;
-    while (!ret && !avcodec_receive_frame(a->decoder, f)) {
-        ret = resample(a, f, err);
-        av_frame_unref(f);
+    int ret = 0;
+    while (!ret && !avcodec_receive_frame(a->decoder, a->frame)) {
+        ret = ls_resampler_push(a->resampler, a->frame, err);
+        av_frame_unref(a->frame);
     }
-    av_frame_free(&f);
     if (!ret && end)
-        ret = resample(a, NULL, err);
+        ret = ls_resampler_push(a->resampler, NULL, err);
     if (!ret)
-        ret = encode_fifo(a, end, err);
+        ret = encode_samples(a, end, err);
     a->ended = end;
     return ret;
 }

@@ -54,7 +54,7 @@ int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
     return 0;
 }
 
-int ls_av_best_stream(const AVFormatContext *format, enum AVMediaType type)
+int ls_av_choose_stream(const AVFormatContext *format, enum AVMediaType type)
 {
     int best = -1;
     int64_t best_score = 0;

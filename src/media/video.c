@@ -471,7 +471,7 @@ static int open_stream(ls_video *v, ls_error *err)
     int ret = ls_av_open_input(&v->format, v->path, err);
     if (ret)
         return ret;
-    v->stream = ls_av_best_stream(v->format, AVMEDIA_TYPE_VIDEO);
+    v->stream = ls_av_choose_stream(v->format, AVMEDIA_TYPE_VIDEO);
     if (v->stream < 0)
         return ls_fail(err, LS_EFORMAT, "%s has no video stream; is it an audio file?", v->path);
     for (unsigned i = 0; i < v->format->nb_streams; i++)
@@ -583,6 +583,11 @@ void ls_video_close(ls_video **pv)
 const ls_video_info *ls_video_get_info(const ls_video *v)
 {
     return &v->info;
+}
+
+const char *ls_video_path(const ls_video *v)
+{
+    return v->path;
 }
 
 const struct AVFrame *ls_video_model(const ls_video *v)

@@ -26,6 +26,7 @@ typedef struct ls_video ls_video;
 int ls_video_open(ls_video **out, const char *path, const ls_video_settings *s, ls_error *err);
 void ls_video_close(ls_video **v);
 const ls_video_info *ls_video_get_info(const ls_video *v);
+const char *ls_video_path(const ls_video *v);
 
 /* The next frame of the timeline, which the caller then owns; LS_EOF after the last. Damaged parts
  * are skipped with a warning. */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libavutil/avstring.h>
 #include <libavutil/opt.h>
 #include <math.h>
 #include <stdio.h>
@@ -108,7 +109,8 @@ static int open_encoder(ls_writer *w, const ls_writer_settings *s, ls_error *err
     av_opt_set_int(c->priv_data, "crf", s->crf, 0); // where the encoder has it
     if (av_opt_find(c->priv_data, "preset", NULL, 0, 0))
         av_opt_set(c->priv_data, "preset", s->preset, 0);
-    av_opt_set(c->priv_data, "x265-params", "log-level=none", 0);
+    /* x265 would choose threads, and with them its output, by the machine */
+    av_opt_set(c->priv_data, "x265-params", "log-level=none:pools=4:frame-threads=2", 0);
     int ret = avcodec_open2(c, codec, NULL);
     if (ret < 0)
         return ls_fail_av(err, ret, "cannot open the encoder %s with preset %s and crf %d",
@@ -150,7 +152,9 @@ static int open_converter(ls_writer *w, const AVFrame *model, ls_error *err)
 
 static int open_file(ls_writer *w, ls_error *err)
 {
-    int ret = avio_open(&w->mux->pb, w->temporary, AVIO_FLAG_WRITE);
+    char *url = av_asprintf("file:%s", w->temporary); // a name with a colon is a name
+    int ret = url ? avio_open(&w->mux->pb, url, AVIO_FLAG_WRITE) : AVERROR(ENOMEM);
+    av_free(url);
     if (ret < 0)
         return ls_fail_av(err, ret, "cannot write %s", w->path);
     AVDictionary *options = NULL;
@@ -161,6 +165,12 @@ static int open_file(ls_writer *w, ls_error *err)
     return ret < 0 ? ls_fail_av(err, ret, "cannot write %s", w->path) : 0;
 }
 
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 int ls_writer_open(ls_writer **out, const ls_writer_settings *s, ls_error *err)
 {
     struct stat st;
@@ -168,6 +178,8 @@ int ls_writer_open(ls_writer **out, const ls_writer_settings *s, ls_error *err)
     const AVOutputFormat *format = av_guess_format(NULL, s->path, NULL);
     if (!stat(s->path, &st) && S_ISDIR(st.st_mode))
         return ls_fail(err, LS_EINVAL, "%s is a directory; name a file to write", s->path);
+    if (is_same_file(s->path, s->audio) || is_same_file(s->path, ls_video_path(s->like)))
+        return ls_fail(err, LS_EINVAL, "%s is an input; give the output another name", s->path);
     if (!format || format->video_codec == AV_CODEC_ID_NONE)
         return ls_fail(err, LS_EINVAL,
                        "%s: the kind of file is told by the extension; use .mp4, .mkv or .mov",
@@ -185,6 +197,7 @@ int ls_writer_open(ls_writer **out, const ls_writer_settings *s, ls_error *err)
                   : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret) {
         w->mux->flags |= AVFMT_FLAG_BITEXACT;
+        w->mux->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL; // FLAC in mp4
         ret = open_encoder(w, s, err);
     }
     if (!ret)
@@ -308,10 +321,10 @@ int ls_writer_write(ls_writer *w, const ls_frame *f, ls_error *err)
     return ret < 0 ? ls_fail_av(err, ret, "cannot encode the video") : drain(w, err);
 }
 
-/* The data must be on the disk before the name points to it. */
-static int sync_file(const char *path)
+/* The data must be on the disk before the name points to it, and then the name. */
+static int sync_path(const char *path, int flags)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int fd = open(path, flags | O_CLOEXEC);
     int ret = fd < 0 || fsync(fd) ? -1 : 0;
     if (fd >= 0)
         close(fd);
@@ -335,12 +348,16 @@ int ls_writer_finish(ls_writer *w, ls_error *err)
     int closed = avio_closep(&w->mux->pb);
     if (closed < 0)
         ret = ls_fail_av(err, closed, "cannot write %s", w->path);
-    if (!ret && sync_file(w->temporary))
-        ret = ls_fail_errno(err, errno, "cannot write %s", w->path);
-    if (!ret && rename(w->temporary, w->path))
+    if (!ret && (sync_path(w->temporary, O_RDWR) || rename(w->temporary, w->path)))
         ret = ls_fail_errno(err, errno, "cannot write %s", w->path);
     w->complete = !ret;
-    if (ret)
+    if (ret) {
         unlink(w->temporary);
+    } else {
+        char *slash = strrchr(w->temporary, '/');
+        if (slash)
+            slash[slash == w->temporary] = 0;
+        sync_path(slash ? w->temporary : ".", O_RDONLY | O_DIRECTORY); // not all systems can
+    }
     return ret;
 }

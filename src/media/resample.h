@@ -1,0 +1,21 @@
+/* Decoded sound to one rate, layout and format, whatever the frames are and even where they change
+ * in mid-stream. */
+#ifndef LS_MEDIA_RESAMPLE_H
+#define LS_MEDIA_RESAMPLE_H
+
+#include "media/av.h"
+
+typedef struct ls_resampler ls_resampler;
+
+/* `layout` is copied. */
+int ls_resampler_open(ls_resampler **out, const AVChannelLayout *layout, enum AVSampleFormat format,
+                      int rate, ls_error *err);
+void ls_resampler_close(ls_resampler **r);
+/* Converts a frame, or with NULL what is left at the end. */
+int ls_resampler_push(ls_resampler *r, const AVFrame *f, ls_error *err);
+/* Samples that can be pulled. */
+int ls_resampler_size(const ls_resampler *r);
+/* Takes up to n samples out; returns their number. */
+int ls_resampler_pull(ls_resampler *r, uint8_t **planes, int n);
+
+#endif
