@@ -461,8 +461,8 @@ static int open_stream(ls_video *v, ls_error *err)
     int ret = ls_av_open_input(&v->format, v->path, err);
     if (ret)
         return ret;
-    v->stream = av_find_best_stream(v->format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
-    if (v->stream < 0 || v->format->streams[v->stream]->disposition & AV_DISPOSITION_ATTACHED_PIC)
+    v->stream = ls_av_choose_stream(v->format, AVMEDIA_TYPE_VIDEO);
+    if (v->stream < 0)
         return ls_fail(err, LS_EFORMAT, "%s has no video stream; is it an audio file?", v->path);
     for (unsigned i = 0; i < v->format->nb_streams; i++)
         if ((int)i != v->stream)

@@ -146,6 +146,10 @@ static const recipe recipes[] = {
     {"raw.h264", "F " SOURCE "25:d=2" X264 "-bf 2 raw.h264", "", NULL},
     {"packed.avi", "F " SOURCE "30:d=2 -c:v mpeg4 -bf 2 packed.avi", "", NULL},
     {"screen.gif", "F " SOURCE "30:d=2 screen.gif", "", NULL},
+    {"three.mkv", /* the largest of the two that are marked as the default */
+     "F " SMALL SOURCE "25:d=0.4 -f lavfi -i testsrc2=s=64x64:d=0.4 -map 0 -map 1 -map 2 "
+     "-disposition:v:0 0 -disposition:v:1 default -disposition:v:2 default" X264 "three.mkv",
+     "", NULL},
     {"a:b.mkv", "F " SOURCE "25:d=1" X264 "file:a:b.mkv", "", NULL},
     {"cut.mp4", /* its index at the start, its end missing */
      "F -i long.mp4 -c copy -movflags +faststart c.mp4 && head -c 40000 c.mp4 > cut.mp4", "",
