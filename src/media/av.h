@@ -31,8 +31,8 @@ int ls_sws_colors(struct SwsContext *sws, const AVFrame *src, bool full_range_ou
 
 /* Opens a file of media; the message names what is wrong with it. */
 int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err);
-/* The stream that the ffmpeg program picks: of pictures the largest that is no cover, of sound the
- * one with most channels, default streams first. -1 where there is none. */
+/* The stream that the ffmpeg program would take: among those that have data, the default ones
+ * first, the largest picture or the most channels. Negative when there is none. */
 int ls_av_choose_stream(const AVFormatContext *format, enum AVMediaType type);
 /* Opens the decoder of a stream. */
 int ls_av_open_decoder(AVCodecContext **out, const AVStream *st, int threads, ls_error *err);

@@ -56,23 +56,23 @@ int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
 
 int ls_av_choose_stream(const AVFormatContext *format, enum AVMediaType type)
 {
-    int best = -1;
-    int64_t best_score = 0;
+    int64_t best = 0;
+    int chosen = AVERROR_STREAM_NOT_FOUND;
     for (unsigned i = 0; i < format->nb_streams; i++) {
         const AVStream *st = format->streams[i];
-        const AVCodecParameters *par = st->codecpar;
-        if (par->codec_type != type || st->disposition & AV_DISPOSITION_ATTACHED_PIC)
+        const AVCodecParameters *c = st->codecpar;
+        if (c->codec_type != type || st->disposition & AV_DISPOSITION_ATTACHED_PIC)
             continue;
-        int64_t score = type == AVMEDIA_TYPE_VIDEO ? (int64_t)par->width * par->height
-                                                   : par->ch_layout.nb_channels;
+        int64_t score =
+            type == AVMEDIA_TYPE_AUDIO ? c->ch_layout.nb_channels : (int64_t)c->width * c->height;
         score += st->event_flags & AVSTREAM_EVENT_FLAG_NEW_PACKETS ? 100000000 : 0;
         score += st->disposition & AV_DISPOSITION_DEFAULT ? 5000000 : 0;
-        if (score > best_score) {
-            best_score = score;
-            best = (int)i;
+        if (score > best) {
+            best = score;
+            chosen = (int)i;
         }
     }
-    return best;
+    return chosen;
 }
 
 int ls_av_open_decoder(AVCodecContext **out, const AVStream *st, int threads, ls_error *err)

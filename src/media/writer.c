@@ -18,7 +18,7 @@
 #define ENCODER_THREADS 4
 
 struct ls_writer {
-    char *path, *temporary;
+    char *path, *url, *temporary; /* "file:" and the temporary name; that name within it */
     const ls_log *log;
     AVFormatContext *mux;
     AVCodecContext *encoder;
@@ -31,15 +31,12 @@ struct ls_writer {
     bool complete;
 };
 
-/* "dir/.name.123.part" for "dir/name": the same file system, and hidden. */
-static char *temporary_name(const char *path)
+/* "file:dir/.name.123.part" for "dir/name": the same file system, hidden, not too long, and a name
+ * with a colon is no protocol. */
+static char *temporary_url(const char *path)
 {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    size_t size = strlen(path) + 48;
-    char *name = malloc(size);
-    if (name)
-        snprintf(name, size, "%.*s.%s.%ld.part", (int)(base - path), path, base, (long)getpid());
-    return name;
+    return av_asprintf("file:%.*s.%.200s.%ld.part", (int)(base - path), path, base, (long)getpid());
 }
 
 static int list_encoders(ls_error *err, const char *name)
@@ -152,9 +149,7 @@ static int open_converter(ls_writer *w, const AVFrame *model, ls_error *err)
 
 static int open_file(ls_writer *w, ls_error *err)
 {
-    char *url = av_asprintf("file:%s", w->temporary); // a name with a colon is a name
-    int ret = url ? avio_open(&w->mux->pb, url, AVIO_FLAG_WRITE) : AVERROR(ENOMEM);
-    av_free(url);
+    int ret = avio_open(&w->mux->pb, w->url, AVIO_FLAG_WRITE);
     if (ret < 0)
         return ls_fail_av(err, ret, "cannot write %s", w->path);
     AVDictionary *options = NULL;
@@ -189,10 +184,11 @@ int ls_writer_open(ls_writer **out, const ls_writer_settings *s, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     w->log = s->log;
     w->path = strdup(s->path);
-    w->temporary = temporary_name(s->path);
+    w->url = temporary_url(s->path);
+    w->temporary = w->url ? w->url + strlen("file:") : NULL;
     w->packet = av_packet_alloc();
-    int ret = w->path && w->temporary && w->packet &&
-                      avformat_alloc_output_context2(&w->mux, format, NULL, w->temporary) >= 0
+    int ret = w->path && w->url && w->packet &&
+                      avformat_alloc_output_context2(&w->mux, format, NULL, w->url) >= 0
                   ? 0
                   : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret) {
@@ -228,7 +224,7 @@ void ls_writer_close(ls_writer **pw)
     sws_freeContext(w->sws);
     av_frame_free(&w->frame);
     av_packet_free(&w->packet);
-    free(w->temporary);
+    av_free(w->url);
     free(w->path);
     free(w);
     *pw = NULL;

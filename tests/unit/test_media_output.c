@@ -73,9 +73,12 @@ static void only_holds(const char *folder, const char *name)
 static const char *probe(char buf[static 4096], const char *stream, const char *entries,
                          const char *file)
 {
-    return media_line(
+    media_line(
         buf, "ffprobe -v error -select_streams %s -count_packets -show_entries %s -of csv=p=0 '%s'",
         stream, entries, file);
+    if (*buf && buf[strlen(buf) - 1] == ',') // before side data
+        buf[strlen(buf) - 1] = 0;
+    return buf;
 }
 
 /* Made once for all tests. */
@@ -116,7 +119,7 @@ static void sound_is_copied_or_encoded(void **state)
         {"-c:a libopus -ar 48000 a.ogg", "o.mkv", "opus"},
         {"-c:a libvorbis a.ogg", "o.mkv", "vorbis"},
         {"-c:a ac3 a.ac3", "o.mp4", "ac3"},
-        {"-c:a adpcm_ima_wav a.wav", "o.mkv", "adpcm_ima_wav"},
+        {"-c:a adpcm_ima_wav a.wav", "o.mkv", "aac"},
         {"-c:a pcm_f32le a.wav", "o.mov", "pcm_f32le"},
         {"-c:a pcm_u8 -ac 1 -ar 8000 a.wav", "o.mp4", "aac"},
         {"-c:a alac a.m4a", "o.mp4", "alac"},
