@@ -1,7 +1,17 @@
 #include "media/av.h"
 
 #include <errno.h>
+#include <libavutil/avstring.h>
+#include <string.h>
 #include <sys/stat.h>
+
+/* Playlists, and movies that keep their data elsewhere, may not name other files. */
+static int open_this_file_only(AVFormatContext *s, AVIOContext **pb, const char *url, int flags,
+                               AVDictionary **options)
+{
+    return pb == &s->pb ? avio_open2(pb, url, flags, &s->interrupt_callback, options)
+                        : AVERROR(EPERM);
+}
 
 int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
 {
@@ -14,10 +24,16 @@ int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
                        path);
     if (!st.st_size && S_ISREG(st.st_mode))
         return ls_fail(err, LS_EFORMAT, "%s is empty", path);
-    AVDictionary *options = NULL;
-    av_dict_set(&options, "protocol_whitelist", "file", 0);
-    int ret = avformat_open_input(out, path, NULL, &options);
-    av_dict_free(&options);
+    char *url = av_asprintf("file:%s", path); // a name with a colon is a name
+    if (!url)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    *out = avformat_alloc_context();
+    int ret = AVERROR(ENOMEM);
+    if (*out) {
+        (*out)->io_open = open_this_file_only;
+        ret = avformat_open_input(out, url, NULL, NULL);
+    }
+    av_free(url);
     if (ret == AVERROR_INVALIDDATA)
         return ls_fail(err, LS_EFORMAT,
                        "%s is not a video or audio file that can be read, or it is cut off (an mp4 "
@@ -25,6 +41,11 @@ int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
                        path);
     if (ret < 0)
         return ls_fail_av(err, ret, "cannot open %s", path);
+    const char *kind = (*out)->iformat->name;
+    if (!strcmp(kind, "tty") || !strcmp(kind, "concat")) {
+        avformat_close_input(out);
+        return ls_fail(err, LS_EFORMAT, "%s is a text, not a video or audio file", path);
+    }
     ret = avformat_find_stream_info(*out, NULL);
     if (ret < 0) {
         avformat_close_input(out);

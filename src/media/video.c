@@ -10,6 +10,7 @@
 #define TIMELINE_FPS 25
 #define MAX_PIXELS ((int64_t)1 << 28)
 #define CHECKPOINT_EVERY 32
+#define MAX_REPEATS (3600 * 30 * 30) /* fftools gives up on longer gaps too */
 
 /* The state of fftools' rate conversion before a decoded frame: enough to go on from there. */
 typedef struct timeline {
@@ -17,6 +18,8 @@ typedef struct timeline {
     int64_t last_nb0[3];
     uint64_t emitted;
     int64_t previous_pts; /* of the frame that was decoded last, in the stream's time base */
+    int64_t highest_pts;  /* of all frames */
+    bool unique;          /* no frame before had previous_pts or more */
 } timeline;
 
 struct ls_video {
@@ -32,7 +35,9 @@ struct ls_video {
     ls_rotation rotation;
     timeline t;
     int64_t nb0, nb; /* of `last` and `current`: still to be given */
-    bool draining, ended, flushed;
+    bool flushed;
+    int64_t last_dts, next_dts, shift; /* of packets, and what is added to their times */
+    bool jumps;                        /* times of the file do not lead to its places */
     uint64_t errors, decoded_count;
     timeline *checkpoints;
     size_t checkpoint_count, checkpoint_capacity;
@@ -104,6 +109,9 @@ static int normalise(ls_video *v, AVFrame *f, ls_error *err)
     v->sws = ret < 0 ? NULL
                      : sws_getCachedContext(v->sws, f->width, f->height, f->format, width, height,
                                             want, SWS_BICUBIC | SWS_ACCURATE_RND, NULL, NULL, NULL);
+    if (av_pix_fmt_desc_get(f->format)->flags & AV_PIX_FMT_FLAG_RGB)
+        f->colorspace =
+            f->height >= 720 || f->width >= 1280 ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
     if (v->sws)
         ls_sws_colors(v->sws, f, f->color_range == AVCOL_RANGE_JPEG);
     if (!v->sws || sws_scale(v->sws, (const uint8_t *const *)f->data, f->linesize, 0, f->height,
@@ -113,8 +121,6 @@ static int normalise(ls_video *v, AVFrame *f, ls_error *err)
                        av_get_pix_fmt_name(f->format));
     }
     av_frame_copy_props(to, f);
-    if (av_pix_fmt_desc_get(f->format)->flags & AV_PIX_FMT_FLAG_RGB)
-        to->colorspace = AVCOL_SPC_UNSPECIFIED;
     av_frame_unref(f);
     av_frame_move_ref(f, to);
     av_frame_free(&to);
@@ -126,6 +132,45 @@ static void note_damage(ls_video *v)
     if (v->errors++ == 0)
         ls_log_msg(v->settings.log, LS_LOG_WARN, "%s: damaged video after %llu frames; skipping it",
                    v->path, (unsigned long long)v->decoded_count);
+}
+
+static bool within(int64_t a, int64_t b, int64_t limit)
+{
+    int64_t d = av_sat_sub64(a, b);
+    return d >= -limit && d <= limit;
+}
+
+/* As fftools' process_input: where the clock of a transport stream jumps, it goes on as if it had
+ * not; elsewhere times that are more than thirty hours off are unknown. */
+static void mend_times(ls_video *v, AVPacket *p)
+{
+    const AVStream *st = v->format->streams[v->stream];
+    int64_t second = av_rescale(1, st->time_base.den, st->time_base.num);
+    AVRational rate = av_guess_frame_rate(v->format, (AVStream *)st, NULL);
+    bool known = v->next_dts != AV_NOPTS_VALUE && p->dts != AV_NOPTS_VALUE;
+    if (v->format->iformat->flags & AVFMT_TS_DISCONT) {
+        if (p->dts != AV_NOPTS_VALUE)
+            p->dts = av_sat_add64(p->dts, v->shift);
+        if (known && (!within(p->dts, v->next_dts, 10 * second) ||
+                      p->dts < av_sat_sub64(v->last_dts, second / 10))) {
+            v->shift = av_sat_add64(v->shift, av_sat_sub64(v->next_dts, p->dts));
+            v->jumps = true;
+            p->dts = v->next_dts;
+        }
+        if (p->pts != AV_NOPTS_VALUE)
+            p->pts = av_sat_add64(p->pts, v->shift);
+    } else if (known && !within(p->dts, v->next_dts, 30 * 3600 * second)) {
+        v->jumps = true;
+        p->dts = v->next_dts;
+        p->pts = AV_NOPTS_VALUE;
+    }
+    if (p->dts != AV_NOPTS_VALUE)
+        v->next_dts = v->last_dts = p->dts;
+    if (v->next_dts != AV_NOPTS_VALUE)
+        v->next_dts = av_sat_add64(v->next_dts, p->duration > 0 ? p->duration
+                                                : rate.num > 0
+                                                    ? av_rescale_q(1, av_inv_q(rate), st->time_base)
+                                                    : 0);
 }
 
 /* The next decoded frame, as it comes from the decoder, in v->decoded. */
@@ -156,8 +201,11 @@ static int decode(ls_video *v, ls_error *err)
             avcodec_send_packet(v->decoder, NULL);
             continue;
         }
-        if (v->packet->stream_index == v->stream && avcodec_send_packet(v->decoder, v->packet) < 0)
-            note_damage(v);
+        if (v->packet->stream_index == v->stream) {
+            mend_times(v, v->packet);
+            if (avcodec_send_packet(v->decoder, v->packet) < 0)
+                note_damage(v);
+        }
         av_packet_unref(v->packet);
     }
 }
@@ -179,6 +227,19 @@ static int decode_current(ls_video *v, ls_error *err)
     return ret;
 }
 
+/* Only a time that no other frame has, nor one before it exceeds, leads back to one frame. */
+static void note_pts(ls_video *v, int64_t pts)
+{
+    timeline *t = &v->t;
+    t->previous_pts = pts;
+    t->unique = t->highest_pts == AV_NOPTS_VALUE || pts > t->highest_pts;
+    if (t->unique)
+        t->highest_pts = pts;
+    while (!t->unique && v->checkpoint_count &&
+           v->checkpoints[v->checkpoint_count - 1].previous_pts >= pts)
+        v->checkpoint_count--;
+}
+
 /* How fftools places a frame: `nb0` more of the last frame, then nb - nb0 of this one. Source:
  * fftools/ffmpeg.c of FFmpeg 5.1, do_video_out and adjust_frame_pts_to_encoder_tb. */
 static void place(ls_video *v)
@@ -189,14 +250,14 @@ static void place(ls_video *v)
     int64_t start = v->format->start_time == AV_NOPTS_VALUE ? 0 : v->format->start_time;
     int64_t pts = v->current->best_effort_timestamp;
     if (pts == AV_NOPTS_VALUE)
-        pts =
-            v->t.previous_pts == AV_NOPTS_VALUE ? 0 : v->t.previous_pts + v->current->pkt_duration;
-    v->t.previous_pts = pts;
+        pts = v->t.previous_pts == AV_NOPTS_VALUE
+                  ? 0
+                  : av_sat_add64(v->t.previous_pts, v->current->pkt_duration);
+    note_pts(v, pts);
     int extra = av_clip(29 - av_log2((unsigned)tb.den), 0, 16);
     fine.den <<= extra;
-    double at = (double)(av_rescale_q(pts, st->time_base, fine) -
-                         av_rescale_q(start, AV_TIME_BASE_Q, fine)) /
-                (double)(1 << extra);
+    pts = av_sat_sub64(pts, av_rescale_q(start, AV_TIME_BASE_Q, st->time_base));
+    double at = (double)av_rescale_q(pts, st->time_base, fine) / (double)(1 << extra);
     at += (at > 0 ? 1.0 : at < 0 ? -1.0 : 0) / (1 << 17);
     double duration = source.num > 0 ? av_q2d(rate) / av_q2d(source) : 0;
     duration = fmin(duration, 1);
@@ -228,8 +289,13 @@ static void count_frame(ls_video *v)
     v->nb0 = v->nb0 < v->nb ? v->nb0 : v->nb;
     memmove(v->t.last_nb0 + 1, v->t.last_nb0, 2 * sizeof *v->t.last_nb0);
     v->t.last_nb0[0] = v->nb0;
-    if (v->nb > 30LL * 3600 * 30) // fftools gives up on absurd gaps too
-        v->nb = 0;
+    if (v->nb > MAX_REPEATS) { // as if it had not been there
+        v->nb0 = v->nb = 0;
+        v->t.unique = false;
+        av_frame_unref(v->current);
+        av_frame_move_ref(v->current, v->last);
+        return;
+    }
     if (!v->last->buf[0]) // nothing to repeat
         v->nb0 = 0;
     v->nb -= v->nb0;
@@ -244,7 +310,10 @@ static int64_t median(const int64_t v[3])
 static int save_checkpoint(ls_video *v, ls_error *err)
 {
     size_t n = v->checkpoint_count;
-    if (n && v->t.emitted < v->checkpoints[n - 1].emitted + CHECKPOINT_EVERY)
+    if (v->jumps)
+        v->checkpoint_count = 0;
+    if (v->jumps || !v->t.unique ||
+        (n && v->t.emitted < v->checkpoints[n - 1].emitted + CHECKPOINT_EVERY))
         return 0;
     if (n == v->checkpoint_capacity) {
         size_t capacity = n ? 2 * n : 64;
@@ -272,6 +341,7 @@ static int advance(ls_video *v, ls_error *err)
     if (ret == LS_EOF) {
         v->flushed = true;
         v->nb0 = median(v->t.last_nb0);
+        v->nb0 = v->nb0 > MAX_REPEATS ? 0 : v->nb0;
         v->nb = 0;
         return 0;
     }
@@ -303,7 +373,8 @@ uint64_t ls_video_position(const ls_video *v)
     return v->t.emitted;
 }
 
-static const timeline start_of_timeline = {.previous_pts = AV_NOPTS_VALUE};
+static const timeline start_of_timeline = {.previous_pts = AV_NOPTS_VALUE,
+                                           .highest_pts = AV_NOPTS_VALUE};
 
 static void reset(ls_video *v, const timeline *t)
 {
@@ -313,23 +384,39 @@ static void reset(ls_video *v, const timeline *t)
     v->t = *t;
     v->nb0 = v->nb = 0;
     v->flushed = false;
+    v->next_dts = AV_NOPTS_VALUE;
+    v->shift = 0;
 }
 
-/* Seeks to the key frame at or before the checkpoint's last frame and decodes up to that frame.
- * False when the file does not lead there. */
-static bool resume(ls_video *v, const timeline *t)
+/* Seeks to a key frame at or before `from` and decodes up to the checkpoint's last frame. False
+ * when the file does not lead there, or there was no key frame to show before it: pictures that
+ * lead up to a key frame are decoded after it, but need those before it. */
+static bool resume_from(ls_video *v, const timeline *t, int64_t from)
 {
-    if (t->previous_pts == AV_NOPTS_VALUE ||
-        av_seek_frame(v->format, v->stream, t->previous_pts, AVSEEK_FLAG_BACKWARD) < 0)
+    if (av_seek_frame(v->format, v->stream, from, AVSEEK_FLAG_BACKWARD) < 0)
         return false;
     reset(v, t);
-    int64_t pts = AV_NOPTS_VALUE;
+    int64_t pts;
+    bool key = false;
     do {
         if (decode_current(v, NULL))
             return false;
         pts = v->current->best_effort_timestamp;
+        key |= v->current->key_frame && pts != AV_NOPTS_VALUE && pts <= t->previous_pts;
     } while (pts == AV_NOPTS_VALUE || pts < t->previous_pts);
-    return pts == t->previous_pts;
+    return key && pts == t->previous_pts;
+}
+
+static bool resume(ls_video *v, const timeline *t)
+{
+    static const int seconds_before[] = {0, 2, 15};
+    AVRational tb = v->format->streams[v->stream]->time_base;
+    for (size_t i = 0; i < sizeof seconds_before / sizeof *seconds_before; i++)
+        if (t->previous_pts != AV_NOPTS_VALUE &&
+            resume_from(
+                v, t, av_sat_sub64(t->previous_pts, av_rescale(seconds_before[i], tb.den, tb.num))))
+            return true;
+    return false;
 }
 
 static int reopen(ls_video *v, ls_error *err);
@@ -437,6 +524,7 @@ int ls_video_open(ls_video **out, const char *path, const ls_video_settings *s, 
     if (!ret) {
         v->rotation = ls_rotation_of(v->format->streams[v->stream]);
         v->t = start_of_timeline;
+        v->next_dts = AV_NOPTS_VALUE;
         describe(v);
         ret = take_model(v, err);
     }
