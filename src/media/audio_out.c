@@ -104,7 +104,7 @@ int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux
     a->packet = av_packet_alloc();
     int ret = a->path && a->packet ? ls_av_open_input(&a->in, path, err)
                                    : ls_fail(err, LS_ENOMEM, "out of memory");
-    int stream = ret ? -1 : av_find_best_stream(a->in, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
+    int stream = ret ? -1 : ls_av_best_stream(a->in, AVMEDIA_TYPE_AUDIO);
     if (!ret && stream < 0)
         ret = ls_fail(err, LS_EFORMAT, "%s has no audio stream", path);
     if (!ret) {

@@ -13,6 +13,12 @@ struct ls_frame {
     AVFrame *av;
 };
 
+/* Untagged pictures of this size are taken for BT.709, smaller ones for BT.601. */
+static inline bool ls_is_high_definition(const AVFrame *f)
+{
+    return f->height >= 720 || f->width >= 1280;
+}
+
 /* Takes `av` over; NULL (and `av` freed) when out of memory. */
 ls_frame *ls_frame_wrap(AVFrame *av);
 
@@ -25,6 +31,9 @@ int ls_sws_colors(struct SwsContext *sws, const AVFrame *src, bool full_range_ou
 
 /* Opens a file of media; the message names what is wrong with it. */
 int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err);
+/* The stream that the ffmpeg program picks: of pictures the largest that is no cover, of sound the
+ * one with most channels, default streams first. -1 where there is none. */
+int ls_av_best_stream(const AVFormatContext *format, enum AVMediaType type);
 /* Opens the decoder of a stream. */
 int ls_av_open_decoder(AVCodecContext **out, const AVStream *st, int threads, ls_error *err);
 

@@ -59,7 +59,7 @@ static ls_color_matrix matrix_of(const AVFrame *f)
     case AVCOL_SPC_BT2020_CL:
         return LS_COLOR_BT2020;
     case AVCOL_SPC_UNSPECIFIED: // players take high definition for BT.709
-        return f->height >= 720 || f->width >= 1280 ? LS_COLOR_BT709 : LS_COLOR_BT601;
+        return ls_is_high_definition(f) ? LS_COLOR_BT709 : LS_COLOR_BT601;
     default:
         return LS_COLOR_BT601;
     }

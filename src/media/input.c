@@ -54,6 +54,27 @@ int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
     return 0;
 }
 
+int ls_av_best_stream(const AVFormatContext *format, enum AVMediaType type)
+{
+    int best = -1;
+    int64_t best_score = 0;
+    for (unsigned i = 0; i < format->nb_streams; i++) {
+        const AVStream *st = format->streams[i];
+        const AVCodecParameters *par = st->codecpar;
+        if (par->codec_type != type || st->disposition & AV_DISPOSITION_ATTACHED_PIC)
+            continue;
+        int64_t score = type == AVMEDIA_TYPE_VIDEO ? (int64_t)par->width * par->height
+                                                   : par->ch_layout.nb_channels;
+        score += st->event_flags & AVSTREAM_EVENT_FLAG_NEW_PACKETS ? 100000000 : 0;
+        score += st->disposition & AV_DISPOSITION_DEFAULT ? 5000000 : 0;
+        if (score > best_score) {
+            best_score = score;
+            best = (int)i;
+        }
+    }
+    return best;
+}
+
 int ls_av_open_decoder(AVCodecContext **out, const AVStream *st, int threads, ls_error *err)
 {
     const AVCodec *codec = avcodec_find_decoder(st->codecpar->codec_id);

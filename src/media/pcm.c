@@ -102,7 +102,7 @@ static int decode_all(decoding *d, ls_pcm *p, const ls_cancel *cancel, ls_error 
     int ret = ls_av_open_input(&d->format, d->path, err);
     if (ret)
         return ret;
-    d->stream = av_find_best_stream(d->format, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
+    d->stream = ls_av_best_stream(d->format, AVMEDIA_TYPE_AUDIO);
     if (d->stream < 0)
         return ls_fail(err, LS_EFORMAT, "%s has no audio stream; a speech recording is expected",
                        d->path);

@@ -3,6 +3,7 @@
 #include "media/rotate.h"
 #include "base/alloc.h"
 
+#include <libavutil/adler32.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ typedef struct timeline {
     int64_t previous_pts; /* of the frame that was decoded last, in the stream's time base */
     int64_t highest_pts;  /* of all frames */
     bool unique;          /* no frame before had previous_pts or more */
+    uint32_t luma;        /* sum of the last frame's; in checkpoints only */
 } timeline;
 
 struct ls_video {
@@ -48,13 +50,18 @@ static AVRational timeline_fps(const ls_video *v)
     return (AVRational){v->info.fps_num, v->info.fps_den};
 }
 
-/* 8 to 16 bit planar formats pass; anything else becomes the nearest of these. */
+/* Planar Y'CbCr of 8 to 16 bits, subsampled as 4:4:4, 4:2:2 or 4:2:0, and 8-bit grey pass; anything
+ * else becomes the nearest of a few of them. */
 static enum AVPixelFormat planar_format(enum AVPixelFormat f)
 {
     static const enum AVPixelFormat list[] = {
-        AV_PIX_FMT_YUV420P,   AV_PIX_FMT_YUV422P,   AV_PIX_FMT_YUV444P,   AV_PIX_FMT_YUV420P10,
-        AV_PIX_FMT_YUV422P10, AV_PIX_FMT_YUV444P10, AV_PIX_FMT_YUV420P12, AV_PIX_FMT_YUV422P12,
-        AV_PIX_FMT_YUV444P12, AV_PIX_FMT_GRAY8,     AV_PIX_FMT_NONE};
+        AV_PIX_FMT_YUV420P,   AV_PIX_FMT_YUV422P,   AV_PIX_FMT_YUV444P,   AV_PIX_FMT_GRAY8,
+        AV_PIX_FMT_YUV420P10, AV_PIX_FMT_YUV422P10, AV_PIX_FMT_YUV444P10, AV_PIX_FMT_YUV420P16,
+        AV_PIX_FMT_YUV422P16, AV_PIX_FMT_YUV444P16, AV_PIX_FMT_NONE};
+    static const uint64_t other = AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL |
+                                  AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_BITSTREAM |
+                                  AV_PIX_FMT_FLAG_FLOAT | AV_PIX_FMT_FLAG_BAYER |
+                                  AV_PIX_FMT_FLAG_ALPHA | (AV_NE(0, AV_PIX_FMT_FLAG_BE));
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f);
     switch (f) {
     case AV_PIX_FMT_YUVJ420P:
@@ -63,16 +70,14 @@ static enum AVPixelFormat planar_format(enum AVPixelFormat f)
         return AV_PIX_FMT_YUV422P;
     case AV_PIX_FMT_YUVJ444P:
         return AV_PIX_FMT_YUV444P;
+    case AV_PIX_FMT_GRAY8:
+        return f;
     default:
         break;
     }
-    for (size_t i = 0; list[i] != AV_PIX_FMT_NONE; i++)
-        if (f == list[i])
-            return f;
-    /* Alpha and palettes go; grey of other depths becomes 4:2:0 of its depth. */
-    if (d && d->comp[0].depth > 8)
-        return d->log2_chroma_w == 0 && d->nb_components >= 3 ? AV_PIX_FMT_YUV444P10
-                                                              : AV_PIX_FMT_YUV420P10;
+    if (d && d->nb_components == 3 && av_pix_fmt_count_planes(f) == 3 && !(d->flags & other) &&
+        d->log2_chroma_h <= d->log2_chroma_w && d->log2_chroma_w <= 1 && !d->comp[0].shift)
+        return f;
     return avcodec_find_best_pix_fmt_of_list(list, f, 0, NULL);
 }
 
@@ -89,14 +94,18 @@ static int normalise(ls_video *v, AVFrame *f, ls_error *err)
         width = v->model->height;
         height = v->model->width;
     }
-    if (ls_rotation_turns(v->rotation) && want != AV_PIX_FMT_YUV444P &&
-        av_pix_fmt_desc_get(want)->log2_chroma_w != av_pix_fmt_desc_get(want)->log2_chroma_h)
-        want = av_pix_fmt_desc_get(want)->comp[0].depth > 8 ? AV_PIX_FMT_YUV444P10
-                                                            : AV_PIX_FMT_YUV444P;
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(want);
+    if (ls_rotation_turns(v->rotation) && d->log2_chroma_w != d->log2_chroma_h)
+        want = d->comp[0].depth > 10  ? AV_PIX_FMT_YUV444P16
+               : d->comp[0].depth > 8 ? AV_PIX_FMT_YUV444P10
+                                      : AV_PIX_FMT_YUV444P;
     if (was_j) {
         f->format = planar_format(f->format);
         f->color_range = AVCOL_RANGE_JPEG;
     }
+    if (av_pix_fmt_desc_get(f->format)->nb_components <= 2 &&
+        f->color_range == AVCOL_RANGE_UNSPECIFIED) // as swscale takes grey
+        f->color_range = AVCOL_RANGE_JPEG;
     if (f->format == (int)want && f->width == width && f->height == height)
         return 0;
     AVFrame *to = av_frame_alloc();
@@ -109,9 +118,10 @@ static int normalise(ls_video *v, AVFrame *f, ls_error *err)
     v->sws = ret < 0 ? NULL
                      : sws_getCachedContext(v->sws, f->width, f->height, f->format, width, height,
                                             want, SWS_BICUBIC | SWS_ACCURATE_RND, NULL, NULL, NULL);
-    if (av_pix_fmt_desc_get(f->format)->flags & AV_PIX_FMT_FLAG_RGB)
-        f->colorspace =
-            f->height >= 720 || f->width >= 1280 ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
+    if (av_pix_fmt_desc_get(f->format)->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL)) {
+        f->colorspace = ls_is_high_definition(f) ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
+        f->color_range = AVCOL_RANGE_MPEG;
+    }
     if (v->sws)
         ls_sws_colors(v->sws, f, f->color_range == AVCOL_RANGE_JPEG);
     if (!v->sws || sws_scale(v->sws, (const uint8_t *const *)f->data, f->linesize, 0, f->height,
@@ -179,7 +189,7 @@ static int decode(ls_video *v, ls_error *err)
     for (;;) {
         int ret = avcodec_receive_frame(v->decoder, v->decoded);
         if (!ret) {
-            if (v->decoded->flags & AV_FRAME_FLAG_CORRUPT)
+            if (v->decoded->flags & AV_FRAME_FLAG_CORRUPT || v->decoded->decode_error_flags)
                 note_damage(v);
             v->decoded_count++;
             return 0;
@@ -307,6 +317,15 @@ static int64_t median(const int64_t v[3])
     return v[2] < lo ? lo : v[2] > hi ? hi : v[2];
 }
 
+static uint32_t sum_luma(const AVFrame *f)
+{
+    size_t row = (size_t)f->width * (av_pix_fmt_desc_get(f->format)->comp[0].depth > 8 ? 2 : 1);
+    AVAdler sum = 1;
+    for (int y = 0; y < f->height; y++)
+        sum = av_adler32_update(sum, f->data[0] + (ptrdiff_t)y * f->linesize[0], row);
+    return sum;
+}
+
 static int save_checkpoint(ls_video *v, ls_error *err)
 {
     size_t n = v->checkpoint_count;
@@ -323,6 +342,7 @@ static int save_checkpoint(ls_video *v, ls_error *err)
         v->checkpoints = grown;
         v->checkpoint_capacity = capacity;
     }
+    v->t.luma = sum_luma(v->current);
     v->checkpoints[v->checkpoint_count++] = v->t;
     return 0;
 }
@@ -404,7 +424,7 @@ static bool resume_from(ls_video *v, const timeline *t, int64_t from)
         pts = v->current->best_effort_timestamp;
         key |= v->current->key_frame && pts != AV_NOPTS_VALUE && pts <= t->previous_pts;
     } while (pts == AV_NOPTS_VALUE || pts < t->previous_pts);
-    return key && pts == t->previous_pts;
+    return key && pts == t->previous_pts && sum_luma(v->current) == t->luma;
 }
 
 static bool resume(ls_video *v, const timeline *t)
@@ -447,8 +467,8 @@ static int open_stream(ls_video *v, ls_error *err)
     int ret = ls_av_open_input(&v->format, v->path, err);
     if (ret)
         return ret;
-    v->stream = av_find_best_stream(v->format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
-    if (v->stream < 0 || v->format->streams[v->stream]->disposition & AV_DISPOSITION_ATTACHED_PIC)
+    v->stream = ls_av_best_stream(v->format, AVMEDIA_TYPE_VIDEO);
+    if (v->stream < 0)
         return ls_fail(err, LS_EFORMAT, "%s has no video stream; is it an audio file?", v->path);
     for (unsigned i = 0; i < v->format->nb_streams; i++)
         if ((int)i != v->stream)
