@@ -42,6 +42,30 @@ static int open_copy(ls_audio_out *a, ls_error *err)
     return ret < 0 ? ls_fail_av(err, ret, "cannot copy the sound of %s", a->path) : 0;
 }
 
+/* The muxer's list of codecs does not tell all that it refuses, so a header is tried in memory. */
+static bool can_copy(const ls_audio_out *a)
+{
+    const AVCodecParameters *par = a->from->codecpar;
+    AVFormatContext *trial = NULL;
+    uint8_t *header = NULL;
+    if (avformat_query_codec(a->mux->oformat, par->codec_id, FF_COMPLIANCE_EXPERIMENTAL) != 1 ||
+        avformat_alloc_output_context2(&trial, a->mux->oformat, NULL, NULL) < 0)
+        return false;
+    trial->strict_std_compliance = a->mux->strict_std_compliance;
+    AVStream *st = avformat_new_stream(trial, NULL);
+    bool ok =
+        st && avcodec_parameters_copy(st->codecpar, par) >= 0 && avio_open_dyn_buf(&trial->pb) >= 0;
+    if (ok) {
+        st->codecpar->codec_tag = 0;
+        st->time_base = a->from->time_base;
+        ok = avformat_write_header(trial, NULL) >= 0;
+        avio_close_dyn_buf(trial->pb, &header);
+        av_free(header);
+    }
+    avformat_free_context(trial);
+    return ok;
+}
+
 /* The rate itself where AAC has it, else the next higher one, else the highest. */
 static int aac_rate(const AVCodec *codec, int rate)
 {
@@ -113,11 +137,8 @@ int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux
         if (!a->to)
             ret = ls_fail(err, LS_ENOMEM, "out of memory");
     }
-    if (!ret &&
-        avformat_query_codec(mux->oformat, a->from->codecpar->codec_id, FF_COMPLIANCE_NORMAL) == 1)
-        ret = open_copy(a, err);
-    else if (!ret)
-        ret = open_encoder(a, err);
+    if (!ret)
+        ret = can_copy(a) ? open_copy(a, err) : open_encoder(a, err);
     if (ret)
         ls_audio_out_close(out);
     return ret;
@@ -146,16 +167,17 @@ bool ls_audio_out_copies(const ls_audio_out *a)
     return !a->encoder;
 }
 
-/* The next packet of the sound into a->packet, its time relative to the start of the file. */
+/* The next packet of the sound into a->packet, its time relative to the first sample that is heard:
+ * that sample goes with the first frame, whatever else the file holds before it. */
 static int read_packet(ls_audio_out *a)
 {
     int ret;
     while ((ret = av_read_frame(a->in, a->packet)) >= 0 &&
            a->packet->stream_index != a->from->index)
         av_packet_unref(a->packet);
-    if (ret < 0 || a->in->start_time == AV_NOPTS_VALUE)
+    int64_t start = a->from->start_time;
+    if (ret < 0 || start == AV_NOPTS_VALUE)
         return ret;
-    int64_t start = av_rescale_q(a->in->start_time, AV_TIME_BASE_Q, a->from->time_base);
     if (a->packet->pts != AV_NOPTS_VALUE)
         a->packet->pts -= start;
     if (a->packet->dts != AV_NOPTS_VALUE)
@@ -173,39 +195,46 @@ static int copy_packet(ls_audio_out *a, ls_error *err)
     return mux_packet(a, err);
 }
 
-/* Encodes what the fifo holds in whole frames, or all of it at the end; `flush` ends the encoder.
- */
-static int encode_fifo(ls_audio_out *a, bool flush, ls_error *err)
+/* Encodes up to `size` samples of the fifo, or ends the encoder where there are none, and muxes
+ * what comes of it. */
+static int encode(ls_audio_out *a, int size, ls_error *err)
 {
     AVCodecContext *c = a->encoder;
-    int size = c->frame_size > 0 ? c->frame_size : 1024, ret = 0;
-    while (ret >= 0 &&
-           (av_audio_fifo_size(a->fifo) >= size || (flush && av_audio_fifo_size(a->fifo) > 0))) {
-        av_frame_unref(a->frame);
-        a->frame->nb_samples = FFMIN(size, av_audio_fifo_size(a->fifo));
-        a->frame->format = c->sample_fmt;
-        a->frame->sample_rate = c->sample_rate;
-        a->frame->pts = a->next_pts;
-        ret = av_channel_layout_copy(&a->frame->ch_layout, &c->ch_layout);
+    AVFrame *f = a->frame;
+    int ret = 0;
+    av_frame_unref(f);
+    f->nb_samples = FFMIN(size, av_audio_fifo_size(a->fifo));
+    if (f->nb_samples) {
+        f->format = c->sample_fmt;
+        f->sample_rate = c->sample_rate;
+        f->pts = a->next_pts;
+        a->next_pts += f->nb_samples;
+        ret = av_channel_layout_copy(&f->ch_layout, &c->ch_layout);
         if (ret >= 0)
-            ret = av_frame_get_buffer(a->frame, 0);
+            ret = av_frame_get_buffer(f, 0);
         if (ret >= 0)
-            ret = av_audio_fifo_read(a->fifo, (void **)a->frame->data, a->frame->nb_samples);
-        a->next_pts += a->frame->nb_samples;
-        if (ret >= 0)
-            ret = avcodec_send_frame(c, a->frame);
+            ret = av_audio_fifo_read(a->fifo, (void **)f->data, f->nb_samples);
     }
-    if (ret >= 0 && flush)
-        ret = avcodec_send_frame(c, NULL);
-    if (ret < 0)
-        return ls_fail_av(err, ret, "cannot encode the sound of %s", a->path);
-    while (!avcodec_receive_packet(c, a->packet)) {
+    if (ret >= 0)
+        ret = avcodec_send_frame(c, f->nb_samples ? f : NULL);
+    while (ret >= 0 && (ret = avcodec_receive_packet(c, a->packet)) >= 0) {
         av_packet_rescale_ts(a->packet, c->time_base, a->to->time_base);
-        ret = mux_packet(a, err);
-        if (ret)
-            return ret;
+        int bad = mux_packet(a, err);
+        if (bad)
+            return bad;
     }
-    return 0;
+    return ret == AVERROR(EAGAIN) || ret == AVERROR_EOF
+               ? 0
+               : ls_fail_av(err, ret, "cannot encode the sound of %s", a->path);
+}
+
+/* Encodes what the fifo holds: whole frames, and at the end all of it. */
+static int encode_fifo(ls_audio_out *a, bool end, ls_error *err)
+{
+    int size = a->encoder->frame_size > 0 ? a->encoder->frame_size : 1024, ret = 0;
+    while (!ret && (av_audio_fifo_size(a->fifo) >= size || (end && av_audio_fifo_size(a->fifo))))
+        ret = encode(a, size, err);
+    return ret || !end ? ret : encode(a, size, err);
 }
 
 /* Resamples a decoded frame, or what is left, into the fifo. */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libavutil/avstring.h>
 #include <libavutil/opt.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,9 +16,12 @@
 
 /* x264's output depends on its number of threads, so it is the same everywhere. */
 #define ENCODER_THREADS 4
+#define MAX_TEMPORARIES 1000
 
 struct ls_writer {
-    char *path, *temporary;
+    char *path;
+    const char
+        *temporary; /* within mux->url; NULL before it is created, and when it has its name */
     const ls_log *log;
     AVFormatContext *mux;
     AVCodecContext *encoder;
@@ -27,18 +31,28 @@ struct ls_writer {
     AVFrame *frame; /* in the encoder's format, where that is not the source's */
     AVPacket *packet;
     int64_t next_pts;
-    bool complete;
 };
 
-/* "dir/.name.123.part" for "dir/name": the same file system, and hidden. */
-static char *temporary_name(const char *path)
+/* Creates "dir/.name.PID.N.part" for "dir/name": the same file system, hidden, nobody else's. */
+static int create_temporary(ls_writer *w, ls_error *err)
 {
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    size_t size = strlen(path) + 48;
-    char *name = malloc(size);
-    if (name)
-        snprintf(name, size, "%.*s.%s.%ld.part", (int)(base - path), path, base, (long)getpid());
-    return name;
+    const char *slash = strrchr(w->path, '/'), *base = slash ? slash + 1 : w->path;
+    int fd = -1;
+    for (unsigned n = 0; fd < 0 && n < MAX_TEMPORARIES; n++) {
+        av_freep(&w->mux->url);
+        w->mux->url = av_asprintf("file:%.*s.%s.%ld.%u.part", (int)(base - w->path), w->path, base,
+                                  (long)getpid(), n);
+        if (!w->mux->url)
+            return ls_fail(err, LS_ENOMEM, "out of memory");
+        fd = open(w->mux->url + 5, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != EEXIST)
+            break;
+    }
+    if (fd < 0)
+        return ls_fail_errno(err, errno, "cannot write %s", w->path);
+    w->temporary = w->mux->url + 5;
+    close(fd);
+    return 0;
 }
 
 static int list_encoders(ls_error *err, const char *name)
@@ -108,7 +122,7 @@ static int open_encoder(ls_writer *w, const ls_writer_settings *s, ls_error *err
     av_opt_set_int(c->priv_data, "crf", s->crf, 0); // where the encoder has it
     if (av_opt_find(c->priv_data, "preset", NULL, 0, 0))
         av_opt_set(c->priv_data, "preset", s->preset, 0);
-    av_opt_set(c->priv_data, "x265-params", "log-level=none", 0);
+    av_opt_set(c->priv_data, "x265-params", "log-level=none:info=0", 0);
     int ret = avcodec_open2(c, codec, NULL);
     if (ret < 0)
         return ls_fail_av(err, ret, "cannot open the encoder %s with preset %s and crf %d",
@@ -150,7 +164,10 @@ static int open_converter(ls_writer *w, const AVFrame *model, ls_error *err)
 
 static int open_file(ls_writer *w, ls_error *err)
 {
-    int ret = avio_open(&w->mux->pb, w->temporary, AVIO_FLAG_WRITE);
+    int ret = create_temporary(w, err);
+    if (ret)
+        return ret;
+    ret = avio_open(&w->mux->pb, w->mux->url, AVIO_FLAG_WRITE);
     if (ret < 0)
         return ls_fail_av(err, ret, "cannot write %s", w->path);
     AVDictionary *options = NULL;
@@ -177,14 +194,14 @@ int ls_writer_open(ls_writer **out, const ls_writer_settings *s, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     w->log = s->log;
     w->path = strdup(s->path);
-    w->temporary = temporary_name(s->path);
     w->packet = av_packet_alloc();
-    int ret = w->path && w->temporary && w->packet &&
-                      avformat_alloc_output_context2(&w->mux, format, NULL, w->temporary) >= 0
-                  ? 0
-                  : ls_fail(err, LS_ENOMEM, "out of memory");
+    int ret =
+        w->path && w->packet && avformat_alloc_output_context2(&w->mux, format, NULL, NULL) >= 0
+            ? 0
+            : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret) {
         w->mux->flags |= AVFMT_FLAG_BITEXACT;
+        w->mux->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL; // FLAC in mp4
         ret = open_encoder(w, s, err);
     }
     if (!ret)
@@ -206,16 +223,14 @@ void ls_writer_close(ls_writer **pw)
         return;
     ls_audio_out_close(&w->audio);
     avcodec_free_context(&w->encoder);
-    if (w->mux && w->mux->pb) {
+    if (w->mux)
         avio_closep(&w->mux->pb);
-        if (!w->complete)
-            unlink(w->temporary);
-    }
+    if (w->temporary)
+        unlink(w->temporary);
     avformat_free_context(w->mux);
     sws_freeContext(w->sws);
     av_frame_free(&w->frame);
     av_packet_free(&w->packet);
-    free(w->temporary);
     free(w->path);
     free(w);
     *pw = NULL;
@@ -339,8 +354,7 @@ int ls_writer_finish(ls_writer *w, ls_error *err)
         ret = ls_fail_errno(err, errno, "cannot write %s", w->path);
     if (!ret && rename(w->temporary, w->path))
         ret = ls_fail_errno(err, errno, "cannot write %s", w->path);
-    w->complete = !ret;
-    if (ret)
-        unlink(w->temporary);
+    if (!ret)
+        w->temporary = NULL;
     return ret;
 }
