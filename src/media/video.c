@@ -55,9 +55,9 @@ static AVRational timeline_fps(const ls_video *v)
 static enum AVPixelFormat planar_format(enum AVPixelFormat f)
 {
     static const enum AVPixelFormat list[] = {
-        AV_PIX_FMT_YUV420P,   AV_PIX_FMT_YUV422P,   AV_PIX_FMT_YUV444P,   AV_PIX_FMT_GRAY8,
-        AV_PIX_FMT_YUV420P10, AV_PIX_FMT_YUV422P10, AV_PIX_FMT_YUV444P10, AV_PIX_FMT_YUV420P16,
-        AV_PIX_FMT_YUV422P16, AV_PIX_FMT_YUV444P16, AV_PIX_FMT_NONE};
+        AV_PIX_FMT_YUV420P,   AV_PIX_FMT_YUV422P,   AV_PIX_FMT_YUV444P,   AV_PIX_FMT_YUV420P10,
+        AV_PIX_FMT_YUV422P10, AV_PIX_FMT_YUV444P10, AV_PIX_FMT_YUV420P16, AV_PIX_FMT_YUV422P16,
+        AV_PIX_FMT_YUV444P16, AV_PIX_FMT_NONE};
     static const uint64_t other = AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL |
                                   AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_BITSTREAM |
                                   AV_PIX_FMT_FLAG_FLOAT | AV_PIX_FMT_FLAG_BAYER |
@@ -78,6 +78,10 @@ static enum AVPixelFormat planar_format(enum AVPixelFormat f)
     if (d && d->nb_components == 3 && av_pix_fmt_count_planes(f) == 3 && !(d->flags & other) &&
         d->log2_chroma_h <= d->log2_chroma_w && d->log2_chroma_w <= 1 && !d->comp[0].shift)
         return f;
+    if (d && d->nb_components <= 2)
+        return d->comp[0].depth <= 8    ? AV_PIX_FMT_GRAY8
+               : d->comp[0].depth <= 10 ? AV_PIX_FMT_YUV420P10
+                                        : AV_PIX_FMT_YUV420P16;
     return avcodec_find_best_pix_fmt_of_list(list, f, 0, NULL);
 }
 
