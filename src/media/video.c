@@ -40,6 +40,7 @@ struct ls_video {
     bool flushed;
     int64_t last_dts, next_dts, shift; /* of packets, and what is added to their times */
     bool jumps;                        /* times of the file do not lead to its places */
+    bool first_time;                   /* decodes what it has not before: damage is worth a word */
     uint64_t errors, decoded_count;
     timeline *checkpoints;
     size_t checkpoint_count, checkpoint_capacity;
@@ -143,7 +144,7 @@ static int normalise(ls_video *v, AVFrame *f, ls_error *err)
 
 static void note_damage(ls_video *v)
 {
-    if (v->errors++ == 0)
+    if (v->first_time && v->errors++ == 0)
         ls_log_msg(v->settings.log, LS_LOG_WARN, "%s: damaged video after %llu frames; skipping it",
                    v->path, (unsigned long long)v->decoded_count);
 }
@@ -351,6 +352,17 @@ static int save_checkpoint(ls_video *v, ls_error *err)
     return 0;
 }
 
+/* A file that was cut off often has no other mark of it. */
+static void note_end(const ls_video *v)
+{
+    const AVFormatContext *f = v->format;
+    bool known = f->nb_streams == 1 || f->streams[v->stream]->duration > 0;
+    if (v->first_time && known && v->info.frames > v->t.emitted + v->t.emitted / 16 + 25)
+        ls_log_msg(v->settings.log, LS_LOG_WARN,
+                   "%s ends after %llu of about %llu frames; is it cut off?", v->path,
+                   (unsigned long long)v->t.emitted, (unsigned long long)v->info.frames);
+}
+
 /* Decodes one more frame and decides how often it and the last are given. */
 static int advance(ls_video *v, ls_error *err)
 {
@@ -364,6 +376,7 @@ static int advance(ls_video *v, ls_error *err)
     ret = decode_current(v, err);
     if (ret == LS_EOF) {
         v->flushed = true;
+        note_end(v);
         v->nb0 = median(v->t.last_nb0);
         v->nb0 = v->nb0 > MAX_REPEATS ? 0 : v->nb0;
         v->nb = 0;
@@ -453,6 +466,7 @@ int ls_video_seek(ls_video *v, uint64_t index, ls_error *err)
     timeline t = k ? v->checkpoints[k - 1] : start_of_timeline;
     bool ahead = v->t.emitted <= index && (t.emitted <= v->t.emitted);
     int ret = 0;
+    v->first_time = v->first_time && ahead;
     if (!ahead && !resume(v, &t))
         ret = reopen(v, err);
     while (!ret && v->t.emitted < index) {
@@ -527,6 +541,8 @@ static int take_model(ls_video *v, ls_error *err)
     v->info.width = (size_t)v->model->width;
     v->info.height = (size_t)v->model->height;
     v->info.depth = (unsigned)d->comp[0].depth;
+    v->first_time = true;
+    v->decoded_count = 0;
     return reopen(v, err);
 }
 

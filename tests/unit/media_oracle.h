@@ -4,6 +4,7 @@
 #define LS_MEDIA_ORACLE_H
 
 #include "test.h"
+#include "media/codecs.h"
 #include "media/frame.h"
 
 #include <sys/wait.h>
@@ -71,34 +72,52 @@ static inline uint64_t hash_frame(const ls_frame *f)
 }
 
 /* ffmpeg's name for the pictures' format. */
-static inline const char *pixel_format(char name[static 16], const ls_picture *p)
+static inline const char *pixel_format(char name[static 32], const ls_picture *p)
 {
     static const char *const chroma[] = {"444", "422", "420"};
-    char depth[8] = "";
+    char depth[16] = "";
     if (p->depth > 8)
         snprintf(depth, sizeof depth, "%ule", p->depth);
     if (p->data[1])
-        snprintf(name, 16, "yuv%s%sp%s", p->depth == 8 && p->full_range ? "j" : "",
+        snprintf(name, 32, "yuv%s%sp%s", p->depth == 8 && p->full_range ? "j" : "",
                  chroma[p->sub_x + p->sub_y], depth);
     else
-        snprintf(name, 16, "gray%s", depth);
+        snprintf(name, 32, "gray%s", depth);
     return name;
 }
 
-/* A new folder below /tmp; the caller's own, removed by remove_folder. */
+/* Of the running program, for the files that it makes. */
+static char folder[32];
+
 static inline int make_folder(void **state)
 {
-    static char folder[32];
+    (void)state;
+    ls_media_show_libav_messages(false);
     strcpy(folder, "/tmp/ls-media-XXXXXX");
-    *state = folder;
     return mkdtemp(folder) ? 0 : -1;
 }
 
 static inline int remove_folder(void **state)
 {
+    (void)state;
     char command[64];
-    snprintf(command, sizeof command, "rm -rf %s", (const char *)*state);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
     return system(command);
+}
+
+/* Path of a file in that folder. */
+static inline const char *made(char buf[static 4096], const char *name)
+{
+    snprintf(buf, 4096, "%s/%s", folder, name);
+    return buf;
+}
+
+static inline void write_file(const char *path, const void *data, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
 }
 
 /* Runs a command of the shell, which must succeed. */
@@ -144,8 +163,14 @@ output_of(size_t *size, const char *fmt, ...)
 }
 
 /* The pictures that a command writes as rawvideo. */
-static inline void hash_pipe(hashes *h, size_t frame_bytes, const char *command)
+static inline void __attribute__((format(printf, 3, 4)))
+hash_pipe(hashes *h, size_t frame_bytes, const char *fmt, ...)
 {
+    char command[8192];
+    va_list ap;
+    va_start(ap, fmt);
+    assert_true(vsnprintf(command, sizeof command, fmt, ap) < (int)sizeof command);
+    va_end(ap);
     uint8_t *frame = malloc(frame_bytes);
     FILE *f = popen(command, "r");
     assert_non_null(frame);

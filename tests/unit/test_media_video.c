@@ -1,53 +1,434 @@
 /* The decoded timeline against the pictures that the ffmpeg program gives for the same file. */
 #include "media_oracle.h"
 
-#include "media/codecs.h"
 #include "media/video.h"
 
-typedef struct clip {
-    const char *name;  /* below the shared folder */
-    const char *input; /* options for ffmpeg before -i */
-} clip;
+/* Reference pictures are converted with accurate rounding, as ours; the range of RGB and grey,
+ * which is full, is kept, where the program would narrow that of more than 8 bits. */
+#define ACCURATE "-sws_flags bicubic+accurate_rnd"
+#define FULL "-vf scale=out_range=full:flags=bicubic+accurate_rnd"
 
-/* All pictures of the timeline; returns the format of the first. */
-static ls_picture hash_video(hashes *h, const char *path, bool source_fps)
+static ls_video *open_video(const char *path, bool source_fps)
 {
     ls_error err = {0};
     ls_video *v;
-    ls_frame *f;
-    ls_picture first = {0};
     if (ls_video_open(&v, path, &(ls_video_settings){.source_fps = source_fps}, &err))
         fail_msg("%s", err.message);
+    return v;
+}
+
+/* All pictures of the timeline; returns the shape of the first. */
+static ls_picture hash_video(hashes *h, const char *path, bool source_fps)
+{
+    ls_error err = {0};
+    ls_video *v = open_video(path, source_fps);
+    const ls_video_info *info = ls_video_get_info(v);
+    ls_frame *f;
+    ls_picture p = {0};
     int ret;
     for (h->count = 0; !(ret = ls_video_next(v, &f, &err)); h->count++) {
         assert_true(h->count < MAX_FRAMES);
         assert_int_equal(ls_video_position(v), h->count + 1);
-        ls_picture p = ls_frame_picture(f);
-        if (!h->count)
-            first = p;
-        assert_int_equal(p.width, ls_video_get_info(v)->width);
-        assert_int_equal(p.height, ls_video_get_info(v)->height);
+        p = ls_frame_picture(f);
+        assert_int_equal(p.width, info->width);
+        assert_int_equal(p.height, info->height);
+        assert_int_equal(p.depth, info->depth);
         h->at[h->count] = hash_frame(f);
         ls_frame_unref(&f);
     }
     if (ret != LS_EOF)
         fail_msg("%s", err.message);
     assert_int_equal(ls_video_next(v, &f, &err), LS_EOF);
+    assert_null(f);
     ls_video_close(&v);
     assert_null(v);
-    memset(first.data, 0, sizeof first.data);
-    return first;
+    return p;
 }
 
-static void same_pictures(const hashes *ours, const hashes *theirs, const char *name)
+static void same_as_ffmpeg(const char *path, bool source_fps, const char *rate, const char *options)
 {
-    size_t n = ours->count < theirs->count ? ours->count : theirs->count, bad = 0, where = n;
+    static hashes ours, theirs;
+    char format[32];
+    ls_picture p = hash_video(&ours, path, source_fps);
+    assert_true(ours.count > 0);
+    hash_pipe(&theirs, picture_bytes(&p),
+              "ffmpeg -v quiet -nostdin -i %s -an -r %s %s -f rawvideo -pix_fmt %s -", path, rate,
+              options, pixel_format(format, &p));
+    size_t n = ours.count < theirs.count ? ours.count : theirs.count, bad = 0, where = n;
     for (size_t i = n; i--;)
-        if (ours->at[i] != theirs->at[i]) {
+        if (ours.at[i] != theirs.at[i]) {
             bad++;
             where = i;
         }
-    if (ours->count != theirs->count || bad)
-        fail_msg("%s: %zu frames, ffmpeg gives %zu; %zu differ, the first is %zu", name,
-                 ours->count, theirs->count, bad, where);
+    if (ours.count != theirs.count || bad)
+        fail_msg("%s: %zu frames, ffmpeg gives %zu; %zu differ, the first is %zu", path, ours.count,
+                 theirs.count, bad, where);
+}
+
+static void real_files_as_ffmpeg(void **state)
+{
+    char path[4096];
+    same_as_ffmpeg(test_shared(path, *state), false, "25", "");
+}
+
+static void size_after_rotation(void **state)
+{
+    (void)state;
+    char path[4096];
+    ls_video *v = open_video(test_shared(path, "media/odd/mp4_sample_with_color_info.mp4"), false);
+    const ls_video_info *i = ls_video_get_info(v);
+    assert_int_equal(i->width, 1080);
+    assert_int_equal(i->height, 1920);
+    assert_int_equal(i->depth, 10);
+    ls_video_close(&v);
+    v = open_video(test_shared(path, "media/demo1_video.mp4"), false);
+    assert_int_equal(ls_video_get_info(v)->frames, 250);
+    assert_int_equal(ls_video_get_info(v)->fps_num, 25);
+    ls_video_close(&v);
+}
+
+typedef struct recipe {
+    const char *name;
+    const char *make; /* a line of the shell, in the folder, with F for ffmpeg */
+    const char *options;
+    const char *needs; /* another of these */
+} recipe;
+
+#define SOURCE "-f lavfi -i testsrc2=s=160x120:r="
+#define X264 " -pix_fmt yuv420p -c:v libx264 -preset veryfast "
+#define SMALL "-f lavfi -i testsrc2=s=162x118:r=25:d=0.4 "
+
+static const recipe recipes[] = {
+    {"late.mkv", /* the sound begins 0.7 s before the picture */
+     "F " SOURCE
+     "30:d=3 -f lavfi -i sine=d=4 -filter_complex '[0:v]setpts=PTS+0.7/TB[v]' -map '[v]' "
+     "-map 1:a" X264 "late.mkv",
+     "", NULL},
+    {"late.mp4", "F -i late.mkv -c copy late.mp4", "", "late.mkv"},
+    {"late_sound.mkv",
+     "F " SOURCE
+     "30:d=2 -f lavfi -i sine=d=2 -filter_complex '[1:a]asetpts=PTS+0.7/TB[a]' -map 0:v "
+     "-map '[a]'" X264 "late_sound.mkv",
+     "", NULL},
+    {"12fps.mp4", "F " SOURCE "12:d=3" X264 "12fps.mp4", "", NULL},
+    {"60fps.mp4", "F " SOURCE "60:d=2" X264 "60fps.mp4", "", NULL},
+    {"film.mp4", "F " SOURCE "24000/1001:d=3" X264 "film.mp4", "", NULL},
+    {"1fps.mp4", "F " SOURCE "1:d=5" X264 "1fps.mp4", "", NULL},
+    {"uneven.mkv",
+     "F " SOURCE "50:d=3 -vf \"select='lt(mod(t,0.5),0.13)+gt(t,2)',setpts=PTS+0.01*random(0)/TB\" "
+     "-vsync vfr" X264 "uneven.mkv",
+     "", NULL},
+    {"gap.mp4", "F " SOURCE "50:d=6 -vf \"select='lt(t,0.5)+gt(t,4.3)'\" -vsync vfr" X264 "gap.mp4",
+     "", NULL},
+    {"two_days.mkv", /* a second part 55 hours later counts as following */
+     "F " SOURCE "25:d=2 -vf \"setpts=PTS+gte(N\\,25)*200000/TB\" -vsync passthrough" X264
+     "-bf 0 two_days.mkv",
+     "", NULL},
+    {"long.mp4", "F " SOURCE "30:d=6" X264 "-g 1000 -bf 3 long.mp4", "", NULL},
+    {"edit.mp4", "F -ss 0.9 -i long.mp4 -c copy edit.mp4", "", "long.mp4"},
+    {"open.ts",
+     "F " SOURCE "30:d=6 -pix_fmt yuv420p -c:v libx265 -preset superfast -x265-params "
+     "log-level=none:open-gop=1:keyint=20:min-keyint=20 open.ts",
+     "", NULL},
+    {"middle.ts", /* one stream, and what comes first lacks its key frame */
+     "F " SOURCE "30:d=3" X264
+     "-g 25 -bf 3 -x264-params open-gop=1 m.ts && dd if=m.ts of=middle.ts "
+     "bs=188 skip=20 2>/dev/null",
+     "", NULL},
+    {"again.ts", "F " SOURCE "25:d=1" X264 "a.ts && cat a.ts a.ts > again.ts", "", NULL},
+    {"sizes.ts",
+     "F " SOURCE "25:d=1" X264
+     "a.ts && F -f lavfi -i testsrc2=s=192x128:r=25:d=1 -output_ts_offset 1" X264
+     "b.ts && cat a.ts b.ts > sizes.ts",
+     ACCURATE, NULL},
+    {"interlaced.ts", "F " SOURCE "25:d=2 -c:v mpeg2video -bf 2 -flags +ilme+ildct interlaced.ts",
+     "", NULL},
+    {"raw.h264", "F " SOURCE "25:d=2" X264 "-bf 2 raw.h264", "", NULL},
+    {"packed.avi", "F " SOURCE "30:d=2 -c:v mpeg4 -bf 2 packed.avi", "", NULL},
+    {"screen.gif", "F " SOURCE "30:d=2 screen.gif", "", NULL},
+    {"a:b.mkv", "F " SOURCE "25:d=1" X264 "file:a:b.mkv", "", NULL},
+    {"cut.mp4", /* its index at the start, its end missing */
+     "F -i long.mp4 -c copy -movflags +faststart c.mp4 && head -c 40000 c.mp4 > cut.mp4", "",
+     "long.mp4"},
+    {"turned90.mp4",
+     "F " SMALL "-pix_fmt yuv420p -c:v libx264 t.mp4 && F -i t.mp4 -c copy -metadata:s:v rotate=90 "
+     "turned90.mp4",
+     "", NULL},
+    {"turned180.mp4",
+     "F " SMALL "-pix_fmt yuv420p10le -c:v libx264 t.mp4 && F -i t.mp4 -c copy -metadata:s:v "
+     "rotate=180 turned180.mp4",
+     "", NULL},
+    {"turned270.mp4",
+     "F " SMALL
+     "-pix_fmt yuv422p -c:v libx264 t.mp4 && F -i t.mp4 -c copy -metadata:s:v rotate=270 "
+     "turned270.mp4",
+     "", NULL},
+    {"gbrp10.mkv", "F " SMALL "-pix_fmt gbrp10le -c:v ffv1 gbrp10.mkv", FULL, NULL},
+    {"rgb.mov", "F " SMALL "-pix_fmt rgb24 -c:v png rgb.mov", ACCURATE, NULL},
+    {"palette.gif", "F " SMALL "palette.gif", ACCURATE, NULL},
+    {"gray10.mkv", "F " SMALL "-pix_fmt gray10le -c:v ffv1 gray10.mkv", FULL, NULL},
+    {"gray.mkv", "F " SMALL "-pix_fmt gray -c:v ffv1 gray.mkv", "", NULL},
+    {"yuva.mkv", "F " SMALL "-pix_fmt yuva420p -c:v ffv1 yuva.mkv", "", NULL},
+    {"yuv410.mkv", "F " SMALL "-pix_fmt yuv410p -c:v ffv1 yuv410.mkv", ACCURATE, NULL},
+    {"yuv440.mkv", "F " SMALL "-pix_fmt yuv440p -c:v ffv1 yuv440.mkv", ACCURATE, NULL},
+    {"yuv444p12.mkv", "F " SMALL "-pix_fmt yuv444p12le -c:v ffv1 yuv444p12.mkv", "", NULL},
+    {"nv12.nut", "F " SMALL "-pix_fmt nv12 -c:v rawvideo nv12.nut", "", NULL},
+};
+
+static const char *make(char path[static 4096], const char *name)
+{
+    const recipe *r = recipes;
+    while (strcmp(r->name, name))
+        r++;
+    if (r->needs)
+        make(path, r->needs);
+    if (access(made(path, name), R_OK))
+        shell("cd %s && F() { ffmpeg -v error -nostdin -y \"$@\"; } && %s", folder, r->make);
+    return path;
+}
+
+static void made_files_as_ffmpeg(void **state)
+{
+    const recipe *r = *state;
+    char path[4096];
+    same_as_ffmpeg(make(path, r->name), false, "25", r->options);
+}
+
+/* What `ffmpeg -r 25 out.mp4` of the original writes: the muxer's rules are rawvideo's. */
+static void as_many_as_in_an_mp4(void **state)
+{
+    static const char *const names[] = {"late.mkv", "middle.ts", "uneven.mkv"};
+    (void)state;
+    char path[4096];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        static hashes h;
+        hash_video(&h, make(path, names[i]), false);
+        shell("ffmpeg -v quiet -nostdin -y -i %s -r 25 -crf 18 -preset ultrafast %s/o.mp4", path,
+              folder);
+        char *n = output_of(NULL,
+                            "ffprobe -v error -select_streams v -count_packets -show_entries "
+                            "stream=nb_read_packets -of csv=p=0 %s/o.mp4",
+                            folder);
+        assert_int_equal(atoi(n), h.count);
+        free(n);
+    }
+}
+
+static void source_rate(void **state)
+{
+    (void)state;
+    char path[4096];
+    same_as_ffmpeg(make(path, "60fps.mp4"), true, "60", "");
+    same_as_ffmpeg(make(path, "film.mp4"), true, "24000/1001", "");
+    same_as_ffmpeg(test_shared(path, "media/odd/mp4_sample_fragmented.mp4"), true, "30000/1001",
+                   "");
+    ls_video *v = open_video(path, true);
+    assert_int_equal(ls_video_get_info(v)->fps_num, 30000);
+    assert_int_equal(ls_video_get_info(v)->fps_den, 1001);
+    ls_video_close(&v);
+}
+
+static void seek_anywhere(const char *path, bool source_fps)
+{
+    static hashes all;
+    ls_error err = {0};
+    ls_frame *f;
+    hash_video(&all, path, source_fps);
+    ls_video *v = open_video(path, source_fps);
+    while (!ls_video_next(v, &f, &err))
+        ls_frame_unref(&f);
+    uint32_t r = 1;
+    for (size_t k = 0; k < 24; k++) {
+        r = r * 1664525u + 1013904223u;
+        size_t at = k ? (r >> 8) % all.count : all.count - 1;
+        if (ls_video_seek(v, at, &err))
+            fail_msg("%s: %s", path, err.message);
+        assert_int_equal(ls_video_position(v), at);
+        for (size_t i = at; i < all.count && i < at + 3; i++) {
+            assert_int_equal(ls_video_next(v, &f, &err), 0);
+            if (hash_frame(f) != all.at[i])
+                fail_msg("%s: frame %zu after a seek to %zu is another", path, i, at);
+            ls_frame_unref(&f);
+        }
+    }
+    ls_video_close(&v);
+}
+
+static void back_and_forth(const char *path, bool source_fps, size_t window_bytes)
+{
+    static hashes all;
+    ls_error err = {0};
+    ls_pingpong *p;
+    hash_video(&all, path, source_fps);
+    ls_video *v = open_video(path, source_fps);
+    assert_int_equal(ls_pingpong_open(&p, &v, window_bytes, &err), 0);
+    assert_null(v);
+    for (size_t n = 0; n < 3 * all.count + 2; n++) {
+        size_t m = n % (2 * all.count), want = m < all.count ? m : 2 * all.count - 1 - m;
+        uint64_t index;
+        ls_frame *f;
+        if (ls_pingpong_next(p, &f, &index, &err))
+            fail_msg("%s: %s", path, err.message);
+        assert_int_equal(index, want);
+        if (hash_frame(f) != all.at[want])
+            fail_msg("%s: frame %zu is another on the way %zu", path, want, n / all.count);
+        ls_frame_unref(&f);
+    }
+    ls_pingpong_close(&p);
+    assert_null(p);
+}
+
+static void same_frames_again(void **state)
+{
+    static const char *const names[] = {"long.mp4",     "late.mkv", "open.ts",     "1fps.mp4",
+                                        "sizes.ts",     "again.ts", "middle.ts",   "raw.h264",
+                                        "turned90.mp4", "edit.mp4", "two_days.mkv"};
+    (void)state;
+    char path[4096];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        seek_anywhere(make(path, names[i]), i == 2);
+        back_and_forth(path, i == 2, i % 2 ? 1 : 400000);
+    }
+}
+
+static void same_frames_of_real_files_again(void **state)
+{
+    (void)state;
+    char path[4096];
+    seek_anywhere(test_shared(path, "media/odd/nasa_13013.mp4"), true);
+    back_and_forth(path, false, 8 << 20);
+    back_and_forth(test_shared(path, "media/odd/vp9_bear-vp9-odd-dimensions.webm"), true, 1);
+    back_and_forth(test_shared(path, "media/odd/ts_sample_h264_mpeg_audio.ts"), false, 1);
+}
+
+static void refused(const char *path, int code, const char *why)
+{
+    ls_error err = {0};
+    ls_video *v = (ls_video *)&err;
+    int ret = ls_video_open(&v, path, &(ls_video_settings){0}, &err);
+    if (ret != code || !strstr(err.message, path) || !strstr(err.message, why))
+        fail_msg("%s: %d, \"%s\" and not %d, \"%s\"", path, ret, err.message, code, why);
+    assert_null(v);
+}
+
+static void what_is_no_video_is_refused(void **state)
+{
+    (void)state;
+    char path[4096], text[4096];
+    make(path, "long.mp4");
+    refused("/nowhere/at_all.mp4", LS_ENOENT, "No such file");
+    refused(folder, LS_EINVAL, "directory");
+    write_file(made(path, "empty.mp4"), "", 0);
+    refused(path, LS_EFORMAT, "empty");
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = i % 40 == 39 ? '\n' : (char)('a' + i % 23);
+    write_file(made(path, "notes.txt"), text, sizeof text);
+    refused(path, LS_EFORMAT, "is a text");
+    write_file(made(path, "notes.mp4"), text, sizeof text);
+    refused(path, LS_EFORMAT, "is not a video");
+    shell("head -c 40000 %s/long.mp4 > %s/end_missing.mp4", folder, folder);
+    refused(made(path, "end_missing.mp4"), LS_EFORMAT, "cut off");
+    shell("ffmpeg -v error -nostdin -y -f lavfi -i sine=d=1 %s/sound.m4a", folder);
+    refused(made(path, "sound.m4a"), LS_EFORMAT, "no video stream");
+    shell("printf '#EXTM3U\\n#EXTINF:1,\\nlong.mp4\\n#EXT-X-ENDLIST\\n' > %s/list.m3u8", folder);
+    refused(made(path, "list.m3u8"), LS_EFORMAT, "not a video");
+    shell("printf 'ffconcat version 1.0\\nfile long.mp4\\n' > %s/list.txt", folder);
+    refused(made(path, "list.txt"), LS_EFORMAT, "is a text");
+}
+
+static void a_hopeless_file_is_refused(void **state)
+{
+    (void)state;
+    char path[4096];
+    refused(test_shared(path, "media/odd/vp9_invalid-bitstream.webm"), LS_EFORMAT,
+            "no frame of the video can be decoded");
+}
+
+typedef struct warnings {
+    int count;
+    char last[512];
+} warnings;
+
+static void keep_warning(void *opaque, int level, const char *line)
+{
+    warnings *w = opaque;
+    assert_int_equal(level, LS_LOG_WARN);
+    w->count++;
+    snprintf(w->last, sizeof w->last, "%s", line);
+}
+
+/* Reads a file forwards and back to its start; what was said about it. */
+static warnings warnings_of(const char *path)
+{
+    warnings w = {0};
+    ls_log log = {.level = LS_LOG_WARN, .write = keep_warning, .opaque = &w};
+    ls_error err = {0};
+    ls_video *v;
+    ls_frame *f;
+    assert_int_equal(ls_video_open(&v, path, &(ls_video_settings){.log = &log}, &err), 0);
+    for (int i = 0; i < 2; i++) {
+        while (!ls_video_next(v, &f, &err))
+            ls_frame_unref(&f);
+        assert_int_equal(ls_video_seek(v, 0, &err), 0);
+    }
+    ls_video_close(&v);
+    return w;
+}
+
+/* Zeros in the middle: the rest is decoded, as ffmpeg does, and a warning says so. */
+static void damage_is_skipped_with_a_warning(void **state)
+{
+    (void)state;
+    char path[4096];
+    make(path, "long.mp4");
+    assert_int_equal(warnings_of(path).count, 0);
+    shell("cd %s && cp long.mp4 damaged.mp4 && dd if=/dev/zero of=damaged.mp4 bs=1 seek=20000 "
+          "count=6000 conv=notrunc 2>/dev/null",
+          folder);
+    same_as_ffmpeg(made(path, "damaged.mp4"), false, "25", "");
+    warnings w = warnings_of(path);
+    assert_int_equal(w.count, 2); // at the first, and the sum
+    assert_non_null(strstr(w.last, "damaged.mp4: "));
+    w = warnings_of(make(path, "cut.mp4"));
+    assert_true(w.count > 0);
+    assert_non_null(strstr(w.last, "cut.mp4"));
+}
+
+#define REAL(path) cmocka_unit_test_prestate(real_files_as_ffmpeg, (void *)(uintptr_t)path)
+#define RECIPES (sizeof recipes / sizeof *recipes)
+
+int main(void)
+{
+    const struct CMUnitTest real[] = {
+        REAL("media/demo1_video.mp4"),
+        REAL("media/retalking_face_2.mp4"),
+        REAL("media/odd/bt709_full_range.mp4"),
+        REAL("media/odd/h264_10bits.mp4"),
+        REAL("media/odd/mkv_sample_with_htc_rotation_track_name.mkv"),
+        REAL("media/odd/mp4_hdr10-video-with-sdr-container.mp4"),
+        REAL("media/odd/mp4_midroll-5s.mp4"),
+        REAL("media/odd/mp4_sample_android_slow_motion.mp4"),
+        REAL("media/odd/mp4_sample_fragmented.mp4"),
+        REAL("media/odd/mp4_sample_mdat_too_long.mp4"),
+        REAL("media/odd/mp4_sample_with_color_info.mp4"),
+        REAL("media/odd/nasa_13013.mp4"),
+        REAL("media/odd/ts_sample_h264_mpeg_audio.ts"),
+        REAL("media/odd/vp9_bear-vp9-odd-dimensions.webm"),
+        cmocka_unit_test(size_after_rotation),
+        cmocka_unit_test(as_many_as_in_an_mp4),
+        cmocka_unit_test(source_rate),
+        cmocka_unit_test(same_frames_again),
+        cmocka_unit_test(same_frames_of_real_files_again),
+        cmocka_unit_test(what_is_no_video_is_refused),
+        cmocka_unit_test(a_hopeless_file_is_refused),
+        cmocka_unit_test(damage_is_skipped_with_a_warning),
+    };
+    enum { REAL_TESTS = sizeof real / sizeof *real };
+    struct CMUnitTest tests[RECIPES + REAL_TESTS];
+    for (size_t i = 0; i < RECIPES; i++)
+        tests[i] = (struct CMUnitTest){.name = recipes[i].name,
+                                       .test_func = made_files_as_ffmpeg,
+                                       .initial_state = (void *)(uintptr_t)&recipes[i]};
+    memcpy(tests + RECIPES, real, sizeof real);
+    return cmocka_run_group_tests_name("media_video", tests, make_folder, remove_folder);
 }

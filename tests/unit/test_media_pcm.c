@@ -1,0 +1,164 @@
+/* Speech as samples, against those that the ffmpeg program gives. */
+#include "media_oracle.h"
+
+#include "media/pcm.h"
+
+static void same_samples(const char *path)
+{
+    ls_error err = {0};
+    ls_pcm *p;
+    if (ls_pcm_open(&p, path, NULL, &err))
+        fail_msg("%s", err.message);
+    size_t bytes, n = (size_t)ls_pcm_samples(p);
+    char *want =
+        output_of(&bytes, "ffmpeg -v quiet -nostdin -i %s -vn -ac 1 -ar 16000 -f s16le -", path);
+    assert_true(n > 0);
+    if (n != bytes / 2)
+        fail_msg("%s: %zu samples, ffmpeg gives %zu", path, n, bytes / 2);
+    int16_t *got = malloc(n * sizeof *got);
+    assert_non_null(got);
+    assert_int_equal(ls_pcm_read(p, 0, n, got, &err), 0);
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(got + i, want + 2 * i, 2))
+            fail_msg("%s: sample %zu of %zu is %d", path, i, n, got[i]);
+    free(got);
+    free(want);
+    ls_pcm_close(&p);
+    assert_null(p);
+}
+
+static void real_files_as_ffmpeg(void **state)
+{
+    char path[4096];
+    same_samples(test_shared(path, *state));
+}
+
+static void made_files_as_ffmpeg(void **state)
+{
+    static const char *const lines[][2] = {
+        {"start.ts", "-f lavfi -i sine=d=1:sample_rate=22050 -c:a mp2 -output_ts_offset 7"},
+        {"six.wav", "-f lavfi -i aevalsrc='sin(t*300)|sin(t*400)|0.1|0|sin(t*90)|sin(t*500):c=5.1:"
+                    "s=48000:d=1' -c:a pcm_s24le"},
+        {"cinema.wav",
+         "-f lavfi -i 'aevalsrc=sin(t*300)|sin(t*400)|0.1:s=44100:d=0.7' -c:a pcm_f32le"},
+        {"telephone.wav", "-f lavfi -i sine=d=1:sample_rate=8000 -c:a pcm_mulaw"},
+        {"book.mp3", "-f lavfi -i sine=d=1:sample_rate=24000 -c:a libmp3lame"},
+        {"vorbis.ogg", "-f lavfi -i sine=d=1:sample_rate=96000 -c:a libvorbis"},
+        {"same.wav", "-f lavfi -i sine=d=1:sample_rate=16000"},
+        {"aac.m4a", "-f lavfi -i sine=d=1:sample_rate=48000 -ac 2"},
+        {"late.mkv", "-f lavfi -i testsrc2=s=64x64:d=1 -f lavfi -i sine=d=1 -filter_complex "
+                     "'[1:a]asetpts=PTS+0.7/TB[a]' -map 0:v -map '[a]'"},
+        {"a:b.wav", "-f lavfi -i sine=d=1"},
+    };
+    (void)state;
+    char path[4096];
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        shell("ffmpeg -v error -nostdin -y %s file:%s/%s", lines[i][1], folder, lines[i][0]);
+        same_samples(made(path, lines[i][0]));
+    }
+}
+
+static void reading_stays_within_the_recording(void **state)
+{
+    (void)state;
+    char path[4096];
+    ls_error err = {0};
+    ls_pcm *p;
+    int16_t whole[16000], part[64];
+    shell("ffmpeg -v error -nostdin -y -f lavfi -i sine=d=1:sample_rate=16000 %s/second.wav",
+          folder);
+    assert_int_equal(ls_pcm_open(&p, made(path, "second.wav"), NULL, &err), 0);
+    assert_int_equal(ls_pcm_samples(p), 16000);
+    assert_int_equal(ls_pcm_read(p, 0, 16000, whole, &err), 0);
+    for (uint64_t start = 0; start <= 16000 - 64; start += 997) {
+        assert_int_equal(ls_pcm_read(p, start, 64, part, &err), 0);
+        assert_memory_equal(part, whole + start, sizeof part);
+    }
+    assert_int_equal(ls_pcm_read(p, 16000, 0, part, &err), 0);
+    static const struct {
+        uint64_t start;
+        size_t n;
+    } outside[] = {{16000, 1},
+                   {15999, 2},
+                   {16001, 0},
+                   {0, 16001},
+                   {0, SIZE_MAX},
+                   {UINT64_MAX, 2},
+                   {UINT64_MAX - 63, 64},
+                   {1, SIZE_MAX}};
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++)
+        assert_int_equal(ls_pcm_read(p, outside[i].start, outside[i].n, part, &err), LS_EINVAL);
+    ls_pcm_close(&p);
+    ls_pcm_close(&p);
+}
+
+static void refused(const char *path, int code, const char *why)
+{
+    ls_error err = {0};
+    ls_pcm *p = (ls_pcm *)&err;
+    int ret = ls_pcm_open(&p, path, NULL, &err);
+    if (ret != code || !strstr(err.message, path) || !strstr(err.message, why))
+        fail_msg("%s: %d, \"%s\" and not %d, \"%s\"", path, ret, err.message, code, why);
+    assert_null(p);
+}
+
+static void what_has_no_sound_is_refused(void **state)
+{
+    (void)state;
+    char path[4096];
+    refused("/nowhere/speech.wav", LS_ENOENT, "No such file");
+    refused(folder, LS_EINVAL, "directory");
+    write_file(made(path, "empty.wav"), "", 0);
+    refused(path, LS_EFORMAT, "empty");
+    shell("ffmpeg -v error -nostdin -y -f lavfi -i sine=d=1 -t 0 -bitexact %s/zero.wav", folder);
+    refused(made(path, "zero.wav"), LS_EFORMAT, "no sound");
+    shell("ffmpeg -v error -nostdin -y -f lavfi -i testsrc2=d=1:s=64x64 %s/silent.mp4", folder);
+    refused(made(path, "silent.mp4"), LS_EFORMAT, "no audio stream");
+    shell("for i in 1 2 3 4 5 6 7 8 9; do echo 'a line of a letter'; done > %s/letter.wav", folder);
+    refused(made(path, "letter.wav"), LS_EFORMAT, "not a video or audio file");
+    shell("head -c 30 %s/zero.wav > %s/header.wav", folder, folder);
+    refused(made(path, "header.wav"), LS_EFORMAT, "");
+}
+
+static void cancel_ends_it(void **state)
+{
+    (void)state;
+    char path[4096];
+    ls_error err = {0};
+    ls_cancel cancel = {0};
+    ls_pcm *p;
+    ls_cancel_request(&cancel);
+    shell("ffmpeg -v error -nostdin -y -f lavfi -i sine=d=1 %s/canceled.wav", folder);
+    assert_int_equal(ls_pcm_open(&p, made(path, "canceled.wav"), &cancel, &err), LS_ECANCELED);
+    assert_null(p);
+}
+
+#define REAL(path) cmocka_unit_test_prestate(real_files_as_ffmpeg, (void *)(uintptr_t)path)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        REAL("media/demo1_audio.wav"),
+        REAL("media/jfk.wav"),
+        REAL("media/retalking_audio_2.wav"),
+        REAL("media/demo1_video.mp4"),
+        REAL("media/retalking_face_2.mp4"),
+        REAL("media/odd/flac_bear_uncommon_sample_rate.flac"),
+        REAL("media/odd/mkv_sample_with_htc_rotation_track_name.mkv"),
+        REAL("media/odd/mp4_hdr10-video-with-sdr-container.mp4"),
+        REAL("media/odd/mp4_midroll-5s.mp4"),
+        REAL("media/odd/mp4_sample_fragmented.mp4"),
+        REAL("media/odd/mp4_sample_mdat_too_long.mp4"),
+        REAL("media/odd/mp4_sample_with_color_info.mp4"),
+        REAL("media/odd/nasa_13013.mp4"),
+        REAL("media/odd/ogg_bear.opus"),
+        REAL("media/odd/ts_sample_h264_mpeg_audio.ts"),
+        REAL("media/odd/wav_sample_ima_adpcm.wav"),
+        REAL("media/odd/wav_sample_rf64.wav"),
+        cmocka_unit_test(made_files_as_ffmpeg),
+        cmocka_unit_test(reading_stays_within_the_recording),
+        cmocka_unit_test(what_has_no_sound_is_refused),
+        cmocka_unit_test(cancel_ends_it),
+    };
+    return cmocka_run_group_tests_name("media_pcm", tests, make_folder, remove_folder);
+}
