@@ -107,6 +107,8 @@ static int decode_all(decoding *d, ls_pcm *p, const ls_cancel *cancel, ls_error 
         return ls_fail(err, LS_EFORMAT, "%s has no audio stream; a speech recording is expected",
                        d->path);
     ret = ls_av_open_decoder(&d->decoder, d->format->streams[d->stream], 1, err);
+    if (ret)
+        return ls_fail_context(err, ret, "%s", d->path);
     while (!ret && av_read_frame(d->format, d->packet) >= 0) {
         if (d->packet->stream_index == d->stream)
             ret = decode_packet(d, p, d->packet, err);
