@@ -13,8 +13,8 @@ struct ls_audio_out {
     const AVStream *from;
     AVStream *to;
     AVPacket *packet;
-    double at; /* seconds up to which sound was written */
-    int64_t start, last_dts;
+    double at;        /* seconds up to which sound was written */
+    int64_t last_dts; /* of what is copied */
     bool ended;
     /* only where it is encoded anew */
     AVCodecContext *decoder, *encoder;
@@ -33,37 +33,36 @@ static int mux_packet(ls_audio_out *a, ls_error *err)
     return ret < 0 ? ls_fail_av(err, ret, "cannot write the sound") : 0;
 }
 
-/* Whether a file with this sound alone can be begun: muxers say yes to more codecs than they write.
- */
-static bool container_takes(const AVOutputFormat *format, const AVStream *from)
-{
-    AVFormatContext *trial = NULL;
-    uint8_t *bytes = NULL;
-    if (avformat_query_codec(format, from->codecpar->codec_id, FF_COMPLIANCE_NORMAL) != 1 ||
-        avformat_alloc_output_context2(&trial, format, NULL, NULL) < 0)
-        return false;
-    AVStream *st = avformat_new_stream(trial, NULL);
-    trial->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL;
-    bool takes = st && avcodec_parameters_copy(st->codecpar, from->codecpar) >= 0 &&
-                 avio_open_dyn_buf(&trial->pb) >= 0;
-    if (takes) {
-        st->codecpar->codec_tag = 0;
-        st->time_base = from->time_base;
-        takes = avformat_write_header(trial, NULL) >= 0;
-    }
-    if (trial->pb)
-        avio_close_dyn_buf(trial->pb, &bytes);
-    av_free(bytes);
-    avformat_free_context(trial);
-    return takes;
-}
-
 static int open_copy(ls_audio_out *a, ls_error *err)
 {
     int ret = avcodec_parameters_copy(a->to->codecpar, a->from->codecpar);
     a->to->codecpar->codec_tag = 0;
     a->to->time_base = a->from->time_base;
     return ret < 0 ? ls_fail_av(err, ret, "cannot copy the sound of %s", a->path) : 0;
+}
+
+/* The muxer's list of codecs does not tell all that it refuses, so a header is tried in memory. */
+static bool can_copy(const ls_audio_out *a)
+{
+    const AVCodecParameters *par = a->from->codecpar;
+    AVFormatContext *trial = NULL;
+    uint8_t *header = NULL;
+    if (avformat_query_codec(a->mux->oformat, par->codec_id, FF_COMPLIANCE_EXPERIMENTAL) != 1 ||
+        avformat_alloc_output_context2(&trial, a->mux->oformat, NULL, NULL) < 0)
+        return false;
+    trial->strict_std_compliance = a->mux->strict_std_compliance;
+    AVStream *st = avformat_new_stream(trial, NULL);
+    bool ok =
+        st && avcodec_parameters_copy(st->codecpar, par) >= 0 && avio_open_dyn_buf(&trial->pb) >= 0;
+    if (ok) {
+        st->codecpar->codec_tag = 0;
+        st->time_base = a->from->time_base;
+        ok = avformat_write_header(trial, NULL) >= 0;
+        avio_close_dyn_buf(trial->pb, &header);
+        av_free(header);
+    }
+    avformat_free_context(trial);
+    return ok;
 }
 
 /* The rate itself where AAC has it, else the next higher one, else the highest. */
@@ -117,7 +116,7 @@ int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux
         return ls_fail(err, LS_ENOMEM, "out of memory");
     a->mux = mux;
     a->at = -1;
-    a->start = a->last_dts = AV_NOPTS_VALUE;
+    a->last_dts = AV_NOPTS_VALUE;
     a->path = strdup(path);
     a->packet = av_packet_alloc();
     int ret = a->path && a->packet ? ls_av_open_input(&a->in, path, err)
@@ -131,10 +130,8 @@ int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux
         if (!a->to)
             ret = ls_fail(err, LS_ENOMEM, "out of memory");
     }
-    if (!ret && container_takes(mux->oformat, a->from))
-        ret = open_copy(a, err);
-    else if (!ret)
-        ret = open_encoder(a, err);
+    if (!ret)
+        ret = can_copy(a) ? open_copy(a, err) : open_encoder(a, err);
     if (ret)
         ls_audio_out_close(out);
     return ret;
@@ -161,25 +158,20 @@ bool ls_audio_out_copies(const ls_audio_out *a)
     return !a->encoder;
 }
 
-/* The next packet of the sound into a->packet. Its time is relative to the first sample, as
- * Whisper's samples are. */
+/* The next packet of the sound into a->packet, its time relative to the first sample that is heard:
+ * that sample goes with the first frame, whatever else the file holds before it. */
 static int read_packet(ls_audio_out *a)
 {
     int ret;
     while ((ret = av_read_frame(a->in, a->packet)) >= 0 &&
            a->packet->stream_index != a->from->index)
         av_packet_unref(a->packet);
-    if (ret < 0)
+    if (ret < 0 || a->from->start_time == AV_NOPTS_VALUE)
         return ret;
-    AVPacket *p = a->packet;
-    if (a->start == AV_NOPTS_VALUE)
-        a->start = a->from->start_time != AV_NOPTS_VALUE ? a->from->start_time
-                   : p->pts != AV_NOPTS_VALUE            ? p->pts
-                                                         : 0;
-    if (p->pts != AV_NOPTS_VALUE)
-        p->pts = av_sat_sub64(p->pts, a->start);
-    if (p->dts != AV_NOPTS_VALUE)
-        p->dts = av_sat_sub64(p->dts, a->start);
+    if (a->packet->pts != AV_NOPTS_VALUE)
+        a->packet->pts = av_sat_sub64(a->packet->pts, a->from->start_time);
+    if (a->packet->dts != AV_NOPTS_VALUE)
+        a->packet->dts = av_sat_sub64(a->packet->dts, a->from->start_time);
     return 0;
 }
 
@@ -205,15 +197,15 @@ static int copy_packet(ls_audio_out *a, ls_error *err)
 static int encode(ls_audio_out *a, const AVFrame *f, ls_error *err)
 {
     int ret = avcodec_send_frame(a->encoder, f);
-    if (ret < 0)
-        return ls_fail_av(err, ret, "cannot encode the sound of %s", a->path);
-    while (!avcodec_receive_packet(a->encoder, a->packet)) {
+    while (ret >= 0 && (ret = avcodec_receive_packet(a->encoder, a->packet)) >= 0) {
         av_packet_rescale_ts(a->packet, a->encoder->time_base, a->to->time_base);
-        ret = mux_packet(a, err);
-        if (ret)
-            return ret;
+        int bad = mux_packet(a, err);
+        if (bad)
+            return bad;
     }
-    return 0;
+    return ret == AVERROR(EAGAIN) || ret == AVERROR_EOF
+               ? 0
+               : ls_fail_av(err, ret, "cannot encode the sound of %s", a->path);
 }
 
 /* Encodes what there is in whole frames; at the end all of it. */

@@ -146,10 +146,11 @@ int ls_rgb_convert(ls_rgb_converter *c, const ls_frame *f, size_t *x, size_t *y,
 {
     const AVFrame *av = f->av;
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(av->format);
-    if (!*w || !*h || *x + *w > (size_t)av->width || *y + *h > (size_t)av->height)
+    const size_t width = (size_t)av->width, height = (size_t)av->height;
+    if (!*w || !*h || *w > width || *x > width - *w || *h > height || *y > height - *h)
         return ls_fail(err, LS_EINVAL, "a part outside of the frame was asked for");
-    align_range(x, w, (size_t)av->width);
-    align_range(y, h, (size_t)av->height);
+    align_range(x, w, width);
+    align_range(y, h, height);
     size_t bytes = *w * *h * 3 + 64; // swscale may write past the end of a row
     if (bytes > c->capacity) {
         ls_aligned_free(c->rgb);

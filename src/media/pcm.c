@@ -68,9 +68,10 @@ static int decode_all(decoding *d, ls_pcm *p, const ls_cancel *cancel, ls_error 
         if ((int)i != d->stream)
             d->format->streams[i]->discard = AVDISCARD_ALL;
     ret = ls_av_open_decoder(&d->decoder, d->format->streams[d->stream], 1, err);
-    if (!ret)
-        ret = ls_resampler_open(&d->resampler, &(AVChannelLayout)AV_CHANNEL_LAYOUT_MONO,
-                                AV_SAMPLE_FMT_S16, LS_PCM_RATE, err);
+    if (ret)
+        return ls_fail_context(err, ret, "%s", d->path);
+    ret = ls_resampler_open(&d->resampler, &(AVChannelLayout)AV_CHANNEL_LAYOUT_MONO,
+                            AV_SAMPLE_FMT_S16, LS_PCM_RATE, err);
     while (!ret && av_read_frame(d->format, d->packet) >= 0) {
         if (d->packet->stream_index == d->stream)
             ret = decode_packet(d, p, d->packet, err);

@@ -491,7 +491,8 @@ static int open_stream(ls_video *v, ls_error *err)
     for (unsigned i = 0; i < v->format->nb_streams; i++)
         if ((int)i != v->stream)
             v->format->streams[i]->discard = AVDISCARD_ALL;
-    return ls_av_open_decoder(&v->decoder, v->format->streams[v->stream], v->settings.threads, err);
+    ret = ls_av_open_decoder(&v->decoder, v->format->streams[v->stream], v->settings.threads, err);
+    return ret ? ls_fail_context(err, ret, "%s", v->path) : 0;
 }
 
 static int reopen(ls_video *v, ls_error *err)

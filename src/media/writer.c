@@ -16,9 +16,12 @@
 
 /* x264's output depends on its number of threads, so it is the same everywhere. */
 #define ENCODER_THREADS 4
+#define MAX_TEMPORARIES 1000
 
 struct ls_writer {
-    char *path, *url, *temporary; /* "file:" and the temporary name; that name within it */
+    char *path;
+    const char
+        *temporary; /* within mux->url; NULL before it is created, and when it has its name */
     const ls_log *log;
     AVFormatContext *mux;
     AVCodecContext *encoder;
@@ -28,15 +31,28 @@ struct ls_writer {
     AVFrame *frame; /* in the encoder's format, where that is not the source's */
     AVPacket *packet;
     int64_t next_pts;
-    bool complete;
 };
 
-/* "file:dir/.name.123.part" for "dir/name": the same file system, hidden, not too long, and a name
- * with a colon is no protocol. */
-static char *temporary_url(const char *path)
+/* Creates "dir/.name.PID.N.part" for "dir/name": the same file system, hidden, nobody else's. */
+static int create_temporary(ls_writer *w, ls_error *err)
 {
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    return av_asprintf("file:%.*s.%.200s.%ld.part", (int)(base - path), path, base, (long)getpid());
+    const char *slash = strrchr(w->path, '/'), *base = slash ? slash + 1 : w->path;
+    int fd = -1;
+    for (unsigned n = 0; fd < 0 && n < MAX_TEMPORARIES; n++) {
+        av_freep(&w->mux->url);
+        w->mux->url = av_asprintf("file:%.*s.%.200s.%ld.%u.part", (int)(base - w->path), w->path,
+                                  base, (long)getpid(), n);
+        if (!w->mux->url)
+            return ls_fail(err, LS_ENOMEM, "out of memory");
+        fd = open(w->mux->url + 5, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != EEXIST)
+            break;
+    }
+    if (fd < 0)
+        return ls_fail_errno(err, errno, "cannot write %s", w->path);
+    w->temporary = w->mux->url + 5;
+    close(fd);
+    return 0;
 }
 
 static int list_encoders(ls_error *err, const char *name)
@@ -107,7 +123,7 @@ static int open_encoder(ls_writer *w, const ls_writer_settings *s, ls_error *err
     if (av_opt_find(c->priv_data, "preset", NULL, 0, 0))
         av_opt_set(c->priv_data, "preset", s->preset, 0);
     /* x265 would choose threads, and with them its output, by the machine */
-    av_opt_set(c->priv_data, "x265-params", "log-level=none:pools=4:frame-threads=2", 0);
+    av_opt_set(c->priv_data, "x265-params", "log-level=none:info=0:pools=4:frame-threads=2", 0);
     int ret = avcodec_open2(c, codec, NULL);
     if (ret < 0)
         return ls_fail_av(err, ret, "cannot open the encoder %s with preset %s and crf %d",
@@ -149,7 +165,10 @@ static int open_converter(ls_writer *w, const AVFrame *model, ls_error *err)
 
 static int open_file(ls_writer *w, ls_error *err)
 {
-    int ret = avio_open(&w->mux->pb, w->url, AVIO_FLAG_WRITE);
+    int ret = create_temporary(w, err);
+    if (ret)
+        return ret;
+    ret = avio_open(&w->mux->pb, w->mux->url, AVIO_FLAG_WRITE);
     if (ret < 0)
         return ls_fail_av(err, ret, "cannot write %s", w->path);
     AVDictionary *options = NULL;
@@ -184,13 +203,11 @@ int ls_writer_open(ls_writer **out, const ls_writer_settings *s, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     w->log = s->log;
     w->path = strdup(s->path);
-    w->url = temporary_url(s->path);
-    w->temporary = w->url ? w->url + strlen("file:") : NULL;
     w->packet = av_packet_alloc();
-    int ret = w->path && w->url && w->packet &&
-                      avformat_alloc_output_context2(&w->mux, format, NULL, w->url) >= 0
-                  ? 0
-                  : ls_fail(err, LS_ENOMEM, "out of memory");
+    int ret =
+        w->path && w->packet && avformat_alloc_output_context2(&w->mux, format, NULL, NULL) >= 0
+            ? 0
+            : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret) {
         w->mux->flags |= AVFMT_FLAG_BITEXACT;
         w->mux->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL; // FLAC in mp4
@@ -215,16 +232,14 @@ void ls_writer_close(ls_writer **pw)
         return;
     ls_audio_out_close(&w->audio);
     avcodec_free_context(&w->encoder);
-    if (w->mux && w->mux->pb) {
+    if (w->mux)
         avio_closep(&w->mux->pb);
-        if (!w->complete)
-            unlink(w->temporary);
-    }
+    if (w->temporary)
+        unlink(w->temporary);
     avformat_free_context(w->mux);
     sws_freeContext(w->sws);
     av_frame_free(&w->frame);
     av_packet_free(&w->packet);
-    av_free(w->url);
     free(w->path);
     free(w);
     *pw = NULL;
@@ -317,7 +332,6 @@ int ls_writer_write(ls_writer *w, const ls_frame *f, ls_error *err)
     return ret < 0 ? ls_fail_av(err, ret, "cannot encode the video") : drain(w, err);
 }
 
-/* The data must be on the disk before the name points to it, and then the name. */
 static int sync_path(const char *path, int flags)
 {
     int fd = open(path, flags | O_CLOEXEC);
@@ -325,6 +339,15 @@ static int sync_path(const char *path, int flags)
     if (fd >= 0)
         close(fd);
     return ret;
+}
+
+/* Makes a new name last, where the system can. */
+static void sync_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? av_asprintf("%.*s/", (int)(slash - path), path) : NULL;
+    sync_path(folder ? folder : ".", O_RDONLY | O_DIRECTORY);
+    av_free(folder);
 }
 
 int ls_writer_finish(ls_writer *w, ls_error *err)
@@ -344,16 +367,12 @@ int ls_writer_finish(ls_writer *w, ls_error *err)
     int closed = avio_closep(&w->mux->pb);
     if (closed < 0)
         ret = ls_fail_av(err, closed, "cannot write %s", w->path);
+    /* the data must be on the disk before the name points to it */
     if (!ret && (sync_path(w->temporary, O_RDWR) || rename(w->temporary, w->path)))
         ret = ls_fail_errno(err, errno, "cannot write %s", w->path);
-    w->complete = !ret;
-    if (ret) {
-        unlink(w->temporary);
-    } else {
-        char *slash = strrchr(w->temporary, '/');
-        if (slash)
-            slash[slash == w->temporary] = 0;
-        sync_path(slash ? w->temporary : ".", O_RDONLY | O_DIRECTORY); // not all systems can
+    if (!ret) {
+        w->temporary = NULL;
+        sync_folder(w->path);
     }
     return ret;
 }

@@ -148,7 +148,7 @@ static int check_window(golden_file *g, ls_whisper *m, const ls_compute *compute
     size_t rows[MAX_ROWS];
     float *buf = ls_malloc_array(t * d * (2 * TAPS + 2 * layers), sizeof *buf), *at = buf;
     ls_binding b[TAPS + LS_WHISPER_MAX_LAYERS + 3];
-    char names[LS_WHISPER_MAX_LAYERS + 1][16];
+    char names[LS_WHISPER_MAX_LAYERS + 1][32];
     ls_plan *plan;
     int ret = buf ? row_list(g, "rows", "emb", rows, &count, err)
                   : ls_fail(err, LS_ENOMEM, "out of memory");

@@ -119,7 +119,7 @@ static void sound_is_copied_or_encoded(void **state)
         {"-c:a libopus -ar 48000 a.ogg", "o.mkv", "opus"},
         {"-c:a libvorbis a.ogg", "o.mkv", "vorbis"},
         {"-c:a ac3 a.ac3", "o.mp4", "ac3"},
-        {"-c:a adpcm_ima_wav a.wav", "o.mkv", "aac"},
+        {"-c:a adpcm_ima_wav a.wav", "o.mkv", "adpcm_ima_wav"},
         {"-c:a pcm_f32le a.wav", "o.mov", "pcm_f32le"},
         {"-c:a pcm_u8 -ac 1 -ar 8000 a.wav", "o.mp4", "aac"},
         {"-c:a alac a.m4a", "o.mp4", "alac"},

@@ -3,8 +3,8 @@
 
 #include "media/video.h"
 
-/* Reference pictures are converted with accurate rounding, as ours; the range of RGB and grey,
- * which is full, is kept, where the program would narrow that of more than 8 bits. */
+/* Reference pictures are converted with accurate rounding, as ours; the range of grey, which is
+ * full, is kept, where the program would narrow that of more than 8 bits. */
 #define ACCURATE "-sws_flags bicubic+accurate_rnd"
 #define FULL "-vf scale=out_range=full:flags=bicubic+accurate_rnd"
 
@@ -167,7 +167,7 @@ static const recipe recipes[] = {
      "-pix_fmt yuv422p -c:v libx264 t.mp4 && F -i t.mp4 -c copy -metadata:s:v rotate=270 "
      "turned270.mp4",
      "", NULL},
-    {"gbrp10.mkv", "F " SMALL "-pix_fmt gbrp10le -c:v ffv1 gbrp10.mkv", FULL, NULL},
+    {"gbrp10.mkv", "F " SMALL "-pix_fmt gbrp10le -c:v ffv1 gbrp10.mkv", ACCURATE, NULL},
     {"rgb.mov", "F " SMALL "-pix_fmt rgb24 -c:v png rgb.mov", ACCURATE, NULL},
     {"palette.gif", "F " SMALL "palette.gif", ACCURATE, NULL},
     {"gray10.mkv", "F " SMALL "-pix_fmt gray10le -c:v ffv1 gray10.mkv", FULL, NULL},
