@@ -329,6 +329,32 @@ def tensors_that_do_not_fit():
 
 
 @test
+def old_attention_names_of_the_vae():
+    vae = "vae/diffusion_pytorch_model.safetensors"
+    shutil.rmtree("m", ignore_errors=True)
+    shutil.copytree("models", "m")
+
+    def rename(h, data):
+        for name in list(h):
+            for new, old in ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."),
+                             (".to_out.0.", ".proj_attn.")):
+                if new in name:
+                    e = h.pop(name)
+                    if len(e["shape"]) == 2:
+                        e["shape"] += [1, 1]
+                    h[name.replace(new, old)] = e
+        return data
+
+    edit_safetensors("models/" + vae, "m/" + vae, rename)
+    good(run(LS, "models", "check", "m"))
+    hashes = set()
+    for models in ("models", "m"):
+        good(sync("video.mp4", "short.wav", "o.mp4", models=models))
+        hashes.add(hashlib.sha256(open("o.mp4", "rb").read()).hexdigest())
+    assert len(hashes) == 1
+
+
+@test
 def bad_output():
     os.makedirs("folder.mp4", exist_ok=True)
     bad(sync("video.mp4", "short.wav", "nowhere/out.mp4"), "nowhere/out.mp4")
