@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-ALLOWED = re.compile(r"^(ls_|onednn_)")
+ALLOWED = re.compile(r"^ls_")
 
 
 def foreign(listing):

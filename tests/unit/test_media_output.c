@@ -129,7 +129,6 @@ static void sound_is_copied_or_encoded(void **state)
     media_path(video, "in/v.mp4");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char name[64], target[64];
-        snprintf(name, sizeof name, "in/%s", strrchr(cases[i].encode, ' ') + 1 + 0);
         snprintf(name, sizeof name, "in/s.%s", strrchr(cases[i].encode, '.') + 1);
         snprintf(target, sizeof target, "out/%s", cases[i].out);
         media_run("ffmpeg -v error -nostdin -y -i in/a.wav %.*s %s",

@@ -62,7 +62,7 @@ static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
         s = dnnl_primitive_execute(k->prim, be->stream, k->arg_count, k->args);
     if (!s)
         s = dnnl_stream_wait(be->stream);
-    return onednn_check(s, "run", err);
+    return ls_onednn_check(s, "run", err);
 }
 
 /* Whether the residual is copied to the output first and the product added to it: oneDNN has its
@@ -108,8 +108,8 @@ static dnnl_status_t choose(dnnl_primitive_desc_t *pd, const onednn_backend *be,
 {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_status_t s = make_attr(&attr, p);
-    const dnnl_memory_desc_t *have =
-        onednn_packed_layout(be, p->node->in[1]->param, p->weight.ndims, p->weight.dims, p->type);
+    const dnnl_memory_desc_t *have = ls_onednn_packed_layout(
+        be, p->node->in[1]->param, p->weight.ndims, p->weight.dims, p->type);
     if (!s && (!have || p->describe(pd, p, have, attr, be->engine))) {
         dnnl_memory_desc_t any;
         s = dnnl_memory_desc_init_by_tag(&any, p->weight.ndims, p->weight.dims, p->type,
@@ -134,14 +134,15 @@ static int compile(onednn_backend *be, const problem *p, ls_kernel **out, size_t
     k->base.free = free_gemm;
     dnnl_primitive_desc_t pd = NULL;
     packed_weight *weight;
-    int ret = onednn_check(choose(&pd, be, p), "multiply these types and shapes", err);
+    int ret = ls_onednn_check(choose(&pd, be, p), "multiply these types and shapes", err);
     if (!ret)
-        ret = onednn_pack(be, node->in[1]->param, &p->weight,
-                          dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &weight, err);
+        ret = ls_onednn_pack(be, node->in[1]->param, &p->weight,
+                             dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &weight,
+                             err);
     if (!ret && node->in[2] && node->in[2]->param)
-        ret = onednn_vector(be, node->in[2]->param, &k->bias, err);
+        ret = ls_onednn_vector(be, node->in[2]->param, &k->bias, err);
     if (!ret && node->in[3] && node->in[3]->param)
-        ret = onednn_vector(be, node->in[3]->param, &k->residual, err);
+        ret = ls_onednn_vector(be, node->in[3]->param, &k->residual, err);
     if (!ret) {
         const dnnl_memory_desc_t *pad =
             dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
@@ -164,7 +165,7 @@ static int compile(onednn_backend *be, const problem *p, ls_kernel **out, size_t
                         &p->residual);
         if (!s && *scratch)
             s = add_arg(k, be, SCRATCH, DNNL_ARG_SCRATCHPAD, pad);
-        ret = onednn_check(s, "prepare a product", err);
+        ret = ls_onednn_check(s, "prepare a product", err);
     }
     dnnl_primitive_desc_destroy(pd);
     if (ret)
@@ -196,8 +197,8 @@ static dnnl_status_t image(dnnl_memory_desc_t *md, const ls_tensor *t)
     return dnnl_memory_desc_init_by_tag(md, 4, dims, onednn_type(t->dtype), dnnl_nhwc);
 }
 
-int onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
-                          ls_error *err)
+int ls_onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel **out,
+                             size_t *scratch, ls_error *err)
 {
     const ls_tensor *w = node->in[1], *b = node->in[2];
     problem p = {.type = onednn_type(node->in[0]->dtype), .describe = describe_conv, .node = node};
@@ -213,7 +214,7 @@ int onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel **o
         s = dnnl_memory_desc_init_by_tag(&p.bias, 1, dims, onednn_type(b->dtype), dnnl_a);
     if (!s)
         s = dnnl_memory_desc_init_by_tag(&p.weight, 4, dims, dnnl_f32, dnnl_oihw);
-    int ret = onednn_check(s, "describe a convolution", err);
+    int ret = ls_onednn_check(s, "describe a convolution", err);
     return ret ? ret : compile(be, &p, out, scratch, err);
 }
 
@@ -233,8 +234,8 @@ static dnnl_status_t matrix(dnnl_memory_desc_t *md, size_t rows, size_t columns,
     return dnnl_memory_desc_init_by_tag(md, 2, dims, onednn_type(t), dnnl_ab);
 }
 
-int onednn_compile_linear(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
-                          ls_error *err)
+int ls_onednn_compile_linear(onednn_backend *be, const ls_node *node, ls_kernel **out,
+                             size_t *scratch, ls_error *err)
 {
     const ls_tensor *x = node->in[0];
     size_t co = node->in[1]->shape[0], ci = node->in[1]->shape[1], rows = x->count / ci;
@@ -249,6 +250,6 @@ int onednn_compile_linear(onednn_backend *be, const ls_node *node, ls_kernel **o
         s = matrix(&p.residual, rows, co, node->in[3]->dtype);
     if (!s)
         s = dnnl_memory_desc_init_by_tag(&p.weight, 2, dims, dnnl_f32, dnnl_ba);
-    int ret = onednn_check(s, "describe a matrix product", err);
+    int ret = ls_onednn_check(s, "describe a matrix product", err);
     return ret ? ret : compile(be, &p, out, scratch, err);
 }

@@ -3,7 +3,7 @@
 #include <omp.h>
 #include <stdlib.h>
 
-int onednn_check(dnnl_status_t status, const char *what, ls_error *err)
+int ls_onednn_check(dnnl_status_t status, const char *what, ls_error *err)
 {
     if (status == dnnl_success)
         return 0;
@@ -12,9 +12,9 @@ int onednn_check(dnnl_status_t status, const char *what, ls_error *err)
     return ls_fail(err, LS_EBACKEND, "oneDNN cannot %s (status %d)", what, (int)status);
 }
 
-const dnnl_memory_desc_t *onednn_packed_layout(const onednn_backend *be, const ls_param *p,
-                                               int ndims, const dnnl_dims_t dims,
-                                               dnnl_data_type_t t)
+const dnnl_memory_desc_t *ls_onednn_packed_layout(const onednn_backend *be, const ls_param *p,
+                                                  int ndims, const dnnl_dims_t dims,
+                                                  dnnl_data_type_t t)
 {
     for (const packed_weight *w = be->weights; w; w = w->next)
         if (w->param == p && w->md.data_type == t && w->md.ndims == ndims &&
@@ -42,7 +42,7 @@ static int reorder(onednn_backend *be, const dnnl_memory_desc_t *plain, void *sr
     dnnl_primitive_destroy(prim);
     dnnl_primitive_desc_destroy(pd);
     dnnl_memory_destroy(from);
-    return onednn_check(s, "pack a weight", err);
+    return ls_onednn_check(s, "pack a weight", err);
 }
 
 static void free_weight(packed_weight *w)
@@ -68,8 +68,8 @@ static int fill(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t 
     return ret;
 }
 
-int onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t *plain,
-                const dnnl_memory_desc_t *md, packed_weight **out, ls_error *err)
+int ls_onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t *plain,
+                   const dnnl_memory_desc_t *md, packed_weight **out, ls_error *err)
 {
     for (packed_weight *w = be->weights; w; w = w->next) {
         if (w->param == p && dnnl_memory_desc_equal(&w->md, md)) {
@@ -87,8 +87,8 @@ int onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t 
     }
     w->param = p;
     w->md = *md;
-    int ret = onednn_check(dnnl_memory_create(&w->memory, md, be->engine, w->data),
-                           "describe a weight", err);
+    int ret = ls_onednn_check(dnnl_memory_create(&w->memory, md, be->engine, w->data),
+                              "describe a weight", err);
     if (!ret)
         ret = fill(be, p, plain, w, err);
     if (ret) {
@@ -102,15 +102,15 @@ int onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t 
     return 0;
 }
 
-int onednn_vector(onednn_backend *be, const ls_param *p, const float **out, ls_error *err)
+int ls_onednn_vector(onednn_backend *be, const ls_param *p, const float **out, ls_error *err)
 {
     dnnl_memory_desc_t md;
     dnnl_dims_t dims = {(dnnl_dim_t)p->count}, strides = {1};
     packed_weight *w;
-    int ret = onednn_check(dnnl_memory_desc_init_by_strides(&md, 1, dims, dnnl_f32, strides),
-                           "describe a vector", err);
+    int ret = ls_onednn_check(dnnl_memory_desc_init_by_strides(&md, 1, dims, dnnl_f32, strides),
+                              "describe a vector", err);
     if (!ret)
-        ret = onednn_pack(be, p, &md, &md, &w, err);
+        ret = ls_onednn_pack(be, p, &md, &md, &w, err);
     if (!ret)
         *out = w->data;
     return ret;
@@ -125,11 +125,11 @@ static int compile(ls_backend *base, const ls_node *node, ls_kernel **out, size_
     omp_set_num_threads(base->threads);
     int ret;
     if (node->op == LS_OP_CONV2D)
-        ret = onednn_compile_conv2d(be, node, out, scratch, err);
+        ret = ls_onednn_compile_conv2d(be, node, out, scratch, err);
     else if (node->op == LS_OP_LINEAR)
-        ret = onednn_compile_linear(be, node, out, scratch, err);
+        ret = ls_onednn_compile_linear(be, node, out, scratch, err);
     else
-        ret = onednn_compile_op(be, node, out, scratch, err);
+        ret = ls_onednn_compile_op(be, node, out, scratch, err);
     return ret ? ls_fail_context(err, ret, "%s", ls_op_name(node->op)) : 0;
 }
 
@@ -172,7 +172,7 @@ int ls_backend_onednn_open(ls_backend **out, ls_error *err)
     dnnl_status_t s = dnnl_engine_create(&be->engine, dnnl_cpu, 0);
     if (!s)
         s = dnnl_stream_create(&be->stream, be->engine, dnnl_stream_in_order);
-    int ret = onednn_check(s, "open the CPU", err);
+    int ret = ls_onednn_check(s, "open the CPU", err);
     if (ret) {
         close_backend(&be->base);
         return ret;

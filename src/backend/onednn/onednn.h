@@ -33,27 +33,27 @@ struct ls_kernel {
 };
 
 /* 0, or err filled in for a oneDNN status. */
-int onednn_check(dnnl_status_t status, const char *what, ls_error *err);
+int ls_onednn_check(dnnl_status_t status, const char *what, ls_error *err);
 
 /* A layout in which `p` is already packed as a matrix of that type and of these dimensions, or
  * NULL. */
-const dnnl_memory_desc_t *onednn_packed_layout(const onednn_backend *be, const ls_param *p,
-                                               int ndims, const dnnl_dims_t dims,
-                                               dnnl_data_type_t t);
+const dnnl_memory_desc_t *ls_onednn_packed_layout(const onednn_backend *be, const ls_param *p,
+                                                  int ndims, const dnnl_dims_t dims,
+                                                  dnnl_data_type_t t);
 /* `p`, described by `plain` as it is in float32 and row-major order, in the layout `md`; packed at
  * the first call, owned by the backend. */
-int onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t *plain,
-                const dnnl_memory_desc_t *md, packed_weight **out, ls_error *err);
+int ls_onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t *plain,
+                   const dnnl_memory_desc_t *md, packed_weight **out, ls_error *err);
 /* `p` as float32 in row-major order, owned by the backend. */
-int onednn_vector(onednn_backend *be, const ls_param *p, const float **out, ls_error *err);
+int ls_onednn_vector(onednn_backend *be, const ls_param *p, const float **out, ls_error *err);
 
 /* Compile functions, see ls_backend_vtable. */
-int onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
-                          ls_error *err);
-int onednn_compile_linear(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
-                          ls_error *err);
-int onednn_compile_op(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
-                      ls_error *err);
+int ls_onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel **out,
+                             size_t *scratch, ls_error *err);
+int ls_onednn_compile_linear(onednn_backend *be, const ls_node *node, ls_kernel **out,
+                             size_t *scratch, ls_error *err);
+int ls_onednn_compile_op(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
+                         ls_error *err);
 
 static inline dnnl_data_type_t onednn_type(ls_dtype t)
 {

@@ -367,8 +367,8 @@ static int prepare(onednn_backend *be, op *k, size_t *scratch, ls_error *err)
     }
 }
 
-int onednn_compile_op(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
-                      ls_error *err)
+int ls_onednn_compile_op(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
+                         ls_error *err)
 {
     for (size_t i = 0; i <= LS_MAX_INPUTS; i++) {
         const ls_tensor *t = i < LS_MAX_INPUTS ? node->in[i] : node->out;
@@ -387,7 +387,7 @@ int onednn_compile_op(onednn_backend *be, const ls_node *node, ls_kernel **out, 
     int ret = 0;
     for (size_t i = 0; !ret && i < LS_MAX_INPUTS; i++)
         if (node->in[i] && node->in[i]->param)
-            ret = onednn_vector(be, node->in[i]->param, &k->vector[i], err);
+            ret = ls_onednn_vector(be, node->in[i]->param, &k->vector[i], err);
     if (!ret)
         ret = prepare(be, k, scratch, err);
     if (ret)
