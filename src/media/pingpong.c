@@ -78,10 +78,7 @@ static int next_backwards(ls_pingpong *p, ls_frame **out, uint64_t *index, ls_er
     }
     *out = p->window[--p->window_count];
     *index = --p->current;
-    if (!p->current) {
-        p->backwards = false;
-        return ls_video_seek(p->video, 0, err);
-    }
+    p->backwards = p->current > 0;
     return 0;
 }
 
@@ -89,7 +86,11 @@ int ls_pingpong_next(ls_pingpong *p, ls_frame **out, uint64_t *index, ls_error *
 {
     if (p->backwards)
         return next_backwards(p, out, index, err);
-    int ret = ls_video_next(p->video, out, err);
+    int ret = ls_video_position(p->video) == p->current
+                  ? 0
+                  : ls_video_seek(p->video, p->current, err); // the turn at the first frame
+    if (!ret)
+        ret = ls_video_next(p->video, out, err);
     if (!ret) {
         *index = p->current++;
         return 0;
