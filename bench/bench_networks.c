@@ -17,13 +17,8 @@ static ls_error err;
 
 static ls_weights *formula(ls_params *table)
 {
-    ls_weight_spec *specs;
-    ls_weights *w = NULL;
-    size_t count;
-    if (!ls_params_specs(table, &specs, &count, &err))
-        ls_weights_open_formula(&w, specs, count, false, NULL, &err);
-    free(specs);
-    ls_params_free(&table);
+    ls_weights *w;
+    ls_params_formula(&w, &table, false, NULL, &err);
     return w;
 }
 

@@ -48,22 +48,16 @@ static int write_model(const char *dir, const char *file, ls_params **table, con
                        const char *dict_key, ls_dtype dtype, ls_error *err)
 {
     char path[1024];
-    ls_weight_spec *specs = NULL;
     ls_weights *w = NULL;
-    size_t count;
-    int ret = ls_params_specs(*table, &specs, &count, err);
-    ls_params_free(table);
+    int ret = ls_params_formula(&w, table, false, meta, err);
     if (!ret && snprintf(path, sizeof path, "%s/%s", dir, file) >= (int)sizeof path)
         ret = ls_fail(err, LS_EINVAL, "%s: the path is too long", dir);
     if (!ret && !access(path, F_OK))
         ret = ls_fail(err, LS_EINVAL, "%s is already there; choose an empty directory", path);
     if (!ret)
-        ret = ls_weights_open_formula(&w, specs, count, false, meta, err);
-    if (!ret)
         ret = dict_key ? ls_weights_write_torch(path, w, dict_key, dtype, err)
                        : ls_weights_write_safetensors(path, w, dtype, err);
     ls_weights_close(&w);
-    free(specs);
     return ret;
 }
 

@@ -125,20 +125,23 @@ const ls_param *ls_params_get(ls_params *p, size_t ndim, const size_t *shape, co
     return &e->param;
 }
 
-int ls_params_specs(const ls_params *p, ls_weight_spec **specs, size_t *count, ls_error *err)
+int ls_params_formula(ls_weights **out, ls_params **pp, bool low_gain, const char *meta,
+                      ls_error *err)
 {
-    *specs = ls_calloc_array(p->count, sizeof **specs);
-    *count = p->count;
-    if (!*specs)
-        return ls_fail(err, LS_ENOMEM, "out of memory for the table of weights");
-    for (size_t i = 0; i < p->count; i++) {
+    ls_params *p = *pp;
+    ls_weight_spec *specs = ls_calloc_array(p->count, sizeof *specs);
+    *out = NULL;
+    for (size_t i = 0; specs && i < p->count; i++) {
         const ls_param *q = &p->entries[i]->param;
-        ls_weight_spec *s = &(*specs)[i];
-        snprintf(s->name, sizeof s->name, "%s", q->name);
-        s->ndim = q->ndim;
-        memcpy(s->shape, q->shape, sizeof q->shape);
+        snprintf(specs[i].name, sizeof specs[i].name, "%s", q->name);
+        specs[i].ndim = q->ndim;
+        memcpy(specs[i].shape, q->shape, sizeof q->shape);
     }
-    return 0;
+    int ret = specs ? ls_weights_open_formula(out, specs, p->count, low_gain, meta, err)
+                    : ls_fail(err, LS_ENOMEM, "out of memory for the table of weights");
+    free(specs);
+    ls_params_free(pp);
+    return ret;
 }
 
 /* A linear weight may be stored as a 1x1 convolution, and the other way round. */

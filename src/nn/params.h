@@ -17,8 +17,10 @@ void ls_params_free(ls_params **p);
 const ls_param *ls_params_get(ls_params *p, size_t ndim, const size_t *shape, const char *name);
 int ls_params_error(const ls_params *p, ls_error *err);
 
-/* The table as specs, for formula weights: `*specs` is freed with free(). */
-int ls_params_specs(const ls_params *p, ls_weight_spec **specs, size_t *count, ls_error *err);
+/* Formula weights (ls_weights_open_formula) for every entry. Takes *p over, on success and on
+ * failure. */
+int ls_params_formula(ls_weights **out, ls_params **p, bool low_gain, const char *meta,
+                      ls_error *err);
 
 typedef struct ls_params_rules {
     /* Other names a weight may have in a file: writes the k-th one (k = 0, 1, ...) or returns

@@ -34,13 +34,8 @@ static size_t source_index(size_t i)
 
 static ls_weights *formula(ls_params *table)
 {
-    ls_weight_spec *specs;
     ls_weights *w;
-    size_t count;
-    assert_int_equal(ls_params_specs(table, &specs, &count, NULL), 0);
-    assert_int_equal(ls_weights_open_formula(&w, specs, count, false, NULL, NULL), 0);
-    free(specs);
-    ls_params_free(&table);
+    assert_int_equal(ls_params_formula(&w, &table, false, NULL, NULL), 0);
     return w;
 }
 

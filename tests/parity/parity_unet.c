@@ -61,15 +61,9 @@ int parity_unet_config(ls_unet_config *c, const json_t *j, ls_error *err)
 static int open_weights(ls_weights **w, const ls_unet_config *c, bool low_gain, ls_error *err)
 {
     ls_params *table;
-    ls_weight_spec *specs = NULL;
-    size_t count;
     int ret = ls_unet_table(&table, c, err);
     if (!ret)
-        ret = ls_params_specs(table, &specs, &count, err);
-    ls_params_free(&table);
-    if (!ret)
-        ret = ls_weights_open_formula(w, specs, count, low_gain, NULL, err);
-    free(specs);
+        ret = ls_params_formula(w, &table, low_gain, NULL, err);
     return ret;
 }
 

@@ -23,16 +23,10 @@ static int open_vae(ls_vae **v, const golden_file *g, const ls_compute *compute,
             c.block_out_channels[i] = (size_t)json_integer_value(json_array_get(channels, i));
     }
     ls_params *table;
-    ls_weight_spec *specs = NULL;
     ls_weights *w;
-    size_t count;
     int ret = ls_vae_table(&table, &c, err);
     if (!ret)
-        ret = ls_params_specs(table, &specs, &count, err);
-    ls_params_free(&table);
-    if (!ret)
-        ret = ls_weights_open_formula(&w, specs, count, g->low_gain, NULL, err);
-    free(specs);
+        ret = ls_params_formula(&w, &table, g->low_gain, NULL, err);
     return ret ? ret : ls_vae_open(v, &w, &c, compute, err);
 }
 

@@ -81,16 +81,10 @@ static int open_whisper(ls_whisper **m, const golden_file *g, const ls_compute *
             return ls_fail(err, LS_EFORMAT, "%s: dims are not as expected", g->path);
     }
     ls_params *table;
-    ls_weight_spec *specs = NULL;
     ls_weights *w;
-    size_t count;
     int ret = ls_whisper_table(&table, &c, err);
     if (!ret)
-        ret = ls_params_specs(table, &specs, &count, err);
-    ls_params_free(&table);
-    if (!ret)
-        ret = ls_weights_open_formula(&w, specs, count, g->low_gain, NULL, err);
-    free(specs);
+        ret = ls_params_formula(&w, &table, g->low_gain, NULL, err);
     return ret ? ret : ls_whisper_open(m, &w, &c, compute, err);
 }
 

@@ -9,13 +9,8 @@
 
 static ls_weights *formula(ls_params *table, const char *meta)
 {
-    ls_weight_spec *specs;
     ls_weights *w;
-    size_t count;
-    assert_int_equal(ls_params_specs(table, &specs, &count, NULL), 0);
-    assert_int_equal(ls_weights_open_formula(&w, specs, count, false, meta, NULL), 0);
-    free(specs);
-    ls_params_free(&table);
+    assert_int_equal(ls_params_formula(&w, &table, false, meta, NULL), 0);
     return w;
 }
 
