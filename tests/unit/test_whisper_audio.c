@@ -147,7 +147,8 @@ static void short_recordings_are_reflected(void **state)
         assert_int_equal(ls_log_mel_frames(m), frames);
         assert_int_equal(ls_log_mel_read(m, 0, (size_t)frames, got, NULL), 0);
         for (int i = 0; i < frames * LS_MEL_BANDS; i++)
-            assert_float_equal(got[i], (fmax(want[0][i], max - 8) + 4) / 4, 1e-5);
+            assert_float_equal(
+                got[i], (fmax(want[i / LS_MEL_BANDS][i % LS_MEL_BANDS], max - 8) + 4) / 4, 1e-5);
         ls_log_mel_close(&m);
     }
 }
