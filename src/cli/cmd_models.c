@@ -13,7 +13,7 @@ static const char usage[] =
     "         and prints what was found.\n"
     "random   writes a model directory with made-up weights in the published formats, so that\n"
     "         everything can be tried without the published weights. The lips will be\n"
-    "         meaningless. mini (5 MB) and small (70 MB) are reduced networks; full (5.5 GB)\n"
+    "         meaningless. mini (10 MB) and small (58 MB) are reduced networks; full (5.5 GB)\n"
     "         has the published size.\n"
     "\n"
     "A model directory holds:\n"
