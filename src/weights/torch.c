@@ -55,9 +55,11 @@ static int add_tensor(walk *k, const ls_view *t)
             (int)(s->key.n < 100 ? s->key.n : 100), s->key.s, s->view_numel);
     }
     int ret = ls_weights_add(k->w, &e, name, strlen(name), k->err);
-    ls_weight_entry *added = &k->w->entries[k->w->count - 1];
-    if (ret || !added->info.count)
+    if (ret)
         return ret;
+    ls_weight_entry *added = &k->w->entries[k->w->count - 1];
+    if (!added->info.count)
+        return 0;
     if ((ret = k->locate(k->opaque, s, k->err)))
         return ls_fail_context(k->err, ret, "tensor %s", name);
     added->offset = s->offset + (s->view + t->offset) * ls_dtype_size(s->dtype);
