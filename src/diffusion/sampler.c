@@ -57,7 +57,7 @@ static ls_unet_step step_kind(const ls_sampler *s, size_t i)
     return i % s->settings.cache_interval ? LS_UNET_STEP_REUSE : LS_UNET_STEP_STORE;
 }
 
-int ls_sampler_prepare(ls_sampler *s, const ls_chunk *c, size_t *bytes, ls_error *err)
+int ls_sampler_prepare(ls_sampler *s, const ls_chunk *c, ls_error *err)
 {
     const ls_unet_config *u = ls_unet_get_config(s->unet);
     ls_unet_shape shape = {s->batch, c->frames, c->h, c->w, c->audio_tokens};
@@ -66,8 +66,6 @@ int ls_sampler_prepare(ls_sampler *s, const ls_chunk *c, size_t *bytes, ls_error
                       rows * shape.audio_tokens * u->cross_attention_dim * f,
                       pixels * u->out_channels * f,
                       s->settings.cache_interval > 1 ? ls_unet_cache_bytes(s->unet, &shape) : 0};
-    if (bytes)
-        *bytes = sizes[0] + sizes[1] + sizes[2] + sizes[3];
     if (!memcmp(&shape, &s->shape, sizeof shape))
         return 0;
     s->shape = (ls_unet_shape){0};
@@ -114,7 +112,7 @@ static void fill_audio(ls_sampler *s, const ls_chunk *c)
 int ls_sampler_run(ls_sampler *s, const ls_chunk *c, float *latents, ls_sampler_progress progress,
                    void *opaque, const ls_cancel *cancel, ls_error *err)
 {
-    int ret = ls_sampler_prepare(s, c, NULL, err);
+    int ret = ls_sampler_prepare(s, c, err);
     if (ret)
         return ret;
     size_t n = c->frames * c->h * c->w * ls_unet_get_config(s->unet)->out_channels;

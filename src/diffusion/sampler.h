@@ -30,9 +30,8 @@ typedef struct ls_chunk {
 /* Called after every step; `x` are the latents. */
 typedef void (*ls_sampler_progress)(void *opaque, size_t step, size_t steps, const float *x);
 
-/* Compiles and packs everything that chunks of this shape need. *bytes (may be NULL): what the
- * sampler itself holds. */
-int ls_sampler_prepare(ls_sampler *s, const ls_chunk *shape, size_t *bytes, ls_error *err);
+/* Compiles and packs everything that chunks of this shape need. */
+int ls_sampler_prepare(ls_sampler *s, const ls_chunk *shape, ls_error *err);
 
 /* `latents` [frames, h, w, 4]: the noise (before init_noise_sigma, which is 1) on entry, the result
  * on return. */

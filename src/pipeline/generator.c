@@ -126,7 +126,7 @@ int ls_generator_prepare(ls_generator *g, size_t frames, ls_error *err)
         ret = ls_vae_prepare(g->models->vae, true, 1, g->side, g->side, false, NULL, err);
     if (!ret)
         ret = ls_whisper_prepare(g->models->whisper, false, NULL, err);
-    return ret ? ret : ls_sampler_prepare(g->sampler, &c, NULL, err);
+    return ret ? ret : ls_sampler_prepare(g->sampler, &c, err);
 }
 
 /* latent_dist.sample() * scaling_factor of every frame's `which` picture: 0 the face, 1 the masked.

@@ -1,6 +1,7 @@
 /* The original's whole run at reduced size: frames, landmarks and sound in, frames out. */
 #include "test.h"
 #include "golden.h"
+#include "recording.h"
 
 #include "base/alloc.h"
 #include "face/restore.h"
@@ -10,20 +11,6 @@
 #include <math.h>
 
 enum { R = 128, SOURCE = 12, FRAMES = 27, W = 256, H = 192 };
-
-typedef struct recording {
-    const int16_t *pcm;
-    size_t samples;
-} recording;
-
-static int read_pcm(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_error *err)
-{
-    (void)err;
-    const recording *r = opaque;
-    assert_true(start + n <= r->samples);
-    memcpy(dst, r->pcm + start, n * sizeof *dst);
-    return 0;
-}
 
 /* The frame that the forwards and backwards loop shows at place i. */
 static size_t source_index(size_t i)

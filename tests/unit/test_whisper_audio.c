@@ -1,23 +1,10 @@
 #include "test.h"
 #include "golden.h"
+#include "recording.h"
 
 #include "models/whisper/features.h"
 
 #include <math.h>
-
-typedef struct recording {
-    const int16_t *pcm;
-    size_t samples;
-} recording;
-
-static int read_pcm(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_error *err)
-{
-    (void)err;
-    const recording *r = opaque;
-    assert_true(start + n <= r->samples);
-    memcpy(dst, r->pcm + start, n * sizeof *dst);
-    return 0;
-}
 
 static void filters_are_slaneys(void **state)
 {
