@@ -101,11 +101,6 @@ size_t ls_graph_tensor_count(const ls_graph *g)
     return g->tensor_count;
 }
 
-ls_tensor *ls_graph_tensor(const ls_graph *g, size_t i)
-{
-    return g->tensors[i];
-}
-
 const char *ls_graph_name(const ls_graph *g, size_t i)
 {
     return i < g->name_count ? g->names[i].name : NULL;

@@ -140,7 +140,6 @@ ls_tensor *ls_view(ls_graph *g, ls_tensor *x, size_t ndim, const size_t *shape);
 size_t ls_graph_node_count(const ls_graph *g);
 const ls_node *ls_graph_node(const ls_graph *g, size_t i);
 size_t ls_graph_tensor_count(const ls_graph *g);
-ls_tensor *ls_graph_tensor(const ls_graph *g, size_t i);
 /* The input, output or tap of that name, or NULL; `is_tap` may be NULL. */
 ls_tensor *ls_graph_find(const ls_graph *g, const char *name, bool *is_tap);
 /* The i-th name given by ls_input, ls_output or ls_tap; NULL past the last. */
