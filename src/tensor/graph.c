@@ -34,6 +34,9 @@ static const char *const op_names[LS_OP_COUNT] = {
     [LS_OP_UPSAMPLE] = "upsample",
     [LS_OP_TIMESTEP] = "timestep",
     [LS_OP_CAST] = "cast",
+    [LS_OP_POOL] = "pool",
+    [LS_OP_BINARY] = "binary",
+    [LS_OP_TAKE] = "take",
 };
 
 const char *ls_op_name(ls_op op)
@@ -56,8 +59,11 @@ void ls_graph_free(ls_graph **pg)
     ls_graph *g = *pg;
     if (!g)
         return;
-    for (size_t i = 0; i < g->node_count; i++)
+    for (size_t i = 0; i < g->node_count; i++) {
+        if (g->nodes[i]->op == LS_OP_TAKE)
+            free(g->nodes[i]->u.take);
         free(g->nodes[i]);
+    }
     for (size_t i = 0; i < g->tensor_count; i++)
         free(g->tensors[i]);
     for (size_t i = 0; i < g->name_count; i++)
@@ -263,26 +269,30 @@ static bool is_vector(const ls_tensor *t, size_t n)
     return !t || (t->dtype == LS_F32 && t->count == n && t->shape[t->ndim - 1] == n);
 }
 
-ls_tensor *ls_conv2d(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, ls_tensor *residual,
-                     ls_conv attr)
+/* Rows or columns of windows that fit; 0 when none does, or numbers overflow. */
+static size_t windows(size_t in, const ls_window *w, int axis)
 {
-    if (g->err.code || !x || !w)
-        return NULL;
-    bool one_d = w->ndim == 3;
-    size_t co = w->shape[0], kh = one_d ? 1 : w->shape[2], kw = w->shape[w->ndim - 1];
+    size_t padded = in + w->pad[axis] + w->pad[axis + 2];
+    bool ok = padded >= in && w->pad[axis] <= SIZE_MAX / 4 && w->pad[axis + 2] <= SIZE_MAX / 4 &&
+              w->kernel[axis] && w->stride[axis] && padded >= w->kernel[axis];
+    return ok ? (padded - w->kernel[axis]) / w->stride[axis] + 1 : 0;
+}
+
+static ls_tensor *convolve(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b,
+                           ls_tensor *residual, const ls_window *window, size_t groups, ls_act act,
+                           bool act_last)
+{
+    size_t co = w->shape[0];
     if (!expect(g,
-                x->ndim == 4 && (one_d || w->ndim == 4) && x->shape[3] == w->shape[1] &&
-                    (!one_d || x->shape[1] == 1) && attr.stride,
+                x->ndim == 4 && groups && co % groups == 0 && x->shape[3] % groups == 0 &&
+                    x->shape[3] / groups == w->shape[1],
                 LS_OP_CONV2D, x, w) ||
         (b && !expect(g, is_vector(b, co), LS_OP_CONV2D, x, b)))
         return NULL;
-    size_t stride[2] = {one_d ? 1 : attr.stride, attr.stride};
-    size_t first = attr.pad_end_only ? 0 : attr.pad;
-    size_t pad[4] = {one_d ? 0 : first, first, one_d ? 0 : attr.pad, attr.pad};
-    size_t h = x->shape[1] + pad[0] + pad[2], wd = x->shape[2] + pad[1] + pad[3];
-    if (!expect(g, h >= kh && wd >= kw, LS_OP_CONV2D, x, w))
+    size_t shape[4] = {x->shape[0], windows(x->shape[1], window, 0),
+                       windows(x->shape[2], window, 1), co};
+    if (!expect(g, shape[1] && shape[2], LS_OP_CONV2D, x, w))
         return NULL;
-    size_t shape[4] = {x->shape[0], (h - kh) / stride[0] + 1, (wd - kw) / stride[1] + 1, co};
     ls_node *n = new_node(g, LS_OP_CONV2D, x->dtype, 4, shape);
     if (!n ||
         (residual && !expect(g, same_shape(residual, n->out) && residual->dtype == n->out->dtype,
@@ -292,10 +302,38 @@ ls_tensor *ls_conv2d(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, ls_t
     n->in[1] = w;
     n->in[2] = b;
     n->in[3] = residual;
-    n->act = attr.act;
-    memcpy(n->u.conv.stride, stride, sizeof stride);
-    memcpy(n->u.conv.pad, pad, sizeof pad);
+    n->act = act;
+    n->u.conv.window = *window;
+    n->u.conv.groups = groups;
+    n->u.conv.act_last = act_last;
     return n->out;
+}
+
+ls_tensor *ls_conv2d(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, ls_tensor *residual,
+                     ls_conv attr)
+{
+    if (g->err.code || !x || !w)
+        return NULL;
+    bool one_d = w->ndim == 3;
+    if (!expect(g, (one_d && x->ndim == 4 && x->shape[1] == 1) || w->ndim == 4, LS_OP_CONV2D, x, w))
+        return NULL;
+    size_t first = attr.pad_end_only ? 0 : attr.pad;
+    const ls_window window = {{one_d ? 1 : w->shape[2], w->shape[w->ndim - 1]},
+                              {one_d ? 1 : attr.stride, attr.stride},
+                              {one_d ? 0 : first, first, one_d ? 0 : attr.pad, attr.pad}};
+    return convolve(g, x, w, b, residual, &window, 1, attr.act, false);
+}
+
+ls_tensor *ls_conv2d_grouped(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b,
+                             ls_tensor *residual, const ls_window *window, size_t groups,
+                             ls_act act, bool act_last)
+{
+    if (g->err.code || !x || !w || !expect(g, w->ndim == 4, LS_OP_CONV2D, x, w))
+        return NULL;
+    ls_window own = *window;
+    own.kernel[0] = w->shape[2];
+    own.kernel[1] = w->shape[3];
+    return convolve(g, x, w, b, residual, &own, groups, act, act_last);
 }
 
 ls_tensor *ls_linear(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, ls_tensor *residual,
@@ -475,6 +513,82 @@ ls_tensor *ls_cast(ls_graph *g, ls_tensor *x, ls_dtype t)
     if (g->err.code || !x || x->dtype == t)
         return x;
     return unary(g, LS_OP_CAST, x, t, x->ndim, x->shape, LS_ACT_NONE);
+}
+
+ls_tensor *ls_pool(ls_graph *g, ls_tensor *x, const ls_window *window, size_t h, size_t w,
+                   bool mean, bool count_pads)
+{
+    if (g->err.code || !x)
+        return NULL;
+    const size_t size[2] = {h, w};
+    bool ok = x->ndim == 4;
+    for (int i = 0; ok && i < 2; i++) {
+        /* every window holds at least one pixel, so that its maximum and its mean are defined */
+        size_t last;
+        ok = window->kernel[i] && window->stride[i] && size[i] &&
+             window->pad[i] < window->kernel[i] && window->pad[i + 2] < window->kernel[i] &&
+             window->kernel[i] <= SIZE_MAX / 4 &&
+             ls_mul_size(size[i] - 1, window->stride[i], &last) &&
+             last < x->shape[i + 1] + window->pad[i];
+    }
+    if (!expect(g, ok, LS_OP_POOL, x, x))
+        return NULL;
+    ls_node *n = new_node(g, LS_OP_POOL, x->dtype, 4, (size_t[]){x->shape[0], h, w, x->shape[3]});
+    if (!n)
+        return NULL;
+    n->in[0] = x;
+    n->u.pool.window = *window;
+    n->u.pool.mean = mean;
+    n->u.pool.count_pads = count_pads;
+    return n->out;
+}
+
+ls_tensor *ls_binary_op(ls_graph *g, ls_binary op, ls_tensor *a, ls_tensor *b)
+{
+    if (g->err.code || !a || !b)
+        return NULL;
+    size_t shape[LS_MAX_DIMS];
+    bool ok = a->ndim == b->ndim && a->dtype == b->dtype;
+    for (size_t i = 0; ok && i < a->ndim; i++) {
+        ok = a->shape[i] == b->shape[i] || a->shape[i] == 1 || b->shape[i] == 1;
+        shape[i] = a->shape[i] == 1 ? b->shape[i] : a->shape[i];
+    }
+    if (!expect(g, ok, LS_OP_BINARY, a, b))
+        return NULL;
+    ls_node *n = new_node(g, LS_OP_BINARY, a->dtype, a->ndim, shape);
+    if (!n)
+        return NULL;
+    n->in[0] = a;
+    n->in[1] = b;
+    n->u.binary = op;
+    return n->out;
+}
+
+ls_tensor *ls_take(ls_graph *g, ls_tensor *x, size_t ndim, const size_t *shape, const size_t *take)
+{
+    if (g->err.code || !x || !expect(g, ndim >= 1 && ndim <= LS_MAX_DIMS, LS_OP_TAKE, x, x))
+        return NULL;
+    ls_node *n = new_node(g, LS_OP_TAKE, x->dtype, ndim, shape);
+    if (!n)
+        return NULL;
+    size_t total = 0, furthest = 0;
+    for (size_t i = 0; i < ndim; i++) { /* below the output's count, which did not overflow */
+        size_t most = 0;
+        for (size_t j = 0; j < shape[i]; j++)
+            most = take[total + j] > most ? take[total + j] : most;
+        total += shape[i];
+        furthest = most < x->count ? furthest + most : x->count;
+    }
+    if (!expect(g, furthest < x->count, LS_OP_TAKE, x, n->out))
+        return NULL;
+    n->in[0] = x;
+    n->u.take = ls_malloc_array(total, sizeof *take);
+    if (!n->u.take) {
+        ls_fail(&g->err, LS_ENOMEM, "out of memory while building a graph");
+        return NULL;
+    }
+    memcpy(n->u.take, take, total * sizeof *take);
+    return n->out;
 }
 
 ls_tensor *ls_view(ls_graph *g, ls_tensor *x, size_t ndim, const size_t *shape)

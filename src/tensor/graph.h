@@ -28,12 +28,22 @@ struct ls_param {
 typedef enum ls_act {
     LS_ACT_NONE,
     LS_ACT_SILU,
-    LS_ACT_GELU
-} ls_act; /* GELU is the exact erf one */
+    LS_ACT_GELU, /* the exact erf one */
+    LS_ACT_RELU,
+    LS_ACT_SIGMOID
+} ls_act;
+
+/* Of two numbers; PRELU is a where a > 0, else a * b. */
+typedef enum ls_binary { LS_BINARY_ADD, LS_BINARY_SUB, LS_BINARY_MUL, LS_BINARY_PRELU } ls_binary;
+
+/* A window that slides over an image, in rows and columns; padding top, left, bottom, right. */
+typedef struct ls_window {
+    size_t kernel[2], stride[2], pad[4];
+} ls_window;
 
 typedef enum ls_op {
-    LS_OP_CONV2D, /* x [N, H, W, Ci], weight [Co, Ci, kh, kw], bias [Co]?, residual [N, H', W', Co]?
-                   */
+    LS_OP_CONV2D, /* x [N, H, W, Ci], weight [Co, Ci / groups, kh, kw], bias [Co]?,
+                     residual [N, H', W', Co]? */
     LS_OP_LINEAR, /* x [.., Ci], weight [Co, Ci] or [Co, Ci, 1, 1], bias [Co]?, residual [.., Co]?
                    */
     LS_OP_GROUP_NORM, /* x [N, H, W, C] or [N, T, C], weight [C], bias [C] */
@@ -46,6 +56,9 @@ typedef enum ls_op {
     LS_OP_UPSAMPLE,   /* x [N, H, W, C] -> [N, H', W', C], nearest */
     LS_OP_TIMESTEP,   /* t [1] float32 -> [1, C] float32 sinusoid, cosines first */
     LS_OP_CAST,       /* x -> the same values in another dtype */
+    LS_OP_POOL,       /* x [N, H, W, C] -> [N, H', W', C], maximum or mean over windows */
+    LS_OP_BINARY,     /* a, b of one number of dimensions, each broadcast where it is 1 long */
+    LS_OP_TAKE,       /* x -> elements of it, see ls_take */
     LS_OP_COUNT
 } ls_op;
 
@@ -74,8 +87,17 @@ typedef struct ls_node {
     ls_act act; /* conv2d, linear: out = act(x * w + bias) + residual; norms: act(norm(x)) */
     union {
         struct {
-            size_t stride[2], pad[4]; /* rows, columns; top, left, bottom, right */
+            ls_window window;
+            size_t groups;
+            bool act_last; /* out = act(x * w + bias + residual) */
         } conv;
+        struct {
+            ls_window window;
+            bool mean;       /* otherwise the maximum */
+            bool count_pads; /* the mean's divisor counts padding, up to pad[2] and pad[3] */
+        } pool;
+        ls_binary binary;
+        size_t *take; /* see ls_take; of the graph */
         struct {
             size_t groups, frames; /* statistics over (C / groups) x H x W x `frames` rows of N */
             float eps;
@@ -119,6 +141,11 @@ typedef struct ls_conv {
  * how the time embedding is added. */
 ls_tensor *ls_conv2d(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, ls_tensor *residual,
                      ls_conv attr);
+/* With a window of its own (its kernel is that of the weight), groups, and with `act_last`
+ * act(.. + residual). */
+ls_tensor *ls_conv2d_grouped(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b,
+                             ls_tensor *residual, const ls_window *window, size_t groups,
+                             ls_act act, bool act_last);
 ls_tensor *ls_linear(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, ls_tensor *residual,
                      ls_act act, ls_dtype out);
 ls_tensor *ls_group_norm(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, size_t groups,
@@ -134,6 +161,15 @@ ls_tensor *ls_concat(ls_graph *g, ls_tensor *a, ls_tensor *b);
 ls_tensor *ls_upsample(ls_graph *g, ls_tensor *x, size_t h, size_t w);
 ls_tensor *ls_timestep(ls_graph *g, ls_tensor *t, size_t dim);
 ls_tensor *ls_cast(ls_graph *g, ls_tensor *x, ls_dtype t); /* x itself when it has that dtype */
+/* h x w windows of the image; those of the last row and column may reach beyond the padding (ONNX's
+ * ceil_mode), but each starts before it. */
+ls_tensor *ls_pool(ls_graph *g, ls_tensor *x, const ls_window *window, size_t h, size_t w,
+                   bool mean, bool count_pads);
+ls_tensor *ls_binary_op(ls_graph *g, ls_binary op, ls_tensor *a, ls_tensor *b);
+/* out[i0, i1, ..] = x[take[i0] + take[shape[0] + i1] + ..]: a table of offsets into x for each
+ * dimension, one after the other. Transposes, slices, gathers and nearest resizes are such. The
+ * table is copied. */
+ls_tensor *ls_take(ls_graph *g, ls_tensor *x, size_t ndim, const size_t *shape, const size_t *take);
 ls_tensor *ls_view(ls_graph *g, ls_tensor *x, size_t ndim, const size_t *shape);
 
 /* For planners and backends. */

@@ -9,6 +9,10 @@ static double act(ls_act a, double x)
         return x / (1 + exp(-x));
     case LS_ACT_GELU:
         return x * 0.5 * erfc(-x * M_SQRT1_2);
+    case LS_ACT_RELU:
+        return fmax(x, 0);
+    case LS_ACT_SIGMOID:
+        return 0.5 + 0.5 * tanh(x / 2);
     default:
         return x;
     }
@@ -22,9 +26,10 @@ static double conv2d(const ls_node *n, const float *x, const float *w, size_t at
     size_t kh = dims == 3 ? 1 : ws[2], kw = ws[dims - 1];
     double sum = 0;
     for (size_t i = 0; i < ws[1] * kh * kw; i++) {
-        size_t ci = i / kw / kh;
-        long y = (long)(oy * n->u.conv.stride[0] + i / kw % kh) - (long)n->u.conv.pad[0];
-        long z = (long)(ox * n->u.conv.stride[1] + i % kw) - (long)n->u.conv.pad[1];
+        size_t ci = co / (ys[3] / n->u.conv.groups) * ws[1] + i / kw / kh;
+        long y =
+            (long)(oy * n->u.conv.window.stride[0] + i / kw % kh) - (long)n->u.conv.window.pad[0];
+        long z = (long)(ox * n->u.conv.window.stride[1] + i % kw) - (long)n->u.conv.window.pad[1];
         if (y >= 0 && z >= 0 && y < (long)xs[1] && z < (long)xs[2])
             sum += (double)w[co * ws[1] * kh * kw + i] *
                    x[((image * xs[1] + (size_t)y) * xs[2] + (size_t)z) * xs[3] + ci];
@@ -88,6 +93,59 @@ static double timestep(const ls_node *n, double t, size_t at)
     return at < half ? cos(angle) : sin(angle);
 }
 
+static double pool(const ls_node *n, const float *x, size_t at)
+{
+    const size_t *xs = n->in[0]->shape, *ys = n->out->shape, c = xs[3];
+    const ls_window *w = &n->u.pool.window;
+    long top = (long)(at / c / ys[2] % ys[1] * w->stride[0]) - (long)w->pad[0];
+    long left = (long)(at / c % ys[2] * w->stride[1]) - (long)w->pad[1];
+    double sum = 0, most = -INFINITY, count = 0;
+    for (long r = top; r < top + (long)w->kernel[0]; r++)
+        for (long k = left; k < left + (long)w->kernel[1]; k++) {
+            bool inside = r >= 0 && k >= 0 && r < (long)xs[1] && k < (long)xs[2];
+            bool padding = r < (long)(xs[1] + w->pad[2]) && k < (long)(xs[2] + w->pad[3]);
+            count += inside || (n->u.pool.count_pads && padding);
+            if (inside) {
+                double v =
+                    x[((at / c / ys[2] / ys[1] * xs[1] + (size_t)r) * xs[2] + (size_t)k) * c +
+                      at % c];
+                sum += v;
+                most = fmax(most, v);
+            }
+        }
+    return n->u.pool.mean ? sum / count : most;
+}
+
+/* Row-major place in a tensor of the element of `n->out`, broadcasting. */
+static size_t place(const ls_tensor *t, const ls_tensor *out, size_t at)
+{
+    size_t result = 0, above = out->count;
+    for (size_t d = 0; d < out->ndim; d++) {
+        above /= out->shape[d];
+        result = result * t->shape[d] + (t->shape[d] == 1 ? 0 : at / above % out->shape[d]);
+    }
+    return result;
+}
+
+static double binary(ls_binary op, double a, double b)
+{
+    return op == LS_BINARY_ADD   ? a + b
+           : op == LS_BINARY_SUB ? a - b
+           : op == LS_BINARY_MUL ? a * b
+                                 : fmax(a, 0) + b * fmin(a, 0);
+}
+
+static size_t taken(const ls_node *n, size_t at)
+{
+    size_t first = 0, sum = 0, above = n->out->count;
+    for (size_t d = 0; d < n->out->ndim; d++) {
+        above /= n->out->shape[d];
+        sum += n->u.take[first + at / above % n->out->shape[d]];
+        first += n->out->shape[d];
+    }
+    return sum;
+}
+
 double oracle(const ls_node *n, const float *const in[LS_MAX_INPUTS], size_t at)
 {
     const size_t *ys = n->out->shape, *xs = n->in[0]->shape;
@@ -97,8 +155,10 @@ double oracle(const ls_node *n, const float *const in[LS_MAX_INPUTS], size_t at)
     case LS_OP_CONV2D:
     case LS_OP_LINEAR:
         y = n->op == LS_OP_CONV2D ? conv2d(n, in[0], in[1], at) : linear(n, in[0], in[1], at);
-        y = act(n->act, y + (in[2] ? in[2][at % c] : 0));
-        return y + (in[3] ? in[3][at] : 0);
+        y += in[2] ? in[2][at % c] : 0;
+        if (n->op == LS_OP_CONV2D && n->u.conv.act_last)
+            return act(n->act, y + (in[3] ? in[3][at] : 0));
+        return act(n->act, y) + (in[3] ? in[3][at] : 0);
     case LS_OP_GROUP_NORM:
         set = n->out->count / (ys[0] / n->u.norm.frames);
         y = normalise(in[0], at / set * set, at / set * set + set, c, c / n->u.norm.groups, at,
@@ -128,6 +188,13 @@ double oracle(const ls_node *n, const float *const in[LS_MAX_INPUTS], size_t at)
         return in[0][set * c + at % c];
     case LS_OP_TIMESTEP:
         return timestep(n, in[0][0], at);
+    case LS_OP_POOL:
+        return pool(n, in[0], at);
+    case LS_OP_BINARY:
+        return binary(n->u.binary, in[0][place(n->in[0], n->out, at)],
+                      in[1][place(n->in[1], n->out, at)]);
+    case LS_OP_TAKE:
+        return in[0][taken(n, at)];
     default:
         return in[0][at];
     }

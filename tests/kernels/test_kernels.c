@@ -539,7 +539,7 @@ static void elementwise(void **state)
                      .w = 1 + next_random(&seed) % 40,
                      .c = 2 * (1 + next_random(&seed) % 50),
                      .co = 1 + next_random(&seed) % 70,
-                     .act = i % 8 < 4 ? LS_ACT_SILU : LS_ACT_GELU});
+                     .act = (ls_act)(1 + i / 4 % 4)});
     for (size_t i = 0; i < 4; i++) /* several pieces */
         check((test){.build = build_other,
                      .k = ops[i],
@@ -574,6 +574,135 @@ static void upsample(void **state)
                      .c = 1 + 5 * i,
                      .groups = 2 * (1 + i) - i % 2,
                      .frames = 2 * (3 + i) + i % 3});
+}
+
+/* c channels in `groups` groups, a 3 x k window, strides and pads that differ, a residual before or
+ * after the activation. */
+static ls_tensor *build_grouped_conv(ls_graph *g, test *t)
+{
+    ls_tensor *x = input(g, t, 0, 4, (size_t[]){t->n, t->h, t->w, t->c});
+    ls_tensor *w = weight(g, t, 1, 4, (size_t[]){t->co, t->c / t->groups, 3, t->k});
+    ls_window window = {.stride = {t->conv.stride, 3 - t->conv.stride}, .pad = {1, 0, 2, 1}};
+    ls_tensor *residual = NULL;
+    if (t->residual) {
+        size_t h = t->h / window.stride[0] + 1, wd = (t->w + 1 - t->k) / window.stride[1] + 1;
+        residual = input(g, t, 3, 4, (size_t[]){t->n, h, wd, t->co});
+    }
+    return ls_conv2d_grouped(g, x, w, bias(g, t), residual, &window, t->groups, t->act, t->pe);
+}
+
+static void grouped_conv(void **state)
+{
+    (void)state;
+    static const size_t channels[] = {1, 2, 8, 16, 24, 64, 72};
+    static const ls_act acts[] = {LS_ACT_NONE, LS_ACT_RELU, LS_ACT_SIGMOID};
+    uint64_t seed = 8;
+    for (int i = 0; i < 48; i++) {
+        test t = {.build = build_grouped_conv, .n = 1 + next_random(&seed) % 2};
+        t.h = 2 + next_random(&seed) % 12;
+        t.w = 3 + next_random(&seed) % 12;
+        t.k = 1 + next_random(&seed) % 3;
+        size_t per = i % 3 == 2 ? 3 : 1; /* depthwise, all in one, three a group */
+        t.c = channels[next_random(&seed) % 7] * per;
+        t.groups = i % 3 == 1 ? 1 : t.c / per;
+        t.co = i % 3 == 1 ? channels[next_random(&seed) % 7] : t.groups * (1 + (size_t)i % 2);
+        t.conv.stride = 1 + next_random(&seed) % 2;
+        t.act = acts[next_random(&seed) % 3];
+        t.pe = next_random(&seed) % 2; /* act_last */
+        t.bias = next_random(&seed) % 4;
+        t.residual = next_random(&seed) % 2;
+        check(t);
+    }
+}
+
+static ls_tensor *build_pool(ls_graph *g, test *t)
+{
+    ls_tensor *x = input(g, t, 0, 4, (size_t[]){t->n, t->h, t->w, t->c});
+    ls_window window = {.kernel = {t->k, t->k + 1},
+                        .stride = {t->conv.stride, t->frames},
+                        .pad = {t->conv.pad, 0, t->k - 1, t->conv.pad}};
+    /* as many windows as start inside: ceil_mode */
+    return ls_pool(g, x, &window, (t->h - 1 + t->conv.pad) / t->conv.stride + 1,
+                   (t->w - 1) / t->frames + 1, t->residual, t->bias);
+}
+
+static void pool(void **state)
+{
+    (void)state;
+    uint64_t seed = 9;
+    for (int i = 0; i < 40; i++) {
+        test t = {.build = build_pool, .n = 1 + next_random(&seed) % 3, .skip_bf16 = true};
+        t.h = 1 + next_random(&seed) % 9;
+        t.w = 1 + next_random(&seed) % 20;
+        t.c = 1 + next_random(&seed) % 40;
+        t.k = 1 + next_random(&seed) % 3;
+        t.conv.stride = 1 + next_random(&seed) % 3;
+        t.conv.pad = next_random(&seed) % t.k;
+        t.frames = 1 + next_random(&seed) % 3;
+        t.residual = i % 3; /* mean */
+        t.bias = i % 2;     /* count_pads */
+        check(t);
+    }
+}
+
+/* `groups` and `frames` tell, a bit a dimension, where a and b are broadcast. */
+static ls_tensor *build_binary(ls_graph *g, test *t)
+{
+    size_t a[4] = {t->n, t->h, t->w, t->c}, b[4] = {t->n, t->h, t->w, t->c};
+    for (size_t d = 0; d < 4; d++) {
+        a[d] = t->groups >> d & 1 ? 1 : a[d];
+        b[d] = t->frames >> d & 1 ? 1 : b[d];
+    }
+    ls_tensor *x = input(g, t, 0, 4, a);
+    return ls_binary_op(g, (ls_binary)t->k, x,
+                        t->bias ? weight(g, t, 1, 4, b) : input(g, t, 1, 4, b));
+}
+
+static void binary(void **state)
+{
+    (void)state;
+    uint64_t seed = 10;
+    for (size_t i = 0; i < 64; i++)
+        check((test){.build = build_binary,
+                     .k = i % 4,
+                     .n = 1 + next_random(&seed) % 3,
+                     .h = 1 + next_random(&seed) % 5,
+                     .w = 1 + next_random(&seed) % 7,
+                     .c = 1 + next_random(&seed) % 40,
+                     .groups = i % 3 ? 0 : next_random(&seed) % 16,
+                     .frames = next_random(&seed) % 16,
+                     .bias = i % 5 == 0,
+                     .skip_bf16 = true});
+}
+
+/* k = 0: dimensions in another order; 1: every second element, backwards; 2: the same row again. */
+static ls_tensor *build_take(ls_graph *g, test *t)
+{
+    const size_t in[4] = {t->n, t->h, t->w, t->c};
+    const size_t step[4] = {t->h * t->w * t->c, t->w * t->c, t->c, 1}, from[4] = {2, 0, 3, 1};
+    size_t shape[4], table[256], at = 0;
+    for (size_t d = 0; d < 4; d++) {
+        size_t s = t->k ? d : from[d];
+        shape[d] = t->k == 1 ? (in[s] + 1) / 2 : t->k == 2 && d == 1 ? 5 : in[s];
+        for (size_t i = 0; i < shape[d]; i++)
+            table[at++] = step[s] * (t->k == 1             ? (shape[d] - 1 - i) * 2
+                                     : t->k == 2 && d == 1 ? 0
+                                                           : i);
+    }
+    return ls_take(g, input(g, t, 0, 4, in), 4, shape, table);
+}
+
+static void take(void **state)
+{
+    (void)state;
+    uint64_t seed = 11;
+    for (size_t i = 0; i < 30; i++)
+        check((test){.build = build_take,
+                     .k = i % 3,
+                     .n = 1 + next_random(&seed) % 3,
+                     .h = 1 + next_random(&seed) % 5,
+                     .w = 1 + next_random(&seed) % 70,
+                     .c = 1 + next_random(&seed) % 90});
 }
 
 static ls_tensor *build_timestep(ls_graph *g, test *t)
@@ -769,6 +898,10 @@ int main(void)
         cmocka_unit_test(attention_along_frames),
         cmocka_unit_test(elementwise),
         cmocka_unit_test(upsample),
+        cmocka_unit_test(grouped_conv),
+        cmocka_unit_test(pool),
+        cmocka_unit_test(binary),
+        cmocka_unit_test(take),
         cmocka_unit_test(timestep),
         cmocka_unit_test(cast_rounds_to_nearest_even),
         cmocka_unit_test(functions_are_accurate),

@@ -65,11 +65,25 @@ static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
     return ls_onednn_check(s, "run", err);
 }
 
+static bool act_last(const ls_node *n)
+{
+    return n->op == LS_OP_CONV2D && n->u.conv.act_last;
+}
+
 /* Whether the residual is copied to the output first and the product added to it: oneDNN has its
  * fastest convolutions for that, and slower ones for a binary addition, which works in any case. */
 static bool prefills(const ls_node *n)
 {
-    return n->in[3] && !n->act && n->in[3]->dtype == n->out->dtype;
+    return n->in[3] && (!n->act || act_last(n)) && n->in[3]->dtype == n->out->dtype;
+}
+
+static dnnl_status_t append_act(dnnl_post_ops_t ops, ls_act act)
+{
+    static const dnnl_alg_kind_t kinds[] = {[LS_ACT_SILU] = dnnl_eltwise_swish,
+                                            [LS_ACT_GELU] = dnnl_eltwise_gelu_erf,
+                                            [LS_ACT_RELU] = dnnl_eltwise_relu,
+                                            [LS_ACT_SIGMOID] = dnnl_eltwise_logistic};
+    return dnnl_post_ops_append_eltwise(ops, 1, kinds[act], act == LS_ACT_SILU, 0);
 }
 
 static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, const problem *p)
@@ -80,13 +94,14 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, const problem *p)
         s = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
     if (!s)
         s = dnnl_post_ops_create(&ops);
-    if (!s && p->node->act)
-        s = dnnl_post_ops_append_eltwise(
-            ops, 1, p->node->act == LS_ACT_SILU ? dnnl_eltwise_swish : dnnl_eltwise_gelu_erf, 1, 0);
+    if (!s && p->node->act && !act_last(p->node))
+        s = append_act(ops, p->node->act);
     if (!s && prefills(p->node))
         s = dnnl_post_ops_append_sum(ops, 1);
     else if (!s && p->node->in[3])
         s = dnnl_post_ops_append_binary(ops, dnnl_binary_add, &p->residual);
+    if (!s && p->node->act && act_last(p->node))
+        s = append_act(ops, p->node->act);
     if (!s)
         s = dnnl_primitive_attr_set_post_ops(*attr, ops);
     dnnl_post_ops_destroy(ops);
@@ -161,7 +176,8 @@ static int compile(onednn_backend *be, const problem *p, ls_kernel **out, size_t
             k->prefill = ls_tensor_bytes(node->out);
         else if (!s && node->in[3])
             s = add_arg(k, be, RESIDUAL,
-                        DNNL_ARG_ATTR_MULTIPLE_POST_OP(node->act ? 1 : 0) | DNNL_ARG_SRC_1,
+                        DNNL_ARG_ATTR_MULTIPLE_POST_OP(node->act && !act_last(node)) |
+                            DNNL_ARG_SRC_1,
                         &p->residual);
         if (!s && *scratch)
             s = add_arg(k, be, SCRATCH, DNNL_ARG_SCRATCHPAD, pad);
@@ -179,7 +195,7 @@ static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const problem *p,
                                    const dnnl_memory_desc_t *weight, dnnl_primitive_attr_t attr,
                                    dnnl_engine_t engine)
 {
-    const size_t *st = p->node->u.conv.stride, *pad = p->node->u.conv.pad;
+    const size_t *st = p->node->u.conv.window.stride, *pad = p->node->u.conv.window.pad;
     dnnl_dims_t strides = {(dnnl_dim_t)st[0], (dnnl_dim_t)st[1]};
     dnnl_dims_t first = {(dnnl_dim_t)pad[0], (dnnl_dim_t)pad[1]};
     dnnl_dims_t last = {(dnnl_dim_t)pad[2], (dnnl_dim_t)pad[3]};
@@ -212,7 +228,12 @@ int ls_onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel 
         s = image(&p.residual, node->in[3]);
     if (!s && b)
         s = dnnl_memory_desc_init_by_tag(&p.bias, 1, dims, onednn_type(b->dtype), dnnl_a);
-    if (!s)
+    const size_t groups = node->u.conv.groups;
+    dnnl_dims_t grouped = {(dnnl_dim_t)groups, dims[0] / (dnnl_dim_t)groups, dims[1], dims[2],
+                           dims[3]};
+    if (!s && groups > 1)
+        s = dnnl_memory_desc_init_by_tag(&p.weight, 5, grouped, dnnl_f32, dnnl_goihw);
+    else if (!s)
         s = dnnl_memory_desc_init_by_tag(&p.weight, 4, dims, dnnl_f32, dnnl_oihw);
     int ret = ls_onednn_check(s, "describe a convolution", err);
     return ret ? ret : compile(be, &p, out, scratch, err);

@@ -55,6 +55,10 @@ int ls_onednn_compile_linear(onednn_backend *be, const ls_node *node, ls_kernel 
 int ls_onednn_compile_op(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
                          ls_error *err);
 
+/* Pool, binary and take. */
+int ls_onednn_compile_image_op(onednn_backend *be, const ls_node *node, ls_kernel **out,
+                               ls_error *err);
+
 static inline dnnl_data_type_t onednn_type(ls_dtype t)
 {
     return t == LS_BF16 ? dnnl_bf16 : dnnl_f32;

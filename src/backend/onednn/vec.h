@@ -153,11 +153,12 @@ INLINE vec v_exp2(vec x, bool coarse)
     return (vec)((vecu)p + ((vecu)shifted << 23));
 }
 
-INLINE vec v_silu(vec x)
+/* 1 + e^-x */
+INLINE vec v_one_plus_exp(vec x)
 {
     const float log2e = 1.44269504f;
     vec t = x * -log2e;
-    return x / (1 + v_exp2((vec)-v_max(v_set(-127), -t), false));
+    return 1 + v_exp2((vec)-v_max(v_set(-127), -t), false);
 }
 
 /* x Phi(x). For z = |x|, Phi(-z) = h(1 / (1 + 0.3 z)) exp(-z^2 / 2), h a minimax polynomial with a
@@ -176,7 +177,18 @@ INLINE vec v_gelu(vec x)
 
 INLINE vec v_act(vec x, ls_act act)
 {
-    return act == LS_ACT_SILU ? v_silu(x) : act == LS_ACT_GELU ? v_gelu(x) : x;
+    switch (act) {
+    case LS_ACT_SILU:
+        return x / v_one_plus_exp(x);
+    case LS_ACT_GELU:
+        return v_gelu(x);
+    case LS_ACT_RELU:
+        return v_max(x, v_set(0));
+    case LS_ACT_SIGMOID:
+        return 1 / v_one_plus_exp(x);
+    default:
+        return x;
+    }
 }
 
 #endif

@@ -78,14 +78,28 @@ static float gelu(double x)
 
 static float act(ls_act a, double x)
 {
-    return a == LS_ACT_SILU ? silu(x) : a == LS_ACT_GELU ? gelu(x) : (float)x;
+    switch (a) {
+    case LS_ACT_SILU:
+        return silu(x);
+    case LS_ACT_GELU:
+        return gelu(x);
+    case LS_ACT_RELU:
+        return x > 0 ? (float)x : 0;
+    case LS_ACT_SIGMOID:
+        return (float)(1 / (1 + exp(-x)));
+    default:
+        return (float)x;
+    }
 }
 
 static void finish_row(const ls_node *n, const double *acc, const float *residual, float *y,
                        size_t count)
 {
-    for (size_t c = 0; c < count; c++)
-        y[c] = act(n->act, acc[c]) + (residual ? residual[c] : 0);
+    bool last = n->op == LS_OP_CONV2D && n->u.conv.act_last;
+    for (size_t c = 0; c < count; c++) {
+        double r = residual ? residual[c] : 0;
+        y[c] = last ? act(n->act, acc[c] + r) : (float)(act(n->act, acc[c]) + r);
+    }
 }
 
 static void axpy(double *acc, float x, const float *w, size_t n)
@@ -107,7 +121,7 @@ static int conv2d(const ls_node *n, const float *x, const float *w, const float 
     bool one_d = n->in[1]->ndim == 3;
     size_t ih = xs[1], iw = xs[2], ci = xs[3], oh = ys[1], ow = ys[2], co = ys[3];
     size_t kh = one_d ? 1 : ws[2], kw = one_d ? ws[2] : ws[3];
-    size_t rows = ys[0] * oh;
+    size_t rows = ys[0] * oh, gi = ws[1], go = co / n->u.conv.groups;
     int failed = 0;
 #pragma omp parallel reduction(| : failed)
     {
@@ -119,13 +133,16 @@ static int conv2d(const ls_node *n, const float *x, const float *w, const float 
                 start_row(acc, bias, co);
                 for (size_t ky = 0; ky < kh; ky++) {
                     for (size_t kx = 0; kx < kw; kx++) {
-                        size_t py = r % oh * n->u.conv.stride[0] + ky - n->u.conv.pad[0];
-                        size_t px = ox * n->u.conv.stride[1] + kx - n->u.conv.pad[1];
+                        size_t py =
+                            r % oh * n->u.conv.window.stride[0] + ky - n->u.conv.window.pad[0];
+                        size_t px = ox * n->u.conv.window.stride[1] + kx - n->u.conv.window.pad[1];
                         if (py >= ih || px >= iw) // also what lies before 0, by wrapping around
                             continue;
                         const float *in = x + ((r / oh * ih + py) * iw + px) * ci;
-                        for (size_t c = 0; c < ci; c++)
-                            axpy(acc, in[c], w + ((c * kh + ky) * kw + kx) * co, co);
+                        for (size_t c = 0; c < ci; c++) {
+                            size_t o = c / gi * go; /* the outputs of this input's group */
+                            axpy(acc + o, in[c], w + ((c % gi * kh + ky) * kw + kx) * co + o, go);
+                        }
                     }
                 }
                 size_t at = (r * ow + ox) * co;
@@ -289,6 +306,74 @@ static void upsample(const ls_node *n, const float *x, float *y)
     }
 }
 
+static void pool(const ls_node *n, const float *x, float *y)
+{
+    const size_t *xs = n->in[0]->shape, *ys = n->out->shape, c = xs[3];
+    const ls_window *w = &n->u.pool.window;
+    for (size_t i = 0; i < n->out->count; i++) {
+        size_t row = i / c / ys[2] / ys[1], top = i / c / ys[2] % ys[1] * w->stride[0];
+        size_t left = i / c % ys[2] * w->stride[1], pixels = 0, counted = 0;
+        double sum = 0, most = -INFINITY;
+        for (size_t r = top; r < top + w->kernel[0]; r++) { /* of the padded image */
+            for (size_t k = left; k < left + w->kernel[1]; k++) {
+                size_t py = r - w->pad[0], px = k - w->pad[1];
+                counted += r < w->pad[0] + xs[1] + w->pad[2] && k < w->pad[1] + xs[2] + w->pad[3];
+                if (py >= xs[1] || px >= xs[2])
+                    continue;
+                float v = x[((row * xs[1] + py) * xs[2] + px) * c + i % c];
+                pixels++;
+                sum += v;
+                most = v > most ? v : most;
+            }
+        }
+        y[i] = (float)(n->u.pool.mean ? sum / (double)(n->u.pool.count_pads ? counted : pixels)
+                                      : most);
+    }
+}
+
+static float binary(ls_binary op, float a, float b)
+{
+    switch (op) {
+    case LS_BINARY_ADD:
+        return a + b;
+    case LS_BINARY_SUB:
+        return a - b;
+    case LS_BINARY_MUL:
+        return a * b;
+    default:
+        return a > 0 ? a : a * b;
+    }
+}
+
+static void binary_op(const ls_node *n, const float *a, const float *b, float *y)
+{
+    const ls_tensor *o = n->out;
+    for (size_t i = 0; i < o->count; i++) {
+        size_t rest = i, at[2] = {0, 0}, step[2] = {1, 1};
+        for (size_t d = o->ndim; d-- > 0; rest /= o->shape[d])
+            for (int j = 0; j < 2; j++) {
+                if (n->in[j]->shape[d] > 1)
+                    at[j] += rest % o->shape[d] * step[j];
+                step[j] *= n->in[j]->shape[d];
+            }
+        y[i] = binary(n->u.binary, a[at[0]], b[at[1]]);
+    }
+}
+
+static void take(const ls_node *n, const float *x, float *y)
+{
+    const ls_tensor *o = n->out;
+    for (size_t i = 0; i < o->count; i++) {
+        const size_t *table = n->u.take;
+        size_t inner = o->count, at = 0;
+        for (size_t d = 0; d < o->ndim; table += o->shape[d++]) {
+            inner /= o->shape[d];
+            at += table[i / inner % o->shape[d]];
+        }
+        y[i] = x[at];
+    }
+}
+
 static void concat(const ls_node *n, const float *a, const float *b, float *y)
 {
     size_t ca = n->in[0]->shape[n->in[0]->ndim - 1], cb = n->in[1]->shape[n->in[1]->ndim - 1];
@@ -356,6 +441,15 @@ static int run(ls_backend *be, ls_kernel *k, void *const memory[LS_MAX_INPUTS], 
         break;
     case LS_OP_CAST:
         memcpy(out, in[0], ls_tensor_bytes(n->out));
+        break;
+    case LS_OP_POOL:
+        pool(n, in[0], out);
+        break;
+    case LS_OP_BINARY:
+        binary_op(n, in[0], in[1], out);
+        break;
+    case LS_OP_TAKE:
+        take(n, in[0], out);
         break;
     case LS_OP_COUNT:
         break;
