@@ -1,0 +1,321 @@
+/* The ONNX importer against the test cases of the ONNX project, against ONNX Runtime's outputs of
+ * real networks, and against files that make no sense. */
+#include "test.h"
+
+#include "backend/plan.h"
+#include "base/alloc.h"
+#include "nn/onnx.h"
+
+#include <dirent.h>
+#include <math.h>
+
+static void *read_file(const char *path, size_t *size)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return NULL;
+    fseek(f, 0, SEEK_END);
+    *size = (size_t)ftell(f);
+    rewind(f);
+    void *data = malloc(*size + 1);
+    assert_int_equal(fread(data, 1, *size, f), *size);
+    fclose(f);
+    return data;
+}
+
+static bool read_tensor(const char *path, ls_onnx_value *v, char name[64])
+{
+    ls_error err = {0};
+    size_t size;
+    void *data = read_file(path, &size);
+    if (!data)
+        return false;
+    LsOnnx__TensorProto *t = ls_onnx__tensor_proto__unpack(NULL, size, data);
+    assert_non_null(t);
+    if (ls_onnx_read_tensor(v, t, &err))
+        fail_msg("%s: %s", path, err.message);
+    snprintf(name, 64, "%s", t->name ? t->name : "");
+    ls_onnx__tensor_proto__free_unpacked(t, NULL);
+    free(data);
+    return true;
+}
+
+static void expect_values(const char *what, const ls_onnx_value *have, const ls_onnx_value *want)
+{
+    assert_int_equal(have->ndim, want->ndim);
+    for (size_t i = 0; i < want->ndim; i++)
+        assert_int_equal(have->shape[i], want->shape[i]);
+    for (size_t i = 0; i < want->count; i++) {
+        if (want->i)
+            assert_int_equal(have->i[i], want->i[i]);
+        else if (!(isnan(have->f[i]) && isnan(want->f[i])) && have->f[i] != want->f[i] &&
+                 !(fabs((double)have->f[i] - (double)want->f[i]) <=
+                   1e-5 + 1e-5 * fabs((double)want->f[i])))
+            fail_msg("%s: value %zu is %g, not %g", what, i, have->f[i], want->f[i]);
+    }
+}
+
+#define MAX_IO 16
+
+typedef struct network {
+    ls_onnx_import *im;
+    ls_backend *be;
+    ls_plan *plan;
+    ls_binding bindings[2 * MAX_IO];
+    size_t bound;
+} network;
+
+/* Imports and compiles; the outputs get memory of their own. 0 or the error. */
+static int open_network(network *n, const ls_onnx *m, const char *backend,
+                        const ls_onnx_input *inputs, size_t count, ls_error *err)
+{
+    ls_graph *g = ls_graph_new(LS_F32, false);
+    const ls_onnx_output *outputs;
+    *n = (network){0};
+    int ret = ls_onnx_import_graph(&n->im, g, m, inputs, count, err);
+    if (ret) {
+        ls_graph_free(&g);
+        return ret;
+    }
+    if (ls_graph_node_count(g)) {
+        if (ls_backend_open(&n->be, backend, 2, err) || ls_plan_compile(&n->plan, &g, n->be, err))
+            fail_msg("%s", err->message);
+    }
+    size_t outs = ls_onnx_import_outputs(n->im, &outputs);
+    for (size_t i = 0; i < outs; i++) {
+        size_t values = 1;
+        for (size_t d = 0; d < outputs[i].ndim; d++)
+            values *= outputs[i].shape[d];
+        if (!outputs[i].constant)
+            n->bindings[n->bound++] = (ls_binding){outputs[i].name, malloc(values * sizeof(float)),
+                                                   values * sizeof(float)};
+    }
+    ls_graph_free(&g);
+    return 0;
+}
+
+static void run_network(network *n, const ls_binding *inputs, size_t count)
+{
+    ls_error err = {0};
+    ls_binding all[2 * MAX_IO];
+    memcpy(all, n->bindings, n->bound * sizeof *all);
+    memcpy(all + n->bound, inputs, count * sizeof *all);
+    void *arena = ls_aligned_alloc(ls_plan_arena_bytes(n->plan) + 1);
+    if (ls_plan_run(n->plan, arena, all, n->bound + count, NULL, &err))
+        fail_msg("%s", err.message);
+    ls_aligned_free(arena);
+}
+
+static void close_network(network *n)
+{
+    for (size_t i = 0; i < n->bound; i++)
+        free(n->bindings[i].data);
+    ls_plan_close(&n->plan);
+    ls_backend_close(&n->be);
+    ls_onnx_import_free(&n->im);
+}
+
+/* Whether an input of a case is a weight, a shape or an index rather than data. */
+static bool fixed_input(const char *folder, size_t index)
+{
+    static const char *const computed[] = {"test_add", "test_sub", "test_mul", "test_concat",
+                                           "test_prelu"};
+    for (size_t i = 0; i < sizeof computed / sizeof *computed; i++)
+        if (strstr(folder, computed[i]))
+            return false;
+    return index > 0 || strstr(folder, "DOUBLE");
+}
+
+typedef struct onnx_case {
+    ls_onnx_value in[MAX_IO], out;
+    ls_onnx_input inputs[MAX_IO];
+    char names[MAX_IO][64];
+    size_t count;
+} onnx_case;
+
+static void load_case(onnx_case *c, const char *folder)
+{
+    char path[4800], name[64];
+    memset(c, 0, sizeof *c);
+    for (;; c->count++) {
+        ls_onnx_value *v = &c->in[c->count];
+        snprintf(path, sizeof path, "%s/test_data_set_0/input_%zu.pb", folder, c->count);
+        if (!read_tensor(path, v, c->names[c->count]))
+            break;
+        ls_onnx_input *in = &c->inputs[c->count];
+        *in = (ls_onnx_input){.name = c->names[c->count], .ndim = v->ndim};
+        memcpy(in->shape, v->shape, sizeof in->shape);
+        if (fixed_input(folder, c->count))
+            in->constant = v;
+    }
+    snprintf(path, sizeof path, "%s/test_data_set_0/output_0.pb", folder);
+    assert_true(read_tensor(path, &c->out, name));
+}
+
+static void run_case(onnx_case *c, const char *folder, const char *backend)
+{
+    char path[4800];
+    ls_error err = {0};
+    ls_onnx *m;
+    network n;
+    ls_binding in[MAX_IO];
+    size_t bound = 0;
+    snprintf(path, sizeof path, "%s/model.onnx", folder);
+    if (ls_onnx_open(&m, path, &err) || open_network(&n, m, backend, c->inputs, c->count, &err))
+        fail_msg("%s", err.message);
+    for (size_t i = 0; i < c->count; i++)
+        if (!c->inputs[i].constant && c->in[i].f)
+            in[bound++] = (ls_binding){c->names[i], c->in[i].f, c->in[i].count * sizeof(float)};
+    const ls_onnx_output *o;
+    assert_int_equal(ls_onnx_import_outputs(n.im, &o), 1);
+    ls_onnx_value have = {.ndim = o->ndim};
+    if (o->constant) {
+        have = *o->constant;
+    } else {
+        run_network(&n, in, bound);
+        memcpy(have.shape, o->shape, sizeof have.shape);
+        have.f = n.bindings[0].data;
+    }
+    expect_values(folder, &have, &c->out);
+    close_network(&n);
+    ls_onnx_close(&m);
+}
+
+static void free_case(onnx_case *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        ls_onnx_value_free(&c->in[i]);
+    ls_onnx_value_free(&c->out);
+}
+
+static void operators_meet_the_cases_of_onnx(void **state)
+{
+    (void)state;
+    char dir[4096], folder[4400];
+    size_t cases = 0;
+    DIR *d = opendir(test_shared(dir, "formats/onnx"));
+    for (struct dirent *e; (e = readdir(d));) {
+        onnx_case c;
+        if (*e->d_name == '.' || strstr(e->d_name, "linear"))
+            continue;
+        snprintf(folder, sizeof folder, "%s/%s", dir, e->d_name);
+        load_case(&c, folder);
+        run_case(&c, folder, "ref");
+        run_case(&c, folder, "onednn");
+        free_case(&c);
+        cases++;
+    }
+    closedir(d);
+    assert_int_equal(cases, 54);
+}
+
+static void an_unsupported_option_is_named(void **state)
+{
+    (void)state;
+    char dir[4096], path[4200];
+    ls_error err = {0};
+    onnx_case c;
+    ls_onnx *m;
+    network n;
+    load_case(&c, test_shared(dir, "formats/onnx/test_resize_upsample_scales_linear"));
+    snprintf(path, sizeof path, "%s/model.onnx", dir);
+    assert_int_equal(ls_onnx_open(&m, path, &err), 0);
+    assert_int_equal(open_network(&n, m, "ref", c.inputs, c.count, &err), LS_EUNSUPPORTED);
+    assert_non_null(strstr(err.message, "(Resize): modes other than nearest"));
+    ls_onnx_close(&m);
+    free_case(&c);
+}
+
+static double relative_error(const float *have, const float *want, size_t n)
+{
+    double error = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        error += ((double)have[i] - (double)want[i]) * ((double)have[i] - (double)want[i]);
+        norm += (double)want[i] * (double)want[i];
+    }
+    return sqrt(error / norm);
+}
+
+/* The letterboxed golden picture as the network saw it there: R, G, B, channels last. */
+static float *golden_picture(void)
+{
+    char path[4096], command[4300];
+    const size_t n = (size_t)640 * 640 * 3;
+    test_shared(path, "golden/onnx/t1_letterbox_640_bgr.png");
+    snprintf(command, sizeof command, "ffmpeg -v error -i '%s' -f rawvideo -pix_fmt rgb24 -", path);
+    FILE *f = popen(command, "r");
+    uint8_t *bytes = malloc(n);
+    float *x = ls_malloc_array(n, sizeof *x);
+    if (!f || fread(bytes, 1, n, f) != n)
+        fail_msg("cannot decode %s", path);
+    pclose(f);
+    for (size_t i = 0; i < n; i++)
+        x[i] = ((float)bytes[i] - 127.5f) / 128;
+    free(bytes);
+    return x;
+}
+
+/* Output `index` of the golden run of a network. */
+static void expect_golden(const char *network_name, const network *n, size_t index,
+                          const ls_onnx_output *o)
+{
+    char path[4096], name[128];
+    const size_t rows = o->shape[o->ndim - 2], columns = o->shape[o->ndim - 1];
+    size_t size;
+    snprintf(name, sizeof name, "golden/onnx/t1.%s.out%zu.1x%zux%zu.f32", network_name, index, rows,
+             columns);
+    float *want = read_file(test_shared(path, name), &size);
+    assert_int_equal(size, rows * columns * sizeof *want);
+    double error = relative_error(n->bindings[index].data, want, rows * columns);
+    print_message("# %s %s: relative error %.2g\n", network_name, o->name, error);
+    assert_true(error < 1e-4);
+    free(want);
+}
+
+static void golden_network(const char *network_name, const char *backend)
+{
+    char path[4096], name[128];
+    ls_error err = {0};
+    ls_onnx *m;
+    network n;
+    const ls_onnx_output *o;
+    snprintf(name, sizeof name, "models/%s.onnx", network_name);
+    if (ls_onnx_open(&m, test_shared(path, name), &err))
+        fail_msg("%s", err.message);
+    const ls_onnx_input in = {
+        .name = "images", .ndim = 4, .shape = {1, 3, 640, 640}, .channels_last = true};
+    if (open_network(&n, m, backend, &in, 1, &err))
+        fail_msg("%s", err.message);
+    float *x = golden_picture();
+    run_network(&n, &(ls_binding){"images", x, (size_t)640 * 640 * 3 * sizeof *x}, 1);
+    assert_int_equal(ls_onnx_import_outputs(n.im, &o), 9);
+    for (size_t i = 0; i < 9; i++)
+        expect_golden(network_name, &n, i, &o[i]);
+    free(x);
+    close_network(&n);
+    ls_onnx_close(&m);
+}
+
+static void scrfd_500m_is_as_onnx_runtime_has_it(void **state)
+{
+    (void)state;
+    golden_network("scrfd_500m_kps", "onednn");
+    golden_network("scrfd_500m_kps", "ref");
+}
+
+static void scrfd_2_5g_is_as_onnx_runtime_has_it(void **state)
+{
+    (void)state;
+    golden_network("scrfd_2.5g_kps", "onednn");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(operators_meet_the_cases_of_onnx),
+        cmocka_unit_test(an_unsupported_option_is_named),
+        cmocka_unit_test(scrfd_500m_is_as_onnx_runtime_has_it),
+        cmocka_unit_test(scrfd_2_5g_is_as_onnx_runtime_has_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
