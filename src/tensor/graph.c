@@ -529,7 +529,9 @@ ls_tensor *ls_pool(ls_graph *g, ls_tensor *x, const ls_window *window, size_t h,
              window->pad[i] < window->kernel[i] && window->pad[i + 2] < window->kernel[i] &&
              window->kernel[i] <= SIZE_MAX / 4 &&
              ls_mul_size(size[i] - 1, window->stride[i], &last) &&
-             last < x->shape[i + 1] + window->pad[i];
+             last < x->shape[i + 1] + window->pad[i] &&
+             (!count_pads ||
+              last + window->kernel[i] <= x->shape[i + 1] + window->pad[i] + window->pad[i + 2]);
     }
     if (!expect(g, ok, LS_OP_POOL, x, x))
         return NULL;

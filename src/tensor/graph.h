@@ -94,7 +94,7 @@ typedef struct ls_node {
         struct {
             ls_window window;
             bool mean;       /* otherwise the maximum */
-            bool count_pads; /* the mean's divisor counts padding, up to pad[2] and pad[3] */
+            bool count_pads; /* the mean's divisor counts padding */
         } pool;
         ls_binary binary;
         size_t *take; /* see ls_take; of the graph */
@@ -161,8 +161,8 @@ ls_tensor *ls_concat(ls_graph *g, ls_tensor *a, ls_tensor *b);
 ls_tensor *ls_upsample(ls_graph *g, ls_tensor *x, size_t h, size_t w);
 ls_tensor *ls_timestep(ls_graph *g, ls_tensor *t, size_t dim);
 ls_tensor *ls_cast(ls_graph *g, ls_tensor *x, ls_dtype t); /* x itself when it has that dtype */
-/* h x w windows of the image; those of the last row and column may reach beyond the padding (ONNX's
- * ceil_mode), but each starts before it. */
+/* h x w windows of the image. Without count_pads those of the last row and column may reach beyond
+ * the padding (ONNX's ceil_mode), but each starts before it. */
 ls_tensor *ls_pool(ls_graph *g, ls_tensor *x, const ls_window *window, size_t h, size_t w,
                    bool mean, bool count_pads);
 ls_tensor *ls_binary_op(ls_graph *g, ls_binary op, ls_tensor *a, ls_tensor *b);

@@ -103,8 +103,7 @@ static double pool(const ls_node *n, const float *x, size_t at)
     for (long r = top; r < top + (long)w->kernel[0]; r++)
         for (long k = left; k < left + (long)w->kernel[1]; k++) {
             bool inside = r >= 0 && k >= 0 && r < (long)xs[1] && k < (long)xs[2];
-            bool padding = r < (long)(xs[1] + w->pad[2]) && k < (long)(xs[2] + w->pad[3]);
-            count += inside || (n->u.pool.count_pads && padding);
+            count += inside || n->u.pool.count_pads;
             if (inside) {
                 double v =
                     x[((at / c / ys[2] / ys[1] * xs[1] + (size_t)r) * xs[2] + (size_t)k) * c +

@@ -206,7 +206,7 @@ static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const problem *p,
     return s ? s : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
 }
 
-static dnnl_status_t image(dnnl_memory_desc_t *md, const ls_tensor *t)
+dnnl_status_t ls_onednn_image(dnnl_memory_desc_t *md, const ls_tensor *t)
 {
     const size_t *s = t->shape;
     dnnl_dims_t dims = {(dnnl_dim_t)s[0], (dnnl_dim_t)s[3], (dnnl_dim_t)s[1], (dnnl_dim_t)s[2]};
@@ -221,11 +221,11 @@ int ls_onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel 
     bool one_d = w->ndim == 3;
     dnnl_dims_t dims = {(dnnl_dim_t)w->shape[0], (dnnl_dim_t)w->shape[1],
                         one_d ? 1 : (dnnl_dim_t)w->shape[2], (dnnl_dim_t)w->shape[w->ndim - 1]};
-    dnnl_status_t s = image(&p.src, node->in[0]);
+    dnnl_status_t s = ls_onednn_image(&p.src, node->in[0]);
     if (!s)
-        s = image(&p.dst, node->out);
+        s = ls_onednn_image(&p.dst, node->out);
     if (!s && node->in[3])
-        s = image(&p.residual, node->in[3]);
+        s = ls_onednn_image(&p.residual, node->in[3]);
     if (!s && b)
         s = dnnl_memory_desc_init_by_tag(&p.bias, 1, dims, onednn_type(b->dtype), dnnl_a);
     const size_t groups = node->u.conv.groups;

@@ -1,73 +1,17 @@
-/* Pools, operations of two tensors and copies of elements: what imported networks need beside
- * convolutions. Float32, but for copies. */
+/* Pools (oneDNN's), operations of two tensors (float32 only) and copies of elements: what imported
+ * networks need beside convolutions. */
 #include "backend/onednn/onednn.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 typedef struct image_op {
     ls_kernel base;
     ls_node node;
-    ls_tensor x, y;
+    ls_tensor y;
     const float *vector[2];      /* of params */
     size_t step[2][LS_MAX_DIMS]; /* of binary: elements from one index to the next; 0: broadcast */
     bool in_order;               /* of take: the last table counts up by one */
 } image_op;
-
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static void pool_row(const image_op *k, const float *x, float *y, size_t row)
-{
-    const size_t *xs = k->x.shape, *ys = k->y.shape, c = xs[3];
-    const ls_window *w = &k->node.u.pool.window;
-    const bool mean = k->node.u.pool.mean, count_pads = k->node.u.pool.count_pads;
-    /* bounds of a window in the padded image, then of its pixels in the image */
-    size_t top = row % ys[1] * w->stride[0], r0 = larger(top, w->pad[0]);
-    size_t r1 = smaller(top + w->kernel[0], w->pad[0] + xs[1]);
-    size_t rows = smaller(top + w->kernel[0], w->pad[0] + xs[1] + w->pad[2]) - top;
-    const float *image = x + row / ys[1] * xs[1] * xs[2] * c;
-    for (size_t j = 0; j < ys[2]; j++, y += c) {
-        size_t left = j * w->stride[1], c0 = larger(left, w->pad[1]);
-        size_t c1 = smaller(left + w->kernel[1], w->pad[1] + xs[2]);
-        size_t columns = smaller(left + w->kernel[1], w->pad[1] + xs[2] + w->pad[3]) - left;
-        for (size_t i = 0; i < c; i++)
-            y[i] = mean ? 0 : -INFINITY;
-        for (size_t r = r0; r < r1; r++) {
-            for (size_t col = c0; col < c1; col++) {
-                const float *in = image + ((r - w->pad[0]) * xs[2] + col - w->pad[1]) * c;
-                if (mean)
-                    for (size_t i = 0; i < c; i++)
-                        y[i] += in[i];
-                else
-                    for (size_t i = 0; i < c; i++)
-                        y[i] = in[i] > y[i] ? in[i] : y[i];
-            }
-        }
-        float share = 1 / (float)(count_pads ? rows * columns : (r1 - r0) * (c1 - c0));
-        for (size_t i = 0; mean && i < c; i++)
-            y[i] *= share;
-    }
-}
-
-static int run_pool(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
-                    void *scratch, ls_error *err)
-{
-    (void)be, (void)scratch, (void)err;
-    const image_op *k = (const image_op *)base;
-    size_t rows = k->y.shape[0] * k->y.shape[1], row = k->y.count / rows;
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < rows; i++)
-        pool_row(k, in[0], (float *)out + i * row, i);
-    return 0;
-}
 
 static inline float two(ls_binary op, float a, float b)
 {
@@ -162,6 +106,107 @@ static int run_take(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
     return 0;
 }
 
+typedef struct pool {
+    ls_kernel base;
+    dnnl_primitive_t prim;
+    dnnl_memory_t src, dst, scratch;
+} pool;
+
+static int run_pool(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
+                    void *scratch, ls_error *err)
+{
+    pool *k = (pool *)base;
+    const dnnl_exec_arg_t args[] = {
+        {DNNL_ARG_SRC, k->src}, {DNNL_ARG_DST, k->dst}, {DNNL_ARG_SCRATCHPAD, k->scratch}};
+    dnnl_status_t s = dnnl_memory_set_data_handle_v2(k->src, in[0], be->stream);
+    if (!s)
+        s = dnnl_memory_set_data_handle_v2(k->dst, out, be->stream);
+    if (!s)
+        s = dnnl_memory_set_data_handle_v2(k->scratch, scratch, be->stream);
+    if (!s)
+        s = dnnl_primitive_execute(k->prim, be->stream, 3, args);
+    if (!s)
+        s = dnnl_stream_wait(be->stream);
+    return ls_onednn_check(s, "run", err);
+}
+
+static void free_pool(ls_kernel *base)
+{
+    pool *k = (pool *)base;
+    dnnl_primitive_destroy(k->prim);
+    dnnl_memory_destroy(k->src);
+    dnnl_memory_destroy(k->dst);
+    dnnl_memory_destroy(k->scratch);
+    free(k);
+}
+
+static dnnl_status_t describe_pool(dnnl_primitive_desc_t *pd, const ls_node *n,
+                                   const dnnl_memory_desc_t *src, const dnnl_memory_desc_t *dst,
+                                   dnnl_engine_t engine)
+{
+    const ls_window *w = &n->u.pool.window;
+    dnnl_dims_t stride, kernel, first, last, dilation = {0, 0};
+    for (int i = 0; i < 2; i++) {
+        /* up to the end of the last window, which may lie beyond the padding asked for */
+        size_t reach = (n->out->shape[i + 1] - 1) * w->stride[i] + w->kernel[i];
+        size_t have = n->in[0]->shape[i + 1] + w->pad[i];
+        stride[i] = (dnnl_dim_t)w->stride[i];
+        kernel[i] = (dnnl_dim_t)w->kernel[i];
+        first[i] = (dnnl_dim_t)w->pad[i];
+        last[i] = reach > have ? (dnnl_dim_t)(reach - have) : 0;
+    }
+    const dnnl_alg_kind_t kind = !n->u.pool.mean        ? dnnl_pooling_max
+                                 : n->u.pool.count_pads ? dnnl_pooling_avg_include_padding
+                                                        : dnnl_pooling_avg_exclude_padding;
+    dnnl_pooling_v2_desc_t d;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_status_t s = dnnl_primitive_attr_create(&attr);
+    if (!s)
+        s = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
+    if (!s)
+        s = dnnl_pooling_v2_forward_desc_init(&d, dnnl_forward_inference, kind, src, dst, stride,
+                                              kernel, dilation, first, last);
+    if (!s)
+        s = dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
+    dnnl_primitive_attr_destroy(attr);
+    return s;
+}
+
+static int compile_pool(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
+                        ls_error *err)
+{
+    dnnl_memory_desc_t src, dst;
+    dnnl_primitive_desc_t pd = NULL;
+    pool *k = ls_calloc_array(1, sizeof *k);
+    if (!k)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    k->base.run = run_pool;
+    k->base.free = free_pool;
+    dnnl_status_t s = ls_onednn_image(&src, node->in[0]);
+    if (!s)
+        s = ls_onednn_image(&dst, node->out);
+    if (!s)
+        s = describe_pool(&pd, node, &src, &dst, be->engine);
+    if (!s)
+        s = dnnl_primitive_create(&k->prim, pd);
+    if (!s)
+        s = dnnl_memory_create(&k->src, &src, be->engine, NULL);
+    if (!s)
+        s = dnnl_memory_create(&k->dst, &dst, be->engine, NULL);
+    if (!s) {
+        const dnnl_memory_desc_t *pad =
+            dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+        *scratch = dnnl_memory_desc_get_size(pad);
+        s = dnnl_memory_create(&k->scratch, pad, be->engine, NULL);
+    }
+    dnnl_primitive_desc_destroy(pd);
+    if (s)
+        free_pool(&k->base);
+    else
+        *out = &k->base;
+    return ls_onednn_check(s, "prepare a pool", err);
+}
+
 static void free_op(ls_kernel *k)
 {
     free(k);
@@ -190,17 +235,17 @@ static void prepare_take(image_op *k)
 }
 
 int ls_onednn_compile_image_op(onednn_backend *be, const ls_node *node, ls_kernel **out,
-                               ls_error *err)
+                               size_t *scratch, ls_error *err)
 {
-    if (node->op != LS_OP_TAKE && node->out->dtype != LS_F32)
+    if (node->op == LS_OP_POOL)
+        return compile_pool(be, node, out, scratch, err);
+    if (node->op == LS_OP_BINARY && node->out->dtype != LS_F32)
         return ls_fail(err, LS_EUNSUPPORTED, "backend onednn computes this in float32 only");
     image_op *k = ls_calloc_array(1, sizeof *k);
     if (!k)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     k->base.free = free_op;
-    k->base.run = run_pool;
     k->node = *node;
-    k->x = *node->in[0];
     k->y = *node->out;
     int ret = 0;
     for (int i = 0; !ret && i < 2; i++)

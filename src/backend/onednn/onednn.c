@@ -129,7 +129,7 @@ static int compile(ls_backend *base, const ls_node *node, ls_kernel **out, size_
     else if (node->op == LS_OP_LINEAR)
         ret = ls_onednn_compile_linear(be, node, out, scratch, err);
     else if (node->op == LS_OP_POOL || node->op == LS_OP_BINARY || node->op == LS_OP_TAKE)
-        ret = ls_onednn_compile_image_op(be, node, out, err);
+        ret = ls_onednn_compile_image_op(be, node, out, scratch, err);
     else
         ret = ls_onednn_compile_op(be, node, out, scratch, err);
     return ret ? ls_fail_context(err, ret, "%s", ls_op_name(node->op)) : 0;

@@ -57,7 +57,9 @@ int ls_onednn_compile_op(onednn_backend *be, const ls_node *node, ls_kernel **ou
 
 /* Pool, binary and take. */
 int ls_onednn_compile_image_op(onednn_backend *be, const ls_node *node, ls_kernel **out,
-                               ls_error *err);
+                               size_t *scratch, ls_error *err);
+/* The layout of an image. */
+dnnl_status_t ls_onednn_image(dnnl_memory_desc_t *md, const ls_tensor *t);
 
 static inline dnnl_data_type_t onednn_type(ls_dtype t)
 {

@@ -312,12 +312,11 @@ static void pool(const ls_node *n, const float *x, float *y)
     const ls_window *w = &n->u.pool.window;
     for (size_t i = 0; i < n->out->count; i++) {
         size_t row = i / c / ys[2] / ys[1], top = i / c / ys[2] % ys[1] * w->stride[0];
-        size_t left = i / c % ys[2] * w->stride[1], pixels = 0, counted = 0;
+        size_t left = i / c % ys[2] * w->stride[1], pixels = 0;
         double sum = 0, most = -INFINITY;
         for (size_t r = top; r < top + w->kernel[0]; r++) { /* of the padded image */
             for (size_t k = left; k < left + w->kernel[1]; k++) {
                 size_t py = r - w->pad[0], px = k - w->pad[1];
-                counted += r < w->pad[0] + xs[1] + w->pad[2] && k < w->pad[1] + xs[2] + w->pad[3];
                 if (py >= xs[1] || px >= xs[2])
                     continue;
                 float v = x[((row * xs[1] + py) * xs[2] + px) * c + i % c];
@@ -326,8 +325,10 @@ static void pool(const ls_node *n, const float *x, float *y)
                 most = v > most ? v : most;
             }
         }
-        y[i] = (float)(n->u.pool.mean ? sum / (double)(n->u.pool.count_pads ? counted : pixels)
-                                      : most);
+        y[i] = (float)(n->u.pool.mean
+                           ? sum / (double)(n->u.pool.count_pads ? w->kernel[0] * w->kernel[1]
+                                                                 : pixels)
+                           : most);
     }
 }
 
