@@ -1,10 +1,11 @@
 /* Speed of face detection networks, without decoding of video; one JSON object a line.
- * Usage: bench_detect FILE.onnx [runs [threads]] */
+ * Usage: bench_detect [FILE.onnx [runs]] */
 #include "base/time.h"
 #include "models/face/face_net.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static int compare(const void *a, const void *b)
 {
@@ -12,19 +13,13 @@ static int compare(const void *a, const void *b)
     return (d > 0) - (d < 0);
 }
 
-int main(int argc, char **argv)
+static int measure(const char *path, ls_dtype dtype, size_t runs, double *ms)
 {
-    const size_t runs = argc > 2 ? (size_t)atoi(argv[2]) : 50;
     ls_error err = {0};
     ls_face_net *net;
     size_t w, h;
-    double *ms = calloc(runs ? runs : 1, sizeof *ms);
-    if (argc < 2 || !runs || !ms) {
-        fprintf(stderr, "usage: bench_detect FILE.onnx [runs [threads]]\n");
-        return 2;
-    }
     double start = ls_time_now();
-    if (ls_face_net_open(&net, argv[1], argc > 3 ? atoi(argv[3]) : 0, &err)) {
+    if (ls_face_net_open(&net, path, dtype, 0, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
@@ -40,12 +35,35 @@ int main(int argc, char **argv)
             ms[i - 3] = (ls_time_now() - start) * 1000;
     }
     qsort(ms, runs, sizeof *ms, compare);
-    printf("{\"network\": \"%s\", \"width\": %zu, \"height\": %zu, \"dtype\": \"f32\", "
+    printf("{\"network\": \"%s\", \"width\": %zu, \"height\": %zu, \"dtype\": \"%s\", "
            "\"open_ms\": %.0f, \"median_ms\": %.2f, \"best_ms\": %.2f, \"fps\": %.1f, "
            "\"mbytes\": %.1f}\n",
-           argv[1], w, h, opened * 1000, ms[runs / 2], ms[0], 1000 / ms[runs / 2],
-           (double)ls_face_net_bytes(net) / 1e6);
+           path, w, h, ls_dtype_name(dtype), opened * 1000, ms[runs / 2], ms[0],
+           1000 / ms[runs / 2], (double)ls_face_net_bytes(net) / 1e6);
     ls_face_net_close(&net);
-    free(ms);
     return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const usual[] = {"../shared/models/scrfd_2.5g_kps.onnx",
+                                        "../shared/models/scrfd_500m_kps.onnx",
+                                        "../shared/models/yunet_n_640_640.onnx"};
+    const size_t runs = argc > 2 ? (size_t)atoi(argv[2]) : 50;
+    double *ms = calloc(runs ? runs : 1, sizeof *ms);
+    if (!runs || !ms) {
+        fprintf(stderr, "usage: bench_detect [FILE.onnx [runs]]\n");
+        return 2;
+    }
+    int ret = 0;
+    for (size_t i = 0; !ret && i < (argc > 1 ? 1 : sizeof usual / sizeof *usual); i++) {
+        const char *path = argc > 1 ? argv[1] : usual[i];
+        if (access(path, R_OK)) {
+            fprintf(stderr, "%s is not here; name an ONNX file of a face detector\n", path);
+            break;
+        }
+        ret = measure(path, LS_F32, runs, ms) || measure(path, LS_BF16, runs, ms);
+    }
+    free(ms);
+    return ret;
 }

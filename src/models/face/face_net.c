@@ -167,14 +167,14 @@ static int bind(ls_face_net *net, ls_error *err)
     return recognise(net, err);
 }
 
-static int open_net(ls_face_net *net, const ls_onnx *m, int threads, ls_error *err)
+static int open_net(ls_face_net *net, const ls_onnx *m, ls_dtype dtype, int threads, ls_error *err)
 {
     ls_onnx_input in;
     ls_graph *g = NULL;
     int ret = choose_input(net, ls_onnx_get_graph(m), &in, err);
     if (ret)
         return ret;
-    if (!(g = ls_graph_new(LS_F32, false)))
+    if (!(g = ls_graph_new(dtype, false)))
         return ls_fail(err, LS_ENOMEM, "%s: out of memory", net->path);
     ret = ls_onnx_import_graph(&net->im, g, m, &in, 1, err);
     const ls_tensor *t = ret ? NULL : ls_graph_find(g, in.name, NULL);
@@ -192,7 +192,8 @@ static int open_net(ls_face_net *net, const ls_onnx *m, int threads, ls_error *e
     return ret;
 }
 
-int ls_face_net_open(ls_face_net **out, const char *path, int threads, ls_error *err)
+int ls_face_net_open(ls_face_net **out, const char *path, ls_dtype dtype, int threads,
+                     ls_error *err)
 {
     ls_onnx *m = NULL;
     ls_face_net *net = *out = ls_calloc_array(1, sizeof *net);
@@ -202,7 +203,7 @@ int ls_face_net_open(ls_face_net **out, const char *path, int threads, ls_error 
     }
     int ret = ls_onnx_open(&m, path, err);
     if (!ret)
-        ret = open_net(net, m, threads, err);
+        ret = open_net(net, m, dtype, threads, err);
     ls_onnx_close(&m);
     if (ret)
         ls_face_net_close(out);

@@ -4,6 +4,7 @@
 
 #include "base/cancel.h"
 #include "base/error.h"
+#include "tensor/dtype.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,7 +32,8 @@ typedef struct ls_face_net ls_face_net;
 
 /* Where the file leaves the input's size open, it is 512 x 512 for detectors, as the original has
  * it. `threads` 0: all cores. LS_EUNSUPPORTED for a network of another kind. */
-int ls_face_net_open(ls_face_net **out, const char *path, int threads, ls_error *err);
+int ls_face_net_open(ls_face_net **out, const char *path, ls_dtype dtype, int threads,
+                     ls_error *err);
 void ls_face_net_close(ls_face_net **net);
 
 const char *ls_face_net_path(const ls_face_net *net);
