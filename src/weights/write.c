@@ -1,5 +1,6 @@
 #include "weights/internal.h"
 #include "base/alloc.h"
+#include "base/output.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,58 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zip.h>
-
-/* A file under a temporary name beside its own. */
-typedef struct output {
-    const char *path;
-    char *tmp;
-    int fd;
-} output;
-
-static int output_open(output *o, const char *path, ls_error *err)
-{
-    size_t size = strlen(path) + 40;
-    *o = (output){path, malloc(size), -1};
-    if (!o->tmp)
-        return ls_fail(err, LS_ENOMEM, "%s: no memory", path);
-    errno = EEXIST;
-    for (int i = 0; i < 100 && o->fd < 0 && errno == EEXIST; i++) {
-        snprintf(o->tmp, size, "%s.%ld-%d.tmp", path, (long)getpid(), i);
-        o->fd = open(o->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    }
-    if (o->fd >= 0)
-        return 0;
-    int ret = ls_fail_errno(err, errno, "%s: cannot create the file", path);
-    free(o->tmp);
-    return ret;
-}
-
-/* Gives the file its name if `ret` is 0, otherwise removes it; returns ret or what failed here. */
-static int output_close(output *o, int ret, ls_error *err)
-{
-    if (!ret && fsync(o->fd))
-        ret = ls_fail_errno(err, errno, "%s: cannot finish writing", o->path);
-    if (o->fd >= 0 && close(o->fd) && !ret)
-        ret = ls_fail_errno(err, errno, "%s: cannot finish writing", o->path);
-    if (!ret && rename(o->tmp, o->path))
-        ret = ls_fail_errno(err, errno, "%s: cannot rename %s to it", o->path, o->tmp);
-    if (ret)
-        unlink(o->tmp);
-    free(o->tmp);
-    return ret;
-}
-
-static int write_all(const output *o, const void *data, size_t size, ls_error *err)
-{
-    for (const uint8_t *p = data; size;) {
-        ssize_t n = write(o->fd, p, size);
-        if (n < 0 && errno != EINTR)
-            return ls_fail_errno(err, errno, "%s: cannot write", o->path);
-        p += n > 0 ? n : 0;
-        size -= n > 0 ? (size_t)n : 0;
-    }
-    return 0;
-}
 
 /* Tensors as they go out: one buffer, large enough for the largest. */
 typedef struct tensors {
@@ -149,7 +98,7 @@ static json_t *json_sizes(const size_t *v, size_t n)
 }
 
 /* The length field and the header; `order` is that of the data. */
-static int write_header(const output *o, const tensors *t, const size_t *order, ls_error *err)
+static int write_header(const ls_output *o, const tensors *t, const size_t *order, ls_error *err)
 {
     json_t *header = json_object();
     if (json_object_size(t->w->meta))
@@ -172,13 +121,14 @@ static int write_header(const output *o, const tensors *t, const size_t *order, 
     uint8_t length[8];
     for (size_t i = 0; i < 8; i++)
         length[i] = (uint8_t)((n + pad) >> 8 * i);
-    if (!ret && !(ret = write_all(o, length, 8, err)) && !(ret = write_all(o, text, n, err)))
-        ret = write_all(o, "        ", pad, err);
+    if (!ret && !(ret = ls_output_write(o, length, 8, err)) &&
+        !(ret = ls_output_write(o, text, n, err)))
+        ret = ls_output_write(o, "        ", pad, err);
     free(text);
     return ret;
 }
 
-static int write_tensors(const output *o, tensors *t, ls_error *err)
+static int write_tensors(const ls_output *o, tensors *t, ls_error *err)
 {
     size_t count = ls_weights_count(t->w), n = 0;
     size_t *order = ls_malloc_array(count, sizeof *order);
@@ -192,7 +142,7 @@ static int write_tensors(const output *o, tensors *t, ls_error *err)
     for (size_t i = 0; i < n && !ret; i++) {
         const ls_weight_info *info = ls_weights_at(t->w, order[i]);
         if (!(ret = tensors_load(t, info, err)))
-            ret = write_all(o, t->buf, out_bytes(t, info), err);
+            ret = ls_output_write(o, t->buf, out_bytes(t, info), err);
     }
     free(order);
     return ret;
@@ -201,10 +151,10 @@ static int write_tensors(const output *o, tensors *t, ls_error *err)
 int ls_weights_write_safetensors(const char *path, ls_weights *w, ls_dtype dtype, ls_error *err)
 {
     tensors t;
-    output o;
+    ls_output o;
     int ret = tensors_open(&t, w, dtype, err);
-    if (!ret && !(ret = output_open(&o, path, err)))
-        ret = output_close(&o, write_tensors(&o, &t, err), err);
+    if (!ret && !(ret = ls_output_open(&o, path, err)))
+        ret = ls_output_close(&o, write_tensors(&o, &t, err), err);
     free(t.buf);
     return ret;
 }
@@ -447,7 +397,7 @@ static bool add_members(zip_t *z, const pickle *k, member *members, size_t count
     return ok && add_member(z, "archive/version", zip_source_buffer(z, "3\n", 2, 0));
 }
 
-static int write_archive(const output *o, tensors *t, const char *dict_key, ls_error *err)
+static int write_archive(const ls_output *o, tensors *t, const char *dict_key, ls_error *err)
 {
     size_t count = ls_weights_count(t->w);
     pickle k = {0};
@@ -455,7 +405,8 @@ static int write_archive(const output *o, tensors *t, const char *dict_key, ls_e
     int ret = 0, code = 0;
     put_checkpoint(&k, t, dict_key);
     member *members = ls_calloc_array(count, sizeof *members);
-    zip_t *z = members && !k.failed ? zip_open(o->tmp, ZIP_CREATE | ZIP_TRUNCATE, &code) : NULL;
+    zip_t *z =
+        members && !k.failed ? zip_open(o->temporary, ZIP_CREATE | ZIP_TRUNCATE, &code) : NULL;
     for (size_t i = 0; i < count && z; i++)
         members[i] = (member){t, ls_weights_at(t->w, i), 0, &why};
     if (!z) {
@@ -482,18 +433,18 @@ int ls_weights_write_torch(const char *path, ls_weights *w, const char *dict_key
                            ls_error *err)
 {
     tensors t;
-    output o;
+    ls_output o;
     int ret = tensors_open(&t, w, dtype, err);
-    if (ret || (ret = output_open(&o, path, err))) {
+    if (ret || (ret = ls_output_open(&o, path, err))) {
         free(t.buf);
         return ret;
     }
     close(o.fd); // libzip writes by name
     o.fd = -1;
     ret = write_archive(&o, &t, dict_key, err);
-    if (!ret && (o.fd = open(o.tmp, O_RDWR | O_CLOEXEC)) < 0)
+    if (!ret && (o.fd = open(o.temporary, O_RDWR | O_CLOEXEC)) < 0)
         ret = ls_fail_errno(err, errno, "%s: cannot finish writing", path);
-    ret = output_close(&o, ret, err);
+    ret = ls_output_close(&o, ret, err);
     free(t.buf);
     return ret;
 }

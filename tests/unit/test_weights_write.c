@@ -144,7 +144,7 @@ static size_t count_files(const char *dir, bool remove_them)
     size_t n = 0;
     DIR *d = opendir(dir);
     for (struct dirent *e; (e = readdir(d));)
-        if (*e->d_name != '.') {
+        if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) {
             char path[4096];
             snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
             n++;

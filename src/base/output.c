@@ -1,0 +1,55 @@
+#include "base/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int ls_output_open(ls_output *o, const char *path, ls_error *err)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t size = strlen(path) + 48;
+    *o = (ls_output){path, malloc(size), -1};
+    if (!o->temporary)
+        return ls_fail(err, LS_ENOMEM, "cannot write %s: out of memory", path);
+    errno = EEXIST;
+    for (int n = 0; n < 1000 && o->fd < 0 && errno == EEXIST; n++) {
+        snprintf(o->temporary, size, "%.*s.%.200s.%ld.%d.part", (int)(name - path), path, name,
+                 (long)getpid(), n);
+        o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    }
+    if (o->fd >= 0)
+        return 0;
+    int ret = ls_fail_errno(err, errno, "cannot write %s", path);
+    free(o->temporary);
+    return ret;
+}
+
+int ls_output_write(const ls_output *o, const void *data, size_t size, ls_error *err)
+{
+    for (const uint8_t *p = data; size;) {
+        ssize_t n = write(o->fd, p, size);
+        if (n < 0 && errno != EINTR)
+            return ls_fail_errno(err, errno, "cannot write %s", o->path);
+        p += n > 0 ? n : 0;
+        size -= n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
+int ls_output_close(ls_output *o, int ret, ls_error *err)
+{
+    if (!ret && fsync(o->fd))
+        ret = ls_fail_errno(err, errno, "cannot write %s", o->path);
+    if (o->fd >= 0 && close(o->fd) && !ret)
+        ret = ls_fail_errno(err, errno, "cannot write %s", o->path);
+    if (!ret && rename(o->temporary, o->path))
+        ret = ls_fail_errno(err, errno, "cannot write %s", o->path);
+    if (ret)
+        unlink(o->temporary);
+    free(o->temporary);
+    return ret;
+}
