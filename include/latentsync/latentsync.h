@@ -5,7 +5,6 @@
  *     ls_sync_settings s;
  *     ls_sync_default_settings(&s);
  *     s.models = "models"; s.video = "in.mp4"; s.audio = "speech.wav"; s.output = "out.mp4";
- *     s.face_track = "track.jsonl";
  *     ls_sync *job;
  *     ls_error err;
  *     if (ls_sync_open(&job, &s, &err) || ls_sync_run(job, &err))
@@ -44,7 +43,14 @@ typedef struct ls_progress {
 /* Strings are copied by ls_sync_open. */
 typedef struct ls_sync_settings {
     const char *models, *video, *audio, *output; /* required */
-    const char *face_track;  /* required: JSON lines, see docs/ARCHITECTURE.md */
+    /* Which face, and where it is. Each string may be NULL. */
+    const char *face;        /* "largest": or "left", "right", a track's number, or "x,y" in pixels;
+                                the choice is kept along a track */
+    const char *face_track;  /* JSON lines, see docs/ARCHITECTURE.md; NULL: faces are looked for */
+    const char *save_track;  /* where to write such a file of what was found */
+    const char *detector;    /* ONNX file of the detector; NULL: the best in MODELS/face */
+    size_t max_gap;          /* 12: frames without the face that are interpolated, 0 to 250 */
+    size_t detect_every;     /* 1: of so many frames one is looked at, 1 to 250 */
     size_t resolution;       /* 512: side of the face picture, 256 or 512 as the UNet was trained */
     size_t steps;            /* 20: num_inference_steps */
     float guidance_scale;    /* 1.5: guidance runs above 1 */
@@ -80,6 +86,46 @@ void ls_sync_cancel(ls_sync *job);
 
 /* Sets *job to NULL; takes NULL. Not while ls_sync_run is running. */
 void ls_sync_close(ls_sync **job);
+
+/* Listing the faces of a video. Strings are copied by ls_faces_open. */
+typedef struct ls_faces_settings {
+    const char *video;    /* required */
+    const char *models;   /* model directory; its folder face/ is all that is needed */
+    const char *detector; /* ONNX file of the detector; NULL: the best in MODELS/face */
+    const char *preview;  /* NULL, or a folder for a picture of each track */
+    size_t max_gap;       /* 12: frames without the face that are interpolated, 0 to 250 */
+    size_t detect_every;  /* 1: of so many frames one is looked at, 1 to 250 */
+    int source_fps;       /* 0: frames of the 25 frames/s that sync works on; 1: the source's */
+    int threads;          /* 0: all cores */
+    /* NULL, or takes the file that sync reads as a face track: whole lines, in order, from
+     * ls_faces_run. 0, or LS_EIO to end the run. */
+    int (*line)(void *opaque, const char *line, size_t bytes);
+    void (*message)(void *opaque, int level, const char *line);
+    void (*progress)(void *opaque, const ls_progress *p);
+    void *opaque;
+} ls_faces_settings;
+
+/* One face as it is followed through the video. */
+typedef struct ls_faces_track {
+    uint32_t id; /* what ls_sync_settings.face may name */
+    int64_t first, last;
+    uint64_t frames;      /* that show it */
+    double share;         /* of all frames of the video, 0 to 1 */
+    double box[4], score; /* means; box: left, top, right, bottom in pixels */
+} ls_faces_track;
+
+typedef struct ls_faces ls_faces;
+
+void ls_faces_default_settings(ls_faces_settings *s);
+/* As ls_sync_open, _run, _cancel and _close. */
+int ls_faces_open(ls_faces **out, const ls_faces_settings *s, ls_error *err);
+int ls_faces_run(ls_faces *job, ls_error *err);
+void ls_faces_cancel(ls_faces *job);
+void ls_faces_close(ls_faces **job);
+
+/* After a run: frames looked at; the tracks by first appearance, 0 past the last. */
+uint64_t ls_faces_frames(const ls_faces *job);
+int ls_faces_get_track(const ls_faces *job, size_t index, ls_faces_track *track);
 
 #ifdef __cplusplus
 }

@@ -2,29 +2,33 @@
 #include "media/codecs.h"
 
 #include <getopt.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 static const char usage[] =
-    "usage: latentsync sync --models DIR --face-track FILE [OPTIONS] VIDEO SPEECH -o OUTPUT\n"
+    "usage: latentsync sync --models DIR [OPTIONS] VIDEO SPEECH -o OUTPUT\n"
     "\n"
     "Writes OUTPUT: VIDEO with the lips moving to SPEECH, and SPEECH as its sound. It is as long\n"
     "as the speech; a shorter video plays forwards and backwards in turn.\n"
     "\n"
     "  -m, --models DIR       model directory (see \"latentsync models --help\")\n"
-    "  -t, --face-track FILE  where the face is: JSON lines, one frame of the 25 fps timeline "
-    "each:\n"
-    "                         {\"frame\": 0, \"points5\": [[x,y], ..]} (eyes, nose, mouth corners) "
-    "or\n"
-    "                         {\"frame\": 0, \"landmarks106\": [[x,y], ..]}; a frame that is not "
-    "there\n"
-    "                         has no face and stays as it is\n"
     "  -o, --output FILE      .mp4, .mkv or .mov\n"
+    "\n"
+    "Face\n"
+    "  --face WHICH           largest, left, right, a number from \"latentsync faces\", or x,y: a\n"
+    "                         point of the picture; the choice is kept within a shot [largest]\n"
+    "  --max-gap N            a face that is missed for up to N frames is interpolated; longer "
+    "gaps\n"
+    "                         stay as they are, and the new mouth fades out and in [12]\n"
+    "  --detect-every N       look for faces in every Nth frame and interpolate between [1]\n"
+    "  --detector FILE        network that finds faces [the best one of DIR/face]\n"
+    "  --save-track FILE      keep what was found, so that another voice needs no search\n"
+    "  -t, --face-track FILE  use that, or JSON lines of your own: one frame of the timeline "
+    "each,\n"
+    "                         {\"frame\": 0, \"points5\": [[x,y], ..]} (eyes, nose, mouth "
+    "corners)\n"
+    "                         or \"landmarks106\"; a frame that is not there has no face\n"
     "\n"
     "Model\n"
     "  --resolution N         side of the face picture: 256 (LatentSync 1.5) or 512 (1.6) [512]\n"
@@ -47,7 +51,12 @@ static const char usage[] =
     "  -v, --verbose          more, also from the codecs\n";
 
 enum {
-    OPT_RESOLUTION = 256,
+    OPT_FACE = 256,
+    OPT_MAX_GAP,
+    OPT_EVERY,
+    OPT_DETECTOR,
+    OPT_SAVE_TRACK,
+    OPT_RESOLUTION,
     OPT_STEPS,
     OPT_GUIDANCE,
     OPT_CACHE,
@@ -65,6 +74,11 @@ static const struct option options[] = {
     {"models", required_argument, NULL, 'm'},
     {"face-track", required_argument, NULL, 't'},
     {"output", required_argument, NULL, 'o'},
+    {"face", required_argument, NULL, OPT_FACE},
+    {"max-gap", required_argument, NULL, OPT_MAX_GAP},
+    {"detect-every", required_argument, NULL, OPT_EVERY},
+    {"detector", required_argument, NULL, OPT_DETECTOR},
+    {"save-track", required_argument, NULL, OPT_SAVE_TRACK},
     {"resolution", required_argument, NULL, OPT_RESOLUTION},
     {"steps", required_argument, NULL, OPT_STEPS},
     {"guidance", required_argument, NULL, OPT_GUIDANCE},
@@ -83,74 +97,6 @@ static const struct option options[] = {
     {0},
 };
 
-typedef enum progress_mode { PROGRESS_LINE, PROGRESS_JSON, PROGRESS_NONE } progress_mode;
-
-typedef struct console {
-    progress_mode mode;
-    int level;
-    bool line_open; /* a progress line that the next output has to end or overwrite */
-    double last;    /* when progress was shown */
-    bool terminal;
-} console;
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void end_line(console *c)
-{
-    if (c->line_open)
-        fputc('\n', stderr);
-    c->line_open = false;
-}
-
-static void on_message(void *opaque, int level, const char *line)
-{
-    console *c = opaque;
-    if (level > c->level)
-        return;
-    end_line(c);
-    fprintf(stderr, "latentsync: %s%s\n", level == LS_MESSAGE_WARNING ? "warning: " : "", line);
-}
-
-static void show_line(console *c, const ls_progress *p)
-{
-    char left[32] = "";
-    if (p->seconds_left > 0) {
-        unsigned long long s = (unsigned long long)(p->seconds_left + 0.5);
-        snprintf(left, sizeof left, ", %llu:%02llu:%02llu left", s / 3600, s / 60 % 60, s % 60);
-    }
-    fprintf(stderr, "%s%s: frame %" PRIu64 " of %" PRIu64 ", %.2f frames/s%s, %.0f MB%s",
-            c->terminal ? "\r" : "", p->stage, p->frame, p->frames, p->frames_per_second, left,
-            (double)p->resident_bytes / 1e6, c->terminal ? "\x1b[K" : "\n");
-    c->line_open = c->terminal;
-    fflush(stderr);
-}
-
-static void on_progress(void *opaque, const ls_progress *p)
-{
-    console *c = opaque;
-    double now = seconds_now();
-    bool last = p->frames && p->frame == p->frames;
-    /* A terminal is redrawn a few times a second; a log gets a line now and then. */
-    double every = c->mode == PROGRESS_JSON ? 0.5 : c->terminal ? 0.2 : 10;
-    if (c->mode == PROGRESS_NONE || (!p->frames && c->mode == PROGRESS_LINE) ||
-        (!last && c->last > 0 && now - c->last < every))
-        return;
-    c->last = now;
-    if (c->mode == PROGRESS_JSON)
-        fprintf(stderr,
-                "{\"stage\": \"%s\", \"frame\": %" PRIu64 ", \"frames\": %" PRIu64
-                ", \"fps\": %.4f, \"seconds_left\": %.1f, \"resident_bytes\": %" PRIu64 "}\n",
-                p->stage, p->frame, p->frames, p->frames_per_second, p->seconds_left,
-                p->resident_bytes);
-    else
-        show_line(c, p);
-}
-
 /* What a signal stops; set around ls_sync_run. */
 static _Atomic(ls_sync *) running;
 
@@ -162,7 +108,7 @@ static void on_signal(int number)
         ls_sync_cancel(job);
 }
 
-static int run(const ls_sync_settings *s, console *c)
+static int run(const ls_sync_settings *s, cli_console *c)
 {
     ls_sync *job;
     ls_error err = {0};
@@ -176,7 +122,7 @@ static int run(const ls_sync_settings *s, console *c)
         signal(SIGTERM, SIG_DFL);
         atomic_store(&running, NULL);
     }
-    end_line(c);
+    cli_end_line(c);
     ls_sync_close(&job);
     if (ret == LS_ECANCELED) {
         fputs("latentsync: interrupted; no output was written\n", stderr);
@@ -185,24 +131,11 @@ static int run(const ls_sync_settings *s, console *c)
     return ret ? cli_fail(&err) : EXIT_OK;
 }
 
-static bool choose(const char *option, const char *text, const char *const *names, int *out)
-{
-    for (*out = 0; names[*out]; ++*out)
-        if (!strcmp(text, names[*out]))
-            return true;
-    char list[128] = "";
-    for (int i = 0; names[i]; i++)
-        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", names[i]);
-    cli_usage("sync", "--%s %s: one of %s is expected", option, text, list);
-    return false;
-}
-
 /* One option into the settings; false after a message. */
-static bool take_option(int c, const char *text, ls_sync_settings *s, console *con)
+static bool take_option(int c, const char *text, ls_sync_settings *s, cli_console *con)
 {
     static const char *const dtypes[] = {"auto", "f32", "bf16", NULL};
     static const char *const rates[] = {"25", "source", NULL};
-    static const char *const modes[] = {"line", "json", "none", NULL};
     long long n = 0;
     double x = 0;
     int k = 0;
@@ -216,6 +149,23 @@ static bool take_option(int c, const char *text, ls_sync_settings *s, console *c
         break;
     case 'o':
         s->output = text;
+        break;
+    case OPT_FACE:
+        s->face = text;
+        break;
+    case OPT_MAX_GAP:
+        ok = cli_int("sync", "max-gap", text, 0, 250, &n);
+        s->max_gap = (size_t)n;
+        break;
+    case OPT_EVERY:
+        ok = cli_int("sync", "detect-every", text, 1, 250, &n);
+        s->detect_every = (size_t)n;
+        break;
+    case OPT_DETECTOR:
+        s->detector = text;
+        break;
+    case OPT_SAVE_TRACK:
+        s->save_track = text;
         break;
     case OPT_RESOLUTION:
         ok = cli_int("sync", "resolution", text, 64, 4096, &n);
@@ -238,14 +188,14 @@ static bool take_option(int c, const char *text, ls_sync_settings *s, console *c
         s->seed = (uint64_t)n;
         break;
     case OPT_DTYPE:
-        ok = choose("dtype", text, dtypes, &s->compute_type);
+        ok = cli_choose("sync", "dtype", text, dtypes, &s->compute_type);
         break;
     case OPT_THREADS:
         ok = cli_int("sync", "threads", text, 0, 1024, &n);
         s->threads = (int)n;
         break;
     case OPT_FPS:
-        ok = choose("fps", text, rates, &s->source_fps);
+        ok = cli_choose("sync", "fps", text, rates, &s->source_fps);
         break;
     case OPT_CODEC:
         s->video_codec = text;
@@ -258,12 +208,12 @@ static bool take_option(int c, const char *text, ls_sync_settings *s, console *c
         s->preset = text;
         break;
     case OPT_PROGRESS:
-        ok = choose("progress", text, modes, &k);
-        con->mode = (progress_mode)k;
+        ok = cli_choose("sync", "progress", text, cli_progress_modes, &k);
+        con->mode = (cli_progress_mode)k;
         break;
     case 'q':
         con->level = LS_MESSAGE_ERROR;
-        con->mode = PROGRESS_NONE;
+        con->mode = CLI_PROGRESS_NONE;
         break;
     case 'v':
         con->level = LS_MESSAGE_DEBUG;
@@ -278,11 +228,11 @@ static bool take_option(int c, const char *text, ls_sync_settings *s, console *c
 
 int cmd_sync(int argc, char **argv)
 {
-    console con = {.level = LS_MESSAGE_INFO, .terminal = isatty(STDERR_FILENO)};
+    cli_console con = cli_console_new();
     ls_sync_settings s;
     ls_sync_default_settings(&s);
-    s.message = on_message;
-    s.progress = on_progress;
+    s.message = cli_message;
+    s.progress = cli_progress;
     s.opaque = &con;
     ls_media_show_libav_messages(false);
     for (int c; (c = getopt_long(argc, argv, "m:t:o:qvh", options, NULL)) != -1;) {
@@ -300,8 +250,6 @@ int cmd_sync(int argc, char **argv)
     s.audio = argv[optind + 1];
     if (!s.models)
         return cli_usage("sync", "--models DIR is missing");
-    if (!s.face_track)
-        return cli_usage("sync", "--face-track FILE is missing");
     if (!s.output)
         return cli_usage("sync", "-o OUTPUT is missing");
     return run(&s, &con);

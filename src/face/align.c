@@ -3,6 +3,7 @@
 #include "face/lanczos.h"
 
 #include <math.h>
+#include <string.h>
 #include <stdlib.h>
 
 bool ls_resolution_valid(size_t resolution)
@@ -101,11 +102,10 @@ bool ls_face_three_points(const ls_face *face, double p[3][2])
     return spread((const double(*)[2])centred) >= 0.5;
 }
 
-bool ls_align_next(ls_align *a, const ls_face *face, ls_matrix *m)
+void ls_align_next(ls_align *a, const double points[3][2], ls_matrix *m)
 {
     double p[3][2], q[3][2] = {{17, 20}, {58, 20}, {37.5, 40}}, cp[2], cq[2];
-    if (!ls_face_three_points(face, p))
-        return false;
+    memcpy(p, points, sizeof p);
     for (size_t i = 0; i < 3; i++)
         for (size_t c = 0; c < 2; c++)
             q[i][c] *= template_ratio(a->resolution);
@@ -127,7 +127,6 @@ bool ls_align_next(ls_align *a, const ls_face *face, ls_matrix *m)
     *m = (ls_matrix){
         {{(float)kc, (float)-ks, (float)(cq[0] - kc * cp[0] + ks * cp[1] + a->bias[0])},
          {(float)ks, (float)kc, (float)(cq[1] - ks * cp[0] - kc * cp[1] + a->bias[1])}}};
-    return true;
 }
 
 /* Crop to frame: x = i[0][0] u + i[0][1] v + i[0][2]. */

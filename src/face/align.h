@@ -39,8 +39,8 @@ static inline void ls_align_reset(ls_align *a)
     a->started = false;
 }
 
-/* The matrix of the next frame in order. False: no usable face in it, and `a` is as before. */
-bool ls_align_next(ls_align *a, const ls_face *face, ls_matrix *m);
+/* The matrix of the next frame in order, from the points that ls_face_three_points has found. */
+void ls_align_next(ls_align *a, const double points[3][2], ls_matrix *m);
 
 /* The rectangle of the w x h frame that holds the crop's area u0 .. u1, v0 .. v1 with a border of
  * at least one pixel; empty when that lies outside, or m cannot be inverted. */

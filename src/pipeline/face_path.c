@@ -1,58 +1,173 @@
 #include "pipeline/face_path.h"
 #include "base/alloc.h"
 
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 /* The smoothing keeps 0.2 of its state a frame: 0.2^24 is far below the last bit of a float. */
 #define RUN_UP 24
 
+/* One frame in the file; a hole of the file reads as zeros. */
+typedef struct spot {
+    uint32_t id;  /* 0: no face */
+    uint32_t cut; /* a shot begins here */
+    double points[3][2];
+} spot;
+
 struct ls_face_path {
-    ls_track *track;
+    FILE *file;
+    pthread_mutex_t lock; /* of the four below */
+    pthread_cond_t grown;
+    int64_t count; /* frames in the file */
+    int64_t end;   /* frames of the video, once finished; INT64_MAX before */
+    int code;
+    uint64_t faces;
+    /* of the thread that gets */
     ls_align align;
+    spot last;    /* that `align` has seen */
     int64_t next; /* frame that `align` is ready for */
-    ls_face face;
 };
 
-int ls_face_path_open(ls_face_path **out, ls_track **t, size_t resolution, ls_error *err)
+int ls_face_path_open(ls_face_path **out, size_t resolution, ls_error *err)
 {
     ls_face_path *p = *out = ls_calloc_array(1, sizeof *p);
-    if (!p) {
-        ls_track_close(t);
+    if (!p)
         return ls_fail(err, LS_ENOMEM, "out of memory");
-    }
-    p->track = *t;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->grown, NULL);
     p->align.resolution = resolution;
-    *t = NULL;
+    p->end = INT64_MAX;
+    p->file = tmpfile();
+    if (p->file)
+        return 0;
+    int ret = ls_fail_errno(err, errno, "cannot make a temporary file for where the faces are");
+    ls_face_path_close(out);
+    return ret;
+}
+
+void ls_face_path_close(ls_face_path **pp)
+{
+    ls_face_path *p = *pp;
+    if (!p)
+        return;
+    if (p->file)
+        fclose(p->file);
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->grown);
+    free(p);
+    *pp = NULL;
+}
+
+int ls_face_path_put(ls_face_path *p, const ls_chosen_face *chosen, ls_error *err)
+{
+    spot s = {.cut = chosen->cut};
+    if (chosen->id && ls_face_three_points(&chosen->face, s.points))
+        s.id = chosen->id;
+    ssize_t n = sizeof s;
+    if (s.id || s.cut)
+        n = pwrite(fileno(p->file), &s, sizeof s, (off_t)chosen->frame * (off_t)sizeof s);
+    if (n != sizeof s)
+        return ls_fail_errno(err, n < 0 ? errno : ENOSPC,
+                             "cannot write the temporary file of where the faces are");
+    pthread_mutex_lock(&p->lock);
+    p->count = chosen->frame + 1;
+    p->faces += s.id != 0;
+    pthread_cond_signal(&p->grown);
+    pthread_mutex_unlock(&p->lock);
     return 0;
 }
 
-void ls_face_path_close(ls_face_path **p)
+void ls_face_path_finish(ls_face_path *p, int64_t frames, int code)
 {
-    if (!*p)
-        return;
-    ls_track_close(&(*p)->track);
-    free(*p);
-    *p = NULL;
+    pthread_mutex_lock(&p->lock);
+    if (p->end == INT64_MAX) {
+        p->end = frames > p->count ? frames : p->count;
+        p->code = code;
+    }
+    pthread_cond_signal(&p->grown);
+    pthread_mutex_unlock(&p->lock);
 }
 
-static int step(ls_face_path *p, ls_matrix *m, ls_error *err)
+uint64_t ls_face_path_faces(ls_face_path *p)
 {
-    int ret = ls_track_get(p->track, p->next++, &p->face, err);
-    if (ret > 0)
-        ret = ls_align_next(&p->align, &p->face, m);
-    if (ret <= 0)
+    pthread_mutex_lock(&p->lock);
+    uint64_t n = p->faces;
+    pthread_mutex_unlock(&p->lock);
+    return n;
+}
+
+static int read_spot(const ls_face_path *p, int64_t frame, int64_t count, spot *s, ls_error *err)
+{
+    *s = (spot){0};
+    if (frame >= count)
+        return 0;
+    ssize_t n = pread(fileno(p->file), s, sizeof *s, (off_t)frame * (off_t)sizeof *s);
+    if (n && n != sizeof *s)
+        return ls_fail(err, LS_EIO, "cannot read the temporary file of where the faces are");
+    return 0;
+}
+
+static int step(ls_face_path *p, int64_t count, ls_matrix *m, ls_error *err)
+{
+    spot s;
+    int ret = read_spot(p, p->next++, count, &s, err);
+    if (ret)
+        return ret;
+    if (!s.id || s.id != p->last.id || s.cut)
         ls_align_reset(&p->align);
-    return ret;
+    p->last = s;
+    if (!s.id)
+        return 0;
+    ls_align_next(&p->align, (const double(*)[2])s.points, m);
+    return 1;
 }
 
-int ls_face_path_get(ls_face_path *p, int64_t frame, ls_matrix *m, ls_error *err)
+/* Full, but near frames of the same shot that lack the face. */
+static int opacity_of(const ls_face_path *p, int64_t frame, int64_t count, int64_t end,
+                      double *opacity, ls_error *err)
 {
+    *opacity = 1;
+    for (int side = -1; side <= 1; side += 2) {
+        spot s = p->last;
+        for (int64_t d = 1; d <= LS_FADE_FRAMES; d++) {
+            const int64_t at = frame + side * d;
+            if (at < 0 || at >= end || (side < 0 && s.cut))
+                break;
+            int ret = read_spot(p, at, count, &s, err);
+            if (ret)
+                return ret;
+            if (side > 0 && s.cut)
+                break;
+            if (s.id != p->last.id) {
+                *opacity = fmin(*opacity, (double)d / (LS_FADE_FRAMES + 1));
+                break;
+            }
+        }
+    }
+    return 0;
+}
+
+int ls_face_path_get(ls_face_path *p, int64_t frame, ls_placement *out, ls_error *err)
+{
+    pthread_mutex_lock(&p->lock);
+    while (p->end == INT64_MAX && p->count <= frame + LS_FADE_FRAMES)
+        pthread_cond_wait(&p->grown, &p->lock);
+    const int64_t count = p->count, end = p->end;
+    int ret = p->code;
+    pthread_mutex_unlock(&p->lock);
     if (frame != p->next) {
-        ls_align_reset(&p->align);
+        p->last = (spot){0};
         p->next = frame > RUN_UP ? frame - RUN_UP : 0;
     }
-    int ret = 0;
     while (ret >= 0 && p->next <= frame)
-        ret = step(p, m, err);
-    return ret;
+        ret = step(p, count, &out->matrix, err);
+    if (ret <= 0)
+        return ret;
+    ret = opacity_of(p, frame, count, end, &out->opacity, err);
+    return ret ? ret : 1;
 }

@@ -1,20 +1,38 @@
-/* The crop of every frame of a video, from its face track. */
+/* The crop of every frame of a video: the points of the chosen face, kept in a temporary file as
+ * they become known, and the smoothing along them. */
 #ifndef LS_PIPELINE_FACE_PATH_H
 #define LS_PIPELINE_FACE_PATH_H
 
 #include "face/align.h"
-#include "face/track.h"
+#include "face/choose.h"
 
+/* Frames over which the new mouth fades in and out where the face is lost while the shot goes on.
+ */
+#define LS_FADE_FRAMES 4
+
+/* One thread puts, one gets. */
 typedef struct ls_face_path ls_face_path;
 
-/* Takes *t over, on success and on failure. */
-int ls_face_path_open(ls_face_path **out, ls_track **t, size_t resolution, ls_error *err);
+int ls_face_path_open(ls_face_path **out, size_t resolution, ls_error *err);
 void ls_face_path_close(ls_face_path **p);
 
-/* The matrix of a frame of the video. It depends on the frame alone, not on the order of calls: the
- * smoothing runs forwards over the frames, starts anew after a frame without a face, and forgets so
- * fast that a short run-up gives what the whole run would. 1: *m is set; 0: there is no face;
- * negative: an error. */
-int ls_face_path_get(ls_face_path *p, int64_t frame, ls_matrix *m, ls_error *err);
+/* The choice for a frame; frames increase, one that is left out has no face. */
+int ls_face_path_put(ls_face_path *p, const ls_chosen_face *chosen, ls_error *err);
+/* Nothing more is put. `frames` is how many the video has, 0 when not known: those after the last
+ * one put have no face. A `code` other than 0 is what waiting calls of ls_face_path_get return. */
+void ls_face_path_finish(ls_face_path *p, int64_t frames, int code);
+/* Frames with a usable face that were put so far. */
+uint64_t ls_face_path_faces(ls_face_path *p);
+
+typedef struct ls_placement {
+    ls_matrix matrix;
+    double opacity; /* of the new face, above 0; 1 but where it fades */
+} ls_placement;
+
+/* Where the face of a frame is; waits until enough is put to tell. It depends on the frame alone,
+ * not on the order of calls: the smoothing runs forwards over the frames, starts anew after a frame
+ * without the face, at a cut and with another face, and forgets so fast that a short run-up gives
+ * what the whole run would. 1: *out is set; 0: there is no face; negative: an error. */
+int ls_face_path_get(ls_face_path *p, int64_t frame, ls_placement *out, ls_error *err);
 
 #endif

@@ -47,27 +47,25 @@ static void open_models(ls_models *m)
     assert_int_equal(ls_whisper_open(&m->whisper, &weights, &w, &compute, NULL), 0);
 }
 
-/* The golden landmarks as a track file. */
 static ls_face_path *open_path(golden *in)
 {
-    char path[] = "/tmp/ls-track-XXXXXX";
     size_t n;
     const int64_t *p = golden_i64(in, "landmarks106", &n); // [12, 106, 2]
-    FILE *f = fdopen(mkstemp(path), "w");
-    assert_non_null(f);
-    for (size_t i = 0; i < SOURCE; i++) {
-        fprintf(f, "{\"frame\": %zu, \"landmarks106\": [", i);
-        for (size_t k = 0; k < 106; k++, p += 2)
-            fprintf(f, "%s[%d, %d]", k ? ", " : "", (int)p[0], (int)p[1]);
-        fputs("]}\n", f);
-    }
-    fclose(f);
-    ls_track *t;
     ls_face_path *out;
     ls_error err = {0};
-    if (ls_track_open(&t, path, &err) || ls_face_path_open(&out, &t, R, &err))
+    if (ls_face_path_open(&out, R, &err))
         fail_msg("%s", err.message);
-    unlink(path);
+    for (size_t i = 0; i < SOURCE; i++) {
+        ls_chosen_face c = {
+            .frame = (int64_t)i, .id = 1, .face = {.kind = LS_FACE_LANDMARKS106, .score = 1}};
+        for (size_t k = 0; k < 106; k++, p += 2) {
+            c.face.points[k][0] = (double)p[0];
+            c.face.points[k][1] = (double)p[1];
+        }
+        if (ls_face_path_put(out, &c, &err))
+            fail_msg("%s", err.message);
+    }
+    ls_face_path_finish(out, SOURCE, 0);
     return out;
 }
 
@@ -89,7 +87,9 @@ static void crop(run *r)
     assert_int_equal(ls_cropper_open(&c, R, NULL), 0);
     for (size_t i = 0; i < FRAMES; i++) {
         size_t s = source_index(i);
-        assert_int_equal(ls_face_path_get(r->path, (int64_t)s, &r->matrix[i], NULL), 1);
+        ls_placement at;
+        assert_int_equal(ls_face_path_get(r->path, (int64_t)s, &at, NULL), 1);
+        r->matrix[i] = at.matrix;
         ls_rgb whole = {(uint8_t *)frames + s * W * H * 3, W * 3, W, H};
         r->face[i] = malloc(R * R * 3);
         r->image[i] = malloc(R * R * 3 * sizeof(float));

@@ -1,0 +1,85 @@
+#include "cli/cli.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+const char *const cli_progress_modes[] = {"line", "json", "none", NULL};
+
+cli_console cli_console_new(void)
+{
+    return (cli_console){.level = LS_MESSAGE_INFO, .terminal = isatty(STDERR_FILENO)};
+}
+
+bool cli_choose(const char *command, const char *option, const char *text, const char *const *names,
+                int *out)
+{
+    for (*out = 0; names[*out]; ++*out)
+        if (!strcmp(text, names[*out]))
+            return true;
+    char list[128] = "";
+    for (int i = 0; names[i]; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", names[i]);
+    cli_usage(command, "--%s %s: one of %s is expected", option, text, list);
+    return false;
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void cli_end_line(cli_console *c)
+{
+    if (c->line_open)
+        fputc('\n', stderr);
+    c->line_open = false;
+}
+
+void cli_message(void *opaque, int level, const char *line)
+{
+    cli_console *c = opaque;
+    if (level > c->level)
+        return;
+    cli_end_line(c);
+    fprintf(stderr, "latentsync: %s%s\n", level == LS_MESSAGE_WARNING ? "warning: " : "", line);
+}
+
+static void show_line(cli_console *c, const ls_progress *p)
+{
+    char left[32] = "";
+    if (p->seconds_left > 0) {
+        unsigned long long s = (unsigned long long)(p->seconds_left + 0.5);
+        snprintf(left, sizeof left, ", %llu:%02llu:%02llu left", s / 3600, s / 60 % 60, s % 60);
+    }
+    fprintf(stderr, "%s%s: frame %" PRIu64 " of %" PRIu64 ", %.2f frames/s%s, %.0f MB%s",
+            c->terminal ? "\r" : "", p->stage, p->frame, p->frames, p->frames_per_second, left,
+            (double)p->resident_bytes / 1e6, c->terminal ? "\x1b[K" : "\n");
+    c->line_open = c->terminal;
+    fflush(stderr);
+}
+
+void cli_progress(void *opaque, const ls_progress *p)
+{
+    cli_console *c = opaque;
+    double now = seconds_now();
+    bool last = p->frames && p->frame == p->frames;
+    /* A terminal is redrawn a few times a second; a log gets a line now and then. */
+    double every = c->mode == CLI_PROGRESS_JSON ? 0.5 : c->terminal ? 0.2 : 10;
+    if (c->mode == CLI_PROGRESS_NONE || (!p->frames && c->mode == CLI_PROGRESS_LINE) ||
+        (!last && c->last > 0 && now - c->last < every))
+        return;
+    c->last = now;
+    if (c->mode == CLI_PROGRESS_JSON)
+        fprintf(stderr,
+                "{\"stage\": \"%s\", \"frame\": %" PRIu64 ", \"frames\": %" PRIu64
+                ", \"fps\": %.4f, \"seconds_left\": %.1f, \"resident_bytes\": %" PRIu64 "}\n",
+                p->stage, p->frame, p->frames, p->frames_per_second, p->seconds_left,
+                p->resident_bytes);
+    else
+        show_line(c, p);
+}

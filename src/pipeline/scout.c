@@ -1,0 +1,203 @@
+#include "pipeline/scout.h"
+#include "base/alloc.h"
+#include "face/cut.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DECODER_THREADS 2
+
+struct ls_scout {
+    ls_scout_settings s;
+    ls_video *video;
+    ls_detector *detector;
+    ls_follow *follow;
+    ls_cut *cut;
+    ls_rgb_converter *rgb;
+    const ls_scout_sink *sink;
+    ls_face_record record; /* too large for a stack */
+    ls_face found[LS_MAX_FACES];
+    uint64_t frames;
+    ls_scout_track *tracks;
+    size_t track_count, track_room;
+};
+
+int ls_scout_open(ls_scout **out, const ls_scout_settings *settings, ls_error *err)
+{
+    ls_scout *s = *out = ls_calloc_array(1, sizeof *s);
+    if (!s)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    s->s = *settings;
+    const ls_video_settings v = {DECODER_THREADS, s->s.source_fps, s->s.log};
+    int ret = ls_video_open(&s->video, s->s.video, &v, err);
+    if (!ret)
+        ret = ls_detector_open(&s->detector, &s->s.detector, err);
+    if (!ret)
+        ret = ls_follow_open(&s->follow, &s->s.follow, err);
+    if (!ret)
+        ret = ls_cut_open(&s->cut, err);
+    if (!ret)
+        ret = ls_rgb_converter_open(&s->rgb, err);
+    if (ret)
+        ls_scout_close(out);
+    return ret;
+}
+
+void ls_scout_close(ls_scout **ps)
+{
+    ls_scout *s = *ps;
+    if (!s)
+        return;
+    ls_rgb_converter_close(&s->rgb);
+    ls_cut_close(&s->cut);
+    ls_follow_close(&s->follow);
+    ls_detector_close(&s->detector);
+    ls_video_close(&s->video);
+    free(s->tracks);
+    free(s);
+    *ps = NULL;
+}
+
+const ls_video_info *ls_scout_video(const ls_scout *s)
+{
+    return ls_video_get_info(s->video);
+}
+
+const ls_detector *ls_scout_detector(const ls_scout *s)
+{
+    return s->detector;
+}
+
+void ls_scout_limit(ls_scout *s, uint64_t frames)
+{
+    s->s.frames = frames;
+}
+
+uint64_t ls_scout_frames(const ls_scout *s)
+{
+    return s->frames;
+}
+
+size_t ls_scout_tracks(const ls_scout *s, const ls_scout_track **tracks)
+{
+    *tracks = s->tracks;
+    return s->track_count;
+}
+
+static ls_scout_track *track_of(ls_scout *s, uint32_t id)
+{
+    for (size_t i = s->track_count; i-- > 0;) /* the living are among the latest */
+        if (s->tracks[i].summary.id == id)
+            return &s->tracks[i];
+    if (s->track_count == s->track_room) {
+        size_t room = s->track_room ? 2 * s->track_room : 16, bytes;
+        ls_scout_track *t = ls_mul_size(room, sizeof *t, &bytes) ? realloc(s->tracks, bytes) : NULL;
+        if (!t)
+            return NULL;
+        s->tracks = t;
+        s->track_room = room;
+    }
+    ls_scout_track *t = &s->tracks[s->track_count++];
+    memset(t, 0, sizeof *t);
+    t->summary.id = id;
+    return t;
+}
+
+static double area(const double box[4])
+{
+    return (box[2] - box[0]) * (box[3] - box[1]);
+}
+
+static int add_to_track(ls_scout *s, int64_t frame, const ls_tracked_face *f, ls_error *err)
+{
+    ls_scout_track *t = track_of(s, f->id);
+    if (!t)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    ls_track_summary *sum = &t->summary;
+    if (!t->frames++)
+        sum->first = frame;
+    sum->last = frame;
+    const double share = 1 / (double)t->frames; /* of this frame in the means */
+    for (int i = 0; i < 4; i++)
+        sum->box[i] += (f->face.box[i] - sum->box[i]) * share;
+    sum->score += (f->face.score - sum->score) * share;
+    if (!f->interpolated &&
+        (t->best.kind == LS_FACE_NONE ||
+         area(f->face.box) * f->face.score > area(t->best.box) * t->best.score)) {
+        t->best = f->face;
+        t->best_frame = frame;
+    }
+    return 0;
+}
+
+/* Hands on what has become final. */
+static int drain(ls_scout *s, ls_error *err)
+{
+    int ret = 0;
+    while (!ret && ls_follow_pop(s->follow, &s->record)) {
+        const ls_face_record *r = &s->record;
+        for (size_t i = 0; !ret && i < r->count; i++)
+            ret = add_to_track(s, r->frame, &r->faces[i], err);
+        if (!ret)
+            ret = s->sink->record(s->sink->opaque, r, err);
+    }
+    return ret;
+}
+
+static int detect(ls_scout *s, const ls_frame *frame, size_t *count, const ls_cancel *cancel,
+                  ls_error *err)
+{
+    const ls_picture p = ls_frame_picture(frame);
+    size_t x = 0, y = 0, w = p.width, h = p.height;
+    const uint8_t *pixels;
+    int ret = ls_rgb_convert(s->rgb, frame, &x, &y, &w, &h, &pixels, err);
+    if (ret)
+        return ret;
+    const ls_rgb rgb = {(uint8_t *)pixels, (ptrdiff_t)(3 * w), w, h};
+    return ls_detector_run(s->detector, &rgb, s->found, LS_MAX_FACES, count, cancel, err);
+}
+
+static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_error *err)
+{
+    const ls_picture p = ls_frame_picture(frame);
+    const size_t every = s->s.follow.every ? s->s.follow.every : 1;
+    size_t count = 0;
+    bool cut = ls_cut_next(s->cut, p.data[0], p.stride[0], p.width, p.height, p.depth);
+    bool examine = cut || s->frames % every == 0;
+    int ret = examine ? detect(s, frame, &count, cancel, err) : 0;
+    if (!ret)
+        ret = ls_follow_push(s->follow, (int64_t)s->frames++, cut, examine, s->found, count, err);
+    return ret ? ret : drain(s, err);
+}
+
+int ls_scout_run(ls_scout *s, const ls_scout_sink *sink, const ls_cancel *cancel, ls_error *err)
+{
+    const uint64_t total = ls_scout_video(s)->frames;
+    int ret = 0;
+    s->sink = sink;
+    while (!ret && (!s->s.frames || s->frames < s->s.frames)) {
+        ls_frame *frame = NULL;
+        ret = ls_canceled(cancel) ? ls_fail(err, LS_ECANCELED, "canceled")
+                                  : ls_video_next(s->video, &frame, err);
+        if (!ret)
+            ret = look(s, frame, cancel, err);
+        ls_frame_unref(&frame);
+        if (!ret && sink->progress)
+            sink->progress(sink->opaque, s->frames, total);
+    }
+    if (ret && ret != LS_EOF)
+        return ret;
+    ls_follow_finish(s->follow);
+    ret = drain(s, err);
+    for (size_t i = 0; i < s->track_count && s->frames; i++)
+        s->tracks[i].summary.share = (double)s->tracks[i].frames / (double)s->frames;
+    return ret;
+}
+
+int ls_scout_save(const ls_scout *s, ls_record_writer *w, ls_error *err)
+{
+    int ret = 0;
+    for (size_t i = 0; !ret && i < s->track_count; i++)
+        ret = ls_record_write_summary(w, &s->tracks[i].summary, err);
+    return ret ? ret : ls_record_finish(w, err);
+}

@@ -1,0 +1,59 @@
+/* Looks for faces all through a video: decoding of its own, detection, identities. It holds one
+ * picture at a time; what it finds is handed on frame by frame. */
+#ifndef LS_PIPELINE_SCOUT_H
+#define LS_PIPELINE_SCOUT_H
+
+#include "base/cancel.h"
+#include "base/log.h"
+#include "face/detector.h"
+#include "face/follow.h"
+#include "media/video.h"
+
+typedef struct ls_scout_settings {
+    const char *video;
+    bool source_fps;
+    ls_detector_settings detector;
+    ls_follow_settings follow;
+    uint64_t frames; /* stop after so many; 0: go to the end of the video */
+    const ls_log *log;
+} ls_scout_settings;
+
+/* One identity, as far as the scout has come. */
+typedef struct ls_scout_track {
+    ls_track_summary summary;
+    uint64_t frames; /* that show it, interpolated ones included */
+    ls_face best;    /* where it shows best, for previews: found, large and sure */
+    int64_t best_frame;
+} ls_scout_track;
+
+/* One thread at a time. */
+typedef struct ls_scout ls_scout;
+
+/* Opens the video and the networks; settings are copied but for `log` and strings. */
+int ls_scout_open(ls_scout **out, const ls_scout_settings *s, ls_error *err);
+void ls_scout_close(ls_scout **s);
+
+const ls_video_info *ls_scout_video(const ls_scout *s);
+const ls_detector *ls_scout_detector(const ls_scout *s);
+/* For ls_scout_run: how many frames to look at; 0: all. */
+void ls_scout_limit(ls_scout *s, uint64_t frames);
+
+typedef struct ls_scout_sink {
+    /* A record for every frame, in order; an error ends the search. */
+    int (*record)(void *opaque, const ls_face_record *rec, ls_error *err);
+    /* After every frame looked at; may be NULL. */
+    void (*progress)(void *opaque, uint64_t frame, uint64_t frames);
+    void *opaque;
+} ls_scout_sink;
+
+/* Once. */
+int ls_scout_run(ls_scout *s, const ls_scout_sink *sink, const ls_cancel *cancel, ls_error *err);
+
+/* Frames looked at, and the identities in them by first appearance. */
+uint64_t ls_scout_frames(const ls_scout *s);
+size_t ls_scout_tracks(const ls_scout *s, const ls_scout_track **tracks);
+
+/* After a run: the summaries of all identities, and the end of the file. */
+int ls_scout_save(const ls_scout *s, ls_record_writer *w, ls_error *err);
+
+#endif
