@@ -146,6 +146,12 @@ static void the_choice_is_kept(void **state)
                               {3, 30, 100, 900, 300, 2000, 0}}};
     check(&bystander, "largest", "10-99:2");
     check(&bystander, "left", "3-99:1");
+    const scene second_shot = {200,
+                               {90},
+                               {{1, 103, 200, 100, 300, 60, 0},
+                                {2, 110, 200, 500, 300, 200, 0},
+                                {3, 130, 200, 900, 300, 2000, 0}}};
+    check(&second_shot, "largest", "110-199:2");
     /* a larger one comes later than the window */
     const scene later = {100, {0}, {{1, 0, 100, 100, 300, 60, 0}, {2, 25, 100, 500, 300, 200, 0}}};
     check(&later, "largest", "0-99:1");

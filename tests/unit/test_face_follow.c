@@ -250,14 +250,14 @@ static void people_keep_their_ids(void **state)
         {2, {{100, 300, 12, 0, 1}, {800, 310, -5, 0, 1.2}}},
         {2, {{200, 300, 15, 1, 1}, {600, 300, 0, 0, 1}}},
         /* overtaking, on the same line */
-        {2, {{100, 300, 18, 0, 1}, {300, 300, 2, 0, 1}}},
+        {2, {{300, 300, 2, 0, 1}, {92, 300.01, 18, 0, 1}}},
         /* a small one passes behind a large one */
         {2, {{500, 320, 0, 0, 2}, {100, 300, 14, 0, 1}}},
         /* a row that moves together, one that crosses it */
         {4,
          {{100, 300, 4, 1, 1}, {400, 300, 4, 1, 1}, {700, 300, 4, 1, 1}, {1300, 340, -16, 0, 1}}},
         /* a small one on a large one */
-        {2, {{500, 320, 0, 0, 2}, {504, 300, 0, 0, 0.9}}},
+        {2, {{500, 320, 0, 0, 1.7}, {500, 320.01, 0, 0, 1}}},
         /* standing close */
         {3, {{100, 300, 0, 0, 1}, {200, 300, 0, 0, 1}, {150, 420, 0, 0, 1}}},
     };
@@ -307,6 +307,14 @@ static void jumps_and_fast_motion(void **state)
     }
     finish(&f);
     for (int64_t i = 0; i < 20; i++)
+        assert_true(got[i].count == 1 && got[i].faces[0].id == 1);
+    f = start(12, 3);
+    for (int64_t i = 0; i < 19; i++) { /* one and a tenth of it between frames that are examined */
+        ls_face face = face_at(i < 10 ? 200 : 200 + 40 * ((double)i - 9), 300, 1, 0);
+        push(f, false, i % 3 == 0, &face, 1);
+    }
+    finish(&f);
+    for (int64_t i = 0; i < 19; i++)
         assert_true(got[i].count == 1 && got[i].faces[0].id == 1);
     f = start(12, 1);
     for (int64_t i = 0; i < 20; i++) { /* the same place, another size */
