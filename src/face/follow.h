@@ -35,7 +35,7 @@ void ls_follow_close(ls_follow **f);
  * expect it, at the least total cost. An identity ends at a cut, and when it is absent for more
  * than max_gap + every - 1 frames; shorter absences are filled by linear interpolation (the nearer
  * face where the kinds of points differ). Ids count from 1 by first appearance, from left to right
- * within a frame.
+ * within a frame. A cut is best examined: until a frame is, the new shot has no face.
  *
  * LS_EINVAL: the frame is out of order, or records wait to be taken: call ls_follow_pop until it
  * is false after every push. */

@@ -138,11 +138,20 @@ static void who_is_chosen(void **state)
 static void the_choice_is_kept(void **state)
 {
     (void)state;
-    /* a small bystander is there first */
-    const scene bystander = {
-        100, {0}, {{1, 3, 100, 100, 300, 60, 0}, {2, 10, 100, 500, 300, 200, 0}}};
+    /* a small bystander is there first; a larger one while the chosen one is yet to come */
+    const scene bystander = {100,
+                             {0},
+                             {{1, 3, 100, 100, 300, 60, 0},
+                              {2, 10, 100, 500, 300, 200, 0},
+                              {3, 30, 100, 900, 300, 2000, 0}}};
     check(&bystander, "largest", "10-99:2");
     check(&bystander, "left", "3-99:1");
+    const scene second_shot = {200,
+                               {90},
+                               {{1, 103, 200, 100, 300, 60, 0},
+                                {2, 110, 200, 500, 300, 200, 0},
+                                {3, 130, 200, 900, 300, 2000, 0}}};
+    check(&second_shot, "largest", "110-199:2");
     /* a larger one comes later than the window */
     const scene later = {100, {0}, {{1, 0, 100, 100, 300, 60, 0}, {2, 25, 100, 500, 300, 200, 0}}};
     check(&later, "largest", "0-99:1");
@@ -182,6 +191,7 @@ static void the_chosen_one_leaves(void **state)
                             {{1, 0, 50, 100, 300, 200, 0},
                              {1, back, 120, 100, 300, 200, 0},
                              {2, 0, 120, 500, 300, 100, 0}}};
+        check(&away, "largest", back == 74 ? "0-49:1 74-119:1" : "0-49:1 50-119:2");
         check(&away, "left", back == 74 ? "0-49:1 74-119:1" : "0-49:1 50-119:2");
         /* the same when nobody else is there meanwhile */
         const scene alone = {120,

@@ -85,7 +85,7 @@ static void in_real_videos(void **state)
         {"[0:v]" PAN("6.4"), "", false},
         {"[0:v]" PAN("10"), "", false},
         {"[1:v]" PAN("10"), "", false},
-        /* a flash may be two cuts, and is nothing else */
+        /* a flash: a cut there, none when the same picture is back */
         {A ",drawbox=color=white:t=fill:enable='eq(n,30)'", " 30", false},
     };
     const char *inputs = "-i a.nut -i b.nut";
