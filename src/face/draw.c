@@ -12,32 +12,33 @@
 #define LANDMARK_RADIUS 0.8
 #define DIGIT_UNIT 1.0
 #define TAB_BORDER 2.0
-#define DIGIT_LINE 1.4
-#define DIGIT_W 6
+#define DIGIT_LINE 1.3
+#define DIGIT_NARROW 0.85
+#define DIGIT_W (6 * DIGIT_NARROW)
 #define DIGIT_H 8
-#define DIGIT_ADVANCE 8.4
+#define DIGIT_ADVANCE 7.4
 #define MAX_SEGMENTS 256
 
 static const uint8_t black[3] = {0, 0, 0}, white[3] = {255, 255, 255};
 
 static const uint8_t palette[LS_DRAW_COLORS][3] = {
-    {245, 245, 245}, {255, 200, 0},  {0, 180, 255},  {255, 70, 180},
-    {70, 225, 90},   {255, 110, 20}, {130, 90, 255}, {20, 70, 200},
+    {245, 245, 245}, {255, 210, 0},  {0, 180, 255},  {255, 70, 180},
+    {70, 225, 90},   {255, 100, 20}, {130, 90, 255}, {20, 70, 200},
 };
 
 /* Strokes of the digits: control points of quadratic B-splines on the grid, which begin at the
  * first and end at the last; a point given twice is a corner. */
 static const char *const digits[10] = {
     "30 60 68 08 00 30",
-    "12 30 30 38",
+    "22 40 40 48",
     "02 00 60 64 08 08 68",
-    "02 00 60 64 24 24 64 68 08 06",
+    "01 00 60 64 24 24 64 68 08 07",
     "48 40 40 06 06 66",
-    "60 10 10 04 04 63 68 08 06",
-    "61 60 00 08 68 63 03 05",
+    "60 10 10 04 04 62 68 08 07",
+    "61 60 00 08 68 64 04 06",
     "00 60 60 28",
     "30 50 54 14 10 30|34 64 68 08 04 34",
-    "07 08 68 60 00 05 65 63",
+    "07 08 68 60 00 04 64 62",
 };
 
 typedef struct point {
@@ -80,7 +81,7 @@ static double distance(const shape *s, point p)
 static bool clip(double at, double reach, size_t size, size_t *from, size_t *to)
 {
     double a = fmax(ceil(at - reach), 0), b = fmin(floor(at + reach), (double)size - 1);
-    if (!(a <= b))
+    if (isnan(at) || a > b)
         return false;
     *from = (size_t)a;
     *to = (size_t)b + 1;
@@ -147,7 +148,8 @@ static void paint_digit(const ls_rgb *picture, char digit, point corner, double 
     point before = {0}, at = {0};
     bool begun = false;
     for (const char *p = digits[digit - '0'];; p += 3) {
-        point next = {corner.x + (p[0] - '0') * unit, corner.y + (p[1] - '0') * unit};
+        point next = {corner.x + (p[0] - '0') * DIGIT_NARROW * unit,
+                      corner.y + (p[1] - '0') * unit};
         if (begun)
             add_span(&s, before, at, next);
         before = begun ? at : next;
@@ -179,7 +181,7 @@ static void paint_tab(const ls_rgb *picture, const double box[4], double line, u
     point corner = {x + TAB_BORDER * line + DIGIT_LINE * unit / 2,
                     y + TAB_BORDER * line + DIGIT_LINE * unit / 2};
     for (const char *p = text; *p; p++, corner.x += DIGIT_ADVANCE * unit)
-        paint_digit(picture, *p, corner, unit, luma > 140 ? black : white);
+        paint_digit(picture, *p, corner, unit, luma > 128 ? black : white);
 }
 
 double ls_draw_line(size_t w, size_t h)
