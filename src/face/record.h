@@ -86,6 +86,9 @@ int ls_record_writer_open_sink(ls_record_writer **out, ls_line_sink sink,
 /* Removes a file that is not finished. Sets *w to NULL; takes NULL. */
 void ls_record_writer_close(ls_record_writer **w);
 
+/* To the numbers that a file keeps, so that what is worked with is what can be read again. */
+void ls_record_round(ls_face_record *rec);
+
 /* Frames must increase. LS_EINVAL: the record breaks a rule of the format; nothing is written. */
 int ls_record_write(ls_record_writer *w, const ls_face_record *rec, ls_error *err);
 int ls_record_write_summary(ls_record_writer *w, const ls_track_summary *s, ls_error *err);

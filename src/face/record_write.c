@@ -1,20 +1,16 @@
 #include "face/record.h"
 #include "base/alloc.h"
+#include "base/output.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#define MAX_TEMPORARIES 100
 
 struct ls_record_writer {
     ls_line_sink sink;
     int64_t last_frame;
-    char *path, *temporary; /* NULL: a sink; without a file under the name */
-    FILE *file;
+    char *path; /* NULL: a sink, or finished */
+    ls_output output;
     size_t length;
     char line[LS_TRACK_MAX_LINE];
 };
@@ -30,6 +26,25 @@ static void put_integer(ls_record_writer *w, const char *key, int64_t v)
 {
     put(w, key);
     w->length += (size_t)sprintf(w->line + w->length, "%lld", (long long)v);
+}
+
+enum { POINT5_UNIT = 1000, LANDMARK_UNIT = 100, BOX_UNIT = 1000, SCORE_UNIT = 10000 };
+
+static void round_numbers(double *v, size_t n, double unit)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i] = round(v[i] * unit) / unit;
+}
+
+void ls_record_round(ls_face_record *rec)
+{
+    for (size_t i = 0; i < rec->count; i++) {
+        ls_face *f = &rec->faces[i].face;
+        round_numbers(f->box, 4, BOX_UNIT);
+        round_numbers(&f->score, 1, SCORE_UNIT);
+        round_numbers(f->points[0], 2 * (size_t)f->kind,
+                      f->kind == LS_FACE_POINTS5 ? POINT5_UNIT : LANDMARK_UNIT);
+    }
 }
 
 /* Rounded to 1/unit, a power of ten; in any locale. */
@@ -62,12 +77,12 @@ static void put_face(ls_record_writer *w, const ls_tracked_face *f)
     const double *box = face->box;
     put_integer(w, "{\"id\": ", f->id);
     if (box[0] || box[1] || box[2] || box[3])
-        put_numbers(w, ", \"box\": ", box, 4, 1000);
+        put_numbers(w, ", \"box\": ", box, 4, BOX_UNIT);
     if (face->score != 1)
-        put_number(w, ", \"score\": ", face->score, 10000);
+        put_number(w, ", \"score\": ", face->score, SCORE_UNIT);
     put(w, five ? ", \"points5\": [" : ", \"landmarks106\": [");
     for (size_t i = 0; i < (size_t)face->kind; i++)
-        put_numbers(w, i ? "," : "", face->points[i], 2, five ? 1000 : 100);
+        put_numbers(w, i ? "," : "", face->points[i], 2, five ? POINT5_UNIT : LANDMARK_UNIT);
     put(w, f->interpolated ? "], \"interpolated\": true}" : "]}");
 }
 
@@ -133,8 +148,8 @@ int ls_record_write_summary(ls_record_writer *w, const ls_track_summary *s, ls_e
     put_integer(w, ", \"first\": ", s->first);
     put_integer(w, ", \"last\": ", s->last);
     put_number(w, ", \"share\": ", s->share, 10000);
-    put_numbers(w, ", \"box\": ", s->box, 4, 1000);
-    put_number(w, ", \"score\": ", s->score, 10000);
+    put_numbers(w, ", \"box\": ", s->box, 4, BOX_UNIT);
+    put_number(w, ", \"score\": ", s->score, SCORE_UNIT);
     return flush_line(w, err);
 }
 
@@ -155,37 +170,18 @@ static int write_timeline(ls_record_writer *w, const ls_record_timeline *t, ls_e
 
 static int write_file(void *opaque, const char *line, size_t n, ls_error *err)
 {
-    ls_record_writer *w = opaque;
-    if (fwrite(line, 1, n, w->file) != n)
-        return ls_fail_errno(err, errno, "%s: cannot write", w->path);
-    return 0;
+    const ls_record_writer *w = opaque;
+    return ls_output_write(&w->output, line, n, err);
 }
 
-/* Creates "dir/.name.PID.N.part" for "dir/name": the same file system, hidden, nobody else's. */
-static int create_temporary(ls_record_writer *w, ls_error *err)
+/* The first `ret` that is not 0 removes the file. */
+static int close_file(ls_record_writer *w, int ret, ls_error *err)
 {
-    const char *slash = strrchr(w->path, '/'), *base = slash ? slash + 1 : w->path;
-    size_t size = strlen(w->path) + 64;
-    char *name = malloc(size);
-    int fd = -1;
-    if (!name)
-        return ls_fail(err, LS_ENOMEM, "%s: out of memory", w->path);
-    errno = EEXIST;
-    for (int n = 0; n < MAX_TEMPORARIES && fd < 0 && errno == EEXIST; n++) {
-        snprintf(name, size, "%.*s.%.200s.%ld.%d.part", (int)(base - w->path), w->path, base,
-                 (long)getpid(), n);
-        fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    }
-    if (fd >= 0 && (w->file = fdopen(fd, "wb"))) {
-        w->temporary = name;
-        return 0;
-    }
-    int ret = ls_fail_errno(err, errno, "cannot write %s", w->path);
-    if (fd >= 0) {
-        unlink(name);
-        close(fd);
-    }
-    free(name);
+    if (!w->path)
+        return ret;
+    ret = ls_output_close(&w->output, ret, err);
+    free(w->path);
+    w->path = NULL;
     return ret;
 }
 
@@ -211,10 +207,15 @@ int ls_record_writer_open(ls_record_writer **out, const char *path,
     if (ret)
         return ret;
     w->sink = (ls_line_sink){write_file, w};
-    if (!(w->path = strdup(path)))
-        ret = ls_fail(err, LS_ENOMEM, "%s: out of memory", path);
-    else if (!(ret = create_temporary(w, err)))
+    char *copy = strdup(path);
+    ret = copy ? ls_output_open(&w->output, copy, err)
+               : ls_fail(err, LS_ENOMEM, "%s: out of memory", path);
+    if (ret) {
+        free(copy);
+    } else {
+        w->path = copy;
         ret = write_timeline(w, timeline, err);
+    }
     if (ret)
         ls_record_writer_close(out);
     return ret;
@@ -224,27 +225,12 @@ void ls_record_writer_close(ls_record_writer **w)
 {
     if (!*w)
         return;
-    if ((*w)->file)
-        fclose((*w)->file);
-    if ((*w)->temporary)
-        unlink((*w)->temporary);
-    free((*w)->temporary);
-    free((*w)->path);
+    close_file(*w, LS_ECANCELED, NULL);
     free(*w);
     *w = NULL;
 }
 
 int ls_record_finish(ls_record_writer *w, ls_error *err)
 {
-    if (!w->file)
-        return 0;
-    errno = EIO;
-    bool failed = ferror(w->file);
-    failed |= fclose(w->file) != 0;
-    w->file = NULL;
-    if (failed || rename(w->temporary, w->path))
-        return ls_fail_errno(err, errno, "%s: cannot finish writing", w->path);
-    free(w->temporary);
-    w->temporary = NULL;
-    return 0;
+    return close_file(w, 0, err);
 }

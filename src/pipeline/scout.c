@@ -136,6 +136,7 @@ static int drain(ls_scout *s, ls_error *err)
     int ret = 0;
     while (!ret && ls_follow_pop(s->follow, &s->record)) {
         const ls_face_record *r = &s->record;
+        ls_record_round(&s->record);
         for (size_t i = 0; !ret && i < r->count; i++)
             ret = add_to_track(s, r->frame, &r->faces[i], err);
         if (!ret)
