@@ -13,7 +13,7 @@ static const char usage[] =
     "Lists the faces in VIDEO, each followed through the frames that show it: its number, for\n"
     "\"latentsync sync --face\", its first and last frame, its share of all frames, and where it "
     "is\n"
-    "on average. Numbers are given again after a cut and after a long absence.\n"
+    "on average. After a cut and after a long absence a face gets a new number.\n"
     "\n"
     "  -m, --models DIR       model directory; DIR/face is looked at\n"
     "      --detector FILE    network that finds faces [the best one of DIR/face]\n"

@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "face/detector.h"
 #include "models/models.h"
 
 #include <getopt.h>
@@ -10,7 +11,7 @@ static const char usage[] =
     "       latentsync models random --size mini|small|full --out DIR\n"
     "\n"
     "check    opens the UNet, VAE and Whisper files of a model directory, reads every tensor,\n"
-    "         and prints what was found.\n"
+    "         and prints what was found; the face networks too.\n"
     "random   writes a model directory with made-up weights in the published formats, so that\n"
     "         everything can be tried without the published weights. The lips will be\n"
     "         meaningless. mini (10 MB) and small (58 MB) are reduced networks; full (5.5 GB)\n"
@@ -19,7 +20,11 @@ static const char usage[] =
     "A model directory holds:\n"
     "  latentsync_unet.pt (or .safetensors)\n"
     "  whisper/tiny.pt (or small.pt, as the UNet was trained)\n"
-    "  vae/diffusion_pytorch_model.safetensors (or vae.pt)\n";
+    "  vae/diffusion_pytorch_model.safetensors (or vae.pt)\n"
+    "  face/det_10g.onnx (or another SCRFD network, or YuNet) and face/2d106det.onnx\n"
+    "The last are InsightFace's; without 2d106det the detector's five points are used, and "
+    "without\n"
+    "a detector sync needs a face track.\n";
 
 static void print_report(void *opaque, const ls_models_report *r)
 {
@@ -28,12 +33,25 @@ static void print_report(void *opaque, const ls_models_report *r)
            r->tensors, (double)r->parameters / 1e6, r->summary);
 }
 
+/* A directory without a detector is one for runs with face tracks. */
+static int check_faces(const char *dir, ls_error *err)
+{
+    ls_detector *d;
+    int ret = ls_detector_open(&d, &(ls_detector_settings){.models = dir}, err);
+    if (ret == LS_ENOENT)
+        puts("Faces    none: sync needs a face track");
+    else if (!ret)
+        printf("Faces    %s/face\n         %s\n", dir, ls_detector_describe(d));
+    ls_detector_close(&d);
+    return ret == LS_ENOENT ? 0 : ret;
+}
+
 static int check(int argc, char **argv)
 {
     ls_error err = {0};
     if (argc != 2)
         return cli_usage("models", "models check takes one model directory");
-    if (ls_models_check(argv[1], print_report, NULL, &err))
+    if (ls_models_check(argv[1], print_report, NULL, &err) || check_faces(argv[1], &err))
         return cli_fail(&err);
     puts("ok");
     return EXIT_OK;
