@@ -514,7 +514,9 @@ def the_chosen_face_of_two():
                os.path.join(SHARED_ABS, NEEDED[2]), "-filter_complex",
                "[0:v]scale=400:400,setsar=1,fps=25[a];[1:v]crop=iw*0.7:iw*0.7:iw*0.15:200,scale=400:400,setsar=1,"
                "fps=25[b];[a][b]hstack", "-an", "-c:v", "libx264", "-crf", "10")
-    tracks = records(good(faces(two, "--json")).stdout)[2]
+    listed = good(run(LS, "faces", "-m", "models", "-q", "--json", two)).stdout
+    open("two.jsonl", "w").write(listed)
+    tracks = records(listed)[2]
     assert len(tracks) == 2 and all(t["share"] == 1 for t in tracks), tracks
     by_side = {("left" if t["box"][0] < 400 else "right"): t for t in tracks}
     area = {side: (t["box"][2] - t["box"][0]) * (t["box"][3] - t["box"][1]) for side, t in by_side.items()}
@@ -531,6 +533,10 @@ def the_chosen_face_of_two():
             halves = [any(a[y * 800 + x:y * 800 + x + 400] != b[y * 800 + x:y * 800 + x + 400] for y in range(400))
                       for x in (0, 400)]
             assert halves == ([True, False] if side == "left" else [False, True]), (which, i)
+        # the list as a track chooses the same
+        good(run(LS, "sync", "-m", "models", *QUICK, "--steps", "1", "--crf", "0", "--face", which, two, "short.wav",
+                 "-t", "two.jsonl", "-o", "o.again.mkv"))
+        assert open("o.mkv", "rb").read() == open("o.again.mkv", "rb").read(), which
     r = run(LS, "sync", "-m", "models", *QUICK, "--face", "7", two, "short.wav", "-o", "out.mkv")
     bad(r, "--face 7", "2", "latentsync faces")
 

@@ -303,6 +303,73 @@ static void scrfd_500m_is_as_onnx_runtime_has_it(void **state)
     golden_network("scrfd_500m_kps", "ref");
 }
 
+/* det_10g and its kin leave the batch dimension out of their outputs: [rows, columns]. Here the
+ * reshapes of a network that keeps it are given such shapes. */
+static void without_batch_dimension(ls_onnx *m, LsOnnx__TensorProto shapes[3])
+{
+    static int64_t dims[] = {2}, values[3][2] = {{-1, 1}, {-1, 4}, {-1, 10}};
+    static char names[][8] = {"rows_1", "rows_4", "rows_10"};
+    ls_onnx_graph *g = (ls_onnx_graph *)(uintptr_t)ls_onnx_get_graph(m);
+    LsOnnx__TensorProto **all = malloc((g->n_initializer + 3) * sizeof *all);
+    memcpy(all, g->initializer, g->n_initializer * sizeof *all);
+    for (size_t i = 0; i < 3; i++) {
+        shapes[i] = (LsOnnx__TensorProto)LS_ONNX__TENSOR_PROTO__INIT;
+        shapes[i].name = names[i];
+        shapes[i].has_data_type = true;
+        shapes[i].data_type = 7;
+        shapes[i].n_dims = 1;
+        shapes[i].dims = dims;
+        shapes[i].n_int64_data = 2;
+        shapes[i].int64_data = values[i];
+        all[g->n_initializer + i] = &shapes[i];
+    }
+    g->initializer = all;
+    g->n_initializer += 3;
+    for (size_t i = 0, k = 0; i < g->n_node; i++)
+        if (!strcmp(g->node[i]->op_type, "Reshape")) /* scores, boxes, points of each stride */
+            g->node[i]->input[1] = names[k++ % 3];
+}
+
+static void outputs_without_a_batch_dimension(void **state)
+{
+    (void)state;
+    char path[4096];
+    ls_error err = {0};
+    ls_onnx *m;
+    network n;
+    const ls_onnx_output *o;
+    LsOnnx__TensorProto shapes[3];
+    if (ls_onnx_open(&m, test_shared(path, "models/scrfd_500m_kps.onnx"), &err))
+        fail_msg("%s", err.message);
+    ls_onnx_graph *g = (ls_onnx_graph *)(uintptr_t)ls_onnx_get_graph(m), before = *g;
+    char *reshapes[16];
+    size_t count = 0;
+    for (size_t i = 0; i < g->n_node; i++)
+        if (!strcmp(g->node[i]->op_type, "Reshape"))
+            reshapes[count++] = g->node[i]->input[1];
+    assert_int_equal(count, 9);
+    without_batch_dimension(m, shapes);
+    const ls_onnx_input in = {
+        .name = "images", .ndim = 4, .shape = {1, 3, 640, 640}, .channels_last = true};
+    if (open_network(&n, m, "onednn", &in, 1, &err))
+        fail_msg("%s", err.message);
+    float *x = golden_picture();
+    run_network(&n, &(ls_binding){"images", x, (size_t)640 * 640 * 3 * sizeof *x}, 1);
+    assert_int_equal(ls_onnx_import_outputs(n.im, &o), 9);
+    for (size_t i = 0; i < 9; i++) {
+        assert_int_equal(o[i].ndim, 2);
+        expect_golden("scrfd_500m_kps", &n, i, &o[i]);
+    }
+    free(x);
+    close_network(&n);
+    free(g->initializer); /* what belongs to the messages goes back to them */
+    *g = before;
+    for (size_t i = 0, k = 0; i < g->n_node; i++)
+        if (!strcmp(g->node[i]->op_type, "Reshape"))
+            g->node[i]->input[1] = reshapes[k++];
+    ls_onnx_close(&m);
+}
+
 static void scrfd_2_5g_is_as_onnx_runtime_has_it(void **state)
 {
     (void)state;
@@ -315,6 +382,7 @@ int main(void)
         cmocka_unit_test(operators_meet_the_cases_of_onnx),
         cmocka_unit_test(an_unsupported_option_is_named),
         cmocka_unit_test(scrfd_500m_is_as_onnx_runtime_has_it),
+        cmocka_unit_test(outputs_without_a_batch_dimension),
         cmocka_unit_test(scrfd_2_5g_is_as_onnx_runtime_has_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
