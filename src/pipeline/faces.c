@@ -137,7 +137,7 @@ int ls_faces_run(ls_faces *job, ls_error *err)
     ls_log_msg(&job->log, LS_LOG_INFO, "faces are looked for with %s",
                ls_detector_describe(ls_scout_detector(job->scout)));
     job->start = ls_time_now();
-    int ret = ls_scout_run(job->scout, &sink, &job->cancel, err);
+    int ret = ls_scout_run(job->scout, 0, &sink, &job->cancel, err);
     if (!ret && job->writer)
         ret = ls_scout_save(job->scout, job->writer, err);
     size_t count = ls_scout_tracks(job->scout, &tracks);

@@ -68,11 +68,6 @@ const ls_detector *ls_scout_detector(const ls_scout *s)
     return s->detector;
 }
 
-void ls_scout_limit(ls_scout *s, uint64_t frames)
-{
-    s->s.frames = frames;
-}
-
 uint64_t ls_scout_frames(const ls_scout *s)
 {
     return s->frames;
@@ -171,12 +166,13 @@ static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_
     return ret ? ret : drain(s, err);
 }
 
-int ls_scout_run(ls_scout *s, const ls_scout_sink *sink, const ls_cancel *cancel, ls_error *err)
+int ls_scout_run(ls_scout *s, uint64_t frames, const ls_scout_sink *sink, const ls_cancel *cancel,
+                 ls_error *err)
 {
     const uint64_t total = ls_scout_video(s)->frames;
     int ret = 0;
     s->sink = sink;
-    while (!ret && (!s->s.frames || s->frames < s->s.frames)) {
+    while (!ret && (!frames || s->frames < frames)) {
         ls_frame *frame = NULL;
         ret = ls_canceled(cancel) ? ls_fail(err, LS_ECANCELED, "canceled")
                                   : ls_video_next(s->video, &frame, err);

@@ -14,7 +14,6 @@ typedef struct ls_scout_settings {
     bool source_fps;
     ls_detector_settings detector;
     ls_follow_settings follow;
-    uint64_t frames; /* stop after so many; 0: go to the end of the video */
     const ls_log *log;
 } ls_scout_settings;
 
@@ -35,9 +34,6 @@ void ls_scout_close(ls_scout **s);
 
 const ls_video_info *ls_scout_video(const ls_scout *s);
 const ls_detector *ls_scout_detector(const ls_scout *s);
-/* For ls_scout_run: how many frames to look at; 0: all. */
-void ls_scout_limit(ls_scout *s, uint64_t frames);
-
 typedef struct ls_scout_sink {
     /* A record for every frame, in order; an error ends the search. */
     int (*record)(void *opaque, const ls_face_record *rec, ls_error *err);
@@ -46,8 +42,9 @@ typedef struct ls_scout_sink {
     void *opaque;
 } ls_scout_sink;
 
-/* Once. */
-int ls_scout_run(ls_scout *s, const ls_scout_sink *sink, const ls_cancel *cancel, ls_error *err);
+/* Looks at `frames` frames, or all when that is 0 or more than there are. Once. */
+int ls_scout_run(ls_scout *s, uint64_t frames, const ls_scout_sink *sink, const ls_cancel *cancel,
+                 ls_error *err);
 
 /* Frames looked at, and the identities in them by first appearance. */
 uint64_t ls_scout_frames(const ls_scout *s);

@@ -7,13 +7,13 @@
 #include "base/queue.h"
 #include "base/system.h"
 #include "base/time.h"
+#include "face/follow.h"
 #include "face/restore.h"
 #include "media/pcm.h"
 #include "media/video.h"
 #include "media/writer.h"
-#include "pipeline/face_path.h"
+#include "pipeline/face_feed.h"
 #include "pipeline/generator.h"
-#include "pipeline/scout.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -22,8 +22,6 @@
 #define WINDOW_BYTES ((size_t)64 << 20) /* of frames held to go backwards */
 #define QUEUE_BYTES ((size_t)128 << 20)
 #define DECODER_THREADS 2
-#define MAX_TRACK_FRAME 10000000
-#define LOOK_AHEAD 600 /* frames past the last one that can matter to what is chosen in it */
 
 /* A frame on its way through the stages. */
 typedef struct item {
@@ -38,13 +36,10 @@ typedef struct item {
 struct ls_sync {
     ls_sync_settings s;
     ls_log log;
-    ls_cancel cancel, end_scout;
+    ls_cancel cancel, end_faces;
     ls_models models;
     ls_pingpong *source;
-    ls_scout *scout; /* NULL with a face track */
-    ls_chooser *chooser;
-    ls_record_writer *save; /* NULL unless the track is wanted */
-    ls_face_path *path;
+    ls_face_feed *faces;
     ls_pcm *pcm;
     ls_log_mel *mel;
     ls_features *features;
@@ -87,8 +82,8 @@ static void stop(ls_sync *job, int code, const ls_error *err)
     pthread_mutex_unlock(&job->lock);
     ls_queue_finish(job->cropped, code);
     ls_queue_finish(job->generated, code);
-    ls_face_path_finish(job->path, 0, code);
-    ls_cancel_request(&job->end_scout);
+    ls_face_path_finish(ls_face_feed_path(job->faces), 0, code);
+    ls_cancel_request(&job->end_faces);
 }
 
 static void report(ls_sync *job, const char *stage)
@@ -114,61 +109,11 @@ static void report_locked(ls_sync *job, const char *stage)
     pthread_mutex_unlock(&job->lock);
 }
 
-/* One more frame of what is known of the faces: to the track that is kept, and through the choice
- * to the crops. */
-static int take_record(void *opaque, const ls_face_record *rec, ls_error *err)
-{
-    ls_sync *job = opaque;
-    ls_chosen_face chosen;
-    int ret = job->save ? ls_record_write(job->save, rec, err) : 0;
-    if (!ret)
-        ret = ls_chooser_push(job->chooser, rec, err);
-    while (!ret && ls_chooser_pop(job->chooser, &chosen))
-        ret = ls_face_path_put(job->path, &chosen, err);
-    return ret;
-}
-
-/* `frames`: how many the video has; 0: not known. */
-static int finish_faces(ls_sync *job, int64_t frames, ls_error *err)
-{
-    ls_chosen_face chosen;
-    int ret = 0;
-    ls_chooser_finish(job->chooser);
-    while (!ret && ls_chooser_pop(job->chooser, &chosen))
-        ret = ls_face_path_put(job->path, &chosen, err);
-    ls_face_path_finish(job->path, frames, ret);
-    return ret;
-}
-
-/* A face is looked for in vain: nobody is served by a copy of the video with other sound. */
-static int check_found(ls_sync *job, ls_error *err)
-{
-    if (ls_face_path_faces(job->path))
-        return 0;
-    const ls_scout_track *tracks;
-    size_t count = ls_scout_tracks(job->scout, &tracks);
-    return count
-               ? ls_fail(err, LS_EINVAL,
-                         "%s: --face %s is none of the %zu found; \"latentsync faces\" lists them",
-                         job->s.video, job->s.face, count)
-               : ls_fail(err, LS_EFORMAT,
-                         "%s: no face was found in %llu frames; it has to be seen from the front, "
-                         "50 x 80 pixels or larger",
-                         job->s.video, (unsigned long long)ls_scout_frames(job->scout));
-}
-
-static void *run_scout(void *opaque)
+static void *run_faces(void *opaque)
 {
     ls_sync *job = opaque;
     ls_error err = {0};
-    const ls_scout_sink sink = {.record = take_record, .opaque = job};
-    int ret = ls_scout_run(job->scout, &sink, &job->end_scout, &err);
-    if (!ret)
-        ret = finish_faces(job, (int64_t)ls_scout_frames(job->scout), &err);
-    if (!ret)
-        ret = check_found(job, &err);
-    if (!ret && job->save)
-        ret = ls_scout_save(job->scout, job->save, &err);
+    int ret = ls_face_feed_run(job->faces, job->frames, &job->end_faces, &err);
     if (ret)
         stop(job, ret, &err);
     return NULL;
@@ -180,7 +125,8 @@ static int crop(ls_sync *job, item *it, uint64_t source_index, ls_cropper *cropp
 {
     size_t r = job->s.resolution;
     ls_picture pic = ls_frame_picture(it->frame);
-    int ret = ls_face_path_get(job->path, (int64_t)source_index, &it->place, err);
+    int ret =
+        ls_face_path_get(ls_face_feed_path(job->faces), (int64_t)source_index, &it->place, err);
     if (ret <= 0)
         return ret;
     ls_rect b = ls_crop_bounds(&it->place.matrix, r, pic.width, pic.height);
@@ -372,7 +318,7 @@ static int run_compute(ls_sync *job, ls_error *err)
 
 static int run_stages(ls_sync *job)
 {
-    pthread_t source, sink, scout;
+    pthread_t source, sink, faces;
     ls_error err = {0};
     job->cropped = ls_queue_open(2 * LS_CHUNK_FRAMES, QUEUE_BYTES, free_item);
     job->generated = ls_queue_open(2 * LS_CHUNK_FRAMES, QUEUE_BYTES, free_item);
@@ -382,8 +328,8 @@ static int run_stages(ls_sync *job)
     const struct {
         pthread_t *thread;
         void *(*run)(void *);
-    } stages[] = {{&source, run_source}, {&sink, run_sink}, {&scout, run_scout}};
-    const size_t count = job->scout ? 3 : 2;
+    } stages[] = {{&source, run_source}, {&sink, run_sink}, {&faces, run_faces}};
+    const size_t count = ls_face_feed_runs(job->faces) ? 3 : 2;
     size_t started = 0;
     while (started < count &&
            !pthread_create(stages[started].thread, NULL, stages[started].run, job))
@@ -418,8 +364,6 @@ static int prepare(ls_sync *job, ls_error *err)
     if (ret)
         return ret;
     job->frames = ls_features_frames(job->features);
-    if (job->scout && !job->save) // a track that is kept is of the whole video
-        ls_scout_limit(job->scout, job->frames + LOOK_AHEAD);
     ls_log_msg(&job->log, LS_LOG_INFO, "%.2f s of speech: %llu frames of %zu x %zu at %.6g/s",
                (double)pcm.samples / LS_PCM_RATE, (unsigned long long)job->frames, v->width,
                v->height, fps);
@@ -501,7 +445,7 @@ int ls_sync_run(ls_sync *job, ls_error *err)
 void ls_sync_cancel(ls_sync *job)
 {
     ls_cancel_request(&job->cancel);
-    ls_cancel_request(&job->end_scout);
+    ls_cancel_request(&job->end_faces);
 }
 
 void ls_sync_default_settings(ls_sync_settings *s)
@@ -552,14 +496,8 @@ static int check_output(const ls_sync_settings *s, ls_error *err)
 
 static int check_settings(const ls_sync_settings *s, ls_error *err)
 {
-    ls_choice choice;
     if (!s->models || !s->video || !s->audio || !s->output)
         return ls_fail(err, LS_EINVAL, "models, video, audio and output are required");
-    if (s->face && !ls_choice_parse(&choice, s->face))
-        return ls_fail(err, LS_EINVAL,
-                       "face %s: largest, left, right, the number of a track or a point x,y is "
-                       "expected",
-                       s->face);
     if (s->max_gap > LS_FOLLOW_MAX_GAP || !s->detect_every || s->detect_every > LS_FOLLOW_MAX_EVERY)
         return ls_fail(err, LS_EINVAL,
                        "a gap of %zu frames, detection every %zu: up to %d and %d are possible",
@@ -607,96 +545,17 @@ static int copy_strings(ls_sync_settings *s, ls_error *err)
     return ok ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
 }
 
-/* A track knows what video it was made for, or says nothing of it. */
-static int check_timeline(const ls_sync *job, const ls_record_timeline *t, const ls_video_info *v,
-                          ls_error *err)
-{
-    if (!t || (t->width == v->width && t->height == v->height &&
-               (int64_t)t->fps_num * v->fps_den == (int64_t)v->fps_num * t->fps_den))
-        return 0;
-    return ls_fail(err, LS_EINVAL,
-                   "%s is of a video of %zu x %zu at %.6g frames/s; %s is %zu x %zu at %.6g",
-                   job->s.face_track, t->width, t->height, (double)t->fps_num / t->fps_den,
-                   job->s.video, v->width, v->height, (double)v->fps_num / v->fps_den);
-}
-
-/* A record, and before it empty ones for the frames that the file passes over. */
-static int take_listed(ls_sync *job, const ls_face_record *rec, int64_t *next, ls_error *err)
-{
-    ls_face_record *none = ls_calloc_array(1, sizeof *none);
-    int ret = none ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
-    if (!ret && rec->frame > MAX_TRACK_FRAME)
-        ret = ls_fail(err, LS_EFORMAT, "%s: frame %lld is beyond all videos, %d is the last",
-                      job->s.face_track, (long long)rec->frame, MAX_TRACK_FRAME);
-    for (; !ret && *next < rec->frame; ++*next) {
-        none->frame = *next;
-        ret = take_record(job, none, err);
-    }
-    free(none);
-    ++*next;
-    return ret ? ret : take_record(job, rec, err);
-}
-
-/* A whole face track through the choice. */
-static int read_track(ls_sync *job, const ls_video_info *v, ls_error *err)
-{
-    int64_t next = 0;
-    ls_record_reader *reader = NULL;
-    ls_face_record *rec = ls_calloc_array(1, sizeof *rec);
-    int ret = rec ? ls_record_reader_open(&reader, job->s.face_track, err)
-                  : ls_fail(err, LS_ENOMEM, "out of memory");
-    if (!ret)
-        ret = check_timeline(job, ls_record_reader_timeline(reader), v, err);
-    while (!ret && (ret = ls_record_read(reader, rec, err)) > 0)
-        ret = take_listed(job, rec, &next, err);
-    if (!ret)
-        ret = finish_faces(job, (int64_t)v->frames, err);
-    if (!ret && !ls_face_path_faces(job->path))
-        ret =
-            ls_fail(err, LS_EFORMAT,
-                    "%s: there is no face in it that --face %s would choose, nothing would change",
-                    job->s.face_track, job->s.face);
-    ls_record_reader_close(&reader);
-    free(rec);
-    return ret;
-}
-
-static int open_scout(ls_sync *job, const ls_video_info *v, ls_error *err)
-{
-    const ls_record_timeline timeline = {v->width, v->height, v->fps_num, v->fps_den};
-    const ls_scout_settings s = {
-        .video = job->s.video,
-        .source_fps = job->s.source_fps,
-        .detector = {.models = job->s.models, .path = job->s.detector, .threads = job->s.threads},
-        .follow = {job->s.max_gap, job->s.detect_every},
-        .log = &job->log};
-    int ret = ls_scout_open(&job->scout, &s, err);
-    if (!ret && job->s.save_track)
-        ret = ls_record_writer_open(&job->save, job->s.save_track, &timeline, err);
-    if (!ret)
-        ls_log_msg(&job->log, LS_LOG_INFO, "faces are looked for with %s",
-                   ls_detector_describe(ls_scout_detector(job->scout)));
-    return ret;
-}
-
 static int open_inputs(ls_sync *job, ls_error *err)
 {
     ls_video *video = NULL;
-    ls_choice choice;
     const ls_video_settings v = {DECODER_THREADS, job->s.source_fps, &job->log};
     int ret = ls_video_open(&video, job->s.video, &v, err);
     if (!ret)
         ret = ls_pingpong_open(&job->source, &video, WINDOW_BYTES, err);
     if (!ret)
-        ret = ls_face_path_open(&job->path, job->s.resolution, err);
-    if (!ret) {
-        ls_choice_parse(&choice, job->s.face);
-        ret = ls_chooser_open(&job->chooser, &choice, err);
-    }
-    if (ret)
-        return ret;
-    const ls_video_info *info = ls_video_get_info(ls_pingpong_video(job->source));
-    return job->s.face_track ? read_track(job, info, err) : open_scout(job, info, err);
+        ret = ls_face_feed_open(&job->faces, &job->s,
+                                ls_video_get_info(ls_pingpong_video(job->source)), &job->log, err);
+    return ret;
 }
 
 int ls_sync_open(ls_sync **out, const ls_sync_settings *s, ls_error *err)
@@ -739,10 +598,7 @@ void ls_sync_close(ls_sync **pjob)
     ls_log_mel_close(&job->mel);
     ls_pcm_close(&job->pcm);
     ls_models_close(&job->models);
-    ls_face_path_close(&job->path);
-    ls_chooser_close(&job->chooser);
-    ls_record_writer_close(&job->save);
-    ls_scout_close(&job->scout);
+    ls_face_feed_close(&job->faces);
     ls_pingpong_close(&job->source);
     const char **strings[STRINGS];
     list_strings(&job->s, strings);

@@ -1,0 +1,191 @@
+#include "pipeline/face_feed.h"
+#include "base/alloc.h"
+#include "pipeline/scout.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_TRACK_FRAME 10000000
+#define LOOK_AHEAD 600 /* frames past the last one that can matter to what is chosen in it */
+
+struct ls_face_feed {
+    const ls_sync_settings *s;
+    const ls_log *log;
+    ls_scout *scout; /* NULL with a face track */
+    ls_chooser *chooser;
+    ls_record_writer *save; /* NULL unless the track is wanted */
+    ls_face_path *path;
+};
+
+/* One more frame of what is known of the faces: to the track that is kept, and through the choice
+ * to the crops. */
+static int take_record(void *opaque, const ls_face_record *rec, ls_error *err)
+{
+    ls_face_feed *f = opaque;
+    ls_chosen_face chosen;
+    int ret = f->save ? ls_record_write(f->save, rec, err) : 0;
+    if (!ret)
+        ret = ls_chooser_push(f->chooser, rec, err);
+    while (!ret && ls_chooser_pop(f->chooser, &chosen))
+        ret = ls_face_path_put(f->path, &chosen, err);
+    return ret;
+}
+
+/* `frames`: how many the video has; 0: not known. */
+static int finish_faces(ls_face_feed *f, int64_t frames, ls_error *err)
+{
+    ls_chosen_face chosen;
+    int ret = 0;
+    ls_chooser_finish(f->chooser);
+    while (!ret && ls_chooser_pop(f->chooser, &chosen))
+        ret = ls_face_path_put(f->path, &chosen, err);
+    ls_face_path_finish(f->path, frames, ret);
+    return ret;
+}
+
+/* A face is looked for in vain: nobody is served by a copy of the video with other sound. */
+static int check_found(ls_face_feed *f, ls_error *err)
+{
+    if (ls_face_path_faces(f->path))
+        return 0;
+    const ls_scout_track *tracks;
+    size_t count = ls_scout_tracks(f->scout, &tracks);
+    return count
+               ? ls_fail(err, LS_EINVAL,
+                         "%s: --face %s is none of the %zu found; \"latentsync faces\" lists them",
+                         f->s->video, f->s->face, count)
+               : ls_fail(err, LS_EFORMAT,
+                         "%s: no face was found in %llu frames; it has to be seen from the front, "
+                         "50 x 80 pixels or larger",
+                         f->s->video, (unsigned long long)ls_scout_frames(f->scout));
+}
+
+/* A track knows what video it was made for, or says nothing of it. */
+static int check_timeline(const ls_face_feed *f, const ls_record_timeline *t,
+                          const ls_video_info *v, ls_error *err)
+{
+    if (!t || (t->width == v->width && t->height == v->height &&
+               (int64_t)t->fps_num * v->fps_den == (int64_t)v->fps_num * t->fps_den))
+        return 0;
+    return ls_fail(err, LS_EINVAL,
+                   "%s is of a video of %zu x %zu at %.6g frames/s; %s is %zu x %zu at %.6g",
+                   f->s->face_track, t->width, t->height, (double)t->fps_num / t->fps_den,
+                   f->s->video, v->width, v->height, (double)v->fps_num / v->fps_den);
+}
+
+/* A record, and before it empty ones for the frames that the file passes over. */
+static int take_listed(ls_face_feed *f, const ls_face_record *rec, int64_t *next, ls_error *err)
+{
+    ls_face_record *none = ls_calloc_array(1, sizeof *none);
+    int ret = none ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret && rec->frame > MAX_TRACK_FRAME)
+        ret = ls_fail(err, LS_EFORMAT, "%s: frame %lld is beyond all videos, %d is the last",
+                      f->s->face_track, (long long)rec->frame, MAX_TRACK_FRAME);
+    for (; !ret && *next < rec->frame; ++*next) {
+        none->frame = *next;
+        ret = take_record(f, none, err);
+    }
+    free(none);
+    ++*next;
+    return ret ? ret : take_record(f, rec, err);
+}
+
+/* A whole face track through the choice. */
+static int read_track(ls_face_feed *f, const ls_video_info *v, ls_error *err)
+{
+    int64_t next = 0;
+    ls_record_reader *reader = NULL;
+    ls_face_record *rec = ls_calloc_array(1, sizeof *rec);
+    int ret = rec ? ls_record_reader_open(&reader, f->s->face_track, err)
+                  : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret)
+        ret = check_timeline(f, ls_record_reader_timeline(reader), v, err);
+    while (!ret && (ret = ls_record_read(reader, rec, err)) > 0)
+        ret = take_listed(f, rec, &next, err);
+    if (!ret)
+        ret = finish_faces(f, (int64_t)v->frames, err);
+    if (!ret && !ls_face_path_faces(f->path))
+        ret =
+            ls_fail(err, LS_EFORMAT,
+                    "%s: there is no face in it that --face %s would choose, nothing would change",
+                    f->s->face_track, f->s->face);
+    ls_record_reader_close(&reader);
+    free(rec);
+    return ret;
+}
+
+static int open_scout(ls_face_feed *f, const ls_video_info *v, ls_error *err)
+{
+    const ls_record_timeline timeline = {v->width, v->height, v->fps_num, v->fps_den};
+    const ls_scout_settings s = {
+        .video = f->s->video,
+        .source_fps = f->s->source_fps,
+        .detector = {.models = f->s->models, .path = f->s->detector, .threads = f->s->threads},
+        .follow = {f->s->max_gap, f->s->detect_every},
+        .log = f->log};
+    int ret = ls_scout_open(&f->scout, &s, err);
+    if (!ret && f->s->save_track)
+        ret = ls_record_writer_open(&f->save, f->s->save_track, &timeline, err);
+    if (!ret)
+        ls_log_msg(f->log, LS_LOG_INFO, "faces are looked for with %s",
+                   ls_detector_describe(ls_scout_detector(f->scout)));
+    return ret;
+}
+
+int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const ls_video_info *video,
+                      const ls_log *log, ls_error *err)
+{
+    ls_choice choice;
+    ls_face_feed *f = *out = ls_calloc_array(1, sizeof *f);
+    if (!f)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    f->s = s;
+    f->log = log;
+    int ret = ls_face_path_open(&f->path, s->resolution, err);
+    if (!ret && !ls_choice_parse(&choice, s->face))
+        ret = ls_fail(err, LS_EINVAL,
+                      "face %s: largest, left, right, the number of a track or a point x,y is "
+                      "expected",
+                      s->face);
+    if (!ret)
+        ret = ls_chooser_open(&f->chooser, &choice, err);
+    if (!ret)
+        ret = s->face_track ? read_track(f, video, err) : open_scout(f, video, err);
+    if (ret)
+        ls_face_feed_close(out);
+    return ret;
+}
+
+void ls_face_feed_close(ls_face_feed **pf)
+{
+    ls_face_feed *f = *pf;
+    if (!f)
+        return;
+    ls_face_path_close(&f->path);
+    ls_chooser_close(&f->chooser);
+    ls_record_writer_close(&f->save);
+    ls_scout_close(&f->scout);
+    free(f);
+    *pf = NULL;
+}
+
+ls_face_path *ls_face_feed_path(ls_face_feed *f)
+{
+    return f->path;
+}
+
+bool ls_face_feed_runs(const ls_face_feed *f)
+{
+    return f->scout;
+}
+
+int ls_face_feed_run(ls_face_feed *f, uint64_t frames, const ls_cancel *cancel, ls_error *err)
+{
+    const ls_scout_sink sink = {.record = take_record, .opaque = f};
+    int ret = ls_scout_run(f->scout, f->save ? 0 : frames + LOOK_AHEAD, &sink, cancel, err);
+    if (!ret)
+        ret = finish_faces(f, (int64_t)ls_scout_frames(f->scout), err);
+    if (!ret)
+        ret = check_found(f, err);
+    return !ret && f->save ? ls_scout_save(f->scout, f->save, err) : ret;
+}
