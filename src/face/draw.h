@@ -16,7 +16,7 @@ void ls_draw_color(uint32_t id, uint8_t color[3]);
  * stands on the box, hangs within it where there is no room above, and is inside the picture as
  * long as a part of the box is. A box that is empty or not a number is not drawn, nor is its tab;
  * nor are points that are not numbers. What is outside the picture is cut off. Lines are centred on
- * the box's edges and within 1.5 widths of them, with their dark rims; points within 3 of theirs.
+ * the box's edges and within 2 widths of them, with their dark rims; points within 3 of theirs.
  */
 void ls_draw_face(const ls_rgb *picture, const ls_face *face, uint32_t id);
 

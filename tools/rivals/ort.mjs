@@ -42,20 +42,29 @@ function difference(outputs) {
     }));
 }
 
+// Seconds of CPU that everybody, and this process, has used.
+function cpu() {
+    const all = os.cpus().reduce((m, { times: t }) => m + t.user + t.nice + t.sys + t.irq, 0) / 1e3;
+    const own = process.cpuUsage();
+    return { all, own: (own.user + own.system) / 1e6, at: performance.now() / 1e3 };
+}
+
 async function bench() {
     const bytes = fs.readFileSync(picture), feeds = tensor(bytes, yunet ? [0, 1, 2] : [2, 1, 0]);
-    const ms = [], load = os.loadavg()[0];
+    const ms = [], load = os.loadavg()[0], before = cpu();
     let outputs;
     for (let i = 0; i < WARMUP + RUNS; i++) {
         const start = performance.now();
         outputs = await session.run(feeds);
         if (i >= WARMUP) ms.push(performance.now() - start);
     }
+    const after = cpu(), others = after.all - before.all - (after.own - before.own);
     ms.sort((a, b) => a - b);
     console.log(JSON.stringify({
         runtime: `${pack} ${ort.env.versions.web ?? ort.env.versions.node ?? ort.env.versions.common}`,
         threads: +threads, model: path.basename(model), median_ms: +ms[RUNS >> 1].toFixed(1),
         min_ms: +ms[0].toFixed(1), load_before: load,
+        others_cores: +(others / (after.at - before.at)).toFixed(2),
         difference: golden ? difference(outputs) : undefined }));
 }
 
