@@ -13,7 +13,7 @@
 #define COEF_BITS 11 /* INTER_RESIZE_COEF_BITS */
 
 typedef struct tap {
-    size_t at;     /* first of two pixels, or rows */
+    ptrdiff_t at;  /* first of two pixels, or rows */
     int weight[2]; /* sum to 1 << COEF_BITS */
 } tap;
 
@@ -52,27 +52,31 @@ void ls_letterbox_close(ls_letterbox **l)
     *l = NULL;
 }
 
-/* Tap `i` of `to`. Weights are rounded each by itself, half to even. */
+/* Tap `i` of `to`, which may lie outside. Weights are rounded each by itself, half to even. */
 static tap tap_of(size_t i, size_t from, size_t to)
 {
     const double scale = 1 / ((double)to / (double)from);
     float f = (float)(((double)i + 0.5) * scale - 0.5);
-    float whole = floorf(f);
+    const float whole = floorf(f);
     f -= whole;
-    if (whole < 0) {
-        whole = 0;
-        f = 0;
-    }
-    if (whole >= (float)(from - 1)) {
-        whole = (float)(from - 1);
-        f = 0;
-    }
-    return (tap){(size_t)whole,
+    return (tap){(ptrdiff_t)whole,
                  {(int)lrintf((1 - f) * (1 << COEF_BITS)), (int)lrintf(f * (1 << COEF_BITS))}};
 }
 
-static const int *scaled_row(ls_letterbox *l, const ls_rgb *p, size_t y)
+/* Across, taps at the edges have one pixel; down they keep both weights, whose products are
+ * truncated each by itself. */
+static tap column_tap(size_t i, size_t from, size_t to)
 {
+    const tap t = tap_of(i, from, to);
+    const ptrdiff_t last = (ptrdiff_t)from - 1;
+    if (t.at >= 0 && t.at < last)
+        return t;
+    return (tap){t.at < 0 ? 0 : last, {1 << COEF_BITS, 0}};
+}
+
+static const int *scaled_row(ls_letterbox *l, const ls_rgb *p, ptrdiff_t at)
+{
+    const size_t y = at < 0 ? 0 : (size_t)at < p->h ? (size_t)at : p->h - 1;
     const size_t k = y & 1; /* neighbours lie in different rows of the two */
     if (l->row_of[k] == y)
         return l->row[k];
@@ -101,7 +105,7 @@ int ls_letterbox_run(ls_letterbox *l, const ls_rgb *p, ls_levels levels, float *
     l->to_w = l->to_w ? l->to_w : 1;
     *scale = (double)l->to_h / (double)p->h;
     for (size_t x = 0; x < l->to_w; x++)
-        l->columns[x] = tap_of(x, p->w, l->to_w);
+        l->columns[x] = column_tap(x, p->w, l->to_w);
     l->row_of[0] = l->row_of[1] = SIZE_MAX;
     const float empty = (0 - levels.mean) * levels.scale;
     for (size_t y = 0; y < l->h; y++) {
@@ -110,7 +114,7 @@ int ls_letterbox_run(ls_letterbox *l, const ls_rgb *p, ls_levels levels, float *
         if (y < l->to_h) {
             const tap t = tap_of(y, p->h, l->to_h);
             const int *a = scaled_row(l, p, t.at);
-            const int *b = scaled_row(l, p, t.weight[1] ? t.at + 1 : t.at);
+            const int *b = t.weight[1] ? scaled_row(l, p, t.at + 1) : a;
             done = 3 * l->to_w;
             for (size_t i = 0; i < done; i += 3) {
                 for (size_t c = 0; c < 3; c++) { /* cv::VResizeLinear, with its shifts */

@@ -72,20 +72,22 @@ static int open_best(ls_detector *d, const char *dir, const ls_detector_settings
 {
     char *names[MAX_CANDIDATES], path[PATH_MAX];
     size_t count = list_files(dir, names);
-    int ret = ls_fail(err, LS_ENOENT,
-                      "%s: no face detector is there; put an SCRFD (det_10g.onnx) or YuNet network "
-                      "into it, or give a face track",
-                      dir);
+    int ret = LS_ENOENT;
     for (size_t i = 0; i < count; i++) {
         if (!d->net && (ret == LS_ENOENT || ret == LS_EUNSUPPORTED) &&
             !(ret = join(path, dir, names[i], err)))
             ret = ls_face_net_open(&d->net, path, s->dtype, s->threads, err);
         if (d->net && ls_face_net_get_kind(d->net) == LS_FACE_NET_LANDMARKS106) {
             ls_face_net_close(&d->net);
-            ret = LS_EUNSUPPORTED;
+            ret = LS_ENOENT;
         }
         free(names[i]);
     }
+    if (ret == LS_ENOENT)
+        ls_fail(err, ret,
+                "%s: no face detector is there; put an SCRFD (det_10g.onnx) or YuNet network into "
+                "it, or give a face track",
+                dir);
     return ret;
 }
 

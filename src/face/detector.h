@@ -26,7 +26,7 @@ typedef struct ls_detector ls_detector;
 int ls_detector_open(ls_detector **out, const ls_detector_settings *s, ls_error *err);
 void ls_detector_close(ls_detector **d);
 
-/* "det_10g.onnx with 2d106det.onnx", for messages. */
+/* "det_10g.onnx, 106 landmarks by 2d106det.onnx", for messages. */
 const char *ls_detector_describe(const ls_detector *d);
 
 /* The faces of a picture, surest first, at most `max` of them. How is in face/detect.h. */

@@ -1,0 +1,589 @@
+/* Finding faces against OpenCV (tests/data/face/make_goldens.py), against ONNX Runtime's and
+ * InsightFace's faces, and against PyTorch for the network of 106 landmarks. */
+#include "golden.h"
+#include "media.h"
+
+#include "base/alloc.h"
+#include "face/detect.h"
+#include "face/detector.h"
+
+#include <math.h>
+
+#define MAX_FACES 16
+
+/* The formula of make_goldens.py. */
+static ls_rgb formula_picture(size_t w, size_t h)
+{
+    uint8_t *data = malloc(w * h * 3);
+    for (size_t i = 0; i < w * h * 3; i++) {
+        size_t c = i % 3, x = i / 3 % w, y = i / 3 / w;
+        data[i] = (uint8_t)(3 * x + 5 * y + 40 * c +
+                            ((7 * x * x + 13 * y * y + 11 * x * y + 17 * c) >> 3));
+    }
+    return (ls_rgb){data, (ptrdiff_t)(3 * w), w, h};
+}
+
+/* The same picture with its rows stored upwards, and bytes between them. */
+static ls_rgb upside_down(const ls_rgb *p)
+{
+    const size_t stride = 3 * p->w + 5;
+    uint8_t *data = malloc(p->h * stride);
+    for (size_t y = 0; y < p->h; y++)
+        memcpy(data + (p->h - 1 - y) * stride, p->data + (ptrdiff_t)y * p->stride, 3 * p->w);
+    return (ls_rgb){data + (p->h - 1) * stride, -(ptrdiff_t)stride, p->w, p->h};
+}
+
+static void free_upside_down(const ls_rgb *p)
+{
+    free(p->data + (ptrdiff_t)(p->h - 1) * p->stride);
+}
+
+/* Letterbox */
+
+static void letterbox_is_opencvs_at_every_value(void **state)
+{
+    (void)state;
+    golden *g = golden_open("face/detect.safetensors");
+    size_t count;
+    const int64_t *sizes = golden_i64(g, "letterbox.sizes", &count);
+    const double *scales = golden_f64(g, "letterbox.scales", NULL);
+    assert_int_equal(count % 4, 0);
+    for (size_t k = 0; k < count / 4; k++) {
+        const size_t w = (size_t)sizes[4 * k + 2], h = (size_t)sizes[4 * k + 3];
+        const ls_rgb p = formula_picture((size_t)sizes[4 * k], (size_t)sizes[4 * k + 1]);
+        const ls_rgb up = upside_down(&p);
+        ls_letterbox *l;
+        char key[32];
+        size_t n, different = 0;
+        double scale, worst = 0;
+        snprintf(key, sizeof key, "letterbox.%zu", k);
+        const uint8_t *want = golden_u8(g, key, &n);
+        float *dst = malloc(n * sizeof *dst), *again = malloc(n * sizeof *again);
+        assert_int_equal(n, w * h * 3);
+        assert_int_equal(ls_letterbox_open(&l, w, h, NULL), 0);
+        assert_int_equal(ls_letterbox_run(l, &p, (ls_levels){0, 1}, dst, &scale, NULL), 0);
+        assert_true(scale == scales[k]);
+        for (size_t i = 0; i < n; i++) {
+            double d = fabs((double)dst[i / 3 * 3 + 2 - i % 3] - want[i]);
+            different += d > 0;
+            worst = fmax(worst, d);
+        }
+        if (different)
+            fail_msg("%zu x %zu to %zu x %zu: %zu of %zu values differ, by up to %g", p.w, p.h, w,
+                     h, different, n, worst);
+        const ls_levels levels = {127.5f, 1 / 128.f};
+        assert_int_equal(ls_letterbox_run(l, &up, levels, again, &scale, NULL), 0);
+        for (size_t i = 0; i < n; i++)
+            assert_true(again[i] == (dst[i] - 127.5f) / 128);
+        ls_letterbox_close(&l);
+        assert_null(l);
+        free(dst);
+        free(again);
+        free(p.data);
+        free_upside_down(&up);
+    }
+    golden_close(g);
+}
+
+static void letterbox_refuses_pictures_of_no_use(void **state)
+{
+    (void)state;
+    ls_letterbox *l;
+    ls_error err = {0};
+    float dst[8 * 8 * 3];
+    double scale;
+    assert_int_equal(ls_letterbox_open(&l, 8, 8, &err), 0);
+    const size_t sizes[][2] = {{0, 4}, {4, 0}, {40000, 4}, {4, 40000}};
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(ls_letterbox_run(l, &(ls_rgb){.w = sizes[i][0], .h = sizes[i][1]},
+                                          (ls_levels){0, 1}, dst, &scale, &err),
+                         LS_EINVAL);
+    ls_letterbox_close(&l);
+    ls_letterbox_close(&l);
+}
+
+/* Landmarks */
+
+static void crops_are_opencvs(void **state)
+{
+    (void)state;
+    golden *g = golden_open("face/detect.safetensors");
+    size_t count, n, equal = 0, all = 0;
+    double worst = 0;
+    const double(*boxes)[4] = (const double(*)[4])golden_f64(g, "crop.boxes", &count);
+    const double(*squares)[3] = (const double(*)[3])golden_f64(g, "crop.squares", NULL);
+    const ls_rgb p = formula_picture(320, 240), up = upside_down(&p);
+    float *dst = malloc(sizeof(float) * 192 * 192 * 3),
+          *again = malloc(sizeof(float) * 192 * 192 * 3);
+    for (size_t k = 0; k < count / 4; k++) {
+        ls_square s;
+        char key[32];
+        snprintf(key, sizeof key, "crop.%zu", k);
+        const uint8_t *want = golden_u8(g, key, &n);
+        assert_int_equal(n, 96 * 192);
+        assert_true(ls_landmarks_square(boxes[k], &s));
+        assert_true(fabs(s.scale - squares[k][0]) < 1e-12 && fabs(s.x - squares[k][1]) < 1e-9 &&
+                    fabs(s.y - squares[k][2]) < 1e-9);
+        ls_landmarks_crop(&p, &s, dst);
+        ls_landmarks_crop(&up, &s, again);
+        assert_memory_equal(dst, again, sizeof(float) * 192 * 192 * 3);
+        for (size_t i = 0; i < n; i++) {
+            const size_t u = i % 192, v = i / 192 * 2;
+            double d = fabs((double)dst[(v * 192 + u) * 3 + 2 - u % 3] - want[i]);
+            equal += d == 0;
+            worst = fmax(worst, d);
+        }
+        all += n;
+    }
+    print_message("# %zu of %zu values are equal, the largest difference is %g\n", equal, all,
+                  worst);
+    assert_int_equal(equal, all);
+    free(dst);
+    free(again);
+    free(p.data);
+    free_upside_down(&up);
+    golden_close(g);
+}
+
+static void empty_and_endless_boxes_have_no_square(void **state)
+{
+    (void)state;
+    const double boxes[][4] = {{10, 10, 10, 20},
+                               {10, 10, 20, 10},
+                               {20, 10, 10, 20},
+                               {NAN, 10, 20, 20},
+                               {10, NAN, 20, 20},
+                               {10, 10, NAN, 20},
+                               {10, 10, 20, NAN},
+                               {-INFINITY, 0, 20, 20},
+                               {0, 0, INFINITY, 20},
+                               {0, -1e300, 1, 1e300},
+                               {1e9, 1e9, 1e9 + 5, 1e9 + 5}};
+    ls_square s;
+    for (size_t i = 0; i < sizeof boxes / sizeof *boxes; i++)
+        assert_false(ls_landmarks_square(boxes[i], &s));
+}
+
+static void points_go_back_into_the_picture(void **state)
+{
+    (void)state;
+    ls_square s;
+    ls_face f = {0};
+    float points[212];
+    assert_true(ls_landmarks_square((double[]){100, 200, 228, 264}, &s)); /* 192 x 192 */
+    for (size_t i = 0; i < 106; i++) {
+        points[2 * i] = (float)i / 64 - 1;
+        points[2 * i + 1] = 1 - (float)i / 64;
+    }
+    assert_true(ls_landmarks_decode(points, &s, &f));
+    assert_int_equal(f.kind, LS_FACE_LANDMARKS106);
+    for (size_t i = 0; i < 106; i++) {
+        assert_true(fabs(f.points[i][0] - (68 + 1.5 * (double)i)) < 1e-9);
+        assert_true(fabs(f.points[i][1] - (328 - 1.5 * (double)i)) < 1e-9);
+    }
+    points[211] = NAN;
+    assert_false(ls_landmarks_decode(points, &s, &f));
+    points[211] = 0;
+    points[0] = -INFINITY;
+    assert_false(ls_landmarks_decode(points, &s, &f));
+}
+
+/* Detectors */
+
+/* media_run and media_pipe work in another folder. */
+static const char *absolute(char buf[static 4096], const char *path)
+{
+    char *full = realpath(path, NULL);
+    if (!full)
+        fail_msg("%s is missing", path);
+    snprintf(buf, 4096, "%s", full);
+    free(full);
+    return buf;
+}
+
+/* The picture of the shared goldens, 640 x 640. */
+static ls_rgb golden_picture(const char *order)
+{
+    char path[4096], full[4096];
+    test_shared(path, "golden/onnx/t1_letterbox_640_bgr.png");
+    ls_rgb p = {malloc((size_t)640 * 640 * 3), 640 * 3, 640, 640};
+    FILE *f = media_pipe("ffmpeg -v error -i '%s' -f rawvideo -pix_fmt %s -", absolute(full, path),
+                         order);
+    assert_int_equal(fread(p.data, 1, (size_t)640 * 640 * 3, f), (size_t)640 * 640 * 3);
+    assert_int_equal(pclose(f), 0);
+    return p;
+}
+
+static ls_detector *open_detector(const char *name, ls_dtype dtype)
+{
+    char path[4096];
+    ls_error err = {0};
+    ls_detector *d;
+    if (ls_detector_open(
+            &d, &(ls_detector_settings){.path = test_shared(path, name), .dtype = dtype}, &err))
+        fail_msg("%s", err.message);
+    return d;
+}
+
+static size_t find(ls_detector *d, const ls_rgb *p, ls_face faces[MAX_FACES])
+{
+    ls_error err = {0};
+    size_t count;
+    if (ls_detector_run(d, p, faces, MAX_FACES, &count, NULL, &err))
+        fail_msg("%s", err.message);
+    return count;
+}
+
+static json_t *shared_json(const char *name)
+{
+    char path[4096];
+    json_t *j = json_load_file(test_shared(path, name), 0, NULL);
+    assert_non_null(j);
+    return j;
+}
+
+static double number(const json_t *array, size_t i)
+{
+    return json_number_value(json_array_get(array, i));
+}
+
+/* Faces that another program found, in a picture `zoom` times as large. */
+static void expect_faces(const char *what, const ls_face *faces, size_t count, const json_t *want,
+                         double zoom)
+{
+    const json_t *det = json_object_get(want, "det"), *kps = json_object_get(want, "kps");
+    double worst = 0, score = 0;
+    assert_true(json_array_size(det) >= 5);
+    assert_int_equal(count, json_array_size(det));
+    for (size_t i = 0; i < count; i++) {
+        const json_t *row = json_array_get(det, i), *points = json_array_get(kps, i);
+        assert_int_equal(faces[i].kind, LS_FACE_POINTS5);
+        for (size_t k = 0; k < 4; k++)
+            worst = fmax(worst, fabs(zoom * faces[i].box[k] - number(row, k)));
+        for (size_t k = 0; k < 10; k++)
+            worst = fmax(worst, fabs(zoom * faces[i].points[k / 2][k % 2] -
+                                     number(json_array_get(points, k / 2), k % 2)));
+        score = fmax(score, fabs(faces[i].score - number(row, 4)));
+    }
+    print_message("# %s: %zu faces, within %.2g pixels, scores within %.2g\n", what, count, worst,
+                  score);
+    assert_true(worst < 0.05 && score < 1e-3);
+}
+
+static void compare_scrfd(const char *file, const char *key)
+{
+    char name[128];
+    snprintf(name, sizeof name, "models/%s.onnx", file);
+    ls_detector *d = open_detector(name, LS_F32);
+    json_t *want = shared_json("golden/onnx/t1_scrfd_small_detections.json");
+    /* there the network saw R, G, B */
+    const ls_rgb p = golden_picture("bgr24");
+    ls_face faces[MAX_FACES];
+    size_t count = find(d, &p, faces);
+    expect_faces(file, faces, count, json_object_get(want, key), 2);
+    assert_int_equal(find(d, &p, faces), count);
+    expect_faces(file, faces, count, json_object_get(want, key), 2);
+    free(p.data);
+    json_decref(want);
+    ls_detector_close(&d);
+    assert_null(d);
+}
+
+static void scrfd_2_5g_finds_onnx_runtimes_faces(void **state)
+{
+    (void)state;
+    compare_scrfd("scrfd_2.5g_kps", "scrfd_2.5g_kps");
+}
+
+static void scrfd_500m_finds_onnx_runtimes_faces(void **state)
+{
+    (void)state;
+    compare_scrfd("scrfd_500m_kps", "scrfd_500m_kps");
+}
+
+/* The same network in a file without an open dimension. */
+static void scrfd_static_finds_onnx_runtimes_faces(void **state)
+{
+    (void)state;
+    compare_scrfd("cospectrum_scrfd_2.5g_static", "scrfd_2.5g_kps");
+}
+
+static double overlap(const double a[4], const double b[4])
+{
+    double w = fmin(a[2], b[2]) - fmax(a[0], b[0]), h = fmin(a[3], b[3]) - fmax(a[1], b[1]);
+    double both = fmax(w, 0) * fmax(h, 0);
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both);
+}
+
+static void scrfd_agrees_with_insightfaces_larger_one(void **state)
+{
+    (void)state;
+    ls_detector *d = open_detector("models/scrfd_2.5g_kps.onnx", LS_F32);
+    json_t *want = shared_json("models/t1_det10g_insightface.json");
+    const json_t *det = json_object_get(want, "det");
+    const ls_rgb p = golden_picture("rgb24");
+    ls_face faces[MAX_FACES];
+    size_t count = find(d, &p, faces);
+    double least = 1;
+    assert_int_equal(count, json_array_size(det));
+    for (size_t i = 0; i < count; i++) {
+        const json_t *row = json_array_get(det, i);
+        double box[4], best = 0;
+        for (size_t k = 0; k < 4; k++)
+            box[k] = number(row, k) / 2;
+        for (size_t k = 0; k < count; k++)
+            best = fmax(best, overlap(faces[k].box, box));
+        least = fmin(least, best);
+    }
+    print_message("# least overlap with det_10g's boxes: %.3f\n", least);
+    assert_true(least >= 0.9);
+    free(p.data);
+    json_decref(want);
+    ls_detector_close(&d);
+}
+
+static void bfloat16_finds_the_same_faces(void **state)
+{
+    (void)state;
+    const char *const names[] = {"models/scrfd_2.5g_kps.onnx", "models/scrfd_500m_kps.onnx",
+                                 "models/yunet_n_640_640.onnx"};
+    for (size_t n = 0; n < 3; n++) {
+        ls_detector *d = open_detector(names[n], LS_F32), *half = open_detector(names[n], LS_BF16);
+        const ls_rgb p = golden_picture("rgb24");
+        ls_face want[MAX_FACES], have[MAX_FACES];
+        size_t count = find(d, &p, want);
+        double worst = 0;
+        assert_int_equal(count, 6);
+        assert_int_equal(find(half, &p, have), count);
+        for (size_t i = 0; i < count; i++) {
+            size_t k = 0; /* faces of like scores change places */
+            while (k < count && overlap(have[i].box, want[k].box) < 0.8)
+                k++;
+            assert_true(k < count);
+            for (size_t j = 0; j < 5; j++)
+                worst = fmax(worst, hypot(have[i].points[j][0] - want[k].points[j][0],
+                                          have[i].points[j][1] - want[k].points[j][1]));
+        }
+        print_message("# %s: points in bfloat16 are within %.2f pixels\n", names[n], worst);
+        assert_true(worst > 0);
+        free(p.data);
+        ls_detector_close(&d);
+        ls_detector_close(&half);
+    }
+}
+
+static void yunet_finds_the_faces_of_opencvs_dnn(void **state)
+{
+    (void)state;
+    golden *g = golden_open("face/detect.safetensors");
+    size_t n;
+    const double(*want)[15] = (const double(*)[15])golden_f64(g, "yunet.faces", &n);
+    ls_detector *d = open_detector("models/yunet_n_640_640.onnx", LS_F32);
+    const ls_rgb p = golden_picture("rgb24");
+    ls_face faces[MAX_FACES];
+    size_t count = find(d, &p, faces);
+    double worst = 0, score = 0;
+    assert_int_equal(count, n / 15);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < 4; k++)
+            worst = fmax(worst, fabs(faces[i].box[k] - want[i][k]));
+        for (size_t k = 0; k < 10; k++)
+            worst = fmax(worst, fabs(faces[i].points[k / 2][k % 2] - want[i][5 + k]));
+        score = fmax(score, fabs(faces[i].score - want[i][4]));
+    }
+    print_message("# YuNet: %zu faces, within %.2g pixels, scores within %.2g\n", count, worst,
+                  score);
+    assert_true(worst < 0.05 && score < 1e-3);
+    free(p.data);
+    ls_detector_close(&d);
+    golden_close(g);
+}
+
+/* 2d106det */
+
+static void landmarks_are_pytorchs(void **state)
+{
+    (void)state;
+    char path[4096];
+    ls_error err = {0};
+    ls_face_net *net;
+    size_t w, h, n;
+    double worst = 0, norm = 0;
+    golden *g = golden_open("face/2d106.safetensors");
+    const double *want = golden_f64(g, "fc1", &n);
+    assert_int_equal(n, 212);
+    if (ls_face_net_open(&net, test_data(path, "face/2d106_formula.onnx"), LS_F32, 0, &err))
+        fail_msg("%s", err.message);
+    assert_int_equal(ls_face_net_get_kind(net), LS_FACE_NET_LANDMARKS106);
+    ls_face_net_size(net, &w, &h);
+    assert_true(w == 192 && h == 192);
+    const ls_rgb p = formula_picture(192, 192);
+    for (size_t i = 0; i < w * h * 3; i++)
+        ls_face_net_input(net)[i / 3 * 3 + 2 - i % 3] = p.data[i];
+    if (ls_face_net_run(net, NULL, &err))
+        fail_msg("%s", err.message);
+    const float *have = ls_face_net_landmarks(net);
+    for (size_t i = 0; i < n; i++) {
+        worst = fmax(worst, fabs((double)have[i] - want[i]));
+        norm = fmax(norm, fabs(want[i]));
+    }
+    print_message("# 2d106: largest difference %.2g of %.2g\n", worst, norm);
+    assert_true(norm > 0.1 && worst < 1e-4 * norm);
+    free(p.data);
+    ls_face_net_close(&net);
+    golden_close(g);
+}
+
+/* A folder of face networks in the temporary folder. */
+static void link_model(const char *models, const char *from, const char *name)
+{
+    char full[4096];
+    media_run("mkdir -p %s/face && ln -sf '%s' %s/face/%s", models, absolute(full, from), models,
+              name);
+}
+
+static int open_models(ls_detector **d, const char *models, ls_error *err)
+{
+    char path[4096];
+    return ls_detector_open(d, &(ls_detector_settings){.models = media_path(path, models)}, err);
+}
+
+static void faces_come_with_106_points(void **state)
+{
+    (void)state;
+    char scrfd[4096], marks[4096];
+    ls_error err = {0};
+    ls_detector *d;
+    ls_face faces[MAX_FACES], five[MAX_FACES];
+    link_model("marks", test_shared(scrfd, "models/scrfd_500m_kps.onnx"), "det_500m.onnx");
+    link_model("marks", test_data(marks, "face/2d106_formula.onnx"), "2d106det.onnx");
+    if (open_models(&d, "marks", &err))
+        fail_msg("%s", err.message);
+    assert_non_null(strstr(ls_detector_describe(d), "det_500m.onnx"));
+    assert_non_null(strstr(ls_detector_describe(d), "2d106det.onnx"));
+    const ls_rgb p = golden_picture("rgb24");
+    size_t count = find(d, &p, faces);
+    ls_detector_close(&d);
+    d = open_detector("models/scrfd_500m_kps.onnx", LS_F32);
+    assert_true(count >= 5);
+    assert_int_equal(find(d, &p, five), count);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(faces[i].kind, LS_FACE_LANDMARKS106);
+        assert_memory_equal(faces[i].box, five[i].box, sizeof faces[i].box);
+        for (size_t k = 0; k < 106; k++)
+            assert_true(isfinite(faces[i].points[k][0]) && isfinite(faces[i].points[k][1]));
+        assert_true(faces[i].points[0][0] != faces[i].points[1][0]);
+    }
+    free(p.data);
+    ls_detector_close(&d);
+}
+
+/* Which file is taken */
+
+static void expect_detector(const char *models, const char *start)
+{
+    ls_error err = {0};
+    ls_detector *d;
+    if (open_models(&d, models, &err))
+        fail_msg("%s: %s", models, err.message);
+    if (strncmp(ls_detector_describe(d), start, strlen(start)))
+        fail_msg("%s, not %s", ls_detector_describe(d), start);
+    ls_detector_close(&d);
+}
+
+static void expect_refusal(const char *models, int code, const char *word)
+{
+    char dir[4096];
+    ls_error err = {0};
+    ls_detector *d;
+    int ret = open_models(&d, models, &err);
+    print_message("# %s\n", err.message);
+    assert_int_equal(ret, code);
+    assert_null(d);
+    if (!strstr(err.message, media_path(dir, models)) || !strstr(err.message, word))
+        fail_msg("%s: no word of %s or %s", err.message, dir, word);
+}
+
+static void the_best_file_is_taken(void **state)
+{
+    (void)state;
+    char scrfd[4096], marks[4096];
+    test_shared(scrfd, "models/scrfd_500m_kps.onnx");
+    test_data(marks, "face/2d106_formula.onnx");
+    link_model("best", scrfd, "aaa.onnx");
+    expect_detector("best", "aaa.onnx, five points");
+    link_model("best", scrfd, "scrfd_2.5g.onnx");
+    media_run("echo junk >best/face/junk.onnx; echo text >best/face/det_10g.txt");
+    expect_detector("best", "scrfd_2.5g.onnx, five points");
+    link_model("best", scrfd, "det_500m.onnx");
+    expect_detector("best", "det_500m.onnx, five points");
+    link_model("best", marks, "2d106det.onnx");
+    expect_detector("best", "det_500m.onnx, 106 landmarks");
+    link_model("best", scrfd, "det_10g.onnx");
+    expect_detector("best", "det_10g.onnx, 106 landmarks");
+    /* a network of another kind is passed over, whatever it is called */
+    link_model("best", marks, "det_10g.onnx");
+    expect_detector("best", "det_500m.onnx, 106 landmarks");
+    /* but a damaged one does not go unnoticed */
+    media_run("rm best/face/det_10g.onnx; echo junk >best/face/det_10g.onnx");
+    expect_refusal("best", LS_EFORMAT, "det_10g.onnx");
+}
+
+static void folders_without_a_detector_are_named(void **state)
+{
+    (void)state;
+    char marks[4096];
+    test_data(marks, "face/2d106_formula.onnx");
+    expect_refusal("missing", LS_ENOENT, "put ");
+    media_run("mkdir -p empty/face junk/face");
+    expect_refusal("empty", LS_ENOENT, "put ");
+    link_model("only_marks", marks, "2d106det.onnx");
+    expect_refusal("only_marks", LS_ENOENT, "put ");
+    link_model("others", marks, "w600k_r50.onnx");
+    expect_refusal("others", LS_ENOENT, "put ");
+    media_run("echo junk >junk/face/junk.onnx");
+    expect_refusal("junk", LS_EFORMAT, "junk.onnx");
+    ls_error err = {0};
+    ls_detector *d;
+    assert_int_equal(ls_detector_open(&d, &(ls_detector_settings){.path = marks}, &err),
+                     LS_EUNSUPPORTED);
+    assert_null(d);
+    assert_non_null(strstr(err.message, marks));
+    ls_detector_close(&d);
+}
+
+/* A detector without points, or a file in place of 2d106det that is something else. */
+static void landmarks_of_another_kind_are_refused(void **state)
+{
+    (void)state;
+    char scrfd[4096];
+    test_shared(scrfd, "models/scrfd_500m_kps.onnx");
+    link_model("wrong", scrfd, "det_500m.onnx");
+    link_model("wrong", scrfd, "2d106det.onnx");
+    expect_refusal("wrong", LS_EUNSUPPORTED, "2d106det.onnx");
+    media_run("rm wrong/face/2d106det.onnx; echo junk >wrong/face/2d106det.onnx");
+    expect_refusal("wrong", LS_EFORMAT, "2d106det.onnx");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(letterbox_is_opencvs_at_every_value),
+        cmocka_unit_test(letterbox_refuses_pictures_of_no_use),
+        cmocka_unit_test(crops_are_opencvs),
+        cmocka_unit_test(empty_and_endless_boxes_have_no_square),
+        cmocka_unit_test(points_go_back_into_the_picture),
+        cmocka_unit_test(scrfd_2_5g_finds_onnx_runtimes_faces),
+        cmocka_unit_test(scrfd_500m_finds_onnx_runtimes_faces),
+        cmocka_unit_test(scrfd_static_finds_onnx_runtimes_faces),
+        cmocka_unit_test(scrfd_agrees_with_insightfaces_larger_one),
+        cmocka_unit_test(bfloat16_finds_the_same_faces),
+        cmocka_unit_test(yunet_finds_the_faces_of_opencvs_dnn),
+        cmocka_unit_test(landmarks_are_pytorchs),
+        cmocka_unit_test(faces_come_with_106_points),
+        cmocka_unit_test(the_best_file_is_taken),
+        cmocka_unit_test(folders_without_a_detector_are_named),
+        cmocka_unit_test(landmarks_of_another_kind_are_refused),
+    };
+    return cmocka_run_group_tests_name("face_detect", tests, media_setup, media_teardown);
+}
