@@ -24,17 +24,9 @@ bool cli_float(const char *command, const char *option, const char *text, double
 bool cli_choose(const char *command, const char *option, const char *text, const char *const *names,
                 int *out);
 
-typedef enum cli_progress_mode {
-    CLI_PROGRESS_LINE,
-    CLI_PROGRESS_JSON,
-    CLI_PROGRESS_NONE
-} cli_progress_mode;
-
-extern const char *const cli_progress_modes[]; /* for cli_choose */
-
 /* Standard error as progress and messages share it. */
 typedef struct cli_console {
-    cli_progress_mode mode;
+    enum { CLI_PROGRESS_LINE, CLI_PROGRESS_JSON, CLI_PROGRESS_NONE } mode;
     int level;
     bool line_open; /* a progress line that the next output has to end or overwrite */
     double last;    /* when progress was shown */
@@ -45,7 +37,20 @@ cli_console cli_console_new(void);
 /* `console` is a cli_console: for the functions of ls_sync_settings. */
 void cli_message(void *console, int level, const char *line);
 void cli_progress(void *console, const ls_progress *p);
-void cli_end_line(cli_console *c);
+
+/* The options that every job has, for getopt_long ("qv" among the short ones), and what they do;
+ * false after a message, also for any other option. */
+enum { CLI_OPT_PROGRESS = 1000 };
+#define CLI_CONSOLE_OPTIONS                                                                        \
+    {"progress", required_argument, NULL, CLI_OPT_PROGRESS}, {"quiet", no_argument, NULL, 'q'},    \
+    {                                                                                              \
+        "verbose", no_argument, NULL, 'v'                                                          \
+    }
+bool cli_console_option(const char *command, cli_console *c, int option, const char *text);
+
+/* Runs a job that SIGINT and SIGTERM cancel; a second signal ends the program. One at a time. */
+int cli_run_job(cli_console *c, void *job, int (*run)(void *job, ls_error *err),
+                void (*cancel)(void *job), ls_error *err);
 
 /* The commands: argv[0] is the command's own name. */
 int cmd_sync(int argc, char **argv);

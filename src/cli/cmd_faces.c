@@ -3,8 +3,6 @@
 
 #include <getopt.h>
 #include <inttypes.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 
 static const char usage[] =
@@ -29,16 +27,7 @@ static const char usage[] =
     "  -q, --quiet            errors only\n"
     "  -v, --verbose          more, also from the codecs\n";
 
-enum {
-    OPT_DETECTOR = 256,
-    OPT_JSON,
-    OPT_PREVIEW,
-    OPT_MAX_GAP,
-    OPT_EVERY,
-    OPT_FPS,
-    OPT_THREADS,
-    OPT_PROGRESS
-};
+enum { OPT_DETECTOR = 256, OPT_JSON, OPT_PREVIEW, OPT_MAX_GAP, OPT_EVERY, OPT_FPS, OPT_THREADS };
 
 static const struct option options[] = {
     {"models", required_argument, NULL, 'm'},
@@ -49,9 +38,7 @@ static const struct option options[] = {
     {"detect-every", required_argument, NULL, OPT_EVERY},
     {"fps", required_argument, NULL, OPT_FPS},
     {"threads", required_argument, NULL, OPT_THREADS},
-    {"progress", required_argument, NULL, OPT_PROGRESS},
-    {"quiet", no_argument, NULL, 'q'},
-    {"verbose", no_argument, NULL, 'v'},
+    CLI_CONSOLE_OPTIONS,
     {"help", no_argument, NULL, 'h'},
     {0},
 };
@@ -76,15 +63,14 @@ static void print_tracks(const ls_faces *job)
     }
 }
 
-/* What a signal stops; set around ls_faces_run. */
-static _Atomic(ls_faces *) running;
-
-static void on_signal(int number)
+static int run_job(void *job, ls_error *err)
 {
-    signal(number, SIG_DFL); // a second one ends the program at once
-    ls_faces *job = atomic_load(&running);
-    if (job)
-        ls_faces_cancel(job);
+    return ls_faces_run(job, err);
+}
+
+static void cancel_job(void *job)
+{
+    ls_faces_cancel(job);
 }
 
 static int run(const ls_faces_settings *s, cli_console *c)
@@ -93,16 +79,8 @@ static int run(const ls_faces_settings *s, cli_console *c)
     ls_faces_track first;
     ls_error err = {0};
     int ret = ls_faces_open(&job, s, &err);
-    if (!ret) {
-        atomic_store(&running, job);
-        signal(SIGINT, on_signal);
-        signal(SIGTERM, on_signal);
-        ret = ls_faces_run(job, &err);
-        signal(SIGINT, SIG_DFL);
-        signal(SIGTERM, SIG_DFL);
-        atomic_store(&running, NULL);
-    }
-    cli_end_line(c);
+    if (!ret)
+        ret = cli_run_job(c, job, run_job, cancel_job, &err);
     if (!ret && !s->line)
         print_tracks(job);
     if (!ret && !ls_faces_get_track(job, 0, &first))
@@ -123,7 +101,6 @@ static bool take_option(int c, const char *text, ls_faces_settings *s, cli_conso
 {
     static const char *const rates[] = {"25", "source", NULL};
     long long n = 0;
-    int k = 0;
     bool ok = true;
     switch (c) {
     case 'm':
@@ -153,21 +130,8 @@ static bool take_option(int c, const char *text, ls_faces_settings *s, cli_conso
         ok = cli_int("faces", "threads", text, 0, 1024, &n);
         s->threads = (int)n;
         break;
-    case OPT_PROGRESS:
-        ok = cli_choose("faces", "progress", text, cli_progress_modes, &k);
-        con->mode = (cli_progress_mode)k;
-        break;
-    case 'q':
-        con->level = LS_MESSAGE_ERROR;
-        con->mode = CLI_PROGRESS_NONE;
-        break;
-    case 'v':
-        con->level = LS_MESSAGE_DEBUG;
-        ls_media_show_libav_messages(true);
-        break;
     default:
-        cli_usage("faces", "the options were not understood");
-        ok = false;
+        ok = cli_console_option("faces", con, c, text);
     }
     return ok;
 }

@@ -2,8 +2,6 @@
 #include "media/codecs.h"
 
 #include <getopt.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 
 static const char usage[] =
@@ -66,8 +64,7 @@ enum {
     OPT_FPS,
     OPT_CODEC,
     OPT_CRF,
-    OPT_PRESET,
-    OPT_PROGRESS
+    OPT_PRESET
 };
 
 static const struct option options[] = {
@@ -90,22 +87,19 @@ static const struct option options[] = {
     {"video-codec", required_argument, NULL, OPT_CODEC},
     {"crf", required_argument, NULL, OPT_CRF},
     {"preset", required_argument, NULL, OPT_PRESET},
-    {"progress", required_argument, NULL, OPT_PROGRESS},
-    {"quiet", no_argument, NULL, 'q'},
-    {"verbose", no_argument, NULL, 'v'},
+    CLI_CONSOLE_OPTIONS,
     {"help", no_argument, NULL, 'h'},
     {0},
 };
 
-/* What a signal stops; set around ls_sync_run. */
-static _Atomic(ls_sync *) running;
-
-static void on_signal(int number)
+static int run_job(void *job, ls_error *err)
 {
-    signal(number, SIG_DFL); // a second one ends the program at once
-    ls_sync *job = atomic_load(&running);
-    if (job)
-        ls_sync_cancel(job);
+    return ls_sync_run(job, err);
+}
+
+static void cancel_job(void *job)
+{
+    ls_sync_cancel(job);
 }
 
 static int run(const ls_sync_settings *s, cli_console *c)
@@ -113,16 +107,8 @@ static int run(const ls_sync_settings *s, cli_console *c)
     ls_sync *job;
     ls_error err = {0};
     int ret = ls_sync_open(&job, s, &err);
-    if (!ret) {
-        atomic_store(&running, job);
-        signal(SIGINT, on_signal);
-        signal(SIGTERM, on_signal);
-        ret = ls_sync_run(job, &err);
-        signal(SIGINT, SIG_DFL);
-        signal(SIGTERM, SIG_DFL);
-        atomic_store(&running, NULL);
-    }
-    cli_end_line(c);
+    if (!ret)
+        ret = cli_run_job(c, job, run_job, cancel_job, &err);
     ls_sync_close(&job);
     if (ret == LS_ECANCELED) {
         fputs("latentsync: interrupted; no output was written\n", stderr);
@@ -138,7 +124,6 @@ static bool take_option(int c, const char *text, ls_sync_settings *s, cli_consol
     static const char *const rates[] = {"25", "source", NULL};
     long long n = 0;
     double x = 0;
-    int k = 0;
     bool ok = true;
     switch (c) {
     case 'm':
@@ -207,21 +192,8 @@ static bool take_option(int c, const char *text, ls_sync_settings *s, cli_consol
     case OPT_PRESET:
         s->preset = text;
         break;
-    case OPT_PROGRESS:
-        ok = cli_choose("sync", "progress", text, cli_progress_modes, &k);
-        con->mode = (cli_progress_mode)k;
-        break;
-    case 'q':
-        con->level = LS_MESSAGE_ERROR;
-        con->mode = CLI_PROGRESS_NONE;
-        break;
-    case 'v':
-        con->level = LS_MESSAGE_DEBUG;
-        ls_media_show_libav_messages(true);
-        break;
     default:
-        cli_usage("sync", "the options were not understood");
-        ok = false;
+        ok = cli_console_option("sync", con, c, text);
     }
     return ok;
 }

@@ -1,12 +1,13 @@
 #include "cli/cli.h"
+#include "media/codecs.h"
 
 #include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-const char *const cli_progress_modes[] = {"line", "json", "none", NULL};
 
 cli_console cli_console_new(void)
 {
@@ -33,7 +34,7 @@ static double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-void cli_end_line(cli_console *c)
+static void end_line(cli_console *c)
 {
     if (c->line_open)
         fputc('\n', stderr);
@@ -45,7 +46,7 @@ void cli_message(void *opaque, int level, const char *line)
     cli_console *c = opaque;
     if (level > c->level)
         return;
-    cli_end_line(c);
+    end_line(c);
     fprintf(stderr, "latentsync: %s%s\n", level == LS_MESSAGE_WARNING ? "warning: " : "", line);
 }
 
@@ -82,4 +83,55 @@ void cli_progress(void *opaque, const ls_progress *p)
                 p->resident_bytes);
     else
         show_line(c, p);
+}
+
+bool cli_console_option(const char *command, cli_console *c, int option, const char *text)
+{
+    static const char *const modes[] = {"line", "json", "none", NULL};
+    int mode;
+    switch (option) {
+    case CLI_OPT_PROGRESS:
+        if (!cli_choose(command, "progress", text, modes, &mode))
+            return false;
+        c->mode = mode;
+        return true;
+    case 'q':
+        c->level = LS_MESSAGE_ERROR;
+        c->mode = CLI_PROGRESS_NONE;
+        return true;
+    case 'v':
+        c->level = LS_MESSAGE_DEBUG;
+        ls_media_show_libav_messages(true);
+        return true;
+    default:
+        cli_usage(command, "the options were not understood");
+        return false;
+    }
+}
+
+/* What a signal stops. The job is set last and cleared first. */
+static void (*_Atomic cancel_running)(void *job);
+static _Atomic(void *) running;
+
+static void on_signal(int number)
+{
+    signal(number, SIG_DFL); // a second one ends the program at once
+    void *job = atomic_load(&running);
+    if (job)
+        atomic_load (&cancel_running)(job);
+}
+
+int cli_run_job(cli_console *c, void *job, int (*run)(void *job, ls_error *err),
+                void (*cancel)(void *job), ls_error *err)
+{
+    atomic_store(&cancel_running, cancel);
+    atomic_store(&running, job);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    int ret = run(job, err);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    atomic_store(&running, NULL);
+    end_line(c);
+    return ret;
 }

@@ -19,7 +19,7 @@ typedef struct tap {
 
 struct ls_letterbox {
     size_t w, h;
-    size_t from_w, from_h, to_w, to_h; /* what the taps are for */
+    size_t to_w, to_h; /* of the picture in it */
     tap *columns;                      /* [w] */
     int *row[2];                       /* [3 w]: source rows, scaled across */
     size_t row_of[2];

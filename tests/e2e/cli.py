@@ -411,9 +411,16 @@ def damaged_packets_are_skipped():
 # Faces found by a real network in real videos; each skips where those are not.
 
 
-def shared(*names):
-    missing = [n for n in names if not os.path.exists(os.path.join(SHARED_ABS, n))]
-    return [os.path.join(SHARED_ABS, n) for n in names] if not missing else None
+NEEDED = ("models/scrfd_500m_kps.onnx", "media/retalking_face_2.mp4", "media/demo1_video.mp4")
+
+
+def real_faces():
+    """Whether there are a detector, which becomes the models', and videos of people."""
+    if not all(os.path.exists(os.path.join(SHARED_ABS, n)) for n in NEEDED):
+        return False
+    os.makedirs("models/face", exist_ok=True)
+    shutil.copy(os.path.join(SHARED_ABS, NEEDED[0]), "models/face/det_500m.onnx")
+    return True
 
 
 def faces(video, *options, **kw):
@@ -439,15 +446,10 @@ def short_face():
                 "-vf", "scale=400:400", "-c:v", "libx264", "-crf", "10")
 
 
-NEEDED = ("models/scrfd_500m_kps.onnx", "media/retalking_face_2.mp4", "media/demo1_video.mp4")
-
-
 @test
 def faces_are_found_without_a_track():
-    if not shared(*NEEDED):
+    if not real_faces():
         return "no detector and no videos here"
-    os.makedirs("models/face", exist_ok=True)
-    shutil.copy(os.path.join(SHARED_ABS, NEEDED[0]), "models/face/det_500m.onnx")
     video = short_face()
     args = [LS, "sync", "-m", "models", *QUICK, video, "speech.wav"]
     r = good(run(*args, "-o", "o.mkv", "--crf", "0", "--save-track", "saved.jsonl"))
@@ -470,7 +472,7 @@ def faces_are_found_without_a_track():
 
 @test
 def the_list_of_faces():
-    if not shared(*NEEDED):
+    if not real_faces():
         return "no detector and no videos here"
     video = short_face()
     r = good(faces(video, "--preview", "pictures"))
@@ -496,7 +498,7 @@ def the_list_of_faces():
 
 @test
 def a_still_picture_does_not_tremble():
-    if not shared(*NEEDED):
+    if not real_faces():
         return "no detector and no videos here"
     made("still.png", "-i", short_face(), "-frames:v", "1")
     made("still.mkv", "-loop", "1", "-framerate", "25", "-i", "still.png", "-frames:v", "50", "-c:v", "ffv1",
@@ -508,7 +510,7 @@ def a_still_picture_does_not_tremble():
 
 @test
 def the_chosen_face_of_two():
-    if not shared(*NEEDED):
+    if not real_faces():
         return "no detector and no videos here"
     two = made("two.mp4", "-t", "1.2", "-i", os.path.join(SHARED_ABS, NEEDED[1]), "-t", "1.2", "-i",
                os.path.join(SHARED_ABS, NEEDED[2]), "-filter_complex",
@@ -543,7 +545,7 @@ def the_chosen_face_of_two():
 
 @test
 def black_frames_pass_and_the_rest_is_synced():
-    if not shared(*NEEDED):
+    if not real_faces():
         return "no detector and no videos here"
     ffmpeg("-i", os.path.join(SHARED_ABS, NEEDED[1]), "-an", "-frames:v", "80", "-vf",
            "scale=400:400,drawbox=t=fill:color=black:enable='between(n,20,59)'", "-c:v", "libx264", "-crf", "10",
@@ -560,7 +562,7 @@ def black_frames_pass_and_the_rest_is_synced():
 
 @test
 def short_gaps_are_bridged():
-    if not shared(*NEEDED):
+    if not real_faces():
         return "no detector and no videos here"
     video = short_face()  # grey patches over the face, but no cut
     ffmpeg("-i", video, "-vf", "drawbox=x=105:y=110:w=180:h=170:t=fill:color=gray:enable='between(n,8,13)+between(n,20,34)'",
@@ -578,7 +580,7 @@ def short_gaps_are_bridged():
 
 @test
 def no_face_anywhere():
-    if not shared(*NEEDED):
+    if not real_faces():
         return "no detector and no videos here"
     bad(run(LS, "sync", "-m", "models", *QUICK, "video.mp4", "speech.wav", "-o", "out.mkv"), "video.mp4", "no face")
     r = good(run(LS, "faces", "-m", "models", "video.mp4"))
@@ -588,7 +590,7 @@ def no_face_anywhere():
 @test
 def bad_detectors():
     open("cut.onnx", "wb").write(open(os.path.join(SHARED_ABS, NEEDED[0]), "rb").read()[:100000]
-                                 if shared(*NEEDED) else b"\x08\x07:")
+                                 if real_faces() else b"\x08\x07:")
     open("junk.onnx", "wb").write(b"junk")
     for name, word in (("cut.onnx", "cut off"), ("junk.onnx", "not an ONNX file"), ("missing.onnx", "missing.onnx"),
                        ("speech.wav", "not an ONNX file")):
