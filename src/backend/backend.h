@@ -18,10 +18,13 @@ typedef struct ls_backend_vtable {
     int (*compile)(ls_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
                    ls_error *err);
     /* in[i] is the memory of node->in[i]; NULL for absent inputs and for params. `out` overlaps no
-     * input. Called by one thread at a time; may use the backend's team of threads. */
+     * input, but may be the one of in_place. Called by one thread at a time; may use the backend's
+     * team of threads. */
     int (*run)(ls_backend *be, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,
                void *scratch, ls_error *err);
     void (*free_kernel)(ls_kernel *k);
+    /* The input whose memory `out` may be after all, -1 for none. May be NULL. */
+    int (*in_place)(const ls_kernel *k);
     void (*close)(ls_backend *be);
 } ls_backend_vtable;
 

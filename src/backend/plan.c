@@ -21,28 +21,61 @@ struct ls_plan {
     double seconds[LS_OP_COUNT];
 };
 
+/* The last node that reads each tensor; the number of nodes for one that is tapped. */
+static void find_last_uses(const ls_graph *g, size_t *last)
+{
+    const size_t nodes = ls_graph_node_count(g);
+    for (size_t i = 0; i < nodes; i++) {
+        const ls_node *node = ls_graph_node(g, i);
+        for (size_t j = 0; j < LS_MAX_INPUTS; j++) {
+            const ls_tensor *root = node->in[j] ? ls_tensor_root(node->in[j]) : NULL;
+            if (root && last[root->index] < i)
+                last[root->index] = i;
+        }
+        last[node->out->index] = node->out->tapped ? nodes : i;
+    }
+}
+
+/* The input of node `i` in whose memory the output may come to lie, because nobody reads it later;
+ * NULL for none. */
+static const ls_tensor *overwritten(const ls_plan *p, size_t i, const size_t *last)
+{
+    const ls_node *node = ls_graph_node(p->graph, i);
+    const int j =
+        p->backend->vtable->in_place ? p->backend->vtable->in_place(p->steps[i].kernel) : -1;
+    const ls_tensor *root = j >= 0 ? ls_tensor_root(node->in[j]) : NULL;
+    bool fits = root && root->kind == LS_TENSOR_VALUE && !root->output && !node->out->output &&
+                last[root->index] == i && ls_tensor_bytes(root) == ls_tensor_bytes(node->out);
+    for (int k = 0; fits && k < LS_MAX_INPUTS; k++)
+        fits = k == j || !node->in[k] || ls_tensor_root(node->in[k]) != root;
+    return fits ? root : NULL;
+}
+
 /* Intermediates live from the node that writes them to the last that reads them. */
 static int place(ls_plan *p, const size_t *scratch, ls_error *err)
 {
     const ls_graph *g = p->graph;
     size_t nodes = ls_graph_node_count(g), tensors = ls_graph_tensor_count(g), n = 0;
     ls_interval *iv = ls_calloc_array(tensors + nodes, sizeof *iv);
-    size_t *slot = ls_malloc_array(tensors, sizeof *slot);
-    int ret = iv && slot ? 0 : ls_fail(err, LS_ENOMEM, "out of memory while planning a graph");
-    for (size_t i = 0; !ret && i < tensors; i++)
-        slot[i] = SIZE_MAX;
+    size_t *slot = ls_malloc_array(tensors, sizeof *slot),
+           *last = ls_calloc_array(tensors, sizeof *last);
+    size_t *pad = ls_malloc_array(nodes, sizeof *pad); /* slots of working memory */
+    int ret = iv && slot && last && pad
+                  ? 0
+                  : ls_fail(err, LS_ENOMEM, "out of memory while planning a graph");
+    if (!ret)
+        find_last_uses(g, last);
     for (size_t i = 0; !ret && i < nodes; i++) {
-        const ls_node *node = ls_graph_node(g, i);
-        for (size_t j = 0; j < LS_MAX_INPUTS; j++) {
-            size_t s = node->in[j] ? slot[ls_tensor_root(node->in[j])->index] : SIZE_MAX;
-            if (s != SIZE_MAX && iv[s].last < i)
-                iv[s].last = i;
+        const ls_tensor *out = ls_graph_node(g, i)->out;
+        const ls_tensor *over = overwritten(p, i, last);
+        if (over) {
+            slot[out->index] = slot[over->index];
+            iv[slot[out->index]].last = last[out->index];
+        } else if (!out->output) {
+            slot[out->index] = n;
+            iv[n++] = (ls_interval){i, last[out->index], ls_tensor_bytes(out), 0};
         }
-        if (!node->out->output) {
-            slot[node->out->index] = n;
-            iv[n++] =
-                (ls_interval){i, node->out->tapped ? nodes : i, ls_tensor_bytes(node->out), 0};
-        }
+        pad[i] = n;
         if (scratch[i])
             iv[n++] = (ls_interval){i, i, scratch[i], 0};
     }
@@ -51,15 +84,17 @@ static int place(ls_plan *p, const size_t *scratch, ls_error *err)
         if (p->arena_bytes == SIZE_MAX)
             ret = ls_fail(err, LS_ENOMEM, "the activations of a graph do not fit in memory");
     }
-    for (size_t i = 0, k = 0; !ret && i < nodes; i++) {
-        const ls_node *node = ls_graph_node(g, i);
-        if (!node->out->output)
-            p->offset[node->out->index] = iv[k++].offset;
+    for (size_t i = 0; !ret && i < nodes; i++) {
+        const ls_tensor *out = ls_graph_node(g, i)->out;
+        if (!out->output)
+            p->offset[out->index] = iv[slot[out->index]].offset;
         if (scratch[i])
-            p->steps[i].scratch = iv[k++].offset;
+            p->steps[i].scratch = iv[pad[i]].offset;
     }
     free(iv);
     free(slot);
+    free(last);
+    free(pad);
     return ret;
 }
 

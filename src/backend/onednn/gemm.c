@@ -53,7 +53,7 @@ static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
                              [RESIDUAL] = k->residual ? (void *)k->residual : in[3],
                              [SCRATCH] = scratch};
     dnnl_status_t s = dnnl_success;
-    if (k->prefill)
+    if (k->prefill && out != data[RESIDUAL])
         copy(out, data[RESIDUAL], k->prefill);
     for (int i = 0; !s && i < ARG_COUNT; i++)
         if (k->memory[i] && i != WEIGHT)
@@ -147,6 +147,7 @@ static int compile(onednn_backend *be, const problem *p, ls_kernel **out, size_t
         return ls_fail(err, LS_ENOMEM, "out of memory");
     k->base.run = run_gemm;
     k->base.free = free_gemm;
+    k->base.in_place = prefills(node) && !node->in[3]->param ? 3 : -1;
     dnnl_primitive_desc_t pd = NULL;
     packed_weight *weight;
     int ret = ls_onednn_check(choose(&pd, be, p), "multiply these types and shapes", err);

@@ -182,6 +182,7 @@ static int compile_pool(onednn_backend *be, const ls_node *node, ls_kernel **out
         return ls_fail(err, LS_ENOMEM, "out of memory");
     k->base.run = run_pool;
     k->base.free = free_pool;
+    k->base.in_place = -1;
     dnnl_status_t s = ls_onednn_image(&src, node->in[0]);
     if (!s)
         s = ls_onednn_image(&dst, node->out);
@@ -245,6 +246,7 @@ int ls_onednn_compile_image_op(onednn_backend *be, const ls_node *node, ls_kerne
     if (!k)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     k->base.free = free_op;
+    k->base.in_place = -1;
     k->node = *node;
     k->y = *node->out;
     int ret = 0;

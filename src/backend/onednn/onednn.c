@@ -148,6 +148,11 @@ static void free_kernel(ls_kernel *k)
         k->free(k);
 }
 
+static int in_place(const ls_kernel *k)
+{
+    return k->in_place;
+}
+
 static void close_backend(ls_backend *base)
 {
     onednn_backend *be = (onednn_backend *)base;
@@ -160,7 +165,8 @@ static void close_backend(ls_backend *base)
     free(be);
 }
 
-static const ls_backend_vtable vtable = {"onednn", compile, run, free_kernel, close_backend};
+static const ls_backend_vtable vtable = {"onednn",    compile,  run,
+                                         free_kernel, in_place, close_backend};
 
 int ls_backend_onednn_open(ls_backend **out, ls_error *err)
 {

@@ -30,6 +30,7 @@ struct ls_kernel {
     int (*run)(onednn_backend *be, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,
                void *scratch, ls_error *err);
     void (*free)(ls_kernel *k);
+    int in_place; /* see ls_backend_vtable */
 };
 
 /* 0, or err filled in for a oneDNN status. */

@@ -380,6 +380,7 @@ int ls_onednn_compile_op(onednn_backend *be, const ls_node *node, ls_kernel **ou
     if (!k)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     k->base.free = free_op;
+    k->base.in_place = -1;
     k->node = *node;
     k->x = *node->in[0];
     k->y = *node->out;

@@ -463,7 +463,7 @@ static void close_backend(ls_backend *be)
     free(be);
 }
 
-static const ls_backend_vtable vtable = {"ref", compile, run, free_kernel, close_backend};
+static const ls_backend_vtable vtable = {"ref", compile, run, free_kernel, NULL, close_backend};
 
 int ls_backend_ref_open(ls_backend **out, ls_error *err)
 {
