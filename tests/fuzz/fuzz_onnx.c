@@ -1,7 +1,7 @@
 #include "fuzz.h"
 
 #include "backend/plan.h"
-#include "nn/onnx.h"
+#include "nn/onnx/onnx.h"
 
 #define MAX_INPUTS 8
 

@@ -4,7 +4,7 @@
 
 #include "backend/plan.h"
 #include "base/alloc.h"
-#include "nn/onnx.h"
+#include "nn/onnx/onnx.h"
 
 #include <dirent.h>
 #include <math.h>

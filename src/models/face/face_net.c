@@ -1,7 +1,7 @@
 #include "models/face/face_net.h"
 #include "backend/plan.h"
 #include "base/alloc.h"
-#include "nn/onnx.h"
+#include "nn/onnx/onnx.h"
 
 #include <stdlib.h>
 #include <string.h>

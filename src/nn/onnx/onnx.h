@@ -7,8 +7,8 @@
  * Gather, Gemm, GlobalAveragePool, Identity, MaxPool, Mul, PRelu, Relu, Reshape, Resize (nearest),
  * Shape, Sigmoid, Slice, Squeeze, Sub, Transpose, Unsqueeze, as defined by the ONNX specification
  * (operator sets 7 to 25). */
-#ifndef LS_NN_ONNX_H
-#define LS_NN_ONNX_H
+#ifndef LS_NN_ONNX_ONNX_H
+#define LS_NN_ONNX_ONNX_H
 
 #include "tensor/graph.h"
 #include "weights/onnx.h"
