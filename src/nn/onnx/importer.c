@@ -293,7 +293,7 @@ static int check_node(ls_importer *s)
 {
     const ls_onnx_node *n = s->node;
     if (!ls_im_standard(n))
-        return ls_im_fail(s, LS_EUNSUPPORTED, "an operator of %s", n->domain);
+        return ls_im_fail(s, LS_EUNSUPPORTED, "operators of %s are not supported", n->domain);
     if (!n->n_output || !*n->output[0])
         return ls_im_fail(s, LS_EFORMAT, "it has no output");
     for (size_t i = 1; i < n->n_output; i++)

@@ -25,7 +25,7 @@ static ls_tensor *operand(ls_importer *s, const ls_im_value *v, size_t ndim, boo
         return !wide.tensor ? NULL : last ? ls_im_channels_last(s, &wide) : ls_im_plain(s, &wide);
     }
     if (!v->constant.f) {
-        ls_im_fail(s, LS_EFORMAT, "whole numbers with others");
+        ls_im_fail(s, LS_EFORMAT, "whole numbers together with others are not supported");
         return NULL;
     }
     float *data = ls_im_spend(s, v->constant.count)
@@ -54,7 +54,7 @@ static int evaluate_binary(ls_importer *s, ls_binary op, const ls_onnx_value *a,
         a->ndim == b->ndim && !memcmp(a->shape, b->shape, a->ndim * sizeof *a->shape);
     const bool fits = a->i && b->i && (equal || a->count == 1 || b->count == 1);
     if (!fits || op == LS_BINARY_PRELU)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "of these constants");
+        return ls_im_fail(s, LS_EUNSUPPORTED, "these constants are not supported");
     int ret = ls_onnx_value_new(&y.constant, true, large->ndim, large->shape, s->err);
     for (size_t k = 0; !ret && k < y.constant.count; k++) {
         uint64_t p = (uint64_t)a->i[a->count == 1 ? 0 : k];
@@ -73,7 +73,7 @@ static int binary_of(ls_importer *s, ls_binary op, const ls_im_value *a, const l
     const size_t ndim = a->constant.ndim > b->constant.ndim ? a->constant.ndim : b->constant.ndim;
     const bool last = ndim == 4 && ((a->tensor && a->last) || (b->tensor && b->last));
     if (!ndim)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "of single numbers");
+        return ls_im_fail(s, LS_EUNSUPPORTED, "single numbers are not supported");
     ls_tensor *x = operand(s, a, ndim, last), *y = x ? operand(s, b, ndim, last) : NULL;
     if (!x || !y)
         return s->err->code ? s->err->code : LS_EFORMAT;
@@ -110,7 +110,7 @@ static int normalisation(ls_importer *s, size_t channels, float **scale, float *
                              p[i]->count, channels);
     }
     if (!ret && ls_im_attr_int(s, "training_mode", 0))
-        ret = ls_im_fail(s, LS_EUNSUPPORTED, "training mode");
+        ret = ls_im_fail(s, LS_EUNSUPPORTED, "training mode is not supported");
     double eps = (double)ls_im_attr_float(s, "epsilon", 1e-5f);
     for (size_t c = 0; !ret && c < channels; c++) {
         double k = p[0]->f[c] / sqrt(p[3]->f[c] + eps);
@@ -125,7 +125,8 @@ int ls_import_batch_normalization(ls_importer *s)
     const ls_im_value *x = ls_im_input(s, 0);
     float *scale, *shift;
     if (!x->tensor || x->constant.ndim < 2 || x->constant.ndim > 4)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "of a constant, or of other than 2 to 4 dimensions");
+        return ls_im_fail(s, LS_EUNSUPPORTED,
+                          "only inputs of 2 to 4 dimensions that vary are supported");
     const size_t c = x->constant.shape[1], ndim = x->last ? 4 : x->constant.ndim;
     size_t wide[4] = {1, 1, 1, 1};
     wide[x->last ? 3 : 1] = c;
@@ -223,9 +224,9 @@ static int window_of(ls_importer *s, ls_window *w)
     if (!ret)
         ret = ls_im_attr_sizes(s, "dilations", 2, dilations);
     if (!ret && ls_im_attribute(s, "auto_pad") && !ls_im_attr_is(s, "auto_pad", "NOTSET"))
-        ret = ls_im_fail(s, LS_EUNSUPPORTED, "auto_pad; explicit pads are supported");
+        ret = ls_im_fail(s, LS_EUNSUPPORTED, "auto_pad is not supported; explicit pads are");
     if (!ret && (dilations[0] != 1 || dilations[1] != 1))
-        ret = ls_im_fail(s, LS_EUNSUPPORTED, "dilations");
+        ret = ls_im_fail(s, LS_EUNSUPPORTED, "dilations are not supported");
     if (!ret && (!w->stride[0] || !w->stride[1] || !w->kernel[0] || !w->kernel[1]))
         ret = ls_im_fail(s, LS_EFORMAT, "a stride or kernel of 0");
     return ret;
@@ -236,7 +237,8 @@ static int image_input(ls_importer *s, ls_tensor **x)
     const ls_im_value *v = ls_im_input(s, 0);
     *x = NULL;
     if (!v->tensor || v->constant.ndim != 4)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "of %zu dimensions; images that vary are supported",
+        return ls_im_fail(s, LS_EUNSUPPORTED,
+                          "an input of %zu dimensions; only images that vary are supported",
                           v->constant.ndim);
     *x = ls_im_channels_last(s, v);
     return *x ? 0 : ls_im_define_tensor(s, NULL, false);
@@ -350,7 +352,7 @@ int ls_import_gemm(ls_importer *s)
         return ret;
     if (!x->tensor || x->constant.ndim != 2 || b->ndim != 2 || !b->count)
         return ls_im_fail(s, LS_EUNSUPPORTED,
-                          "of other than a matrix that varies and a constant one");
+                          "only a matrix that varies times a constant one is supported");
     const size_t co = b->shape[!across], ci = b->shape[across];
     if ((ret = ls_im_spend(s, b->count)))
         return ret;
@@ -390,7 +392,8 @@ static int nearest(ls_importer *s, size_t i, double scale, size_t in, size_t out
     else if (ls_im_attr_is(s, "coordinate_transformation_mode", "align_corners"))
         x = out > 1 ? (double)i * (double)(in - 1) / (double)(out - 1) : 0;
     else
-        return ls_im_fail(s, LS_EUNSUPPORTED, "this coordinate_transformation_mode");
+        return ls_im_fail(s, LS_EUNSUPPORTED,
+                          "this coordinate_transformation_mode is not supported");
     if (ls_im_attr_is(s, "nearest_mode", "floor") || !strcmp(s->node->op_type, "Upsample"))
         x = floor(x);
     else if (ls_im_attr_is(s, "nearest_mode", "ceil"))
@@ -413,9 +416,9 @@ int ls_import_resize(ls_importer *s)
     double scale[4];
     int ret = 0;
     if (ls_im_attribute(s, "mode") && !ls_im_attr_is(s, "mode", "nearest"))
-        return ls_im_fail(s, LS_EUNSUPPORTED, "modes other than nearest");
+        return ls_im_fail(s, LS_EUNSUPPORTED, "modes other than nearest are not supported");
     if (ls_im_attribute(s, "axes"))
-        return ls_im_fail(s, LS_EUNSUPPORTED, "axes");
+        return ls_im_fail(s, LS_EUNSUPPORTED, "axes are not supported");
     if (ls_im_input(s, 3))
         ret = ls_im_constant_input(s, 3, true, &sizes);
     else
@@ -423,7 +426,7 @@ int ls_import_resize(ls_importer *s)
     if (ret)
         return ret;
     if (!x->tensor || x->constant.ndim != 4 || (sizes ? sizes : scales)->count != 4)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "of other than images that vary");
+        return ls_im_fail(s, LS_EUNSUPPORTED, "only images that vary are supported");
     for (size_t d = 0; d < 4; d++) {
         double n = sizes ? (double)sizes->i[d] : floor((double)in[d] * (double)scales->f[d]);
         if (!(n >= 1 && n <= 65536))

@@ -153,7 +153,7 @@ int ls_import_activation(ls_importer *s)
 {
     const ls_im_value *x = ls_im_input(s, 0);
     if (!x->tensor)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "of a constant");
+        return ls_im_fail(s, LS_EUNSUPPORTED, "a constant input is not supported");
     bool relu = !strcmp(s->node->op_type, "Relu");
     return ls_im_define_tensor(
         s, ls_activation(s->g, x->tensor, relu ? LS_ACT_RELU : LS_ACT_SIGMOID), x->last);
@@ -187,9 +187,11 @@ int ls_import_cast(ls_importer *s)
     const int64_t to = ls_im_attr_int(s, "to", 0);
     const bool whole = to == 6 || to == 7, real = to == 1 || to == 11;
     if (!whole && !real)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "to type %lld", (long long)to);
+        return ls_im_fail(s, LS_EUNSUPPORTED, "to type %lld is not supported", (long long)to);
     if (x->tensor)
-        return real ? ls_import_same(s) : ls_im_fail(s, LS_EUNSUPPORTED, "to whole numbers, of no constant");
+        return real ? ls_import_same(s)
+                    : ls_im_fail(s, LS_EUNSUPPORTED,
+                                 "to whole numbers is supported for constants only");
     ls_im_value y = {0};
     const ls_onnx_value *c = &x->constant;
     int ret = ls_onnx_value_new(&y.constant, whole, c->ndim, c->shape, s->err);
@@ -321,7 +323,8 @@ int ls_import_gather(ls_importer *s)
     if (ret)
         return ret;
     if (index->ndim + x->constant.ndim - 1 > LS_MAX_DIMS)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "of more than %d dimensions", LS_MAX_DIMS);
+        return ls_im_fail(s, LS_EUNSUPPORTED, "more than %d dimensions are not supported",
+                          LS_MAX_DIMS);
     ls_im_steps_of(x->constant.ndim, x->constant.shape, step);
     for (size_t d = 0; !ret && d < x->constant.ndim; d++) {
         const size_t n = x->constant.shape[d];
@@ -348,7 +351,9 @@ int ls_import_gather(ls_importer *s)
     /* the indices' own dimensions in place of the one that they run over */
     if (x->tensor || x->constant.ndim + index->ndim == 0) {
         free(t.table);
-        return ls_im_fail(s, LS_EUNSUPPORTED, "by a tensor of %zu dimensions", index->ndim);
+        return ls_im_fail(s, LS_EUNSUPPORTED,
+                          "indices of %zu dimensions are supported for constants only",
+                          index->ndim);
     }
     ls_im_value y = {.constant = evaluate_take(s, &x->constant, &t, &ret)};
     free(t.table);
@@ -369,7 +374,7 @@ static int slice_dimension(ls_importer *s, ls_im_take *t, size_t n, size_t step_
 {
     const int64_t len = (int64_t)n, low = step < 0 ? -1 : 0, high = step < 0 ? len - 1 : len;
     if (step == 0 || step == INT64_MIN)
-        return ls_im_fail(s, LS_EFORMAT, "a step of %lld", (long long)step);
+        return ls_im_fail(s, LS_EFORMAT, "a step of %lld makes no sense", (long long)step);
     start = start < 0 && start >= -len ? start + len : start;
     end = end < 0 && end >= -len ? end + len : end;
     start = start < 0 ? 0 : start > high ? high : start;
@@ -377,7 +382,7 @@ static int slice_dimension(ls_importer *s, ls_im_take *t, size_t n, size_t step_
     int64_t span = step > 0 ? end - start : start - end, by = step > 0 ? step : -step;
     size_t count = span > 0 ? (size_t)((span - 1) / by + 1) : 0;
     if (!count)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "an empty slice");
+        return ls_im_fail(s, LS_EUNSUPPORTED, "an empty slice is not supported");
     return ls_im_take_steps(s, t, count, (size_t)start * step_of_dim,
                             count > 1 ? step * (int64_t)step_of_dim : 0);
 }
@@ -484,7 +489,8 @@ int ls_import_concat(ls_importer *s)
     if (!variable)
         return concat_constants(s, axis);
     if (variable != s->node->n_input)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "of constants and other values");
+        return ls_im_fail(s, LS_EUNSUPPORTED,
+                          "constants together with other values are not supported");
     const size_t at = !last ? axis : axis == 0 ? 0 : axis == 1 ? 3 : axis - 1;
     ls_tensor *t = last ? first->tensor : ls_im_plain(s, first);
     for (size_t i = 1; t && i < s->node->n_input; i++) {
