@@ -356,7 +356,7 @@ int ls_import_gemm(ls_importer *s)
     const size_t co = b->shape[!across], ci = b->shape[across];
     if ((ret = ls_im_spend(s, b->count)))
         return ret;
-    if (c && c->count != co && c->count != 1)
+    if (c && c->count != 1 && (c->count != co || c->shape[c->ndim - 1] != co))
         return ls_im_fail(s, LS_EUNSUPPORTED, "input 2 has %zu values for %zu columns", c->count,
                           co);
     float *w = ls_malloc_array(b->count, sizeof *w), *bias = ls_calloc_array(co, sizeof *bias);
@@ -379,22 +379,29 @@ int ls_import_gemm(ls_importer *s)
         s, ls_linear(s->g, a, wt, bt, NULL, LS_ACT_NONE, a ? a->dtype : LS_F32), false);
 }
 
+/* Upsample, and Resize of operator set 10: X and scales, asymmetric, rounded down. */
+static bool has_two_inputs(const ls_importer *s)
+{
+    return s->node->n_input == 2;
+}
+
 /* Where a nearest resize takes row or column `i` of `out` from, `in` long, as ONNX defines it. */
 static int nearest(ls_importer *s, size_t i, double scale, size_t in, size_t out, size_t *from)
 {
-    const bool default_mode = !ls_im_attribute(s, "coordinate_transformation_mode");
+    const bool by_default = !ls_im_attribute(s, "coordinate_transformation_mode");
+    const bool old = has_two_inputs(s);
     double x;
-    if (ls_im_attr_is(s, "coordinate_transformation_mode", "asymmetric") ||
-        !strcmp(s->node->op_type, "Upsample"))
+    *from = 0;
+    if (old || ls_im_attr_is(s, "coordinate_transformation_mode", "asymmetric"))
         x = (double)i / scale;
-    else if (default_mode || ls_im_attr_is(s, "coordinate_transformation_mode", "half_pixel"))
+    else if (by_default || ls_im_attr_is(s, "coordinate_transformation_mode", "half_pixel"))
         x = ((double)i + 0.5) / scale - 0.5;
     else if (ls_im_attr_is(s, "coordinate_transformation_mode", "align_corners"))
         x = out > 1 ? (double)i * (double)(in - 1) / (double)(out - 1) : 0;
     else
         return ls_im_fail(s, LS_EUNSUPPORTED,
                           "this coordinate_transformation_mode is not supported");
-    if (ls_im_attr_is(s, "nearest_mode", "floor") || !strcmp(s->node->op_type, "Upsample"))
+    if (old || ls_im_attr_is(s, "nearest_mode", "floor"))
         x = floor(x);
     else if (ls_im_attr_is(s, "nearest_mode", "ceil"))
         x = ceil(x);
@@ -410,19 +417,19 @@ int ls_import_resize(ls_importer *s)
 {
     const ls_im_value *x = ls_im_input(s, 0);
     const ls_onnx_value *scales = NULL, *sizes = NULL;
-    const bool two_inputs = s->node->n_input == 2; /* operator set 10 and before: X, scales */
     const size_t *in = x->constant.shape;
     size_t out[4], step[4], order[4] = {0, 2, 3, 1};
     double scale[4];
     int ret = 0;
     if (ls_im_attribute(s, "mode") && !ls_im_attr_is(s, "mode", "nearest"))
         return ls_im_fail(s, LS_EUNSUPPORTED, "modes other than nearest are not supported");
-    if (ls_im_attribute(s, "axes"))
-        return ls_im_fail(s, LS_EUNSUPPORTED, "axes are not supported");
+    if (ls_im_attribute(s, "axes") || ls_im_attribute(s, "keep_aspect_ratio_policy"))
+        return ls_im_fail(s, LS_EUNSUPPORTED,
+                          "axes and keep_aspect_ratio_policy are not supported");
     if (ls_im_input(s, 3))
         ret = ls_im_constant_input(s, 3, true, &sizes);
     else
-        ret = ls_im_constant_input(s, two_inputs ? 1 : 2, false, &scales);
+        ret = ls_im_constant_input(s, has_two_inputs(s) ? 1 : 2, false, &scales);
     if (ret)
         return ret;
     if (!x->tensor || x->constant.ndim != 4 || (sizes ? sizes : scales)->count != 4)
