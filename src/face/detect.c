@@ -20,8 +20,8 @@ typedef struct tap {
 struct ls_letterbox {
     size_t w, h;
     size_t to_w, to_h; /* of the picture in it */
-    tap *columns;                      /* [w] */
-    int *row[2];                       /* [3 w]: source rows, scaled across */
+    tap *columns;      /* [w] */
+    int *row[2];       /* [3 w]: source rows, scaled across */
     size_t row_of[2];
 };
 
