@@ -18,7 +18,8 @@ extern "C" {
     X(LS_ECANCELED, -8, "canceled")                                                                \
     X(LS_EBACKEND, -9, "compute backend failed")                                                   \
     X(LS_ENOSPC, -10, "no space left")                                                             \
-    X(LS_EOF, -11, "end of stream")
+    X(LS_EOF, -11, "end of stream")                                                                \
+    X(LS_EBUSY, -12, "in use by another process")
 
 enum ls_error_code {
     LS_OK = 0,

@@ -62,6 +62,13 @@ typedef struct ls_sync_settings {
     const char *video_codec; /* "libx264": an encoder of libavcodec */
     const char *preset;      /* "medium" */
     int crf;                 /* 18 */
+    /* How the job runs; the frames do not depend on it. */
+    const char *job;         /* folder of the job; NULL: OUTPUT.lsjob */
+    double segment_seconds;  /* 0: 9.6 s at 25 frames/s. The unit of what is finished, in whole
+                                chunks of 16 frames; each begins with a key frame */
+    int keep_job;            /* 0: the folder is removed when the output is complete */
+    uint64_t max_memory;     /* bytes that the process may hold; 0: 70 % of what is free */
+    const char *stats;       /* NULL, or a file that gets a line of JSON every second */
     /* Each may be NULL; called from the job's threads with `opaque`, one call at a time. */
     void (*message)(void *opaque, int level, const char *line);
     void (*progress)(void *opaque, const ls_progress *p);
@@ -77,9 +84,26 @@ void ls_sync_default_settings(ls_sync_settings *s);
  * written yet. On failure *out is NULL and err says what, where and what to do. */
 int ls_sync_open(ls_sync **out, const ls_sync_settings *s, ls_error *err);
 
-/* Does the job, in the calling thread and threads of its own. Once. The output appears under its
- * name only when it is complete. LS_ECANCELED after ls_sync_cancel. */
+/* Opens a job by its folder, as it was begun. Of `s`, which may be NULL, counts only how it runs:
+ * threads, keep_job, max_memory, stats, message, progress and opaque. */
+int ls_sync_open_job(ls_sync **out, const char *folder, const ls_sync_settings *s, ls_error *err);
+
+/* Does the job, or what is left of it, in the calling thread and threads of its own. Once. The
+ * output appears under its name only when it is complete; until then segments of it that are
+ * finished stay in the job's folder, and running the same job again goes on after them, to the same
+ * bytes. LS_ECANCELED after ls_sync_cancel; LS_EBUSY while another process works on it. */
 int ls_sync_run(ls_sync *job, ls_error *err);
+
+/* The pieces of ls_sync_run, for several processes or machines that share the folder. Each is
+ * called once, instead of ls_sync_run. Plan makes the folder, looks for the faces and tells the
+ * number of segments; render makes one segment, 0 to segments - 1, unless it is finished; join
+ * makes the output of all. */
+int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err);
+int ls_sync_render(ls_sync *job, uint64_t segment, ls_error *err);
+int ls_sync_join(ls_sync *job, ls_error *err);
+
+/* The folder of the job if it is there to go on with after a failure, otherwise NULL. */
+const char *ls_sync_folder(const ls_sync *job);
 
 /* Asks a running job to stop, from any thread or a signal handler. */
 void ls_sync_cancel(ls_sync *job);

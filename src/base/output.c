@@ -8,11 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-int ls_output_open(ls_output *o, const char *path, ls_error *err)
+int ls_output_open(ls_output_file *o, const char *path, ls_error *err)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     size_t size = strlen(path) + 48;
-    *o = (ls_output){path, malloc(size), -1};
+    *o = (ls_output_file){path, malloc(size), -1};
     if (!o->temporary)
         return ls_fail(err, LS_ENOMEM, "cannot write %s: out of memory", path);
     errno = EEXIST;
@@ -28,7 +28,7 @@ int ls_output_open(ls_output *o, const char *path, ls_error *err)
     return ret;
 }
 
-int ls_output_write(const ls_output *o, const void *data, size_t size, ls_error *err)
+int ls_output_write(const ls_output_file *o, const void *data, size_t size, ls_error *err)
 {
     for (const uint8_t *p = data; size;) {
         ssize_t n = write(o->fd, p, size);
@@ -40,7 +40,19 @@ int ls_output_write(const ls_output *o, const void *data, size_t size, ls_error 
     return 0;
 }
 
-int ls_output_close(ls_output *o, int ret, ls_error *err)
+void ls_output_sync_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    free(folder);
+}
+
+int ls_output_close(ls_output_file *o, int ret, ls_error *err)
 {
     if (!ret && fsync(o->fd))
         ret = ls_fail_errno(err, errno, "cannot write %s", o->path);
@@ -50,6 +62,27 @@ int ls_output_close(ls_output *o, int ret, ls_error *err)
         ret = ls_fail_errno(err, errno, "cannot write %s", o->path);
     if (ret)
         unlink(o->temporary);
+    else
+        ls_output_sync_name(o->path);
     free(o->temporary);
+    return ret;
+}
+
+int ls_output_copy(const char *from, const char *to, ls_error *err)
+{
+    uint8_t block[65536];
+    ls_output_file o;
+    ssize_t n = 0;
+    int fd = open(from, O_RDONLY | O_CLOEXEC);
+    int ret = fd < 0 ? ls_fail_errno(err, errno, "%s", from) : ls_output_open(&o, to, err);
+    if (!ret) {
+        while (!ret && ((n = read(fd, block, sizeof block)) > 0 || (n < 0 && errno == EINTR)))
+            ret = n > 0 ? ls_output_write(&o, block, (size_t)n, err) : 0;
+        if (!ret && n < 0)
+            ret = ls_fail_errno(err, errno, "cannot read %s", from);
+        ret = ls_output_close(&o, ret, err);
+    }
+    if (fd >= 0)
+        close(fd);
     return ret;
 }

@@ -6,17 +6,23 @@
 
 #include <stddef.h>
 
-typedef struct ls_output {
+typedef struct ls_output_file {
     const char *path; /* the caller's, as long as the output is open */
     char *temporary;  /* hidden, in the same folder */
     int fd;           /* may be closed and opened anew by others, who then set it */
-} ls_output;
+} ls_output_file;
 
 /* On failure there is nothing to close. */
-int ls_output_open(ls_output *o, const char *path, ls_error *err);
-int ls_output_write(const ls_output *o, const void *data, size_t size, ls_error *err);
+int ls_output_open(ls_output_file *o, const char *path, ls_error *err);
+int ls_output_write(const ls_output_file *o, const void *data, size_t size, ls_error *err);
 /* If `ret` is 0, gives the file its name, over a file that has it, when the data is on the disk;
  * otherwise, and on failure, removes it. Returns `ret`, or what failed here. */
-int ls_output_close(ls_output *o, int ret, ls_error *err);
+int ls_output_close(ls_output_file *o, int ret, ls_error *err);
+
+/* Copies a file, likewise. */
+int ls_output_copy(const char *from, const char *to, ls_error *err);
+
+/* Makes a new name last through a loss of power, where the system can. */
+void ls_output_sync_name(const char *path);
 
 #endif

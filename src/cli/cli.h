@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130, CLI_HELPED = -1 };
 
 /* Prints "latentsync: message" on standard error; returns EXIT_FAILED. */
 int cli_fail(const ls_error *err);
@@ -49,11 +49,19 @@ enum { CLI_OPT_PROGRESS = 1000 };
 bool cli_console_option(const char *command, cli_console *c, int option, const char *text);
 
 /* Runs a job that SIGINT and SIGTERM cancel; a second signal ends the program. One at a time. */
-int cli_run_job(cli_console *c, void *job, int (*run)(void *job, ls_error *err),
-                void (*cancel)(void *job), ls_error *err);
+int cli_run_job(cli_console *c, void *job, int (*run)(void *job, void *argument, ls_error *err),
+                void *argument, void (*cancel)(void *job), ls_error *err);
+
+/* The same with a job that ls_sync_open or ls_sync_open_job gave, with what it returned; closes it
+ * and tells how it ended. Returns the exit status. */
+int cli_run_sync(cli_console *c, ls_sync *job, int opened,
+                 int (*run)(void *job, void *argument, ls_error *err), void *argument,
+                 ls_error *err);
 
 /* The commands: argv[0] is the command's own name. */
 int cmd_sync(int argc, char **argv);
+int cmd_plan(int argc, char **argv);
+int cmd_job(int argc, char **argv);
 int cmd_faces(int argc, char **argv);
 int cmd_models(int argc, char **argv);
 int cmd_info(int argc, char **argv);

@@ -63,8 +63,9 @@ static void print_tracks(const ls_faces *job)
     }
 }
 
-static int run_job(void *job, ls_error *err)
+static int run_job(void *job, void *argument, ls_error *err)
 {
+    (void)argument;
     return ls_faces_run(job, err);
 }
 
@@ -80,7 +81,7 @@ static int run(const ls_faces_settings *s, cli_console *c)
     ls_error err = {0};
     int ret = ls_faces_open(&job, s, &err);
     if (!ret)
-        ret = cli_run_job(c, job, run_job, cancel_job, &err);
+        ret = cli_run_job(c, job, run_job, NULL, cancel_job, &err);
     if (!ret && !s->line)
         print_tracks(job);
     if (!ret && !ls_faces_get_track(job, 0, &first))

@@ -4,12 +4,26 @@
 #include <getopt.h>
 #include <stdio.h>
 
-static const char usage[] =
+static const char sync_usage[] =
     "usage: latentsync sync --models DIR [OPTIONS] VIDEO SPEECH -o OUTPUT\n"
     "\n"
     "Writes OUTPUT: VIDEO with the lips moving to SPEECH, and SPEECH as its sound. It is as long\n"
-    "as the speech; a shorter video plays forwards and backwards in turn.\n"
+    "as the speech; a shorter video plays forwards and backwards in turn. Until OUTPUT is "
+    "complete\n"
+    "its finished segments are kept in OUTPUT.lsjob: after an interruption the same command, or\n"
+    "\"latentsync resume OUTPUT.lsjob\", goes on after them.\n"
+    "\n";
+
+static const char plan_usage[] =
+    "usage: latentsync plan --models DIR [OPTIONS] VIDEO SPEECH -o OUTPUT\n"
     "\n"
+    "Makes OUTPUT.lsjob, the folder of a job that several processes or machines share, looks for "
+    "the\n"
+    "faces, and prints the number of segments. Each is made by \"latentsync render OUTPUT.lsjob\n"
+    "--segment K\", K from 0, in any order; then \"latentsync join OUTPUT.lsjob\" writes OUTPUT.\n"
+    "\n";
+
+static const char usage[] =
     "  -m, --models DIR       model directory (see \"latentsync models --help\")\n"
     "  -o, --output FILE      .mp4, .mkv or .mov\n"
     "\n"
@@ -43,6 +57,12 @@ static const char usage[] =
     "  --crf N                quality, lower is better [18]\n"
     "  --preset NAME          speed of the encoder [medium]\n"
     "\n"
+    "Job\n"
+    "  --segment-seconds X    what is finished, and kept, at a time; each segment begins with a\n"
+    "                         key frame [9.6 at 25 frames/s]\n"
+    "  --job DIR              folder of the job [OUTPUT.lsjob]\n"
+    "  --keep-job             leave it there when OUTPUT is complete\n"
+    "\n"
     "Messages\n"
     "  --progress MODE        line, json (one object a line on standard error) or none [line]\n"
     "  -q, --quiet            errors only\n"
@@ -64,7 +84,10 @@ enum {
     OPT_FPS,
     OPT_CODEC,
     OPT_CRF,
-    OPT_PRESET
+    OPT_PRESET,
+    OPT_SEGMENT,
+    OPT_JOB,
+    OPT_KEEP
 };
 
 static const struct option options[] = {
@@ -87,35 +110,13 @@ static const struct option options[] = {
     {"video-codec", required_argument, NULL, OPT_CODEC},
     {"crf", required_argument, NULL, OPT_CRF},
     {"preset", required_argument, NULL, OPT_PRESET},
+    {"segment-seconds", required_argument, NULL, OPT_SEGMENT},
+    {"job", required_argument, NULL, OPT_JOB},
+    {"keep-job", no_argument, NULL, OPT_KEEP},
     CLI_CONSOLE_OPTIONS,
     {"help", no_argument, NULL, 'h'},
     {0},
 };
-
-static int run_job(void *job, ls_error *err)
-{
-    return ls_sync_run(job, err);
-}
-
-static void cancel_job(void *job)
-{
-    ls_sync_cancel(job);
-}
-
-static int run(const ls_sync_settings *s, cli_console *c)
-{
-    ls_sync *job;
-    ls_error err = {0};
-    int ret = ls_sync_open(&job, s, &err);
-    if (!ret)
-        ret = cli_run_job(c, job, run_job, cancel_job, &err);
-    ls_sync_close(&job);
-    if (ret == LS_ECANCELED) {
-        fputs("latentsync: interrupted; no output was written\n", stderr);
-        return EXIT_INTERRUPTED;
-    }
-    return ret ? cli_fail(&err) : EXIT_OK;
-}
 
 /* One option into the settings; false after a message. */
 static bool take_option(int c, const char *text, ls_sync_settings *s, cli_console *con)
@@ -192,37 +193,88 @@ static bool take_option(int c, const char *text, ls_sync_settings *s, cli_consol
     case OPT_PRESET:
         s->preset = text;
         break;
+    case OPT_SEGMENT:
+        ok = cli_float("sync", "segment-seconds", text, 0.1, 86400, &s->segment_seconds);
+        break;
+    case OPT_JOB:
+        s->job = text;
+        break;
+    case OPT_KEEP:
+        s->keep_job = 1;
+        break;
     default:
         ok = cli_console_option("sync", con, c, text);
     }
     return ok;
 }
 
+/* Both commands take the same; 0 to go on. */
+static int take_arguments(int argc, char **argv, const char *what, ls_sync_settings *s,
+                          cli_console *con)
+{
+    ls_sync_default_settings(s);
+    s->message = cli_message;
+    s->progress = cli_progress;
+    s->opaque = con;
+    ls_media_show_libav_messages(false);
+    for (int c; (c = getopt_long(argc, argv, "m:t:o:qvh", options, NULL)) != -1;) {
+        if (c == 'h') {
+            fputs(what, stdout);
+            fputs(usage, stdout);
+            return CLI_HELPED;
+        }
+        if (!take_option(c, optarg, s, con))
+            return EXIT_USAGE;
+    }
+    if (argc - optind != 2)
+        return cli_usage(argv[0], "a VIDEO and a SPEECH file are expected, not %d arguments",
+                         argc - optind);
+    s->video = argv[optind];
+    s->audio = argv[optind + 1];
+    if (!s->models)
+        return cli_usage(argv[0], "--models DIR is missing");
+    if (!s->output)
+        return cli_usage(argv[0], "-o OUTPUT is missing");
+    return 0;
+}
+
+static int run_sync(void *job, void *argument, ls_error *err)
+{
+    (void)argument;
+    return ls_sync_run(job, err);
+}
+
+static int run_plan(void *job, void *segments, ls_error *err)
+{
+    return ls_sync_plan(job, segments, err);
+}
+
 int cmd_sync(int argc, char **argv)
 {
     cli_console con = cli_console_new();
     ls_sync_settings s;
-    ls_sync_default_settings(&s);
-    s.message = cli_message;
-    s.progress = cli_progress;
-    s.opaque = &con;
-    ls_media_show_libav_messages(false);
-    for (int c; (c = getopt_long(argc, argv, "m:t:o:qvh", options, NULL)) != -1;) {
-        if (c == 'h') {
-            fputs(usage, stdout);
-            return EXIT_OK;
-        }
-        if (!take_option(c, optarg, &s, &con))
-            return EXIT_USAGE;
-    }
-    if (argc - optind != 2)
-        return cli_usage("sync", "a VIDEO and a SPEECH file are expected, not %d arguments",
-                         argc - optind);
-    s.video = argv[optind];
-    s.audio = argv[optind + 1];
-    if (!s.models)
-        return cli_usage("sync", "--models DIR is missing");
-    if (!s.output)
-        return cli_usage("sync", "-o OUTPUT is missing");
-    return run(&s, &con);
+    ls_sync *job;
+    ls_error err = {0};
+    int ret = take_arguments(argc, argv, sync_usage, &s, &con);
+    if (ret)
+        return ret == CLI_HELPED ? EXIT_OK : ret;
+    ret = ls_sync_open(&job, &s, &err);
+    return cli_run_sync(&con, job, ret, run_sync, NULL, &err);
+}
+
+int cmd_plan(int argc, char **argv)
+{
+    cli_console con = cli_console_new();
+    ls_sync_settings s;
+    ls_sync *job;
+    ls_error err = {0};
+    uint64_t segments;
+    int ret = take_arguments(argc, argv, plan_usage, &s, &con);
+    if (ret)
+        return ret == CLI_HELPED ? EXIT_OK : ret;
+    ret = ls_sync_open(&job, &s, &err);
+    ret = cli_run_sync(&con, job, ret, run_plan, &segments, &err);
+    if (ret == EXIT_OK)
+        printf("%llu\n", (unsigned long long)segments);
+    return ret;
 }

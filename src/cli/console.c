@@ -121,17 +121,40 @@ static void on_signal(int number)
         atomic_load (&cancel_running)(job);
 }
 
-int cli_run_job(cli_console *c, void *job, int (*run)(void *job, ls_error *err),
-                void (*cancel)(void *job), ls_error *err)
+int cli_run_job(cli_console *c, void *job, int (*run)(void *job, void *argument, ls_error *err),
+                void *argument, void (*cancel)(void *job), ls_error *err)
 {
     atomic_store(&cancel_running, cancel);
     atomic_store(&running, job);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
-    int ret = run(job, err);
+    int ret = run(job, argument, err);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     atomic_store(&running, NULL);
     end_line(c);
     return ret;
+}
+
+static void cancel_sync(void *job)
+{
+    ls_sync_cancel(job);
+}
+
+int cli_run_sync(cli_console *c, ls_sync *job, int opened,
+                 int (*run)(void *job, void *argument, ls_error *err), void *argument,
+                 ls_error *err)
+{
+    int ret = opened ? opened : cli_run_job(c, job, run, argument, cancel_sync, err);
+    const char *folder = job ? ls_sync_folder(job) : NULL;
+    if (ret == LS_ECANCELED)
+        fputs("latentsync: interrupted\n", stderr);
+    else if (ret)
+        cli_fail(err);
+    if (folder)
+        fprintf(stderr,
+                "latentsync: what is finished is kept; go on with \"latentsync resume %s\"\n",
+                folder);
+    ls_sync_close(&job);
+    return ret == LS_ECANCELED ? EXIT_INTERRUPTED : ret ? EXIT_FAILED : EXIT_OK;
 }

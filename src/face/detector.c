@@ -169,6 +169,13 @@ void ls_detector_close(ls_detector **pd)
     *pd = NULL;
 }
 
+size_t ls_detector_files(const ls_detector *d, const char *files[LS_DETECTOR_FILES])
+{
+    files[0] = ls_face_net_path(d->net);
+    files[1] = d->landmarks ? ls_face_net_path(d->landmarks) : NULL;
+    return d->landmarks ? 2 : 1;
+}
+
 const char *ls_detector_describe(const ls_detector *d)
 {
     return d->text;

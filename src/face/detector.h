@@ -29,6 +29,10 @@ void ls_detector_close(ls_detector **d);
 /* "det_10g.onnx, 106 landmarks by 2d106det.onnx", for messages. */
 const char *ls_detector_describe(const ls_detector *d);
 
+/* Paths of the networks' files, which belong to the detector; their number. */
+enum { LS_DETECTOR_FILES = 2 };
+size_t ls_detector_files(const ls_detector *d, const char *files[LS_DETECTOR_FILES]);
+
 /* The faces of a picture, surest first, at most `max` of them. How is in face/detect.h. */
 int ls_detector_run(ls_detector *d, const ls_rgb *picture, ls_face *faces, size_t max,
                     size_t *count, const ls_cancel *cancel, ls_error *err);

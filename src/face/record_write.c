@@ -10,7 +10,7 @@ struct ls_record_writer {
     ls_line_sink sink;
     int64_t last_frame;
     char *path; /* NULL: a sink, or finished */
-    ls_output output;
+    ls_output_file output;
     size_t length;
     char line[LS_TRACK_MAX_LINE];
 };

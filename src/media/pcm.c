@@ -1,6 +1,7 @@
 #include "media/pcm.h"
 #include "media/resample.h"
 #include "base/alloc.h"
+#include "base/temporary.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -92,14 +93,17 @@ static int decode_all(decoding *d, ls_pcm *p, const ls_cancel *cancel, ls_error 
     return ret;
 }
 
-int ls_pcm_open(ls_pcm **out, const char *path, const ls_cancel *cancel, ls_error *err)
+int ls_pcm_open(ls_pcm **out, const char *path, const char *folder, const ls_cancel *cancel,
+                ls_error *err)
 {
     ls_pcm *p = *out = ls_calloc_array(1, sizeof *p);
     decoding d = {.path = path, .packet = av_packet_alloc(), .frame = av_frame_alloc()};
-    int ret = 0;
+    int ret = 0, fd = -1;
     if (!p || !d.packet || !d.frame)
         ret = ls_fail(err, LS_ENOMEM, "out of memory");
-    else if (!(p->spool = tmpfile()))
+    else if ((fd = ls_temporary_file(folder, err)) < 0)
+        ret = fd;
+    else if (!(p->spool = fdopen(fd, "w+b")))
         ret = ls_fail_errno(err, errno, "cannot make a temporary file");
     if (!ret)
         ret = decode_all(&d, p, cancel, err);

@@ -53,7 +53,7 @@ int ls_png_write(const char *path, const uint8_t *rgb, ptrdiff_t stride, size_t 
     if (ret) {
         ret = ls_fail_context(err, ret, "cannot write %s", path);
     } else {
-        ls_output o;
+        ls_output_file o;
         ret = ls_output_open(&o, path, err);
         if (!ret)
             ret = ls_output_close(&o, ls_output_write(&o, packet->data, (size_t)packet->size, err),

@@ -51,5 +51,8 @@ void ls_pingpong_close(ls_pingpong **p);
 /* The next frame, and its index on the timeline of the file. */
 int ls_pingpong_next(ls_pingpong *p, ls_frame **out, uint64_t *index, ls_error *err);
 ls_video *ls_pingpong_video(const ls_pingpong *p);
+int ls_pingpong_seek(ls_pingpong *p, uint64_t index, ls_error *err);
+int ls_video_save_index(const ls_video *v, const char *path, ls_error *err);
+int ls_video_load_index(ls_video *v, const char *path, ls_error *err);
 
 #endif

@@ -10,11 +10,13 @@
 
 struct ls_face_feed {
     const ls_sync_settings *s;
+    const char *track; /* file that says where the faces are; NULL: they are looked for */
     const ls_log *log;
     ls_scout *scout; /* NULL with a face track */
     ls_chooser *chooser;
     ls_record_writer *save; /* NULL unless the track is wanted */
     ls_face_path *path;
+    bool vain;
 };
 
 /* One more frame of what is known of the faces: to the track that is kept, and through the choice
@@ -48,6 +50,7 @@ static int check_found(ls_face_feed *f, ls_error *err)
 {
     if (ls_face_path_faces(f->path))
         return 0;
+    f->vain = true;
     const ls_scout_track *tracks;
     size_t count = ls_scout_tracks(f->scout, &tracks);
     return count
@@ -69,8 +72,8 @@ static int check_timeline(const ls_face_feed *f, const ls_record_timeline *t,
         return 0;
     return ls_fail(err, LS_EINVAL,
                    "%s is of a video of %zu x %zu at %.6g frames/s; %s is %zu x %zu at %.6g",
-                   f->s->face_track, t->width, t->height, (double)t->fps_num / t->fps_den,
-                   f->s->video, v->width, v->height, (double)v->fps_num / v->fps_den);
+                   f->track, t->width, t->height, (double)t->fps_num / t->fps_den, f->s->video,
+                   v->width, v->height, (double)v->fps_num / v->fps_den);
 }
 
 /* A record, and before it empty ones for the frames that the file passes over. */
@@ -80,7 +83,7 @@ static int take_listed(ls_face_feed *f, const ls_face_record *rec, int64_t *next
     int ret = none ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret && rec->frame > MAX_TRACK_FRAME)
         ret = ls_fail(err, LS_EFORMAT, "%s: frame %lld is beyond all videos, %d is the last",
-                      f->s->face_track, (long long)rec->frame, MAX_TRACK_FRAME);
+                      f->track, (long long)rec->frame, MAX_TRACK_FRAME);
     for (; !ret && *next < rec->frame; ++*next) {
         none->frame = *next;
         ret = take_record(f, none, err);
@@ -96,7 +99,7 @@ static int read_track(ls_face_feed *f, const ls_video_info *v, ls_error *err)
     int64_t next = 0;
     ls_record_reader *reader = NULL;
     ls_face_record *rec = ls_calloc_array(1, sizeof *rec);
-    int ret = rec ? ls_record_reader_open(&reader, f->s->face_track, err)
+    int ret = rec ? ls_record_reader_open(&reader, f->track, err)
                   : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret)
         ret = check_timeline(f, ls_record_reader_timeline(reader), v, err);
@@ -108,15 +111,14 @@ static int read_track(ls_face_feed *f, const ls_video_info *v, ls_error *err)
         ret =
             ls_fail(err, LS_EFORMAT,
                     "%s: there is no face in it that --face %s would choose, nothing would change",
-                    f->s->face_track, f->s->face);
+                    f->track, f->s->face);
     ls_record_reader_close(&reader);
     free(rec);
     return ret;
 }
 
-static int open_scout(ls_face_feed *f, const ls_video_info *v, ls_error *err)
+static int open_scout(ls_face_feed *f, ls_error *err)
 {
-    const ls_record_timeline timeline = {v->width, v->height, v->fps_num, v->fps_den};
     const ls_scout_settings s = {
         .video = f->s->video,
         .source_fps = f->s->source_fps,
@@ -124,24 +126,24 @@ static int open_scout(ls_face_feed *f, const ls_video_info *v, ls_error *err)
         .follow = {f->s->max_gap, f->s->detect_every},
         .log = f->log};
     int ret = ls_scout_open(&f->scout, &s, err);
-    if (!ret && f->s->save_track)
-        ret = ls_record_writer_open(&f->save, f->s->save_track, &timeline, err);
     if (!ret)
         ls_log_msg(f->log, LS_LOG_INFO, "faces are looked for with %s",
                    ls_detector_describe(ls_scout_detector(f->scout)));
     return ret;
 }
 
-int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const ls_video_info *video,
-                      const ls_log *log, ls_error *err)
+int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char *track,
+                      const ls_video_info *video, const char *folder, const ls_log *log,
+                      ls_error *err)
 {
     ls_choice choice;
     ls_face_feed *f = *out = ls_calloc_array(1, sizeof *f);
     if (!f)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     f->s = s;
+    f->track = track;
     f->log = log;
-    int ret = ls_face_path_open(&f->path, s->resolution, err);
+    int ret = ls_face_path_open(&f->path, s->resolution, folder, err);
     if (!ret && !ls_choice_parse(&choice, s->face))
         ret = ls_fail(err, LS_EINVAL,
                       "face %s: largest, left, right, the number of a track or a point x,y is "
@@ -150,7 +152,7 @@ int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const ls_vi
     if (!ret)
         ret = ls_chooser_open(&f->chooser, &choice, err);
     if (!ret)
-        ret = s->face_track ? read_track(f, video, err) : open_scout(f, video, err);
+        ret = track ? read_track(f, video, err) : open_scout(f, err);
     if (ret)
         ls_face_feed_close(out);
     return ret;
@@ -179,13 +181,30 @@ bool ls_face_feed_runs(const ls_face_feed *f)
     return f->scout;
 }
 
-int ls_face_feed_run(ls_face_feed *f, uint64_t frames, const ls_cancel *cancel, ls_error *err)
+size_t ls_face_feed_files(const ls_face_feed *f, const char *files[LS_DETECTOR_FILES])
+{
+    return f->scout ? ls_detector_files(ls_scout_detector(f->scout), files) : 0;
+}
+
+int ls_face_feed_run(ls_face_feed *f, uint64_t frames, const char *track, const char *index,
+                     const ls_cancel *cancel, ls_error *err)
 {
     const ls_scout_sink sink = {.record = take_record, .opaque = f};
-    int ret = ls_scout_run(f->scout, f->save ? 0 : frames + LOOK_AHEAD, &sink, cancel, err);
+    const ls_video_info *v = ls_scout_video(f->scout);
+    const ls_record_timeline timeline = {v->width, v->height, v->fps_num, v->fps_den};
+    int ret = track ? ls_record_writer_open(&f->save, track, &timeline, err) : 0;
+    if (!ret)
+        ret = ls_scout_run(f->scout, frames ? frames + LOOK_AHEAD : 0, &sink, cancel, err);
     if (!ret)
         ret = finish_faces(f, (int64_t)ls_scout_frames(f->scout), err);
     if (!ret)
         ret = check_found(f, err);
+    if (!ret && index)
+        ret = ls_scout_save_index(f->scout, index, err);
     return !ret && f->save ? ls_scout_save(f->scout, f->save, err) : ret;
+}
+
+bool ls_face_feed_is_vain(const ls_face_feed *f)
+{
+    return f->vain;
 }

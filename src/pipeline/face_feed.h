@@ -5,6 +5,7 @@
 
 #include "base/cancel.h"
 #include "base/log.h"
+#include "face/detector.h"
 #include "latentsync/latentsync.h"
 #include "media/video.h"
 #include "pipeline/face_path.h"
@@ -12,9 +13,11 @@
 typedef struct ls_face_feed ls_face_feed;
 
 /* With a track file, all of it is read now, and held against the video; otherwise the detector is
- * opened. `s` and `log` must outlive *out. */
-int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const ls_video_info *video,
-                      const ls_log *log, ls_error *err);
+ * opened. `s` and `log` must outlive *out; temporary files are made in `folder`, or where the
+ * system has them when that is NULL. */
+int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char *track,
+                      const ls_video_info *video, const char *folder, const ls_log *log,
+                      ls_error *err);
 void ls_face_feed_close(ls_face_feed **f);
 
 /* Where the crops find the faces. */
@@ -22,9 +25,15 @@ ls_face_path *ls_face_feed_path(ls_face_feed *f);
 
 /* Whether ls_face_feed_run has anything to do: there is no track file. */
 bool ls_face_feed_runs(const ls_face_feed *f);
-/* Looks for faces, in a thread of its own beside the one that asks the path. `frames` is how many
- * will be asked for; a track that is kept is of the whole video all the same. An error when the
- * choice finds no face at all. The caller finishes the path on failure. */
-int ls_face_feed_run(ls_face_feed *f, uint64_t frames, const ls_cancel *cancel, ls_error *err);
+/* The files of networks that look for faces; their number. */
+size_t ls_face_feed_files(const ls_face_feed *f, const char *files[LS_DETECTOR_FILES]);
+/* Looks for faces, in a thread of its own beside the one that asks the path, and writes what it
+ * finds to the files `track` and `index` (see ls_video_save_index) unless they are NULL. `frames`
+ * is how many will be asked for; 0: all. An error when the choice finds no face at all. The caller
+ * finishes the path on failure. */
+int ls_face_feed_run(ls_face_feed *f, uint64_t frames, const char *track, const char *index,
+                     const ls_cancel *cancel, ls_error *err);
+/* After that: the search came to its end, and there is nobody to work on. */
+bool ls_face_feed_is_vain(const ls_face_feed *f);
 
 #endif

@@ -1,10 +1,10 @@
 #include "pipeline/face_path.h"
 #include "base/alloc.h"
+#include "base/temporary.h"
 
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,7 +20,7 @@ typedef struct spot {
 } spot;
 
 struct ls_face_path {
-    FILE *file;
+    int file;
     pthread_mutex_t lock; /* of the four below */
     pthread_cond_t grown;
     int64_t count; /* frames in the file */
@@ -33,7 +33,7 @@ struct ls_face_path {
     int64_t next; /* frame that `align` is ready for */
 };
 
-int ls_face_path_open(ls_face_path **out, size_t resolution, ls_error *err)
+int ls_face_path_open(ls_face_path **out, size_t resolution, const char *folder, ls_error *err)
 {
     ls_face_path *p = *out = ls_calloc_array(1, sizeof *p);
     if (!p)
@@ -42,10 +42,10 @@ int ls_face_path_open(ls_face_path **out, size_t resolution, ls_error *err)
     pthread_cond_init(&p->grown, NULL);
     p->align.resolution = resolution;
     p->end = INT64_MAX;
-    p->file = tmpfile();
-    if (p->file)
+    p->file = ls_temporary_file(folder, err);
+    if (p->file >= 0)
         return 0;
-    int ret = ls_fail_errno(err, errno, "cannot make a temporary file for where the faces are");
+    int ret = p->file;
     ls_face_path_close(out);
     return ret;
 }
@@ -55,8 +55,8 @@ void ls_face_path_close(ls_face_path **pp)
     ls_face_path *p = *pp;
     if (!p)
         return;
-    if (p->file)
-        fclose(p->file);
+    if (p->file >= 0)
+        close(p->file);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->grown);
     free(p);
@@ -70,7 +70,7 @@ int ls_face_path_put(ls_face_path *p, const ls_chosen_face *chosen, ls_error *er
         s.id = chosen->id;
     ssize_t n = sizeof s;
     if (s.id || s.cut)
-        n = pwrite(fileno(p->file), &s, sizeof s, (off_t)chosen->frame * (off_t)sizeof s);
+        n = pwrite(p->file, &s, sizeof s, (off_t)chosen->frame * (off_t)sizeof s);
     if (n != sizeof s)
         return ls_fail_errno(err, n < 0 ? errno : ENOSPC,
                              "cannot write the temporary file of where the faces are");
@@ -106,7 +106,7 @@ static int read_spot(const ls_face_path *p, int64_t frame, int64_t count, spot *
     *s = (spot){0};
     if (frame >= count)
         return 0;
-    ssize_t n = pread(fileno(p->file), s, sizeof *s, (off_t)frame * (off_t)sizeof *s);
+    ssize_t n = pread(p->file, s, sizeof *s, (off_t)frame * (off_t)sizeof *s);
     if (n && n != sizeof *s)
         return ls_fail(err, LS_EIO, "cannot read the temporary file of where the faces are");
     return 0;

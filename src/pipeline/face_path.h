@@ -13,7 +13,8 @@
 /* One thread puts, one gets. */
 typedef struct ls_face_path ls_face_path;
 
-int ls_face_path_open(ls_face_path **out, size_t resolution, ls_error *err);
+/* The file is made in `folder`, as ls_temporary_file. */
+int ls_face_path_open(ls_face_path **out, size_t resolution, const char *folder, ls_error *err);
 void ls_face_path_close(ls_face_path **p);
 
 /* The choice for a frame; frames increase, one that is left out has no face. */

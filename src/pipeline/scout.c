@@ -198,3 +198,8 @@ int ls_scout_save(const ls_scout *s, ls_record_writer *w, ls_error *err)
         ret = ls_record_write_summary(w, &s->tracks[i].summary, err);
     return ret ? ret : ls_record_finish(w, err);
 }
+
+int ls_scout_save_index(const ls_scout *s, const char *path, ls_error *err)
+{
+    return ls_video_save_index(s->video, path, err);
+}

@@ -52,5 +52,7 @@ size_t ls_scout_tracks(const ls_scout *s, const ls_scout_track **tracks);
 
 /* After a run: the summaries of all identities, and the end of the file. */
 int ls_scout_save(const ls_scout *s, ls_record_writer *w, ls_error *err);
+/* Likewise what is known of the ways to the video's frames, as ls_video_save_index. */
+int ls_scout_save_index(const ls_scout *s, const char *path, ls_error *err);
 
 #endif

@@ -1,37 +1,33 @@
-/* The stream of a job: find faces, decode and crop, generate, restore and encode, each in its
- * thread, joined by bounded queues; faces reach the crops by way of a file of where they are. */
+/* A job from its folder to its output: plan, render what is missing, join. */
 #include "latentsync/latentsync.h"
 #include "backend/backend.h"
 #include "base/alloc.h"
 #include "base/log.h"
-#include "base/queue.h"
+#include "base/output.h"
 #include "base/system.h"
 #include "base/time.h"
-#include "face/follow.h"
-#include "face/restore.h"
+#include "media/join.h"
 #include "media/pcm.h"
-#include "media/video.h"
-#include "media/writer.h"
 #include "pipeline/face_feed.h"
-#include "pipeline/generator.h"
+#include "pipeline/job.h"
+#include "pipeline/settings.h"
+#include "pipeline/stream.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define WINDOW_BYTES ((size_t)64 << 20) /* of frames held to go backwards */
-#define QUEUE_BYTES ((size_t)128 << 20)
+#define QUEUE_FRAMES LS_CHUNK_FRAMES
 #define DECODER_THREADS 2
-
-/* A frame on its way through the stages. */
-typedef struct item {
-    uint64_t index;
-    ls_frame *frame;
-    bool has_face;
-    ls_placement place;
-    uint8_t *face; /* [R, R, 3], between crop and generation */
-    float *image;  /* [R, R, 3], between generation and restoration */
-} item;
+#define SEGMENT_CHUNKS 15 /* 9.6 s: a key frame so often costs few bits */
+#define MANY_SEGMENTS 4096
 
 struct ls_sync {
     ls_sync_settings s;
@@ -44,305 +40,130 @@ struct ls_sync {
     ls_log_mel *mel;
     ls_features *features;
     ls_generator *generator;
-    ls_writer *writer;
-    uint64_t frames, without_face;
-    ls_queue *cropped, *generated; /* of item */
-    pthread_mutex_t lock;          /* of all below, and of calls to the user's functions */
-    ls_error err;                  /* the first */
-    uint64_t written;
-    double start, work; /* frames' worth of generation that is done */
+    ls_stream *stream;
+    ls_job *job;
+    const char *folder; /* s.job, once the folder is there to go on with */
+    uint64_t frames, segment_frames;
+    /* of the thread that encodes */
+    ls_segment *segment;
+    char segment_path[PATH_MAX];
+    /* of the thread that looks for faces */
+    char track_path[PATH_MAX], index_path[PATH_MAX]; /* empty: not to be written */
+    ls_error faces_err;
+    pthread_mutex_t lock; /* of all below, and of calls to the user's functions */
+    uint64_t written;     /* frames of finished segments, and in the one at hand */
+    uint64_t found;       /* frames that were finished when the run began */
+    double start;
 };
 
-static void free_item(void *opaque)
+static void report_locked(ls_sync *job, const char *stage)
 {
-    item *it = opaque;
-    if (!it)
-        return;
-    ls_frame_unref(&it->frame);
-    ls_aligned_free(it->face);
-    ls_aligned_free(it->image);
-    free(it);
-}
-
-static size_t item_bytes(const item *it, size_t resolution)
-{
-    size_t pixels = resolution * resolution * 3;
-    return ls_frame_bytes(it->frame) + (it->face ? pixels : 0) +
-           (it->image ? pixels * sizeof(float) : 0);
-}
-
-/* The first error ends every stage. */
-static void stop(ls_sync *job, int code, const ls_error *err)
-{
-    pthread_mutex_lock(&job->lock);
-    if (!job->err.code) {
-        job->err = *err;
-        job->err.code = code;
-    }
-    pthread_mutex_unlock(&job->lock);
-    ls_queue_finish(job->cropped, code);
-    ls_queue_finish(job->generated, code);
-    ls_face_path_finish(ls_face_feed_path(job->faces), 0, code);
-    ls_cancel_request(&job->end_faces);
-}
-
-static void report(ls_sync *job, const char *stage)
-{
+    ls_stream_state state = {.generated = 0};
     if (!job->s.progress)
         return;
+    if (job->stream)
+        ls_stream_get_state(job->stream, &state);
+    pthread_mutex_lock(&job->lock);
     ls_progress p = {.stage = stage,
                      .frame = job->written,
                      .frames = job->frames,
                      .resident_bytes = ls_process_memory_now().resident};
-    double seconds = ls_time_now() - job->start;
-    if (job->start > 0 && job->work > 0 && seconds > 0) {
-        p.frames_per_second = job->work / seconds;
-        p.seconds_left = ((double)job->frames - job->work) / p.frames_per_second;
+    const double seconds = ls_time_now() - job->start;
+    if (job->start > 0 && state.generated > 0 && seconds > 0) {
+        p.frames_per_second = state.generated / seconds;
+        p.seconds_left =
+            ((double)(job->frames - job->found) - state.generated) / p.frames_per_second;
     }
     job->s.progress(job->s.opaque, &p);
+    pthread_mutex_unlock(&job->lock);
 }
 
-static void report_locked(ls_sync *job, const char *stage)
+static void report_frames(void *opaque)
 {
+    report_locked(opaque, "frames");
+}
+
+static uint64_t segment_end(const ls_sync *job, uint64_t segment)
+{
+    const uint64_t end = (segment + 1) * job->segment_frames;
+    return end < job->frames ? end : job->frames;
+}
+
+/* The next frame of the output, to its segment. */
+static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err)
+{
+    ls_sync *job = opaque;
+    const uint64_t k = index / job->segment_frames;
+    const ls_encoding e = {job->s.video_codec, job->s.preset, job->s.crf,
+                           ls_pingpong_video(job->source)};
+    ls_segment_info info;
+    int ret = 0;
+    if (!job->segment) {
+        snprintf(job->segment_path, sizeof job->segment_path, "%s",
+                 ls_job_segment_path(job->job, k));
+        ret = ls_segment_open(&job->segment, job->segment_path, &e, err);
+    }
+    if (!ret)
+        ret = ls_segment_write(job->segment, f, err);
+    if (!ret && index + 1 == segment_end(job, k)) {
+        ret = ls_segment_finish(job->segment, &info, err);
+        ls_segment_close(&job->segment);
+        if (!ret)
+            ret = ls_job_record(job->job, k, &info, err);
+    }
     pthread_mutex_lock(&job->lock);
-    report(job, stage);
+    job->written++;
     pthread_mutex_unlock(&job->lock);
+    return ret;
 }
 
 static void *run_faces(void *opaque)
 {
     ls_sync *job = opaque;
-    ls_error err = {0};
-    int ret = ls_face_feed_run(job->faces, job->frames, &job->end_faces, &err);
+    const char *track = *job->track_path ? job->track_path : NULL,
+               *index = *job->index_path ? job->index_path : NULL;
+    int ret = ls_face_feed_run(job->faces, job->s.save_track ? 0 : job->frames, track, index,
+                               &job->end_faces, &job->faces_err);
     if (ret)
-        stop(job, ret, &err);
+        ls_face_path_finish(ls_face_feed_path(job->faces), 0, job->faces_err.code = ret);
     return NULL;
 }
 
-/* Cuts out the face, or leaves the item without one. */
-static int crop(ls_sync *job, item *it, uint64_t source_index, ls_cropper *cropper,
-                ls_rgb_converter *rgb, ls_error *err)
-{
-    size_t r = job->s.resolution;
-    ls_picture pic = ls_frame_picture(it->frame);
-    int ret =
-        ls_face_path_get(ls_face_feed_path(job->faces), (int64_t)source_index, &it->place, err);
-    if (ret <= 0)
-        return ret;
-    ls_rect b = ls_crop_bounds(&it->place.matrix, r, pic.width, pic.height);
-    if (!b.w || !b.h)
-        return 0;
-    const uint8_t *pixels;
-    ret = ls_rgb_convert(rgb, it->frame, &b.x, &b.y, &b.w, &b.h, &pixels, err);
-    if (ret)
-        return ret;
-    it->face = ls_aligned_alloc(r * r * 3);
-    if (!it->face)
-        return ls_fail(err, LS_ENOMEM, "out of memory for a face");
-    ls_rgb part = {(uint8_t *)pixels, (ptrdiff_t)(b.w * 3), b.w, b.h};
-    ls_cropper_run(cropper, it->face, &it->place.matrix, &part, b.x, b.y, pic.width, pic.height);
-    it->has_face = true;
-    return 0;
-}
-
-static int next_item(ls_sync *job, uint64_t index, ls_cropper *cropper, ls_rgb_converter *rgb,
-                     item **out, ls_error *err)
-{
-    uint64_t source_index;
-    item *it = *out = ls_calloc_array(1, sizeof *it);
-    if (!it)
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    it->index = index;
-    int ret = ls_pingpong_next(job->source, &it->frame, &source_index, err);
-    return ret ? ret : crop(job, it, source_index, cropper, rgb, err);
-}
-
-static void *run_source(void *opaque)
-{
-    ls_sync *job = opaque;
-    ls_error err = {0};
-    ls_cropper *cropper = NULL;
-    ls_rgb_converter *rgb = NULL;
-    int ret = ls_cropper_open(&cropper, job->s.resolution, &err);
-    if (!ret)
-        ret = ls_rgb_converter_open(&rgb, &err);
-    for (uint64_t i = 0; !ret && i < job->frames; i++) {
-        item *it = NULL;
-        ret = ls_canceled(&job->cancel) ? ls_fail(&err, LS_ECANCELED, "canceled")
-                                        : next_item(job, i, cropper, rgb, &it, &err);
-        bool pushed = !ret && !ls_queue_push(job->cropped, it, item_bytes(it, job->s.resolution));
-        if (!pushed)
-            free_item(it);
-        if (!ret && !pushed)
-            break; // the consumer stopped; it has said why
-    }
-    if (ret)
-        stop(job, ret, &err);
-    else
-        ls_queue_finish(job->cropped, 0);
-    ls_cropper_close(&cropper);
-    ls_rgb_converter_close(&rgb);
-    return NULL;
-}
-
-static ls_yuv yuv_of(const ls_picture *p)
-{
-    static const ls_yuv_matrix matrices[] = {[LS_COLOR_BT601] = LS_YUV_BT601,
-                                             [LS_COLOR_BT709] = LS_YUV_BT709,
-                                             [LS_COLOR_BT2020] = LS_YUV_BT2020};
-    return (ls_yuv){.data = {p->data[0], p->data[1], p->data[2]},
-                    .stride = {p->stride[0], p->stride[1], p->stride[2]},
-                    .w = p->width,
-                    .h = p->height,
-                    .depth = p->depth,
-                    .sub_x = p->sub_x,
-                    .sub_y = p->sub_y,
-                    .matrix = matrices[p->matrix],
-                    .full_range = p->full_range};
-}
-
-static int restore(ls_restore *r, item *it, ls_error *err)
-{
-    if (!it->image)
-        return 0;
-    int ret = ls_frame_make_writable(it->frame, err);
-    if (ret)
-        return ret;
-    ls_picture p = ls_frame_picture(it->frame);
-    ls_yuv yuv = yuv_of(&p);
-    return ls_restore_yuv(r, it->image, &it->place.matrix, it->place.opacity, &yuv, err);
-}
-
-static void *run_sink(void *opaque)
-{
-    ls_sync *job = opaque;
-    ls_error err = {0};
-    ls_restore *r = NULL;
-    void *popped;
-    int ret = ls_restore_open(&r, job->s.resolution, &err);
-    while (!ret && !ls_queue_pop(job->generated, &popped)) {
-        item *it = popped;
-        ret = restore(r, it, &err);
-        if (!ret)
-            ret = ls_writer_write(job->writer, it->frame, &err);
-        free_item(it);
-        pthread_mutex_lock(&job->lock);
-        job->written++;
-        report(job, "frames");
-        pthread_mutex_unlock(&job->lock);
-    }
-    if (ret)
-        stop(job, ret, &err);
-    ls_restore_close(&r);
-    return NULL;
-}
-
-typedef struct chunk_progress {
-    ls_sync *job;
-    double base, frames;
-} chunk_progress;
-
-static void report_chunk(void *opaque, double fraction)
-{
-    const chunk_progress *p = opaque;
-    pthread_mutex_lock(&p->job->lock);
-    p->job->work = p->base + fraction * p->frames;
-    report(p->job, "frames");
-    pthread_mutex_unlock(&p->job->lock);
-}
-
-/* Frames of a chunk without a face borrow the nearest one of the chunk, for the networks work on
- * whole chunks; what comes of them is not used. */
-static const uint8_t *nearest_face(item *const *items, size_t count, size_t i)
-{
-    for (size_t d = 0; d < count; d++) {
-        if (i >= d && items[i - d]->has_face)
-            return items[i - d]->face;
-        if (i + d < count && items[i + d]->has_face)
-            return items[i + d]->face;
-    }
-    return NULL;
-}
-
-static int generate(ls_sync *job, size_t chunk, item *const *items, size_t count, ls_error *err)
-{
-    const uint8_t *faces[LS_CHUNK_FRAMES];
-    float *images[LS_CHUNK_FRAMES] = {NULL};
-    size_t pixels = job->s.resolution * job->s.resolution * 3;
-    chunk_progress p = {job, (double)(chunk * LS_CHUNK_FRAMES), (double)count};
-    if (nearest_face(items, count, 0)) {
-        for (size_t i = 0; i < count; i++) {
-            faces[i] = nearest_face(items, count, i);
-            if (!items[i]->has_face)
-                continue;
-            images[i] = items[i]->image = ls_aligned_alloc(pixels * sizeof(float));
-            if (!images[i])
-                return ls_fail(err, LS_ENOMEM, "out of memory for a face");
-        }
-        int ret = ls_generator_run(job->generator, chunk, count, faces, images, report_chunk, &p,
-                                   &job->cancel, err);
-        if (ret)
-            return ret;
-    }
-    for (size_t i = 0; i < count; i++) {
-        job->without_face += !items[i]->has_face;
-        ls_aligned_free(items[i]->face);
-        items[i]->face = NULL;
-    }
-    report_chunk(&p, 1);
-    return 0;
-}
-
-/* Collects chunks on the fixed grid and passes their frames on. */
-static int run_compute(ls_sync *job, ls_error *err)
+/* Segments [from, to), as far as they are not finished, in runs without a gap. */
+static int run_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
 {
     int ret = 0;
-    for (size_t chunk = 0; !ret && chunk * LS_CHUNK_FRAMES < job->frames; chunk++) {
-        item *items[LS_CHUNK_FRAMES] = {NULL};
-        uint64_t left = job->frames - chunk * LS_CHUNK_FRAMES;
-        size_t want = left < LS_CHUNK_FRAMES ? (size_t)left : LS_CHUNK_FRAMES, have = 0, sent = 0;
-        void *popped;
-        while (!ret && have < want && !(ret = ls_queue_pop(job->cropped, &popped)))
-            items[have++] = popped;
-        if (!ret)
-            ret = generate(job, chunk, items, want, err);
-        while (!ret && sent < have &&
-               !(ret = ls_queue_push(job->generated, items[sent],
-                                     item_bytes(items[sent], job->s.resolution))))
-            sent++;
-        for (size_t i = sent; i < have; i++)
-            free_item(items[i]);
+    for (uint64_t k = from; !ret && k < to;) {
+        uint64_t end = k;
+        while (end < to && !ls_job_finished(job->job, end))
+            end++;
+        if (end > k)
+            ret =
+                ls_stream_run(job->stream, k * job->segment_frames, segment_end(job, end - 1), err);
+        k = end + 1;
     }
     return ret;
 }
 
-static int run_stages(ls_sync *job)
+/* The same beside the search for faces, where there is one. */
+static int run_stages(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
 {
-    pthread_t source, sink, faces;
-    ls_error err = {0};
-    job->cropped = ls_queue_open(2 * LS_CHUNK_FRAMES, QUEUE_BYTES, free_item);
-    job->generated = ls_queue_open(2 * LS_CHUNK_FRAMES, QUEUE_BYTES, free_item);
-    if (!job->cropped || !job->generated)
-        return ls_fail(&job->err, LS_ENOMEM, "out of memory");
+    pthread_t faces;
+    const bool search = ls_face_feed_runs(job->faces);
     job->start = ls_time_now();
-    const struct {
-        pthread_t *thread;
-        void *(*run)(void *);
-    } stages[] = {{&source, run_source}, {&sink, run_sink}, {&faces, run_faces}};
-    const size_t count = ls_face_feed_runs(job->faces) ? 3 : 2;
-    size_t started = 0;
-    while (started < count &&
-           !pthread_create(stages[started].thread, NULL, stages[started].run, job))
-        started++;
-    if (started < count)
-        stop(job, LS_ENOMEM, &(ls_error){LS_ENOMEM, "cannot start a thread"});
-    int ret = run_compute(job, &err);
-    if (ret && err.code) // otherwise another stage failed, and has said why
-        stop(job, ret, &err);
-    ls_queue_finish(job->generated, ret);
-    for (size_t i = 0; i < started; i++)
-        pthread_join(*stages[i].thread, NULL);
-    return job->err.code;
+    if (search && pthread_create(&faces, NULL, run_faces, job))
+        return ls_fail(err, LS_ENOMEM, "cannot start a thread");
+    int ret = run_segments(job, from, to, err);
+    if (ret)
+        ls_cancel_request(&job->end_faces);
+    if (search)
+        pthread_join(faces, NULL);
+    const bool own = job->faces_err.code && !(ret && job->faces_err.code == LS_ECANCELED);
+    if (own && err)
+        *err = job->faces_err;
+    if (own && ls_face_feed_is_vain(job->faces))
+        ls_job_keep(job->job, false); // segments without a face are of no use
+    return own ? job->faces_err.code : ret;
 }
 
 static int read_pcm(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_error *err)
@@ -350,12 +171,12 @@ static int read_pcm(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_err
     return ls_pcm_read(opaque, start, n, dst, err);
 }
 
-static int prepare(ls_sync *job, ls_error *err)
+/* How long the output will be. */
+static int open_speech(ls_sync *job, ls_error *err)
 {
     const ls_video_info *v = ls_video_get_info(ls_pingpong_video(job->source));
-    double fps = (double)v->fps_num / v->fps_den;
-    report_locked(job, "prepare");
-    int ret = ls_pcm_open(&job->pcm, job->s.audio, &job->cancel, err);
+    const double fps = (double)v->fps_num / v->fps_den;
+    int ret = ls_pcm_open(&job->pcm, job->s.audio, job->s.job, &job->cancel, err);
     ls_pcm_source pcm = {job->pcm ? ls_pcm_samples(job->pcm) : 0, read_pcm, job->pcm};
     if (!ret && (ret = ls_log_mel_open(&job->mel, &pcm, &job->cancel, err)))
         ret = ret == LS_ECANCELED ? ret : ls_fail_context(err, ret, "%s", job->s.audio);
@@ -364,16 +185,132 @@ static int prepare(ls_sync *job, ls_error *err)
     if (ret)
         return ret;
     job->frames = ls_features_frames(job->features);
+    const uint64_t chunks = (job->frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES;
+    uint64_t each = job->s.segment_seconds > 0
+                        ? (uint64_t)(job->s.segment_seconds * fps / LS_CHUNK_FRAMES + 0.5)
+                        : SEGMENT_CHUNKS;
+    if (job->s.segment_seconds <= 0 && each * MANY_SEGMENTS < chunks)
+        each = (chunks + MANY_SEGMENTS - 1) / MANY_SEGMENTS;
+    job->segment_frames = (each ? each : 1) * LS_CHUNK_FRAMES;
     ls_log_msg(&job->log, LS_LOG_INFO, "%.2f s of speech: %llu frames of %zu x %zu at %.6g/s",
                (double)pcm.samples / LS_PCM_RATE, (unsigned long long)job->frames, v->width,
                v->height, fps);
-    const ls_generator_settings g = {job->s.resolution,
-                                     {job->s.steps, job->s.guidance_scale, job->s.cache_interval},
-                                     job->s.seed};
-    ret = ls_generator_open(&job->generator, &job->models, job->features, &g, err);
+    return 0;
+}
+
+static int open_faces(ls_sync *job, bool whole, ls_error *err)
+{
+    const char *kept = ls_job_path(job->job, "faces.jsonl"), *track = job->s.face_track;
+    if (!track && !access(kept, F_OK))
+        track = kept;
+    else if (!track && whole)
+        snprintf(job->track_path, sizeof job->track_path, "%s", kept);
+    int ret = ls_face_feed_open(&job->faces, &job->s, track,
+                                ls_video_get_info(ls_pingpong_video(job->source)), job->s.job,
+                                &job->log, err);
+    const char *index = ls_job_path(job->job, "video.index");
+    if (!ret && !access(index, F_OK))
+        ls_video_load_index(ls_pingpong_video(job->source), index, NULL); // or it goes without
+    else if (whole)
+        snprintf(job->index_path, sizeof job->index_path, "%s", index);
+    return ret;
+}
+
+static int add_digest(json_t *contents, const char *name, const char *path, ls_error *err)
+{
+    uint8_t sha256[LS_SHA256_BYTES];
+    char text[LS_SHA256_TEXT];
+    int ret = path ? ls_digest_sample(path, sha256, err) : 0;
+    if (path && !ret) {
+        ls_digest_text(text, sha256);
+        if (json_object_set_new(contents, name, json_string(text)))
+            ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    }
+    return ret;
+}
+
+/* The inputs' digests: what a job was begun with it has to be finished with. */
+static int describe_contents(const ls_sync *job, json_t *contents, ls_error *err)
+{
+    const char *found[LS_DETECTOR_FILES] = {NULL};
+    if (job->faces)
+        ls_face_feed_files(job->faces, found);
+    const struct {
+        const char *name, *path;
+    } files[] = {
+        {"video", job->s.video},
+        {"speech", job->s.audio},
+        {"UNet", ls_weights_path(ls_network_weights(ls_unet_network(job->models.unet)))},
+        {"VAE", ls_weights_path(ls_network_weights(ls_vae_network(job->models.vae)))},
+        {"Whisper", ls_weights_path(ls_network_weights(ls_whisper_network(job->models.whisper)))},
+        {"face track", job->s.face_track},
+        {"detector", found[0]},
+        {"landmarks network", found[1]}};
+    int ret = 0;
+    for (size_t i = 0; !ret && i < sizeof files / sizeof *files; i++)
+        ret = add_digest(contents, files[i].name, files[i].path, err);
+    return ret;
+}
+
+static int describe(ls_sync *job, ls_error *err)
+{
+    const ls_video_info *v = ls_video_get_info(ls_pingpong_video(job->source));
+    const json_int_t segments =
+        (json_int_t)((job->frames + job->segment_frames - 1) / job->segment_frames);
+    json_t *d = NULL, *contents = json_object();
+    int ret = contents ? ls_settings_describe(&d, &job->s, err)
+                       : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret)
-        ret = ls_generator_prepare(
-            job->generator, job->frames < LS_CHUNK_FRAMES ? job->frames : LS_CHUNK_FRAMES, err);
+        ret = describe_contents(job, contents, err);
+    if (!ret && (json_object_set(d, "contents", contents) ||
+                 json_object_set_new(
+                     d, "plan",
+                     json_pack("{s:I, s:I, s:I, s:i, s:i}", "frames", (json_int_t)job->frames,
+                               "segment_frames", (json_int_t)job->segment_frames, "segments",
+                               segments, "fps_num", v->fps_num, "fps_den", v->fps_den))))
+        ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    json_decref(contents);
+    if (ret)
+        json_decref(d);
+    return ret ? ret : ls_job_describe(job->job, d, err);
+}
+
+/* An unknown type is what the job was begun with, or what suits the machine. */
+static int choose_compute_type(ls_sync *job, ls_error *err)
+{
+    json_t *d = NULL;
+    char path[PATH_MAX];
+    if (job->s.compute_type != LS_COMPUTE_AUTO)
+        return 0;
+    job->s.compute_type = ls_backend_prefers_bf16() ? LS_COMPUTE_BFLOAT16 : LS_COMPUTE_FLOAT32;
+    if (snprintf(path, sizeof path, "%s/job.json", job->s.job) >= PATH_MAX)
+        return ls_fail(err, LS_EINVAL, "%s: the name is too long", job->s.job);
+    d = json_load_file(path, 0, NULL);
+    const json_t *was = json_object_get(json_object_get(d, "settings"), "compute_type");
+    if (json_integer_value(was) == LS_COMPUTE_FLOAT32 ||
+        json_integer_value(was) == LS_COMPUTE_BFLOAT16)
+        job->s.compute_type = (int)json_integer_value(was);
+    json_decref(d);
+    return 0;
+}
+
+/* Takes the folder, or a segment of it, and brings it and what was opened together. */
+static int begin(ls_sync *job, bool create, int64_t segment, ls_error *err)
+{
+    report_locked(job, "prepare");
+    int ret = ls_job_open(&job->job, job->s.job, create, segment, &job->log, err);
+    if (!ret)
+        ret = open_speech(job, err);
+    if (!ret)
+        ret = open_faces(job, segment == LS_JOB_ALL, err);
+    if (!ret)
+        ret = describe(job, err);
+    if (!ret)
+        ret = ls_job_read_journal(job->job, segment, &job->cancel, err);
+    for (uint64_t k = 0; !ret && k < ls_job_segments(job->job); k++)
+        if (ls_job_finished(job->job, k))
+            job->found += segment_end(job, k) - k * job->segment_frames;
+    job->written = job->found;
     return ret;
 }
 
@@ -408,60 +345,175 @@ static void log_ops(ls_sync *job)
     }
 }
 
-int ls_sync_run(ls_sync *job, ls_error *err)
+/* Segments [from, to), as far as they are not finished. */
+static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
 {
-    int ret = prepare(job, err);
-    const ls_writer_settings w = {.path = job->s.output,
-                                  .audio = job->s.audio,
-                                  .codec = job->s.video_codec,
-                                  .preset = job->s.preset,
-                                  .crf = job->s.crf,
-                                  .like = ls_pingpong_video(job->source),
-                                  .log = &job->log};
+    const ls_generator_settings g = {job->s.resolution,
+                                     {job->s.steps, job->s.guidance_scale, job->s.cache_interval},
+                                     job->s.seed};
+    ls_cpu cpu;
+    ls_cpu_detect(&cpu, "");
+    int ret = ls_generator_open(&job->generator, &job->models, job->features, &g, err);
     if (!ret)
-        ret = ls_writer_open(&job->writer, &w, err);
-    if (!ret) {
-        log_memory(job);
-        ret = run_stages(job);
-        if (ret && err)
-            *err = job->err;
-    }
-    if (!ret) {
-        report_locked(job, "finish");
-        ret = ls_canceled(&job->cancel) ? ls_fail(err, LS_ECANCELED, "canceled")
-                                        : ls_writer_finish(job->writer, err);
-    }
-    if (!ret && job->without_face)
+        ret = ls_generator_prepare(
+            job->generator, job->frames < LS_CHUNK_FRAMES ? job->frames : LS_CHUNK_FRAMES, err);
+    const ls_stream_parts parts = {.source = job->source,
+                                   .path = ls_face_feed_path(job->faces),
+                                   .generator = job->generator,
+                                   .resolution = job->s.resolution,
+                                   .queue_frames = QUEUE_FRAMES,
+                                   .workers = cpu.cores,
+                                   .cancel = &job->cancel,
+                                   .log = &job->log,
+                                   .encode = encode,
+                                   .progress = report_frames,
+                                   .opaque = job};
+    if (!ret)
+        ret = ls_stream_open(&job->stream, &parts, err);
+    if (ret)
+        return ret;
+    log_memory(job);
+    ret = run_stages(job, from, to, err);
+    log_ops(job);
+    ls_stream_state state;
+    ls_stream_get_state(job->stream, &state);
+    if (!ret && state.without_face)
         ls_log_msg(&job->log, LS_LOG_WARN, "%llu of %llu frames lack the face and are as they were",
-                   (unsigned long long)job->without_face, (unsigned long long)job->frames);
+                   (unsigned long long)state.without_face,
+                   (unsigned long long)state.frames[LS_STAGE_GENERATE]);
+    return ret;
+}
+
+/* What the output is made of; all of it gone, joining needs little memory. */
+static void close_parts(ls_sync *job)
+{
+    ls_segment_close(&job->segment);
+    ls_stream_close(&job->stream);
+    ls_generator_close(&job->generator);
+    ls_features_close(&job->features);
+    ls_log_mel_close(&job->mel);
+    ls_pcm_close(&job->pcm);
+    ls_models_close(&job->models);
+    ls_face_feed_close(&job->faces);
+}
+
+static int check_finished(ls_sync *job, ls_error *err)
+{
+    const uint64_t n = ls_job_segments(job->job), missing = n - ls_job_count_finished(job->job);
+    uint64_t k = 0;
+    while (k < n && ls_job_finished(job->job, k))
+        k++;
+    return k == n ? 0
+                  : ls_fail(err, LS_EINVAL,
+                            "%llu of the %llu segments of %s are not finished; the first is %llu: "
+                            "\"latentsync render %s --segment %llu\"",
+                            (unsigned long long)missing, (unsigned long long)n, job->s.job,
+                            (unsigned long long)k, job->s.job, (unsigned long long)k);
+}
+
+static int join(ls_sync *job, ls_error *err)
+{
+    const ls_encoding e = {job->s.video_codec, job->s.preset, job->s.crf,
+                           ls_pingpong_video(job->source)};
+    ls_join_settings s = {
+        .path = job->s.output, .audio = job->s.audio, .encoding = &e, .log = &job->log};
+    ls_join *out = NULL;
+    const uint64_t n = ls_job_segments(job->job);
+    report_locked(job, "finish");
+    int ret = check_finished(job, err);
+    for (uint64_t k = 0; !ret && k < n; k++)
+        s.delay = s.delay > ls_job_finished(job->job, k)->delay
+                      ? s.delay
+                      : ls_job_finished(job->job, k)->delay;
+    if (!ret)
+        ret = ls_join_open(&out, &s, err);
+    for (uint64_t k = 0; !ret && k < n; k++)
+        ret = ls_join_add(out, ls_job_segment_path(job->job, k),
+                          segment_end(job, k) - k * job->segment_frames, &job->cancel, err);
+    if (!ret)
+        ret = ls_join_finish(out, err);
     if (!ret)
         ls_log_msg(&job->log, LS_LOG_INFO, "wrote %s (sound: %s)", job->s.output,
-                   ls_writer_audio_mode(job->writer));
-    ls_writer_close(&job->writer);
-    log_ops(job);
+                   ls_join_audio_mode(out));
+    ls_join_close(&out);
+    if (!ret && job->s.save_track)
+        ret = ls_output_copy(ls_job_path(job->job, "faces.jsonl"), job->s.save_track, err);
+    if (!ret && !job->s.keep_job)
+        ls_job_remove(&job->job);
     return ret;
+}
+
+/* The folder is given back in any case; after a failure it is told whether there is one. */
+static int end(ls_sync *job, int ret)
+{
+    struct stat st;
+    close_parts(job);
+    ls_job_close(&job->job);
+    if (ret && ret != LS_EBUSY && !stat(job->s.job, &st))
+        job->folder = job->s.job;
+    return ret;
+}
+
+int ls_sync_run(ls_sync *job, ls_error *err)
+{
+    int ret = begin(job, true, LS_JOB_ALL, err);
+    const uint64_t n = ret ? 0 : ls_job_segments(job->job);
+    if (!ret && ls_job_count_finished(job->job))
+        ls_log_msg(&job->log, LS_LOG_INFO, "%llu of %llu segments in %s are finished already",
+                   (unsigned long long)ls_job_count_finished(job->job), (unsigned long long)n,
+                   job->s.job);
+    if (!ret && ls_job_count_finished(job->job) < n)
+        ret = render(job, 0, n, err);
+    close_parts(job);
+    return end(job, ret ? ret : join(job, err));
+}
+
+int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err)
+{
+    int ret = begin(job, true, LS_JOB_ALL, err);
+    if (!ret && ls_face_feed_runs(job->faces)) {
+        run_faces(job);
+        ret = job->faces_err.code;
+        if (ret && err)
+            *err = job->faces_err;
+    }
+    *segments = ret ? 0 : ls_job_segments(job->job);
+    if (!ret)
+        ls_job_keep(job->job, true);
+    return end(job, ret);
+}
+
+int ls_sync_render(ls_sync *job, uint64_t segment, ls_error *err)
+{
+    int ret = begin(job, false, (int64_t)segment, err);
+    if (!ret && segment >= ls_job_segments(job->job))
+        ret = ls_fail(err, LS_EINVAL, "segment %llu: %s has segments 0 to %llu",
+                      (unsigned long long)segment, job->s.job,
+                      (unsigned long long)ls_job_segments(job->job) - 1);
+    if (!ret && ls_job_finished(job->job, segment))
+        ls_log_msg(&job->log, LS_LOG_INFO, "segment %llu is finished already",
+                   (unsigned long long)segment);
+    else if (!ret)
+        ret = render(job, segment, segment + 1, err);
+    return end(job, ret);
+}
+
+int ls_sync_join(ls_sync *job, ls_error *err)
+{
+    int ret = begin(job, false, LS_JOB_ALL, err);
+    close_parts(job);
+    return end(job, ret ? ret : join(job, err));
+}
+
+const char *ls_sync_folder(const ls_sync *job)
+{
+    return job->folder;
 }
 
 void ls_sync_cancel(ls_sync *job)
 {
     ls_cancel_request(&job->cancel);
     ls_cancel_request(&job->end_faces);
-}
-
-void ls_sync_default_settings(ls_sync_settings *s)
-{
-    *s = (ls_sync_settings){.face = "largest",
-                            .max_gap = ls_follow_default_settings().max_gap,
-                            .detect_every = 1,
-                            .resolution = 512,
-                            .steps = 20,
-                            .guidance_scale = 1.5f,
-                            .cache_interval = 3,
-                            .seed = 1247,
-                            .compute_type = LS_COMPUTE_AUTO,
-                            .video_codec = "libx264",
-                            .preset = "medium",
-                            .crf = 18};
 }
 
 static void write_message(void *opaque, int level, const char *line)
@@ -473,115 +525,84 @@ static void write_message(void *opaque, int level, const char *line)
     pthread_mutex_unlock(&job->lock);
 }
 
-/* The output must not replace what it is made from. */
-static int check_output(const ls_sync_settings *s, ls_error *err)
-{
-    const char *inputs[] = {s->video, s->audio, s->face_track, s->detector};
-    const char *outputs[] = {s->output, s->save_track};
-    struct stat out, in;
-    for (int o = 0; o < 2; o++) {
-        if (!outputs[o] || stat(outputs[o], &out))
-            continue;
-        for (int i = 0; i < 4; i++)
-            if (inputs[i] && !stat(inputs[i], &in) && in.st_dev == out.st_dev &&
-                in.st_ino == out.st_ino)
-                return ls_fail(err, LS_EINVAL, "%s is an input; the output needs a name of its own",
-                               outputs[o]);
-    }
-    if (s->save_track && !strcmp(s->output, s->save_track))
-        return ls_fail(err, LS_EINVAL, "%s: the track needs another name than the video",
-                       s->save_track);
-    return 0;
-}
-
-static int check_settings(const ls_sync_settings *s, ls_error *err)
-{
-    if (!s->models || !s->video || !s->audio || !s->output)
-        return ls_fail(err, LS_EINVAL, "models, video, audio and output are required");
-    if (s->max_gap > LS_FOLLOW_MAX_GAP || !s->detect_every || s->detect_every > LS_FOLLOW_MAX_EVERY)
-        return ls_fail(err, LS_EINVAL,
-                       "a gap of %zu frames, detection every %zu: up to %d and %d are possible",
-                       s->max_gap, s->detect_every, LS_FOLLOW_MAX_GAP, LS_FOLLOW_MAX_EVERY);
-    if (s->face_track && (s->save_track || s->detector))
-        return ls_fail(err, LS_EINVAL,
-                       "with a face track nothing is looked for: it goes with neither a track to "
-                       "save nor a detector");
-    if (!ls_resolution_valid(s->resolution) || s->resolution % 64)
-        return ls_fail(err, LS_EINVAL, "resolution %zu: a multiple of 64 is expected, 256 or 512",
-                       s->resolution);
-    if (!(s->guidance_scale >= 0 && s->guidance_scale <= 100))
-        return ls_fail(err, LS_EINVAL, "guidance %g: a number from 0 to 100 is expected",
-                       (double)s->guidance_scale);
-    if (s->steps < 1 || s->steps > LS_DDIM_TRAIN_STEPS || s->cache_interval < 1)
-        return ls_fail(
-            err, LS_EINVAL,
-            "%zu steps with a cache interval of %zu: 1 to %d steps and an interval of at "
-            "least 1 are expected",
-            s->steps, s->cache_interval, LS_DDIM_TRAIN_STEPS);
-    return check_output(s, err);
-}
-
-#define STRINGS 10
-
-static void list_strings(ls_sync_settings *s, const char **strings[STRINGS])
-{
-    const char **list[STRINGS] = {&s->models,      &s->video,      &s->audio,      &s->output,
-                                  &s->face,        &s->face_track, &s->save_track, &s->detector,
-                                  &s->video_codec, &s->preset};
-    memcpy(strings, list, sizeof list);
-}
-
-static int copy_strings(ls_sync_settings *s, ls_error *err)
-{
-    const char **strings[STRINGS];
-    bool ok = true;
-    list_strings(s, strings);
-    for (size_t i = 0; i < STRINGS; i++) {
-        if (!*strings[i])
-            continue;
-        *strings[i] = strdup(*strings[i]);
-        ok = ok && *strings[i];
-    }
-    return ok ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
-}
-
 static int open_inputs(ls_sync *job, ls_error *err)
 {
     ls_video *video = NULL;
     const ls_video_settings v = {DECODER_THREADS, job->s.source_fps, &job->log};
+    const ls_encoding e = {job->s.video_codec, job->s.preset, job->s.crf, NULL};
+    ls_encoding like = e;
     int ret = ls_video_open(&video, job->s.video, &v, err);
     if (!ret)
         ret = ls_pingpong_open(&job->source, &video, WINDOW_BYTES, err);
-    if (!ret)
-        ret = ls_face_feed_open(&job->faces, &job->s,
-                                ls_video_get_info(ls_pingpong_video(job->source)), &job->log, err);
-    return ret;
+    if (ret)
+        return ret;
+    like.like = ls_pingpong_video(job->source);
+    const ls_join_settings s = {
+        .path = job->s.output, .audio = job->s.audio, .encoding = &like, .log = &job->log};
+    return ls_join_check(&s, err);
 }
 
 int ls_sync_open(ls_sync **out, const ls_sync_settings *s, ls_error *err)
 {
     *out = NULL;
-    int ret = check_settings(s, err);
+    int ret = ls_settings_check(s, err);
     if (ret)
         return ret;
     ls_sync *job = ls_calloc_array(1, sizeof *job);
     if (!job)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     job->s = *s;
-    job->s.face = s->face ? s->face : "largest";
     job->log = (ls_log){LS_LOG_DEBUG, write_message, job};
     pthread_mutex_init(&job->lock, NULL);
-    bool bf16 = s->compute_type == LS_COMPUTE_BFLOAT16 ||
-                (s->compute_type == LS_COMPUTE_AUTO && ls_backend_prefers_bf16());
-    ret = copy_strings(&job->s, err);
+    ret = ls_settings_own(&job->s, err);
+    if (!ret)
+        ret = choose_compute_type(job, err);
     if (!ret)
         ret = open_inputs(job, err);
     if (!ret)
-        ret = ls_models_open(&job->models, s->models, "onednn", bf16 ? LS_BF16 : LS_F32, s->threads,
-                             err);
+        ret = ls_models_open(&job->models, job->s.models, "onednn",
+                             job->s.compute_type == LS_COMPUTE_BFLOAT16 ? LS_BF16 : LS_F32,
+                             s->threads, err);
     if (ret)
         ls_sync_close(&job);
     *out = job;
+    return ret;
+}
+
+int ls_sync_open_job(ls_sync **out, const char *folder, const ls_sync_settings *how, ls_error *err)
+{
+    ls_sync_settings s;
+    char path[PATH_MAX];
+    struct stat st;
+    json_error_t why;
+    *out = NULL;
+    ls_sync_default_settings(&s);
+    if (how) {
+        s.threads = how->threads;
+        s.keep_job = how->keep_job;
+        s.max_memory = how->max_memory;
+        s.stats = how->stats;
+        s.message = how->message;
+        s.progress = how->progress;
+        s.opaque = how->opaque;
+    }
+    s.job = folder;
+    if (snprintf(path, sizeof path, "%s/job.json", folder) >= PATH_MAX)
+        return ls_fail(err, LS_EINVAL, "%s: the name is too long", folder);
+    if (stat(path, &st))
+        return ls_fail_errno(err, errno, "%s is not the folder of a job: job.json", folder);
+    json_t *d = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+    int ret = d ? ls_settings_parse(&s, d, folder, err)
+                : ls_fail(err, LS_EFORMAT, "%s, line %d: %s; the folder of the job is damaged",
+                          path, why.line, why.text);
+    const json_t *plan = json_object_get(d, "plan");
+    const double frames = (double)json_integer_value(json_object_get(plan, "segment_frames")),
+                 num = (double)json_integer_value(json_object_get(plan, "fps_num")),
+                 den = (double)json_integer_value(json_object_get(plan, "fps_den"));
+    s.segment_seconds = frames * den / (num > 0 ? num : 1);
+    if (!ret)
+        ret = ls_sync_open(out, &s, err);
+    json_decref(d);
     return ret;
 }
 
@@ -590,20 +611,10 @@ void ls_sync_close(ls_sync **pjob)
     ls_sync *job = *pjob;
     if (!job)
         return;
-    ls_queue_close(&job->cropped);
-    ls_queue_close(&job->generated);
-    ls_writer_close(&job->writer);
-    ls_generator_close(&job->generator);
-    ls_features_close(&job->features);
-    ls_log_mel_close(&job->mel);
-    ls_pcm_close(&job->pcm);
-    ls_models_close(&job->models);
-    ls_face_feed_close(&job->faces);
+    close_parts(job);
+    ls_job_close(&job->job);
     ls_pingpong_close(&job->source);
-    const char **strings[STRINGS];
-    list_strings(&job->s, strings);
-    for (size_t i = 0; i < STRINGS; i++)
-        free((char *)*strings[i]);
+    ls_settings_free(&job->s);
     pthread_mutex_destroy(&job->lock);
     free(job);
     *pjob = NULL;

@@ -98,7 +98,8 @@ static json_t *json_sizes(const size_t *v, size_t n)
 }
 
 /* The length field and the header; `order` is that of the data. */
-static int write_header(const ls_output *o, const tensors *t, const size_t *order, ls_error *err)
+static int write_header(const ls_output_file *o, const tensors *t, const size_t *order,
+                        ls_error *err)
 {
     json_t *header = json_object();
     if (json_object_size(t->w->meta))
@@ -128,7 +129,7 @@ static int write_header(const ls_output *o, const tensors *t, const size_t *orde
     return ret;
 }
 
-static int write_tensors(const ls_output *o, tensors *t, ls_error *err)
+static int write_tensors(const ls_output_file *o, tensors *t, ls_error *err)
 {
     size_t count = ls_weights_count(t->w), n = 0;
     size_t *order = ls_malloc_array(count, sizeof *order);
@@ -151,7 +152,7 @@ static int write_tensors(const ls_output *o, tensors *t, ls_error *err)
 int ls_weights_write_safetensors(const char *path, ls_weights *w, ls_dtype dtype, ls_error *err)
 {
     tensors t;
-    ls_output o;
+    ls_output_file o;
     int ret = tensors_open(&t, w, dtype, err);
     if (!ret && !(ret = ls_output_open(&o, path, err)))
         ret = ls_output_close(&o, write_tensors(&o, &t, err), err);
@@ -397,7 +398,7 @@ static bool add_members(zip_t *z, const pickle *k, member *members, size_t count
     return ok && add_member(z, "archive/version", zip_source_buffer(z, "3\n", 2, 0));
 }
 
-static int write_archive(const ls_output *o, tensors *t, const char *dict_key, ls_error *err)
+static int write_archive(const ls_output_file *o, tensors *t, const char *dict_key, ls_error *err)
 {
     size_t count = ls_weights_count(t->w);
     pickle k = {0};
@@ -433,7 +434,7 @@ int ls_weights_write_torch(const char *path, ls_weights *w, const char *dict_key
                            ls_error *err)
 {
     tensors t;
-    ls_output o;
+    ls_output_file o;
     int ret = tensors_open(&t, w, dtype, err);
     if (ret || (ret = ls_output_open(&o, path, err))) {
         free(t.buf);

@@ -53,7 +53,7 @@ static ls_face_path *open_path(golden *in)
     const int64_t *p = golden_i64(in, "landmarks106", &n); // [12, 106, 2]
     ls_face_path *out;
     ls_error err = {0};
-    if (ls_face_path_open(&out, R, &err))
+    if (ls_face_path_open(&out, R, NULL, &err))
         fail_msg("%s", err.message);
     for (size_t i = 0; i < SOURCE; i++) {
         ls_chosen_face c = {

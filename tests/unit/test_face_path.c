@@ -27,7 +27,7 @@ static ls_face_path *open_path(void)
 {
     ls_face_path *p;
     ls_error err = {0};
-    if (ls_face_path_open(&p, R, &err))
+    if (ls_face_path_open(&p, R, NULL, &err))
         fail_msg("%s", err.message);
     return p;
 }

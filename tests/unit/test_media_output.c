@@ -3,7 +3,7 @@
 #include "media.h"
 
 #include "media/codecs.h"
-#include "media/writer.h"
+#include "media/join.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -18,37 +18,93 @@ typedef struct job {
     const ls_log *log;
 } job;
 
-/* Copies the frames of a video to a new file beside the sound. */
-static int copy_video(const job *j, ls_error *err)
+/* Nothing in the folder but what is named here, and finished segments. */
+static void only_holds(const char *folder, const char *name)
 {
-    ls_video *v = NULL;
-    ls_writer *w = NULL;
-    int ret = ls_video_open(&v, j->video, &(ls_video_settings){.threads = 1}, err);
-    if (ret)
-        return ret;
-    const ls_writer_settings s = {.path = j->out,
-                                  .audio = j->audio,
-                                  .codec = j->codec ? j->codec : "libx264",
-                                  .preset = "veryfast",
-                                  .crf = 18,
-                                  .like = v,
-                                  .log = j->log};
-    ret = ls_writer_open(&w, &s, err);
-    assert_true(!ret == !!w);
+    DIR *d = opendir(folder);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") &&
+            (!name || strcmp(e->d_name, name)) && (*e->d_name == '.' || !strstr(e->d_name, ".nut")))
+            fail_msg("%s was left in %s", e->d_name, folder);
+    closedir(d);
+}
+
+#define SEGMENT_FRAMES 10
+#define MAX_SEGMENTS 64
+
+static const char *segment_path(char buf[static 4096], int n)
+{
+    char name[64];
+    snprintf(name, sizeof name, "segments/%d.nut", n);
+    return media_path(buf, name);
+}
+
+static int end_segment(ls_segment **g, ls_segment_info *info, ls_error *err)
+{
+    int ret = *g ? ls_segment_finish(*g, info, err) : 0;
+    ls_segment_close(g);
+    assert_null(*g);
+    return ret;
+}
+
+/* Encodes the frames of a video in segments; their number, or an error. */
+static int encode(const job *j, const ls_encoding *e, ls_video *v, ls_segment_info *info,
+                  ls_error *err)
+{
+    char path[4096];
+    ls_segment *g = NULL;
+    ls_frame *f;
+    int n = 0, ret = 0;
     for (int i = 0; !ret && (!j->frames || i < j->frames); i++) {
-        ls_frame *f;
         ret = ls_video_next(v, &f, err);
+        if (!ret && i % SEGMENT_FRAMES == 0) {
+            if (n)
+                ret = end_segment(&g, &info[n - 1], err);
+            assert_in_range(n, 0, MAX_SEGMENTS - 1);
+            if (!ret)
+                ret = ls_segment_open(&g, segment_path(path, n++), e, err);
+        }
         if (!ret)
-            ret = ls_writer_write(w, f, err);
+            ret = ls_segment_write(g, f, err);
         ls_frame_unref(&f);
     }
     if (ret == LS_EOF)
         ret = 0;
     if (!ret)
-        ret = ls_writer_finish(w, err);
-    ls_writer_close(&w);
+        ret = end_segment(&g, &info[n - 1], err);
+    ls_segment_close(&g);
+    return ret ? ret : n;
+}
+
+/* Copies the frames of a video to a new file beside the sound. */
+static int copy_video(const job *j, ls_error *err)
+{
+    char path[4096];
+    ls_segment_info info[MAX_SEGMENTS];
+    ls_video *v = NULL;
+    ls_join *w = NULL;
+    int ret = ls_video_open(&v, j->video, &(ls_video_settings){.threads = 1}, err), n = 0;
+    if (ret)
+        return ret;
+    const ls_encoding e = {j->codec ? j->codec : "libx264", "veryfast", 18, v};
+    ls_join_settings s = {.path = j->out, .audio = j->audio, .encoding = &e, .log = j->log};
+    ret = ls_join_check(&s, err);
+    if (!ret && (n = encode(j, &e, v, info, err)) < 0)
+        ret = n;
+    for (int i = 0; i < n; i++)
+        s.delay = info[i].delay > s.delay ? info[i].delay : s.delay;
+    if (!ret)
+        ret = ls_join_open(&w, &s, err);
+    for (int i = 0; !ret && i < n; i++)
+        ret = ls_join_add(w, segment_path(path, i), info[i].frames, NULL, err);
+    if (!ret)
+        ret = ls_join_finish(w, err);
+    ls_join_close(&w);
     assert_null(w);
     ls_video_close(&v);
+    only_holds(media_path(path, "segments"), NULL);
+    media_run("rm -f segments/*");
     return ret;
 }
 
@@ -57,17 +113,6 @@ static void write_ok(const job *j)
     ls_error err = {0};
     if (copy_video(j, &err))
         fail_msg("%s: %s", j->out, err.message);
-}
-
-/* Nothing in the folder but what is named here. */
-static void only_holds(const char *folder, const char *name)
-{
-    DIR *d = opendir(folder);
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d));)
-        if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && (!name || strcmp(e->d_name, name)))
-            fail_msg("%s was left in %s", e->d_name, folder);
-    closedir(d);
 }
 
 static const char *probe(char buf[static 4096], const char *stream, const char *entries,
@@ -86,7 +131,7 @@ static int make_sources(void **state)
 {
     if (media_setup(state))
         return -1;
-    media_run("mkdir in out && "
+    media_run("mkdir in out segments && "
               "ffmpeg -v error -nostdin -f lavfi -i testsrc2=s=160x96:r=25:d=1 -c:v libx264 "
               "-crf 10 -pix_fmt yuv420p in/v.mp4 && "
               "ffmpeg -v error -nostdin -f lavfi -i "
@@ -301,7 +346,7 @@ static void a_full_disk_leaves_nothing_behind(void **state)
         for (rlim_t limit = 16; limit < 40000; limit *= 12) {
             const job j = {in, audio, media_path(out, names[i]), NULL, 0, NULL};
             int code = in_child(&j, false, limit, message);
-            if (code != -LS_EIO || !strstr(message, out) || !strstr(message, "too large"))
+            if (code != -LS_EIO || !strstr(message, media_dir) || !strstr(message, "too large"))
                 fail_msg("%s, limit %d: %d, %s", names[i], (int)limit, code, message);
             only_holds(media_path(folder, "out"), NULL);
         }
@@ -320,24 +365,25 @@ static void an_end_before_the_finish_leaves_nothing_behind(void **state)
     char in[4096], audio[4096], out[4096], folder[4096];
     ls_error err = {0};
     ls_video *v;
-    ls_writer *w;
+    ls_segment *g;
+    ls_join *w;
     ls_frame *f;
     assert_int_equal(ls_video_open(&v, media_path(in, "in/v.mp4"), &(ls_video_settings){0}, &err),
                      0);
-    const ls_writer_settings s = {media_path(out, "out/o.mp4"),
-                                  media_path(audio, "in/a.wav"),
-                                  "libx264",
-                                  "veryfast",
-                                  18,
-                                  v,
-                                  NULL};
-    assert_int_equal(ls_writer_open(&w, &s, &err), 0);
+    const ls_encoding e = {"libx264", "veryfast", 18, v};
+    const ls_join_settings s = {.path = media_path(out, "out/o.mp4"),
+                                .audio = media_path(audio, "in/a.wav"),
+                                .encoding = &e};
+    assert_int_equal(ls_join_open(&w, &s, &err), 0);
+    assert_int_equal(ls_segment_open(&g, media_path(in, "out/s.nut"), &e, &err), 0);
     assert_int_equal(ls_video_next(v, &f, &err), 0);
-    assert_int_equal(ls_writer_write(w, f, &err), 0);
+    assert_int_equal(ls_segment_write(g, f, &err), 0);
     ls_frame_unref(&f);
-    ls_writer_close(&w);
+    ls_segment_close(&g);
+    ls_join_close(&w);
     ls_video_close(&v);
     only_holds(media_path(folder, "out"), NULL);
+    media_run("test -z \"$(ls out)\"");
 }
 
 static void refuse(const job *j, int code, const char *word)

@@ -2,7 +2,7 @@
 #include "media.h"
 
 #include "media/codecs.h"
-#include "media/writer.h"
+#include "media/join.h"
 
 /* libx265 3.5 never frees some of its own blocks. */
 __attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
@@ -16,29 +16,34 @@ static void write_five_frames(const char *out, const char *codec)
     char video[4096], audio[4096];
     ls_error err = {0};
     ls_video *v = NULL;
-    ls_writer *w = NULL;
+    ls_segment *g = NULL;
+    ls_join *w = NULL;
     ls_frame *f;
+    ls_segment_info info;
     int ret = ls_video_open(&v, media_path(video, "v.mp4"), &(ls_video_settings){0}, &err);
+    const ls_encoding e = {codec, "veryfast", 30, v};
     if (!ret)
-        ret = ls_writer_open(&w,
-                             &(ls_writer_settings){.path = out,
-                                                   .audio = media_path(audio, "a.wav"),
-                                                   .codec = codec,
-                                                   .preset = "veryfast",
-                                                   .crf = 30,
-                                                   .like = v},
-                             &err);
+        ret = ls_segment_open(&g, "a: segment.nut", &e, &err);
     for (int i = 0; !ret && i < 5; i++) {
         ret = ls_video_next(v, &f, &err);
         if (!ret)
-            ret = ls_writer_write(w, f, &err);
+            ret = ls_segment_write(g, f, &err);
         ls_frame_unref(&f);
     }
     if (!ret)
-        ret = ls_writer_finish(w, &err);
+        ret = ls_segment_finish(g, &info, &err);
+    const ls_join_settings s = {
+        .path = out, .audio = media_path(audio, "a.wav"), .delay = info.delay, .encoding = &e};
+    if (!ret)
+        ret = ls_join_open(&w, &s, &err);
+    if (!ret)
+        ret = ls_join_add(w, "a: segment.nut", 5, NULL, &err);
+    if (!ret)
+        ret = ls_join_finish(w, &err);
     if (ret)
         fail_msg("%s: %s", out, err.message);
-    ls_writer_close(&w);
+    ls_segment_close(&g);
+    ls_join_close(&w);
     ls_video_close(&v);
 }
 

@@ -1,0 +1,78 @@
+#include "media/digest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libavutil/mem.h>
+#include <libavutil/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BLOCK ((size_t)64 << 10)
+#define BLOCKS 256
+#define WHOLE ((uint64_t)64 << 20)
+
+/* Adds up to BLOCK bytes from `offset` on; the number of them, or -1. */
+static ssize_t add_block(struct AVSHA *sha, int fd, uint8_t *block, uint64_t offset)
+{
+    ssize_t n;
+    do
+        n = pread(fd, block, BLOCK, (off_t)offset);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        av_sha_update(sha, block, (size_t)n);
+    return n;
+}
+
+static int digest(const char *path, bool sample, uint8_t *sha256, uint64_t *bytes, ls_error *err)
+{
+    struct stat st;
+    struct AVSHA *sha = av_sha_alloc();
+    uint8_t *block = malloc(BLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC), ret = 0;
+    ssize_t n = 1;
+    if (fd < 0 || fstat(fd, &st)) {
+        ret = ls_fail_errno(err, errno, "%s", path);
+    } else if (!sha || !block) {
+        ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    } else {
+        const uint64_t size = (uint64_t)st.st_size;
+        av_sha_init(sha, 8 * LS_SHA256_BYTES);
+        *bytes = 0;
+        if (sample)
+            av_sha_update(sha, (const uint8_t *)&size, sizeof size);
+        if (sample && size > WHOLE)
+            for (uint64_t i = 0; i < BLOCKS && n > 0; i++)
+                n = add_block(sha, fd, block, (size - BLOCK) / (BLOCKS - 1) * i);
+        else
+            while ((n = add_block(sha, fd, block, *bytes)) > 0)
+                *bytes += (uint64_t)n;
+        if (n < 0)
+            ret = ls_fail_errno(err, errno, "cannot read %s", path);
+        av_sha_final(sha, sha256);
+    }
+    if (fd >= 0)
+        close(fd);
+    free(block);
+    av_free(sha);
+    return ret;
+}
+
+int ls_digest_file(const char *path, uint8_t sha256[LS_SHA256_BYTES], uint64_t *bytes,
+                   ls_error *err)
+{
+    return digest(path, false, sha256, bytes, err);
+}
+
+int ls_digest_sample(const char *path, uint8_t sha256[LS_SHA256_BYTES], ls_error *err)
+{
+    uint64_t bytes;
+    return digest(path, true, sha256, &bytes, err);
+}
+
+void ls_digest_text(char text[LS_SHA256_TEXT], const uint8_t sha256[LS_SHA256_BYTES])
+{
+    for (size_t i = 0; i < LS_SHA256_BYTES; i++)
+        snprintf(text + 2 * i, 3, "%02x", sha256[i]);
+}

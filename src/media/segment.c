@@ -1,0 +1,213 @@
+#include "media/segment.h"
+#include "media/encoder.h"
+#include "base/alloc.h"
+#include "base/output.h"
+
+#include <libavutil/avstring.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ls_segment {
+    ls_output_file file; /* its path is NULL while there is none */
+    AVFormatContext *mux;
+    AVCodecContext *encoder;
+    AVStream *stream;
+    struct SwsContext *sws;
+    AVFrame *frame; /* in the encoder's format, where that is not the source's */
+    AVPacket *packet;
+    int64_t next_pts, packets;
+    ls_segment_info info;
+};
+
+/* Where the encoder's format or size is not the source's. */
+static int open_converter(ls_segment *s, const AVFrame *model, ls_error *err)
+{
+    const AVCodecContext *c = s->encoder;
+    if (c->pix_fmt == model->format && c->width == model->width && c->height == model->height)
+        return 0;
+    s->frame = av_frame_alloc();
+    if (!s->frame)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    s->frame->format = c->pix_fmt;
+    s->frame->width = c->width;
+    s->frame->height = c->height;
+    int ret = av_frame_get_buffer(s->frame, 0);
+    if (ret < 0)
+        return ls_fail_av(err, ret, "cannot make a frame");
+    if (c->pix_fmt == model->format)
+        return 0;
+    s->sws = sws_getContext(model->width, model->height, model->format, model->width, model->height,
+                            c->pix_fmt, SWS_BICUBIC | SWS_ACCURATE_RND, NULL, NULL, NULL);
+    if (!s->sws)
+        return ls_fail(err, LS_EUNSUPPORTED, "frames of %s cannot be converted for %s",
+                       av_get_pix_fmt_name(model->format), c->codec->name);
+    ls_sws_colors(s->sws, model, model->color_range == AVCOL_RANGE_JPEG);
+    return 0;
+}
+
+static int open_file(ls_segment *s, const char *path, ls_error *err)
+{
+    int ret = ls_output_open(&s->file, path, err);
+    if (ret)
+        s->file.path = NULL;
+    if (ret)
+        return ret;
+    s->mux->url = av_asprintf("file:%s", s->file.temporary);
+    if (!s->mux->url)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    ret = avio_open(&s->mux->pb, s->mux->url, AVIO_FLAG_WRITE);
+    if (ret >= 0)
+        ret = avformat_write_header(s->mux, NULL);
+    return ret < 0 ? ls_fail_av(err, ret, "cannot write %s", path) : 0;
+}
+
+int ls_segment_open(ls_segment **out, const char *path, const ls_encoding *e, ls_error *err)
+{
+    ls_segment *s = *out = ls_calloc_array(1, sizeof *s);
+    if (!s)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    s->packet = av_packet_alloc();
+    int ret = s->packet && avformat_alloc_output_context2(&s->mux, NULL, "nut", NULL) >= 0
+                  ? ls_encoder_open(&s->encoder, e, NULL, err)
+                  : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret) {
+        s->mux->flags |= AVFMT_FLAG_BITEXACT;
+        s->mux->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED; // only the pts are kept
+        s->stream = ls_encoder_stream(s->mux, s->encoder);
+        ret = s->stream ? open_converter(s, ls_video_model(e->like), err)
+                        : ls_fail(err, LS_ENOMEM, "out of memory");
+    }
+    if (!ret)
+        ret = open_file(s, path, err);
+    if (ret)
+        ls_segment_close(out);
+    return ret;
+}
+
+void ls_segment_close(ls_segment **ps)
+{
+    ls_segment *s = *ps;
+    if (!s)
+        return;
+    avcodec_free_context(&s->encoder);
+    if (s->mux)
+        avio_closep(&s->mux->pb);
+    if (s->file.path)
+        ls_output_close(&s->file, LS_ECANCELED, NULL);
+    avformat_free_context(s->mux);
+    sws_freeContext(s->sws);
+    av_frame_free(&s->frame);
+    av_packet_free(&s->packet);
+    free(s);
+    *ps = NULL;
+}
+
+static int check_file(const ls_segment *s, int ret, ls_error *err)
+{
+    if (ret >= 0 && s->mux->pb->error < 0)
+        ret = s->mux->pb->error;
+    return ret < 0 ? ls_fail_av(err, ret, "cannot write %s", s->file.path) : 0;
+}
+
+static int drain(ls_segment *s, ls_error *err)
+{
+    int ret;
+    while (!(ret = avcodec_receive_packet(s->encoder, s->packet))) {
+        if (!s->packet->duration)
+            s->packet->duration = 1;
+        uint64_t late = s->packets > s->packet->pts ? (uint64_t)(s->packets - s->packet->pts) : 0;
+        s->info.delay = late > s->info.delay ? late : s->info.delay;
+        s->packets++;
+        av_packet_rescale_ts(s->packet, s->encoder->time_base, s->stream->time_base);
+        s->packet->stream_index = s->stream->index;
+        int bad = check_file(s, av_write_frame(s->mux, s->packet), err);
+        av_packet_unref(s->packet);
+        if (bad)
+            return bad;
+    }
+    return ret == AVERROR(EAGAIN) || ret == AVERROR_EOF
+               ? 0
+               : ls_fail_av(err, ret, "cannot encode the video");
+}
+
+/* Repeats the last column or row of a plane that was one short. */
+static void extend(AVFrame *f, int plane, int w, int h, int full_w, int full_h, size_t size)
+{
+    for (int y = 0; y < h && w < full_w; y++) {
+        uint8_t *row = f->data[plane] + (ptrdiff_t)y * f->linesize[plane];
+        memcpy(row + (size_t)w * size, row + (size_t)(w - 1) * size, size);
+    }
+    if (h < full_h) {
+        uint8_t *last = f->data[plane] + (ptrdiff_t)(h - 1) * f->linesize[plane];
+        memcpy(last + f->linesize[plane], last, (size_t)full_w * size);
+    }
+}
+
+/* The frame in the encoder's format and size; s->frame, or `src` itself. */
+static const AVFrame *convert(ls_segment *s, const AVFrame *src, ls_error *err)
+{
+    if (!s->frame)
+        return src;
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(s->frame->format);
+    int ret = av_frame_make_writable(s->frame);
+    if (ret < 0) {
+        ls_fail_av(err, ret, "cannot make a frame");
+        return NULL;
+    }
+    if (s->sws)
+        sws_scale(s->sws, (const uint8_t *const *)src->data, src->linesize, 0, src->height,
+                  s->frame->data, s->frame->linesize);
+    size_t size = d->comp[0].depth > 8 ? 2 : 1;
+    for (int i = 0; i < d->nb_components && i < 3; i++) {
+        int sx = i ? d->log2_chroma_w : 0, sy = i ? d->log2_chroma_h : 0;
+        int cw = AV_CEIL_RSHIFT(src->width, sx), ch = AV_CEIL_RSHIFT(src->height, sy);
+        for (int y = 0; y < ch && !s->sws; y++)
+            memcpy(s->frame->data[i] + (ptrdiff_t)y * s->frame->linesize[i],
+                   src->data[i] + (ptrdiff_t)y * src->linesize[i], (size_t)cw * size);
+        extend(s->frame, i, cw, ch, AV_CEIL_RSHIFT(s->frame->width, sx),
+               AV_CEIL_RSHIFT(s->frame->height, sy), size);
+    }
+    return s->frame;
+}
+
+int ls_segment_write(ls_segment *s, const ls_frame *f, ls_error *err)
+{
+    const AVFrame *src = convert(s, f->av, err);
+    AVFrame *send = src ? av_frame_clone(src) : NULL;
+    if (!send)
+        return src ? ls_fail(err, LS_ENOMEM, "out of memory for a frame") : LS_EIO;
+    send->pts = s->next_pts++;
+    send->pict_type = AV_PICTURE_TYPE_NONE;
+    send->key_frame = 0;
+    int ret = avcodec_send_frame(s->encoder, send);
+    av_frame_free(&send);
+    return ret < 0 ? ls_fail_av(err, ret, "cannot encode the video") : drain(s, err);
+}
+
+int ls_segment_finish(ls_segment *s, ls_segment_info *info, ls_error *err)
+{
+    avcodec_send_frame(s->encoder, NULL);
+    int ret = drain(s, err);
+    if (!ret && s->packets != s->next_pts)
+        ret = ls_fail(err, LS_EUNSUPPORTED,
+                      "the encoder %s made %lld packets of %lld frames; choose another",
+                      s->encoder->codec->name, (long long)s->packets, (long long)s->next_pts);
+    if (!ret)
+        ret = check_file(s, av_write_trailer(s->mux), err);
+    if (!ret) {
+        avio_flush(s->mux->pb);
+        ret = check_file(s, 0, err);
+    }
+    if (ret)
+        return ret;
+    int closed = avio_closep(&s->mux->pb);
+    if (closed < 0)
+        ret = ls_fail_av(err, closed, "cannot write %s", s->file.path);
+    if (!ret)
+        ret = ls_digest_file(s->file.temporary, s->info.sha256, &s->info.bytes, err);
+    ret = ls_output_close(&s->file, ret, err);
+    s->file.path = NULL;
+    s->info.frames = (uint64_t)s->next_pts;
+    *info = s->info;
+    return ret;
+}

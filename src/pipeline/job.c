@@ -1,0 +1,383 @@
+#define _GNU_SOURCE // F_OFD_SETLK
+#include "pipeline/job.h"
+#include "base/alloc.h"
+#include "base/output.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HOLDER_BYTES 128 /* of the lock file, for the whole job and for each segment */
+
+struct ls_job {
+    const ls_log *log;
+    char *folder, *path; /* `path` has room for the names of all files */
+    size_t path_size;
+    int lock, journal;
+    bool removes; /* the folder when it is closed */
+    json_t *description;
+    uint64_t segments;
+    struct {
+        bool finished;
+        ls_segment_info info;
+    } * segment;
+};
+
+const char *ls_job_path(ls_job *job, const char *name)
+{
+    snprintf(job->path, job->path_size, "%s/%s", job->folder, name);
+    return job->path;
+}
+
+const char *ls_job_segment_path(ls_job *job, uint64_t segment)
+{
+    snprintf(job->path, job->path_size, "%s/segment-%05llu.nut", job->folder,
+             (unsigned long long)segment);
+    return job->path;
+}
+
+const char *ls_job_folder(const ls_job *job)
+{
+    return job->folder;
+}
+
+/* The lock file has a line for the whole job and one for each segment. The locks are fcntl's, which
+ * end with the process however it ends; the text only says whose they are. */
+static int take_lock(ls_job *job, int64_t segment, ls_error *err)
+{
+    struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char holder[HOLDER_BYTES + 1] = "", host[64] = "";
+    const off_t line = segment < 0 ? 0 : (off_t)(segment + 1) * HOLDER_BYTES;
+    range.l_start = line;
+    range.l_len = segment < 0 ? 0 : HOLDER_BYTES; // 0: to the end of all segments
+    job->lock = open(ls_job_path(job, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (job->lock < 0)
+        return ls_fail_errno(err, errno, "cannot write %s", job->path);
+    if (!fcntl(job->lock, F_OFD_SETLK, &range)) {
+        gethostname(host, sizeof host - 1);
+        snprintf(holder, sizeof holder, "process %ld on %.60s", (long)getpid(), host);
+        if (pwrite(job->lock, holder, HOLDER_BYTES, line) != HOLDER_BYTES)
+            return ls_fail_errno(err, errno, "cannot write %s", ls_job_path(job, "lock"));
+        return 0;
+    }
+    if (errno != EAGAIN && errno != EACCES)
+        return ls_fail_errno(err, errno, "cannot lock %s", job->path);
+    if (!fcntl(job->lock, F_OFD_GETLK, &range) && range.l_type != F_UNLCK &&
+        pread(job->lock, holder, HOLDER_BYTES, range.l_start) <= 0)
+        *holder = 0;
+    if (segment < 0)
+        return ls_fail(err, LS_EBUSY, "%s is being worked on by %s; wait for it to end",
+                       job->folder, *holder ? holder : "another process");
+    return ls_fail(err, LS_EBUSY, "segment %lld of %s is being worked on by %s", (long long)segment,
+                   job->folder, *holder ? holder : "another process");
+}
+
+static int read_description(ls_job *job, ls_error *err)
+{
+    json_error_t why;
+    const char *path = ls_job_path(job, "job.json");
+    if (access(path, F_OK))
+        return 0;
+    job->description = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+    if (!job->description)
+        return ls_fail(err, LS_EFORMAT, "%s, line %d: %s; the folder of the job is damaged", path,
+                       why.line, why.text);
+    return 0;
+}
+
+int ls_job_open(ls_job **out, const char *folder, bool create, int64_t segment, const ls_log *log,
+                ls_error *err)
+{
+    ls_job *job = *out = ls_calloc_array(1, sizeof *job);
+    if (!job)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    struct stat st;
+    job->log = log;
+    job->lock = job->journal = -1;
+    job->folder = strdup(folder);
+    job->path_size = strlen(folder) + 64;
+    job->path = malloc(job->path_size);
+    int ret = job->folder && job->path ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret && create) {
+        job->removes = !mkdir(folder, 0777);
+        if (job->removes)
+            ls_output_sync_name(folder);
+        else if (errno != EEXIST)
+            ret = ls_fail_errno(err, errno, "cannot make the folder of the job, %s", folder);
+    }
+    if (!ret && (stat(folder, &st) || !S_ISDIR(st.st_mode)))
+        ret = ls_fail(err, LS_ENOENT, "%s is not the folder of a job; its name ends with .lsjob",
+                      folder);
+    if (!ret && !create && access(ls_job_path(job, "job.json"), F_OK))
+        ret = ls_fail_errno(err, errno, "%s is not the folder of a job: %s", folder, job->path);
+    if (!ret)
+        ret = take_lock(job, segment, err);
+    if (!ret)
+        ret = read_description(job, err);
+    if (ret)
+        ls_job_close(out);
+    return ret;
+}
+
+/* Files only: a job has no folders. */
+static void remove_folder(ls_job *job)
+{
+    DIR *d = opendir(job->folder);
+    for (struct dirent *e; d && (e = readdir(d));)
+        unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+    rmdir(job->folder);
+}
+
+void ls_job_close(ls_job **pjob)
+{
+    ls_job *job = *pjob;
+    if (!job)
+        return;
+    if (job->removes)
+        remove_folder(job);
+    if (job->lock >= 0)
+        close(job->lock);
+    if (job->journal >= 0)
+        close(job->journal);
+    json_decref(job->description);
+    free(job->segment);
+    free(job->folder);
+    free(job->path);
+    free(job);
+    *pjob = NULL;
+}
+
+void ls_job_keep(ls_job *job, bool keep)
+{
+    job->removes = !keep;
+}
+
+const json_t *ls_job_description(const ls_job *job)
+{
+    return job->description;
+}
+
+static int fail_different(const ls_job *job, const char *part, const char *key, const json_t *was,
+                          const json_t *is, ls_error *err)
+{
+    static const char advice[] = "finish it with \"latentsync resume\" as it was begun, or remove "
+                                 "the folder to begin anew";
+    if (!strcmp(part, "contents"))
+        return ls_fail(err, LS_EINVAL,
+                       "the %s is not the one that %s was begun with: it has "
+                       "changed, or is another file; remove the folder to begin anew",
+                       key, job->folder);
+    char *old = json_dumps(was, JSON_ENCODE_ANY), *now = json_dumps(is, JSON_ENCODE_ANY);
+    int ret = ls_fail(err, LS_EINVAL, "%s was begun with %s %s, not %s; %s", job->folder, key,
+                      old ? old : "none", now ? now : "none", advice);
+    free(old);
+    free(now);
+    return ret;
+}
+
+static int compare(const ls_job *job, const json_t *now, ls_error *err)
+{
+    const char *part, *key;
+    json_t *fields, *value;
+    json_object_foreach((json_t *)now, part, fields)
+    {
+        const json_t *was = json_object_get(job->description, part);
+        json_object_foreach(fields, key, value)
+        {
+            if (!json_equal(json_object_get(was, key), value))
+                return fail_different(job, part, key, json_object_get(was, key), value, err);
+        }
+    }
+    return 0;
+}
+
+static int write_description(ls_job *job, ls_error *err)
+{
+    ls_output_file o;
+    char *text = json_dumps(job->description, JSON_INDENT(2));
+    if (!text)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    char *path = strdup(ls_job_path(job, "job.json"));
+    int ret = path ? ls_output_open(&o, path, err) : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret) {
+        ret = ls_output_write(&o, text, strlen(text), err);
+        ret = ls_output_close(&o, ret ? ret : ls_output_write(&o, "\n", 1, err), err);
+    }
+    free(path);
+    free(text);
+    return ret;
+}
+
+int ls_job_describe(ls_job *job, json_t *description, ls_error *err)
+{
+    int ret = description ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret && job->description) {
+        ret = compare(job, description, err);
+        json_decref(description);
+    } else if (!ret) {
+        job->description = description;
+        ret = write_description(job, err);
+    }
+    if (ret)
+        return ret;
+    json_int_t n =
+        json_integer_value(json_object_get(json_object_get(job->description, "plan"), "segments"));
+    if (n < 1 || n > LS_JOB_MAX_SEGMENTS)
+        return ls_fail(err, LS_EINVAL,
+                       "%s: %lld segments; 1 to %d are possible, choose other --segment-seconds",
+                       job->folder, (long long)n, LS_JOB_MAX_SEGMENTS);
+    job->segments = (uint64_t)n;
+    job->segment = ls_calloc_array((size_t)n, sizeof *job->segment);
+    return job->segment ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
+}
+
+static bool parse_digest(uint8_t sha256[LS_SHA256_BYTES], const char *text)
+{
+    char again[LS_SHA256_TEXT];
+    if (!text || strlen(text) != LS_SHA256_TEXT - 1)
+        return false;
+    for (size_t i = 0; i < LS_SHA256_BYTES; i++) {
+        char byte[3] = {text[2 * i], text[2 * i + 1], 0};
+        sha256[i] = (uint8_t)strtoul(byte, NULL, 16);
+    }
+    ls_digest_text(again, sha256);
+    return !strcmp(again, text);
+}
+
+/* A line of the journal; false when it is none, as the last one after a crash may be. */
+static bool take_line(ls_job *job, const char *line)
+{
+    json_int_t k, frames, bytes, delay;
+    const char *sha;
+    ls_segment_info info;
+    json_t *o = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+    bool ok = o && !json_unpack(o, "{s:I, s:I, s:I, s:I, s:s}", "segment", &k, "frames", &frames,
+                                "delay", &delay, "bytes", &bytes, "sha256", &sha);
+    ok = ok && k >= 0 && (uint64_t)k < job->segments && frames > 0 && bytes > 0 && delay >= 0 &&
+         delay < 1000 && parse_digest(info.sha256, sha);
+    if (ok) {
+        info.frames = (uint64_t)frames;
+        info.bytes = (uint64_t)bytes;
+        info.delay = (uint64_t)delay;
+        job->segment[k].info = info;
+        job->segment[k].finished = true;
+    }
+    json_decref(o);
+    return ok;
+}
+
+static void check_segment(ls_job *job, uint64_t k)
+{
+    uint8_t sha256[LS_SHA256_BYTES];
+    uint64_t bytes = 0;
+    const ls_segment_info *info = &job->segment[k].info;
+    ls_error err = {0};
+    int ret = ls_digest_file(ls_job_segment_path(job, k), sha256, &bytes, &err);
+    if (!ret && bytes == info->bytes && !memcmp(sha256, info->sha256, sizeof sha256))
+        return;
+    job->segment[k].finished = false;
+    ls_log_msg(job->log, LS_LOG_WARN, "segment %llu is %s and will be made anew",
+               (unsigned long long)k, ret == LS_ENOENT ? "gone" : "damaged");
+}
+
+int ls_job_read_journal(ls_job *job, int64_t segment, const ls_cancel *cancel, ls_error *err)
+{
+    char *line = NULL;
+    size_t size = 0, bad = 0;
+    int ret = 0;
+    FILE *f = fopen(ls_job_path(job, "journal.jsonl"), "re");
+    if (!f && errno != ENOENT)
+        return ls_fail_errno(err, errno, "%s", job->path);
+    while (f && getline(&line, &size, f) > 0)
+        bad += !take_line(job, line);
+    if (f && ferror(f))
+        ret = ls_fail_errno(err, errno, "cannot read %s", job->path);
+    if (f)
+        fclose(f);
+    free(line);
+    if (bad)
+        ls_log_msg(job->log, LS_LOG_WARN, "%s: %zu damaged lines are passed over", job->path, bad);
+    for (uint64_t k = 0; !ret && k < job->segments; k++) {
+        if (job->segment[k].finished && (segment == LS_JOB_ALL || (uint64_t)segment == k))
+            check_segment(job, k);
+        if (ls_canceled(cancel))
+            ret = ls_fail(err, LS_ECANCELED, "canceled");
+    }
+    return ret;
+}
+
+uint64_t ls_job_segments(const ls_job *job)
+{
+    return job->segments;
+}
+
+const ls_segment_info *ls_job_finished(const ls_job *job, uint64_t segment)
+{
+    return segment < job->segments && job->segment[segment].finished ? &job->segment[segment].info
+                                                                     : NULL;
+}
+
+uint64_t ls_job_count_finished(const ls_job *job)
+{
+    uint64_t n = 0;
+    for (uint64_t k = 0; k < job->segments; k++)
+        n += job->segment[k].finished;
+    return n;
+}
+
+/* One line in one write, after a newline where the last writer was stopped within a line. */
+static int append(ls_job *job, const char *line, ls_error *err)
+{
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char last = '\n';
+    if (job->journal < 0)
+        job->journal =
+            open(ls_job_path(job, "journal.jsonl"), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (job->journal >= 0)
+        ls_output_sync_name(job->path);
+    if (job->journal < 0 || fcntl(job->journal, F_OFD_SETLKW, &all))
+        return ls_fail_errno(err, errno, "cannot write %s", ls_job_path(job, "journal.jsonl"));
+    const off_t end = lseek(job->journal, 0, SEEK_END);
+    const size_t n = strlen(line);
+    bool ok = end <= 0 || pread(job->journal, &last, 1, end - 1) == 1;
+    ok = ok && (last == '\n' || write(job->journal, "\n", 1) == 1);
+    errno = ENOSPC; // where a write was short
+    ok = ok && write(job->journal, line, n) == (ssize_t)n && !fsync(job->journal);
+    int ret =
+        ok ? 0 : ls_fail_errno(err, errno, "cannot write %s", ls_job_path(job, "journal.jsonl"));
+    all.l_type = F_UNLCK;
+    fcntl(job->journal, F_OFD_SETLK, &all);
+    return ret;
+}
+
+int ls_job_record(ls_job *job, uint64_t segment, const ls_segment_info *info, ls_error *err)
+{
+    char sha[LS_SHA256_TEXT], line[512];
+    ls_digest_text(sha, info->sha256);
+    snprintf(line, sizeof line,
+             "{\"segment\": %llu, \"frames\": %llu, \"delay\": %llu, \"bytes\": %llu, "
+             "\"sha256\": \"%s\"}\n",
+             (unsigned long long)segment, (unsigned long long)info->frames,
+             (unsigned long long)info->delay, (unsigned long long)info->bytes, sha);
+    int ret = append(job, line, err);
+    if (!ret) {
+        job->segment[segment].info = *info;
+        job->segment[segment].finished = true;
+        ls_job_keep(job, true);
+    }
+    return ret;
+}
+
+void ls_job_remove(ls_job **job)
+{
+    remove_folder(*job);
+    (*job)->removes = false;
+    ls_job_close(job);
+}

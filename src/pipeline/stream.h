@@ -1,0 +1,60 @@
+/* The stages between a decoded frame and an encoded one, each in its thread, joined by bounded
+ * queues: decode and crop, generate, restore, encode. */
+#ifndef LS_PIPELINE_STREAM_H
+#define LS_PIPELINE_STREAM_H
+
+#include "base/cancel.h"
+#include "base/log.h"
+#include "base/queue.h"
+#include "media/video.h"
+#include "pipeline/face_path.h"
+#include "pipeline/generator.h"
+
+enum ls_stage { LS_STAGE_DECODE, LS_STAGE_GENERATE, LS_STAGE_RESTORE, LS_STAGE_ENCODE, LS_STAGES };
+enum { LS_STREAM_CROPPED, LS_STREAM_GENERATED, LS_STREAM_RESTORED, LS_STREAM_QUEUES };
+
+/* What a stream works with; all of it must outlive the stream. */
+typedef struct ls_stream_parts {
+    ls_pingpong *source;
+    ls_face_path *path;
+    ls_generator *generator;
+    size_t resolution;
+    size_t queue_frames; /* in each queue, at most */
+    int workers;         /* threads that restore, at most */
+    const ls_cancel *cancel;
+    const ls_log *log;
+    /* Takes a finished frame, in order; it belongs to the stream. */
+    int (*encode)(void *opaque, uint64_t index, const ls_frame *f, ls_error *err);
+    /* Called now and then from the stages' threads, several at once; may be NULL. */
+    void (*progress)(void *opaque);
+    void *opaque;
+} ls_stream_parts;
+
+typedef struct ls_stream_state {
+    double seconds[LS_STAGES]; /* that each stage was busy, over its threads */
+    uint64_t frames[LS_STAGES];
+    double generated; /* frames' worth of generation that is done, parts of chunks included */
+    uint64_t without_face;
+    ls_queue_fill queue[LS_STREAM_QUEUES];
+    int workers;
+} ls_stream_state;
+
+typedef struct ls_stream ls_stream;
+
+int ls_stream_open(ls_stream **out, const ls_stream_parts *parts, ls_error *err);
+void ls_stream_close(ls_stream **s);
+
+/* Frames [first, end) of the output, in the calling thread and others; first is that of a chunk,
+ * end that of another or of the output. May be called again with later frames. The first error of
+ * any stage ends all of them. */
+int ls_stream_run(ls_stream *s, uint64_t first, uint64_t end, ls_error *err);
+
+/* Any thread, at any time. */
+void ls_stream_get_state(ls_stream *s, ls_stream_state *state);
+/* How many frames each queue may hold from now on, at least 1; what is in it stays. Any thread. */
+void ls_stream_set_queues(ls_stream *s, size_t frames);
+
+const char *ls_stage_name(int stage);
+const char *ls_stream_queue_name(int queue);
+
+#endif
