@@ -63,12 +63,12 @@ typedef struct ls_sync_settings {
     const char *preset;      /* "medium" */
     int crf;                 /* 18 */
     /* How the job runs; the frames do not depend on it. */
-    const char *job;         /* folder of the job; NULL: OUTPUT.lsjob */
-    double segment_seconds;  /* 0: 9.6 s at 25 frames/s. The unit of what is finished, in whole
-                                chunks of 16 frames; each begins with a key frame */
-    int keep_job;            /* 0: the folder is removed when the output is complete */
-    uint64_t max_memory;     /* bytes that the process may hold; 0: 70 % of what is free */
-    const char *stats;       /* NULL, or a file that gets a line of JSON every second */
+    const char *job;        /* folder of the job; NULL: OUTPUT.lsjob */
+    double segment_seconds; /* 0: 9.6 s at 25 frames/s. The unit of what is finished, in whole
+                               chunks of 16 frames; each begins with a key frame */
+    int keep_job;           /* 0: the folder is removed when the output is complete */
+    uint64_t max_memory;    /* bytes that the process may hold; 0: 70 % of what is free */
+    const char *stats;      /* NULL, or a file that gets a line of JSON every second */
     /* Each may be NULL; called from the job's threads with `opaque`, one call at a time. */
     void (*message)(void *opaque, int level, const char *line);
     void (*progress)(void *opaque, const ls_progress *p);

@@ -1,7 +1,9 @@
 #include "base/output.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +68,36 @@ int ls_output_close(ls_output_file *o, int ret, ls_error *err)
         ls_output_sync_name(o->path);
     free(o->temporary);
     return ret;
+}
+
+/* "name.PID.N.part" after the dot. */
+static bool is_temporary_of(const char *entry, const char *name)
+{
+    char start[204];
+    const int n = snprintf(start, sizeof start, ".%.200s.", name);
+    if (strncmp(entry, start, (size_t)n))
+        return false;
+    entry += n;
+    for (int i = 0; i < 2; i++) {
+        const size_t digits = strspn(entry, "0123456789");
+        if (!digits || entry[digits] != '.')
+            return false;
+        entry += digits + 1;
+    }
+    return !strcmp(entry, "part");
+}
+
+void ls_output_remove_stale(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *folder = slash ? strndup(path, (size_t)(name - path)) : strdup(".");
+    DIR *d = folder ? opendir(folder) : NULL;
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (is_temporary_of(e->d_name, name))
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+    free(folder);
 }
 
 int ls_output_copy(const char *from, const char *to, ls_error *err)

@@ -19,6 +19,10 @@ int ls_output_write(const ls_output_file *o, const void *data, size_t size, ls_e
  * otherwise, and on failure, removes it. Returns `ret`, or what failed here. */
 int ls_output_close(ls_output_file *o, int ret, ls_error *err);
 
+/* Removes what killed processes have left of attempts to write this file. Only when no other
+ * process may be at it. */
+void ls_output_remove_stale(const char *path);
+
 /* Copies a file, likewise. */
 int ls_output_copy(const char *from, const char *to, ls_error *err);
 

@@ -158,16 +158,20 @@ bool ls_audio_out_copies(const ls_audio_out *a)
     return !a->encoder;
 }
 
-/* The next packet of the sound into a->packet, its time relative to the first sample that is heard:
- * that sample goes with the first frame, whatever else the file holds before it. */
-static int read_packet(ls_audio_out *a)
+/* The next packet of the sound into a->packet, or LS_EOF; its time relative to the first sample
+ * that is heard: that sample goes with the first frame, whatever else the file holds before it. */
+static int read_packet(ls_audio_out *a, ls_error *err)
 {
     int ret;
     while ((ret = av_read_frame(a->in, a->packet)) >= 0 &&
            a->packet->stream_index != a->from->index)
         av_packet_unref(a->packet);
-    if (ret < 0 || a->from->start_time == AV_NOPTS_VALUE)
-        return ret;
+    if (ret < 0) {
+        ret = ls_av_check_read(a->in, a->path, err);
+        return ret ? ret : LS_EOF;
+    }
+    if (a->from->start_time == AV_NOPTS_VALUE)
+        return 0;
     if (a->packet->pts != AV_NOPTS_VALUE)
         a->packet->pts = av_sat_sub64(a->packet->pts, a->from->start_time);
     if (a->packet->dts != AV_NOPTS_VALUE)
@@ -177,10 +181,10 @@ static int read_packet(ls_audio_out *a)
 
 static int copy_packet(ls_audio_out *a, ls_error *err)
 {
-    if (read_packet(a) < 0) {
-        a->ended = true;
-        return 0;
-    }
+    int ret = read_packet(a, err);
+    a->ended = ret == LS_EOF;
+    if (ret)
+        return a->ended ? 0 : ret;
     AVPacket *p = a->packet;
     av_packet_rescale_ts(p, a->from->time_base, a->to->time_base);
     if (p->dts != AV_NOPTS_VALUE) { // muxers refuse times that do not rise, as damaged files have
@@ -233,10 +237,13 @@ static int encode_samples(ls_audio_out *a, bool end, ls_error *err)
 
 static int encode_packet(ls_audio_out *a, ls_error *err)
 {
-    bool end = read_packet(a) < 0;
+    int ret = read_packet(a, err);
+    const bool end = ret == LS_EOF;
+    if (ret && !end)
+        return ret;
     avcodec_send_packet(a->decoder, end ? NULL : a->packet); // damaged ones are skipped
     av_packet_unref(a->packet);
-    int ret = 0;
+    ret = 0;
     while (!ret && !avcodec_receive_frame(a->decoder, a->frame)) {
         ret = ls_resampler_push(a->resampler, a->frame, err);
         av_frame_unref(a->frame);

@@ -31,6 +31,9 @@ int ls_sws_colors(struct SwsContext *sws, const AVFrame *src, bool full_range_ou
 
 /* Opens a file of media; the message names what is wrong with it. */
 int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err);
+/* After av_read_frame has given nothing: whether the file could not be read, which is not its end.
+ */
+int ls_av_check_read(const AVFormatContext *format, const char *path, ls_error *err);
 /* The stream that the ffmpeg program would take: among those that have data, the default ones
  * first, the largest picture or the most channels. Negative when there is none. */
 int ls_av_choose_stream(const AVFormatContext *format, enum AVMediaType type);

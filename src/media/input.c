@@ -54,6 +54,12 @@ int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
     return 0;
 }
 
+int ls_av_check_read(const AVFormatContext *format, const char *path, ls_error *err)
+{
+    const int error = format->pb ? format->pb->error : 0;
+    return error < 0 && error != AVERROR_EOF ? ls_fail_av(err, error, "cannot read %s", path) : 0;
+}
+
 int ls_av_choose_stream(const AVFormatContext *format, enum AVMediaType type)
 {
     int64_t best = 0;

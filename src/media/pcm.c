@@ -81,6 +81,8 @@ static int decode_all(decoding *d, ls_pcm *p, const ls_cancel *cancel, ls_error 
             ret = ls_fail(err, LS_ECANCELED, "canceled");
     }
     if (!ret)
+        ret = ls_av_check_read(d->format, d->path, err);
+    if (!ret)
         ret = decode_packet(d, p, NULL, err);
     if (!ret)
         ret = spool(d, p, NULL, err);

@@ -211,6 +211,9 @@ static int decode(ls_video *v, ls_error *err)
         if (ret == AVERROR(EAGAIN))
             continue;
         if (ret < 0) {
+            int bad = ls_av_check_read(v->format, v->path, err);
+            if (bad)
+                return bad;
             if (ret != AVERROR_EOF)
                 note_damage(v);
             avcodec_send_packet(v->decoder, NULL);

@@ -42,7 +42,8 @@ struct ls_sync {
     ls_generator *generator;
     ls_stream *stream;
     ls_job *job;
-    const char *folder; /* s.job, once the folder is there to go on with */
+    bool begun;         /* the folder is this job's */
+    const char *folder; /* s.job, when it is there to go on with */
     uint64_t frames, segment_frames;
     /* of the thread that encodes */
     ls_segment *segment;
@@ -101,6 +102,7 @@ static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err
     if (!job->segment) {
         snprintf(job->segment_path, sizeof job->segment_path, "%s",
                  ls_job_segment_path(job->job, k));
+        ls_output_remove_stale(job->segment_path);
         ret = ls_segment_open(&job->segment, job->segment_path, &e, err);
     }
     if (!ret)
@@ -311,6 +313,7 @@ static int begin(ls_sync *job, bool create, int64_t segment, ls_error *err)
         if (ls_job_finished(job->job, k))
             job->found += segment_end(job, k) - k * job->segment_frames;
     job->written = job->found;
+    job->begun = !ret;
     return ret;
 }
 
@@ -425,8 +428,10 @@ static int join(ls_sync *job, ls_error *err)
         s.delay = s.delay > ls_job_finished(job->job, k)->delay
                       ? s.delay
                       : ls_job_finished(job->job, k)->delay;
-    if (!ret)
+    if (!ret) {
+        ls_output_remove_stale(job->s.output);
         ret = ls_join_open(&out, &s, err);
+    }
     for (uint64_t k = 0; !ret && k < n; k++)
         ret = ls_join_add(out, ls_job_segment_path(job->job, k),
                           segment_end(job, k) - k * job->segment_frames, &job->cancel, err);
@@ -449,7 +454,7 @@ static int end(ls_sync *job, int ret)
     struct stat st;
     close_parts(job);
     ls_job_close(&job->job);
-    if (ret && ret != LS_EBUSY && !stat(job->s.job, &st))
+    if (ret && job->begun && !stat(job->s.job, &st))
         job->folder = job->s.job;
     return ret;
 }

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """The command as a user meets it: real files made by ffmpeg, results judged by ffprobe and ffmpeg,
 bad input, interruption. Prints TAP. usage: cli.py LATENTSYNC"""
-import hashlib
 import json
 import os
 import resource
@@ -9,83 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
-LS = os.path.abspath(sys.argv[1])
-DIR = tempfile.mkdtemp(prefix="ls-cli-")
-SHARED_ABS = os.path.abspath(os.environ.get("LS_SHARED", "../shared"))
-os.chdir(DIR)
-QUICK = ["--resolution", "64", "--steps", "2", "--preset", "ultrafast"]
-
-
-def run(*args, **kw):
-    return subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=300, **kw)
-
-
-def ffmpeg(*args):
-    r = run("ffmpeg", "-v", "error", "-y", "-nostdin", *args)
-    assert r.returncode == 0, r.stderr
-    return r
-
-
-def probe(path, stream="v:0"):
-    r = run("ffprobe", "-v", "error", "-count_frames", "-select_streams", stream, "-show_streams",
-            "-of", "json", path)
-    assert r.returncode == 0, r.stderr
-    return json.loads(r.stdout)["streams"][0]
-
-
-def planes(path, fmt="yuv420p", *filters):
-    """Decoded pictures, one bytes object each."""
-    info = probe(path)
-    r = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, *filters, "-an", "-vsync", "0",
-                        "-f", "rawvideo", "-pix_fmt", fmt, "-"], capture_output=True, timeout=300)
-    size = info["width"] * info["height"] * 3 // 2 * (2 if "10" in fmt else 1)
-    return [r.stdout[i:i + size] for i in range(0, len(r.stdout), size)]
-
-
-def packets(path):
-    r = run("ffmpeg", "-v", "error", "-nostdin", "-i", path, "-map", "0:a", "-c", "copy", "-f", "md5", "-")
-    return r.stdout
-
-
-def points(cx, cy, s):
-    return [[cx - .275 * s, cy - .317 * s], [cx + .258 * s, cy - .317 * s], [cx - .01 * s, cy - .14 * s],
-            [cx - .2 * s, cy + .24 * s], [cx + .22 * s, cy + .24 * s]]
-
-
-def track(name, frames, skip=(), cx=160, cy=120, s=60):
-    with open(name, "w") as f:
-        for i in range(frames):
-            if i not in skip:
-                f.write(json.dumps({"frame": i, "score": 0.9, "box": [cx - s, cy - s, cx + s, cy + s],
-                                    "points5": points(cx + i * .1, cy, s)}) + "\n")
+from common import DIR, LS, QUICK, SHARED_ABS, bad, digest, ffmpeg, good, main, packets, planes, probe, run, test, track
 
 
 def sync(video, audio, out, *options, track="track.jsonl", models="models", **kw):
     return run(LS, "sync", "-m", models, "-t", track, video, audio, "-o", out, *QUICK, *options, **kw)
-
-
-def good(r):
-    assert r.returncode == 0, f"exit {r.returncode}: {r.stderr}"
-    return r
-
-
-def bad(r, *words, code=1):
-    assert r.returncode == code, f"exit {r.returncode} instead of {code}: {r.stderr}"
-    for w in words:
-        assert w in r.stderr, f"no {w!r} in: {r.stderr}"
-    left = [f for f in os.listdir(".") if f.startswith("out") or f.startswith(".out")]
-    assert not left, f"left behind: {left}"
-
-
-TESTS = []
-
-
-def test(f):
-    TESTS.append(f)
-    return f
 
 
 def setup():
@@ -164,7 +93,7 @@ def same_bytes_whatever_the_threads():
     hashes = set()
     for threads in (1, 2, 2):
         good(sync("video.mp4", "speech.wav", "o.mp4", "--threads", threads))
-        hashes.add(hashlib.sha256(open("o.mp4", "rb").read()).hexdigest())
+        hashes.add(digest("o.mp4"))
     assert len(hashes) == 1
 
 
@@ -174,7 +103,7 @@ def options_change_the_result():
     for options in ([], ["--seed", "7"], ["--guidance", "1"], ["--cache-interval", "1"], ["--steps", "3"],
                     ["--dtype", "f32"], ["--dtype", "bf16", "--seed", "8"]):
         good(sync("video.mp4", "short.wav", "o.mp4", *options))
-        hashes.add(hashlib.sha256(open("o.mp4", "rb").read()).hexdigest())
+        hashes.add(digest("o.mp4"))
     assert len(hashes) == 7, len(hashes)
 
 
@@ -363,7 +292,7 @@ def old_attention_names_of_the_vae():
     hashes = set()
     for models in ("models", "m"):
         good(sync("video.mp4", "short.wav", "o.mp4", models=models))
-        hashes.add(hashlib.sha256(open("o.mp4", "rb").read()).hexdigest())
+        hashes.add(digest("o.mp4"))
     assert len(hashes) == 1
 
 
@@ -601,25 +530,4 @@ def bad_detectors():
     bad(run(LS, "faces", "-m", "bare", "video.mp4"), "bare/face", "no face detector")
 
 
-def main():
-    setup()
-    print(f"1..{len(TESTS)}")
-    failed = 0
-    for i, t in enumerate(TESTS, 1):
-        skipped = None
-        try:
-            skipped = t()
-        except Exception as e:  # noqa: BLE001: every failure is reported
-            failed += 1
-            print(f"not ok {i} {t.__name__}")
-            print("# " + str(e).replace("\n", "\n# ") + f" ({type(e).__name__})", flush=True)
-            continue
-        print(f"ok {i} {t.__name__}" + (f" # SKIP {skipped}" if skipped else ""), flush=True)
-        for f in os.listdir("."):
-            if f.startswith("o."):
-                os.remove(f)
-    shutil.rmtree(DIR, ignore_errors=True)
-    return 1 if failed else 0
-
-
-sys.exit(main())
+sys.exit(main(setup))

@@ -1,0 +1,106 @@
+"""What the tests of the command share: files made by ffmpeg, results judged by ffprobe and ffmpeg, TAP.
+A program of tests is called with the command, LATENTSYNC, and works in a folder of its own."""
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+LS = os.path.abspath(sys.argv[1])
+DIR = tempfile.mkdtemp(prefix="ls-e2e-")
+SHARED_ABS = os.path.abspath(os.environ.get("LS_SHARED", "../shared"))
+os.chdir(DIR)
+QUICK = ["--resolution", "64", "--steps", "2", "--preset", "ultrafast"]
+
+
+def run(*args, **kw):
+    return subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=300, **kw)
+
+
+def ffmpeg(*args):
+    r = run("ffmpeg", "-v", "error", "-y", "-nostdin", *args)
+    assert r.returncode == 0, r.stderr
+    return r
+
+
+def probe(path, stream="v:0"):
+    r = run("ffprobe", "-v", "error", "-count_frames", "-select_streams", stream, "-show_streams",
+            "-of", "json", path)
+    assert r.returncode == 0, r.stderr
+    return json.loads(r.stdout)["streams"][0]
+
+
+def planes(path, fmt="yuv420p", *filters):
+    """Decoded pictures, one bytes object each."""
+    info = probe(path)
+    r = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, *filters, "-an", "-vsync", "0",
+                        "-f", "rawvideo", "-pix_fmt", fmt, "-"], capture_output=True, timeout=300)
+    size = info["width"] * info["height"] * 3 // 2 * (2 if "10" in fmt else 1)
+    return [r.stdout[i:i + size] for i in range(0, len(r.stdout), size)]
+
+
+def packets(path):
+    r = run("ffmpeg", "-v", "error", "-nostdin", "-i", path, "-map", "0:a", "-c", "copy", "-f", "md5", "-")
+    return r.stdout
+
+
+def points(cx, cy, s):
+    return [[cx - .275 * s, cy - .317 * s], [cx + .258 * s, cy - .317 * s], [cx - .01 * s, cy - .14 * s],
+            [cx - .2 * s, cy + .24 * s], [cx + .22 * s, cy + .24 * s]]
+
+
+def track(name, frames, skip=(), cx=160, cy=120, s=60):
+    with open(name, "w") as f:
+        for i in range(frames):
+            if i not in skip:
+                f.write(json.dumps({"frame": i, "score": 0.9, "box": [cx - s, cy - s, cx + s, cy + s],
+                                    "points5": points(cx + i * .1, cy, s)}) + "\n")
+
+
+def digest(path):
+    return hashlib.sha256(open(path, "rb").read()).hexdigest()
+
+
+def good(r):
+    assert r.returncode == 0, f"exit {r.returncode}: {r.stderr}"
+    return r
+
+
+def bad(r, *words, code=1):
+    assert r.returncode == code, f"exit {r.returncode} instead of {code}: {r.stderr}"
+    for w in words:
+        assert w in r.stderr, f"no {w!r} in: {r.stderr}"
+    left = [f for f in os.listdir(".") if f.startswith("out") or f.startswith(".out")]
+    assert not left, f"left behind: {left}"
+
+
+TESTS = []
+
+
+def test(f):
+    TESTS.append(f)
+    return f
+
+
+def main(setup):
+    """Runs the tests; the exit status."""
+    setup()
+    print(f"1..{len(TESTS)}")
+    failed = 0
+    for i, t in enumerate(TESTS, 1):
+        skipped = None
+        try:
+            skipped = t()
+        except Exception as e:  # noqa: BLE001: every failure is reported
+            failed += 1
+            print(f"not ok {i} {t.__name__}")
+            print("# " + str(e).replace("\n", "\n# ") + f" ({type(e).__name__})", flush=True)
+        else:
+            print(f"ok {i} {t.__name__}" + (f" # SKIP {skipped}" if skipped else ""), flush=True)
+        for f in os.listdir("."):
+            if f.startswith("o."):
+                shutil.rmtree(f) if os.path.isdir(f) else os.remove(f)
+    shutil.rmtree(DIR, ignore_errors=True)
+    return 1 if failed else 0

@@ -1,0 +1,132 @@
+/* Preloaded into the program: a machine on which things go wrong.
+ *   LS_FAULT_PATH    only files whose path has this in it
+ *   LS_FAULT_WRITE   after so many bytes written to them the disk is full
+ *   LS_FAULT_READ    after so many bytes read from them the disk cannot be read
+ *   LS_FAULT_FROZEN  nothing new can be made in folders whose path has this in it
+ *   LS_FAULT_CLOCK   the wall clock goes backwards */
+#define _GNU_SOURCE
+#undef _FILE_OFFSET_BITS
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static atomic_long written, read_bytes;
+
+static bool is_ours(int fd)
+{
+    char link[64], path[4096];
+    const char *want = getenv("LS_FAULT_PATH");
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = want ? readlink(link, path, sizeof path - 1) : -1;
+    path[n < 0 ? 0 : n] = 0;
+    return n > 0 && strstr(path, want);
+}
+
+/* Whether this many bytes more are past what works. */
+static bool fails(const char *name, atomic_long *count, int fd, size_t n)
+{
+    const char *limit = getenv(name);
+    return limit && is_ours(fd) && atomic_fetch_add(count, (long)n) + (long)n > atol(limit);
+}
+
+EXPORT ssize_t write(int fd, const void *data, size_t n)
+{
+    if (fails("LS_FAULT_WRITE", &written, fd, n)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return REAL(write)(fd, data, n);
+}
+
+EXPORT ssize_t read(int fd, void *data, size_t n)
+{
+    if (fails("LS_FAULT_READ", &read_bytes, fd, n)) {
+        errno = EIO;
+        return -1;
+    }
+    return REAL(read)(fd, data, n);
+}
+
+static bool is_frozen(const char *path)
+{
+    char folder[4096], whole[4096 + 4096];
+    const char *frozen = getenv("LS_FAULT_FROZEN");
+    if (!frozen || *path == '/' || !getcwd(folder, sizeof folder))
+        snprintf(whole, sizeof whole, "%s", path);
+    else
+        snprintf(whole, sizeof whole, "%s/%s", folder, path);
+    if (!frozen || !strstr(whole, frozen))
+        return false;
+    errno = EROFS;
+    return true;
+}
+
+EXPORT int mkdir(const char *path, mode_t mode)
+{
+    return is_frozen(path) ? -1 : REAL(mkdir)(path, mode);
+}
+
+static int open_any(int (*real)(const char *, int, ...), const char *path, int flags, va_list ap)
+{
+    const bool makes = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
+    const mode_t mode = makes ? va_arg(ap, mode_t) : 0;
+    return (makes || flags & (O_WRONLY | O_RDWR)) && is_frozen(path) ? -1 : real(path, flags, mode);
+}
+
+EXPORT int open(const char *path, int flags, ...)
+{
+    va_list ap;
+    va_start(ap, flags);
+    int fd = open_any(REAL(open), path, flags, ap);
+    va_end(ap);
+    return fd;
+}
+
+EXPORT int open64(const char *path, int flags, ...)
+{
+    va_list ap;
+    va_start(ap, flags);
+    int fd = open_any(REAL(open64), path, flags, ap);
+    va_end(ap);
+    return fd;
+}
+
+EXPORT int clock_gettime(clockid_t clock, struct timespec *t)
+{
+    static atomic_long calls;
+    int ret = REAL(clock_gettime)(clock, t);
+    if (clock == CLOCK_REALTIME && getenv("LS_FAULT_CLOCK"))
+        t->tv_sec -= 3600 * atomic_fetch_add(&calls, 1);
+    return ret;
+}
+
+EXPORT time_t time(time_t *out)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    if (out)
+        *out = t.tv_sec;
+    return t.tv_sec;
+}
+
+EXPORT int gettimeofday(struct timeval *restrict t, void *restrict zone)
+{
+    struct timespec now;
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    *t = (struct timeval){now.tv_sec, now.tv_nsec / 1000};
+    return 0;
+}

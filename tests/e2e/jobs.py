@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+"""Jobs that are interrupted, damaged, shared and finished all the same, to the same bytes. Prints TAP.
+usage: jobs.py LATENTSYNC FAULTS, the latter a library that makes the machine fail (faults.c)"""
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from common import DIR, LS, QUICK, bad, digest, ffmpeg, good, main, probe, run, test, track
+
+FAULTS = os.path.abspath(sys.argv[2]) if os.path.isabs(sys.argv[2]) else sys.argv[2]
+SYNC = ["sync", "-m", "models", "-t", "track.jsonl", "video.mp4", "speech.wav", *QUICK, "--segment-seconds", "0.6"]
+SEGMENTS = 13
+
+
+def setup():
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=3.0", "-c:v", "libx264", "-preset", "ultrafast",
+           "-crf", "10", "-pix_fmt", "yuv420p", "video.mp4")
+    ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=44100:d=8.0,aformat=channel_layouts=stereo", "speech.wav")
+    track("track.jsonl", 75, skip=range(30, 40))
+    good(run(LS, "models", "random", "--size", "mini", "--out", "models"))
+    good(run(LS, *SYNC, "-o", "whole.mp4"))
+    assert not os.path.exists("whole.mp4.lsjob")
+
+
+def command(out, *options):
+    return [LS, *SYNC, "-o", out, *options]
+
+
+def start(*args, **kw):
+    return subprocess.Popen([str(a) for a in args], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **kw)
+
+
+def finished(job):
+    try:
+        return len(set(json.loads(x)["segment"] for x in open(job + "/journal.jsonl") if x.endswith("}\n")))
+    except FileNotFoundError:
+        return 0
+
+
+def wait_for(job, segments, p):
+    while finished(job) < segments:
+        assert p.poll() is None, p.stderr.read()
+        time.sleep(0.005)
+
+
+def same(out, job=None):
+    assert digest(out) == digest("whole.mp4"), f"{out} differs from the uninterrupted run"
+    assert not os.path.exists(job or out + ".lsjob"), "the folder of the job is still there"
+    left = [f for f in os.listdir(".") if f.startswith("." + out)]
+    assert not left, f"left behind: {left}"
+    os.remove(out)
+
+
+def begun(out, segments=4):
+    """A job of which so many segments, or a few more, are finished."""
+    p = start(*command(out))
+    wait_for(out + ".lsjob", segments, p)
+    p.kill()
+    p.communicate()
+    assert not os.path.exists(out)
+    return out + ".lsjob"
+
+
+def faulty(**faults):
+    return dict(os.environ, LD_PRELOAD=FAULTS, **{"LS_FAULT_" + k.upper(): str(v) for k, v in faults.items()})
+
+
+@test
+def killed_at_random_moments():
+    rng, kills, outputs = random.Random(4), 0, 0
+    while kills < 24:
+        p = start(*(command("o.mp4") if kills % 2 or not os.path.exists("o.mp4.lsjob/job.json")
+                    else [LS, "resume", "o.mp4.lsjob"]))
+        pause = rng.uniform(0.1, 1.0)
+        try:
+            p.communicate(timeout=pause)
+            assert p.returncode == 0, p.stderr
+            same("o.mp4")
+            outputs += 1
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.communicate()
+            kills += 1
+            print(f"# kill {kills} after {pause:.2f} s: {finished('o.mp4.lsjob')} of {SEGMENTS} segments finished",
+                  flush=True)
+            assert finished("o.mp4.lsjob") or not os.path.exists("o.mp4")
+    good(run(*command("o.mp4")))
+    same("o.mp4")
+    print(f"# {kills} kills, {outputs + 1} outputs")
+
+
+@test
+def what_is_finished_is_not_made_again():
+    job = begun("o.mp4")
+    before = {f: os.stat(f"{job}/{f}").st_mtime_ns for f in os.listdir(job) if f.startswith("segment")}
+    p = start(LS, "resume", job, "--keep-job")
+    _, err = p.communicate()
+    assert p.returncode == 0 and "segments in" in err and "are finished already" in err, err
+    after = {f: os.stat(f"{job}/{f}").st_mtime_ns for f in os.listdir(job) if f.startswith("segment")}
+    done = finished(job)
+    assert done == len(after) == SEGMENTS
+    assert len(before) >= 4 and all(after[f] == t for f, t in list(before.items())[:4])
+    # a job that is kept can be joined again
+    os.remove("o.mp4")
+    good(run(LS, "join", job))
+    same("o.mp4")
+
+
+@test
+def parts_made_by_several_processes():
+    r = good(run(LS, "plan", *SYNC[1:], "-o", "o.mp4"))
+    assert r.stdout == f"{SEGMENTS}\n", r.stdout
+    bad_join = run(LS, "join", "o.mp4.lsjob")
+    assert bad_join.returncode == 1 and "13 of the 13 segments" in bad_join.stderr, bad_join.stderr
+    todo, running, busy = list(range(SEGMENTS)) + [3, 4], [], 0
+    random.Random(1).shuffle(todo)
+    while todo or running:
+        while todo and len(running) < 3:
+            running.append(start(LS, "render", "o.mp4.lsjob", "--segment", todo.pop()))
+        for p in [p for p in running if p.poll() is not None]:
+            err = p.communicate()[1]
+            assert p.returncode == 0 or "is being worked on by process" in err, err
+            running.remove(p)
+        time.sleep(0.01)
+    good(run(LS, "render", "o.mp4.lsjob", "--segment", "3"))
+    good(run(LS, "join", "o.mp4.lsjob"))
+    same("o.mp4")
+
+
+@test
+def one_process_at_a_time():
+    p = start(*command("o.mp4"))
+    wait_for("o.mp4.lsjob", 1, p)
+    for args in (["resume", "o.mp4.lsjob"], [*SYNC, "-o", "o.mp4"], ["render", "o.mp4.lsjob", "--segment", "12"],
+                 ["join", "o.mp4.lsjob"]):
+        r = run(LS, *args)
+        assert r.returncode == 1 and f"is being worked on by process {p.pid} on " in r.stderr, r.stderr
+    assert p.wait() == 0
+    same("o.mp4")
+
+
+@test
+def what_has_changed_is_named():
+    job = begun("o.mp4", 2)
+    shutil.copytree("models", "other")
+    for args, words in ((["--steps", "3"], ["steps 2, not 3"]), (["--seed", "7"], ["seed 1247, not 7"]),
+                        (["--crf", "20"], ["crf 18, not 20"]), (["--guidance", "1"], ["guidance_scale 1.5, not 1.0"]),
+                        (["--segment-seconds", "2"], ["segment_frames 16, not 48"]),
+                        (["-m", "other"], ["models", "/other"])):
+        r = run(*command("o.mp4", *args))
+        assert r.returncode == 1 and all(w in r.stderr for w in words + ["was begun with"]), r.stderr
+    for name, key in (("speech.wav", "speech"), ("video.mp4", "video"), ("track.jsonl", "face track"),
+                      ("models/latentsync_unet.pt", "UNet")):
+        os.rename(name, "kept")
+        data = bytearray(open("kept", "rb").read())
+        data[len(data) // 2] ^= 1
+        open(name, "wb").write(data)
+        r = run(LS, "resume", job)
+        os.replace("kept", name)
+        assert r.returncode == 1 and (f"the {key} is not the one" in r.stderr or name in r.stderr), r.stderr
+    good(run(LS, "resume", job))
+    same("o.mp4")
+
+
+@test
+def damaged_segments_are_made_anew():
+    job = begun("o.mp4", 6)
+    data = bytearray(open(f"{job}/segment-00001.nut", "rb").read())
+    data[len(data) // 2] ^= 0x40
+    open(f"{job}/segment-00001.nut", "wb").write(data)
+    os.truncate(f"{job}/segment-00002.nut", 1000)
+    os.remove(f"{job}/segment-00004.nut")
+    r = good(run(*command("o.mp4")))
+    for word in ("segment 1 is damaged", "segment 2 is damaged", "segment 4 is gone"):
+        assert word in r.stderr, r.stderr
+    same("o.mp4")
+
+
+@test
+def damaged_journals():
+    for damage in (lambda t: t[:-20], lambda t: t[:len(t) // 2], lambda t: "", lambda t: t + "\0" * 300,
+                   lambda t: "nonsense\n" + t, lambda t: t.replace('"frames": 16', '"frames": -16'),
+                   lambda t: t + '{"segment": 99999999999, "frames": 1, "delay": 0, "bytes": 1, "sha256": ""}\n'):
+        job = begun("o.mp4", 3)
+        text = open(job + "/journal.jsonl").read()
+        open(job + "/journal.jsonl", "w").write(damage(text))
+        good(run(*command("o.mp4")))
+        same("o.mp4")
+
+
+@test
+def damaged_folders_are_refused():
+    for name, text in (("job.json", "{"), ("job.json", "[]"), ("job.json", '{"inputs": {}, "settings": {}}')):
+        job = begun("o.mp4", 1)
+        open(f"{job}/{name}", "w").write(text)
+        r = run(LS, "resume", job)
+        assert r.returncode == 1 and "job.json" in r.stderr, r.stderr
+        shutil.rmtree(job)
+    for folder in ("missing", ".", "video.mp4"):
+        r = run(LS, "resume", folder)
+        assert r.returncode == 1 and folder in r.stderr and "folder of a job" in r.stderr, r.stderr
+
+
+@test
+def disk_full():
+    for limit in (100, 150000, 400000):
+        r = run(*command("o.mp4"), env=faulty(path="o.mp4.lsjob", write=limit))
+        assert r.returncode == 1 and "No space left on device" in r.stderr, r.stderr
+        assert limit < 150000 or "latentsync resume o.mp4.lsjob" in r.stderr, r.stderr
+        assert not os.path.exists("o.mp4")
+        assert (finished("o.mp4.lsjob") > 0) == (limit > 100)
+    # and when all segments are there
+    r = run(*command("o.mp4"), env=faulty(path=".o.mp4.", write=200000))
+    assert r.returncode == 1 and "cannot write" in r.stderr and "No space left" in r.stderr, r.stderr
+    assert finished("o.mp4.lsjob") == SEGMENTS and not os.path.exists("o.mp4")
+    good(run(LS, "resume", "o.mp4.lsjob"))
+    same("o.mp4")
+
+
+@test
+def read_errors():
+    size = os.path.getsize("video.mp4")
+    r = run(*command("o.mp4"), env=faulty(path="/video.mp4", read=3 * size))
+    assert r.returncode == 1 and "video.mp4" in r.stderr and "Input/output error" in r.stderr, r.stderr
+    assert not os.path.exists("o.mp4")
+    good(run(*command("o.mp4")))
+    same("o.mp4")
+    r = run(*command("o.mp4"), env=faulty(path="/speech.wav", read=500000))
+    assert r.returncode == 1 and "speech.wav" in r.stderr and "Input/output error" in r.stderr, r.stderr
+    good(run(*command("o.mp4")))
+    same("o.mp4")
+
+
+@test
+def clock_stepping_backwards():
+    good(run(*command("o.mp4"), env=faulty(clock=1)))
+    same("o.mp4")
+
+
+@test
+def read_only_folder():
+    r = run(*command("o.mp4"), env=faulty(frozen=DIR))
+    bad(r, "o.mp4.lsjob", "Read-only file system")
+
+
+@test
+def signals():
+    p = start(*command("o.mp4"))
+    wait_for("o.mp4.lsjob", 2, p)
+    p.send_signal(signal.SIGTERM)
+    _, err = p.communicate(timeout=60)
+    assert p.returncode == 130 and "interrupted" in err and "latentsync resume o.mp4.lsjob" in err, (p.returncode, err)
+    kept = finished("o.mp4.lsjob")
+    assert kept >= 2 and not os.path.exists("o.mp4")
+    p = start(*command("o.mp4"))
+    wait_for("o.mp4.lsjob", kept + 1, p)
+    p.send_signal(signal.SIGINT)
+    p.send_signal(signal.SIGINT)
+    p.communicate(timeout=60)
+    assert p.returncode in (-signal.SIGINT, 130), p.returncode
+    assert finished("o.mp4.lsjob") > kept
+    good(run(*command("o.mp4")))
+    same("o.mp4")
+
+
+@test
+def pictures_do_not_depend_on_the_segments():
+    frames = set()
+    for seconds in ("0.6", "2", "100"):
+        good(run(LS, *SYNC[:-2], "--segment-seconds", seconds, "--video-codec", "ffv1", "-o", "o.mkv"))
+        frames.add(run("ffmpeg", "-v", "error", "-i", "o.mkv", "-map", "0:v", "-f", "md5", "-").stdout)
+        assert probe("o.mkv")["nb_read_frames"] == "202"
+    assert len(frames) == 1 and "MD5=" in frames.pop()
+
+
+@test
+def the_folder_may_be_elsewhere():
+    good(run(*command("o.mp4"), "--job", "elsewhere", "--keep-job"))
+    assert finished("elsewhere") == SEGMENTS
+    good(run(LS, "resume", "elsewhere"))
+    same("o.mp4", "elsewhere")
+
+
+sys.exit(main(setup))
