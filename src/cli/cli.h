@@ -56,6 +56,7 @@ int cli_run_job(cli_console *c, void *job, int (*run)(void *job, ls_error *err),
 int cmd_sync(int argc, char **argv);
 int cmd_faces(int argc, char **argv);
 int cmd_models(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 
 #endif

@@ -17,6 +17,7 @@ static const char usage[] =
     "  sync     make a lip-synced video\n"
     "  faces    list the faces in a video, for sync to choose from\n"
     "  models   check a model directory, or make one with random weights to try things out\n"
+    "  report   draw the statistics of a run as a page\n"
     "  info     what this machine offers: CPU, memory, codecs\n"
     "\n"
     "  latentsync COMMAND --help tells the options of a command.\n"
@@ -78,8 +79,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {
-        {"sync", cmd_sync}, {"faces", cmd_faces}, {"models", cmd_models}, {"info", cmd_info}};
+    } commands[] = {{"sync", cmd_sync},
+                    {"faces", cmd_faces},
+                    {"models", cmd_models},
+                    {"report", cmd_report},
+                    {"info", cmd_info}};
     const char *name = argc > 1 ? argv[1] : "";
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
         fputs(usage, stdout);
