@@ -162,7 +162,7 @@ static void put_tiles(ls_page *p, const ls_history *h)
     ls_page_put(p, "</div>\n");
     open_tile(p, "Mean speed", false);
     if (speed > 0)
-        ls_page_put(p, "%s</b><small>frames/s; %s/frame</small></div>\n",
+        ls_page_put(p, "%s <small>frames/s</small></b><small>%s/frame</small></div>\n",
                     ls_format_number(text, speed, speed < 9.995 ? 2 : 1),
                     ls_format_seconds(other, 1 / speed));
     else
