@@ -8,7 +8,8 @@
 
 typedef struct ls_stage_stats { /* since the start */
     const char *name;
-    double busy_seconds; /* of all its threads together; waiting for a queue is not busy */
+    double busy_seconds; /* not waiting for a queue; of several threads the mean, so that a stage
+                            that cannot go faster is busy all the time */
     uint64_t frames;
 } ls_stage_stats;
 

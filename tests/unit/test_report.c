@@ -173,6 +173,28 @@ static void a_resumed_run_goes_on_behind(void **state)
     ls_history_free(&h);
 }
 
+static void wider_bins_keep_work_and_starts(void **state)
+{
+    files *f = *state;
+    FILE *in = fopen(f->in, "w");
+    for (int part = 0; part < 2; part++)
+        for (int t = 1; t <= 1001; t++)
+            fprintf(in, "{\"time\":%d,\"stages\":{\"s\":{\"busy_seconds\":%d}}}\n", t, t / 2);
+    fclose(in);
+    ls_history *h;
+    assert_int_equal(ls_history_read(&h, f->in, &f->err), 0);
+    assert_true(h->seconds == 2002 && h->bin_seconds == 2 && h->parts == 2);
+    for (int i = 0; i < LS_HISTORY_BINS; i++)
+        assert_int_equal(h->starts[i], i == 500);
+    assert_true(fabs(h->stages[0].all.sum - 100000) < 1e-6);
+    for (int i = 1; i < 1000; i++) {
+        double expected = i == 500 ? 0 : 100; // it holds the last second and the first
+        assert_true(fabs(h->stages[0].bins[i].sum - expected) < 1e-6);
+        assert_true(h->stages[0].bins[i].weight == 2);
+    }
+    ls_history_free(&h);
+}
+
 static void a_day_takes_no_more_memory_than_a_minute(void **state)
 {
     files *f = *state;
@@ -342,6 +364,7 @@ int main(void)
         TEST(samples_count_for_the_time_before_them),
         TEST(work_is_put_where_it_was_done),
         TEST(a_resumed_run_goes_on_behind),
+        TEST(wider_bins_keep_work_and_starts),
         TEST(a_day_takes_no_more_memory_than_a_minute),
         TEST(the_page_shows_all_there_is),
         TEST(huge_numbers_stay_in_the_picture),
