@@ -28,6 +28,7 @@ static const char style[] =
     "margin-top:1.2rem}\n"
     ".tile{padding:.7rem .9rem .8rem;overflow-wrap:anywhere}\n"
     ".tile b{display:block;font-size:1.25rem;line-height:1.4;font-weight:650}\n"
+    ".tile b small{font-size:.85rem;font-weight:400}\n"
     ".tile.over b{color:var(--bound)}\n"
     ".meter{height:.35rem;border-radius:.2rem;background:var(--grid);margin-top:.35rem;"
     "overflow:hidden}\n"
