@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/stat.h>
 #include <cmocka.h>
 
 /* Path of a file in tests/data/; the buffer is the caller's. */
@@ -31,6 +32,21 @@ static inline const char *test_shared(char buf[static 4096], const char *name)
         skip();
     }
     return buf;
+}
+
+/* Writes the file ROOT/NAME, and the folders of NAME. */
+static inline void test_put(const char *root, const char *name, const char *text)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    for (char *c = path + strlen(root) + 1; (c = strchr(c, '/')); *c++ = '/') {
+        *c = 0;
+        mkdir(path, 0700);
+    }
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
 }
 
 #endif

@@ -8,10 +8,10 @@ import pathlib
 import re
 import sys
 
-BELOW = {"base": [], "media": ["base"], "tensor": ["base"]}
+BELOW = {"base": [], "monitor": ["base"], "media": ["base"], "tensor": ["base"]}
 for name, on in [("backend", ["tensor"]), ("weights", ["backend"]), ("nn", ["weights"]),
                  ("models", ["nn"]), ("diffusion", ["models"]), ("face", ["models"]),
-                 ("pipeline", ["media", "diffusion", "face"]), ("cli", ["pipeline"]),
+                 ("pipeline", ["monitor", "media", "diffusion", "face"]), ("cli", ["pipeline"]),
                  ("server", ["pipeline"])]:
     BELOW[name] = sorted({b for o in on for b in [o, *BELOW[o]]})
 

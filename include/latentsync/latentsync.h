@@ -151,6 +151,11 @@ void ls_faces_close(ls_faces **job);
 uint64_t ls_faces_frames(const ls_faces *job);
 int ls_faces_get_track(const ls_faces *job, size_t index, ls_faces_track *track);
 
+/* Draws a file of statistics, JSON lines, as a page of HTML that needs nothing else: memory and CPU
+ * over time, how busy each stage was and how full the queues. The last line may be cut off, as a
+ * killed run leaves it. `html` appears when it is complete, over a file of that name. */
+int ls_report_write(const char *stats, const char *html, ls_error *err);
+
 #ifdef __cplusplus
 }
 #endif

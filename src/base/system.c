@@ -129,22 +129,49 @@ static void read_cpu_quota(ls_machine_memory *m, const char *dir, bool v2)
         m->cgroup_cpus = quota / period;
 }
 
-static void read_memory_limit(ls_machine_memory *m, const char *dir, bool v2)
+/* Pressure stall information; -1 where the kernel keeps none. */
+static double read_pressure(const char *dir, const char *file)
+{
+    char path[PATH_SIZE + 64];
+    unsigned whole, hundredths;
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    FILE *f = fopen(path, "re");
+    bool ok = f && fscanf(f, "some avg10=%u.%2u", &whole, &hundredths) == 2;
+    if (f)
+        fclose(f);
+    return ok ? whole + hundredths / 100.0 : -1;
+}
+
+static uint64_t read_memory_used(const char *dir, bool v2)
+{
+    char path[PATH_SIZE + 64];
+    uint64_t used = read_number(dir, v2 ? "memory.current" : "memory.usage_in_bytes");
+    snprintf(path, sizeof path, "%s/memory.stat", dir);
+    char *text = read_field(path, v2 ? "inactive_file" : "total_inactive_file");
+    uint64_t cache = text ? strtoull(text, NULL, 10) : 0;
+    free(text);
+    return cache < used ? used - cache : 0;
+}
+
+static void read_memory(ls_machine_memory *m, const char *dir, bool v2)
 {
     uint64_t limit = read_number(dir, v2 ? "memory.max" : "memory.limit_in_bytes");
     if (limit > (uint64_t)1 << 60) // v1 says "none" by a huge number
         limit = UINT64_MAX;
-    if (limit && limit < m->cgroup_limit) {
+    bool tighter = limit && limit < m->cgroup_limit;
+    if (tighter)
         m->cgroup_limit = limit;
-        m->cgroup_used = read_number(dir, v2 ? "memory.current" : "memory.usage_in_bytes");
-    }
+    if (tighter || !m->cgroup_used)
+        m->cgroup_used = read_memory_used(dir, v2);
+    if (m->pressure < 0)
+        m->pressure = read_pressure(dir, "memory.pressure");
 }
 
-typedef void limit_reader(ls_machine_memory *m, const char *dir, bool v2);
+typedef void group_reader(ls_machine_memory *m, const char *dir, bool v2);
 
 /* Limits count from the process's group up to the root of the hierarchy. */
 static void walk_up(ls_machine_memory *m, const char *mount, const char *group, bool v2,
-                    limit_reader *read)
+                    group_reader *read)
 {
     char dir[PATH_SIZE];
     size_t base = strlen(mount);
@@ -163,13 +190,13 @@ void ls_machine_memory_now(ls_machine_memory *m, const char *root)
 {
     static const struct {
         const char *name, *v1_mount;
-        limit_reader *read;
+        group_reader *read;
     } controllers[] = {
-        {"memory", "/memory", read_memory_limit},
+        {"memory", "/memory", read_memory},
         {"cpu", "/cpu", read_cpu_quota},
     };
     char path[PATH_SIZE], line[PATH_SIZE], mount[PATH_SIZE];
-    *m = (ls_machine_memory){.cgroup_limit = UINT64_MAX};
+    *m = (ls_machine_memory){.cgroup_limit = UINT64_MAX, .pressure = -1};
     snprintf(path, sizeof path, "%s/proc/meminfo", root);
     m->total = read_kb(path, "MemTotal");
     m->available = read_kb(path, "MemAvailable");
@@ -192,4 +219,8 @@ void ls_machine_memory_now(ls_machine_memory *m, const char *root)
     }
     if (f)
         fclose(f);
+    if (m->pressure < 0) {
+        snprintf(path, sizeof path, "%s/proc", root);
+        m->pressure = read_pressure(path, "pressure/memory");
+    }
 }

@@ -26,8 +26,12 @@ ls_process_memory ls_process_memory_now(void);
 /* Bytes; UINT64_MAX where there is no limit, 0 where unknown. */
 typedef struct ls_machine_memory {
     uint64_t total, available;
-    uint64_t cgroup_limit, cgroup_used; /* the tightest limit from the process's cgroup upwards */
-    double cgroup_cpus;                 /* CPU quota in cores; 0 for none */
+    uint64_t cgroup_limit; /* the tightest from the process's cgroup upwards */
+    uint64_t cgroup_used;  /* of the cgroup with that limit, of the process's own without one; less
+                              the file cache that the kernel drops first */
+    double pressure;       /* percent of the last 10 s in which some task waited for memory, of the
+                              cgroup or else the machine; -1 unknown */
+    double cgroup_cpus;    /* CPU quota in cores; 0 for none */
 } ls_machine_memory;
 
 /* cgroup v2, and v1's controllers mounted where they usually are. `root` as above. */

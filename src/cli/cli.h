@@ -64,6 +64,7 @@ int cmd_plan(int argc, char **argv);
 int cmd_job(int argc, char **argv);
 int cmd_faces(int argc, char **argv);
 int cmd_models(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 
 #endif

@@ -20,6 +20,7 @@ static const char usage[] =
     "           the same in pieces, for several processes or machines\n"
     "  faces    list the faces in a video, for sync to choose from\n"
     "  models   check a model directory, or make one with random weights to try things out\n"
+    "  report   draw the statistics of a run as a page\n"
     "  info     what this machine offers: CPU, memory, codecs\n"
     "\n"
     "  latentsync COMMAND --help tells the options of a command.\n"
@@ -81,9 +82,9 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"sync", cmd_sync},     {"resume", cmd_job}, {"plan", cmd_plan},
-                    {"render", cmd_job},    {"join", cmd_job},   {"faces", cmd_faces},
-                    {"models", cmd_models}, {"info", cmd_info}};
+    } commands[] = {{"sync", cmd_sync},     {"resume", cmd_job},    {"plan", cmd_plan},
+                    {"render", cmd_job},    {"join", cmd_job},      {"faces", cmd_faces},
+                    {"models", cmd_models}, {"report", cmd_report}, {"info", cmd_info}};
     const char *name = argc > 1 ? argv[1] : "";
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
         fputs(usage, stdout);

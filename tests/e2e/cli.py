@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """The command as a user meets it: real files made by ffmpeg, results judged by ffprobe and ffmpeg,
 bad input, interruption. Prints TAP. usage: cli.py LATENTSYNC"""
+import html.parser
 import json
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree
 
 from common import DIR, LS, QUICK, SHARED_ABS, bad, digest, ffmpeg, good, main, packets, planes, probe, run, test, track
 
@@ -528,6 +531,71 @@ def bad_detectors():
             name, word)
     os.makedirs("bare", exist_ok=True)
     bad(run(LS, "faces", "-m", "bare", "video.mp4"), "bare/face", "no face detector")
+
+
+class Nesting(html.parser.HTMLParser):
+    """Whether every element is closed, in order; the elements and attributes that there are."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.links = [], set(), []
+        self.feed(text)
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.links += [v for k, v in attrs if k in ("src", "href", "xlink:href") or k.startswith("on")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, tag
+
+
+@test
+def report_is_a_page_that_needs_nothing_else():
+    with open("stats.jsonl", "w") as f:
+        for t in range(1, 2000):
+            f.write(json.dumps({"time": t, "stage": "frames", "frame": t, "frames": 2000, "cpu_percent": 150 + t % 40,
+                                "resident_bytes": 10**9 + t * 1000, "cgroup_bytes": 2 * 10**9, "budget_bytes": 3 * 10**9,
+                                "stages": {"</svg><script>alert(1)</script>": {"busy_seconds": t / 2, "frames": t}},
+                                "queues": {"a\" onload=\"b": {"items": t % 9, "max_items": 8}}}) + "\n")
+        f.write('{"time": 2000, "sta')  # as a killed run leaves it
+    r = good(run(LS, "report", "stats.jsonl", "-o", "o.html"))
+    assert r.stdout == "" and r.stderr == "", r.stderr
+    page = open("o.html", encoding="utf-8").read()
+    seen = Nesting(page)
+    assert "script" not in seen.tags and not seen.links and "//" not in page, (seen.tags, seen.links)
+    pictures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(pictures) == 4, len(pictures)
+    for p in pictures:
+        root = xml.etree.ElementTree.fromstring(p)
+        for d in (e.get("d") for e in root.iter("path")):
+            assert re.fullmatch(r"([MLHVZ]-?[0-9,]*)*", d), d
+            assert all(0 <= int(n) <= 10000 for n in re.findall(r"-?[0-9]+", d)), d
+
+
+@test
+def report_refuses_what_is_no_record():
+    good_line = '{"time": 1, "frame": 1}\n'
+    for text, *words in (("", "no samples"), ('{"time": 1', "no samples"), (good_line + "junk\n" + good_line, "line 2", "not JSON"),
+                         (good_line * 2 + '{"time": "x"}\n', "line 3", "time"), ("[1]\n", "line 1"),
+                         ("{}" + " " * 70000, "line 1", "65536 bytes")):
+        open("bad.jsonl", "w").write(text)
+        bad(run(LS, "report", "bad.jsonl", "-o", "out.html"), "bad.jsonl", *words)
+    open("bad.jsonl", "w").write(good_line)
+    os.link("bad.jsonl", "o.link")
+    for name in ("bad.jsonl", "./bad.jsonl", "o.link"):
+        bad(run(LS, "report", "bad.jsonl", "-o", name), "another name")
+    assert open("bad.jsonl").read() == good_line
+    bad(run(LS, "report", "missing.jsonl", "-o", "out.html"), "missing.jsonl")
+    bad(run(LS, "report", "bad.jsonl", "-o", "nowhere/out.html"), "nowhere/out.html")
+    bad(run(LS, "report", "bad.jsonl"), "-o", code=2)
+    bad(run(LS, "report", "-o", "out.html"), "FILE.jsonl", code=2)
+    assert "report.html" in good(run(LS, "report", "--help")).stdout.lower()
 
 
 sys.exit(main(setup))

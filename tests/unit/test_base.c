@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <omp.h>
 #include <pthread.h>
-#include <sys/stat.h>
 
 static void error_names(void **state)
 {
@@ -110,31 +109,17 @@ static void queue_passes_an_item_larger_than_the_bound(void **state)
     ls_queue_close(&q);
 }
 
-static void put(const char *root, const char *name, const char *text)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    for (char *c = path + strlen(root) + 1; (c = strchr(c, '/')); *c++ = '/') {
-        *c = 0;
-        mkdir(path, 0700);
-    }
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
 static void the_tightest_cgroup_limit_counts(void **state)
 {
     (void)state;
     char root[] = "/tmp/ls-test-XXXXXX", command[64];
     assert_non_null(mkdtemp(root));
-    put(root, "proc/meminfo", "MemTotal:   1000 kB\nMemFree: 1 kB\nMemAvailable:  500 kB\n");
-    put(root, "proc/self/cgroup", "0::/a/b\n");
-    put(root, "sys/fs/cgroup/a/b/memory.max", "max\n");
-    put(root, "sys/fs/cgroup/a/memory.max", "300000\n");
-    put(root, "sys/fs/cgroup/a/memory.current", "120000\n");
-    put(root, "sys/fs/cgroup/a/b/cpu.max", "150000 100000\n");
+    test_put(root, "proc/meminfo", "MemTotal:   1000 kB\nMemFree: 1 kB\nMemAvailable:  500 kB\n");
+    test_put(root, "proc/self/cgroup", "0::/a/b\n");
+    test_put(root, "sys/fs/cgroup/a/b/memory.max", "max\n");
+    test_put(root, "sys/fs/cgroup/a/memory.max", "300000\n");
+    test_put(root, "sys/fs/cgroup/a/memory.current", "120000\n");
+    test_put(root, "sys/fs/cgroup/a/b/cpu.max", "150000 100000\n");
     ls_machine_memory m;
     ls_machine_memory_now(&m, root);
     assert_int_equal(m.total, 1024000);
@@ -142,17 +127,34 @@ static void the_tightest_cgroup_limit_counts(void **state)
     assert_int_equal(m.cgroup_limit, 300000);
     assert_int_equal(m.cgroup_used, 120000);
     assert_true(m.cgroup_cpus == 1.5);
-    put(root, "proc/self/cgroup", "7:memory:/x\n4:cpuset:/\n3:cpu,cpuacct:/y\n");
-    put(root, "sys/fs/cgroup/memory/x/memory.limit_in_bytes", "9223372036854771712\n");
-    put(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "700000\n");
-    put(root, "sys/fs/cgroup/memory/memory.usage_in_bytes", "5\n");
-    put(root, "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
-    put(root, "sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
-    put(root, "sys/fs/cgroup/cpu/y/cpu.cfs_quota_us", "50000\n");
-    put(root, "sys/fs/cgroup/cpu/y/cpu.cfs_period_us", "100000\n");
+    assert_true(m.pressure == -1);
+    test_put(root, "sys/fs/cgroup/a/memory.stat", "anon 1\ninactive_file 20000\n");
+    test_put(root, "proc/pressure/memory", "some avg10=7.05 avg60=1.00 total=2\nfull avg10=3.00\n");
+    ls_machine_memory_now(&m, root);
+    assert_int_equal(m.cgroup_used, 100000);
+    assert_true(m.pressure == 7.05);
+    test_put(root, "sys/fs/cgroup/a/memory.pressure", "some avg10=12.50 avg60=1.00 total=2\n");
+    ls_machine_memory_now(&m, root);
+    assert_true(m.pressure == 12.5);
+    test_put(root, "sys/fs/cgroup/a/memory.max",
+             "max\n"); // without a limit: the process's own group
+    test_put(root, "sys/fs/cgroup/a/b/memory.current", "50000\n");
+    ls_machine_memory_now(&m, root);
+    assert_true(m.cgroup_limit == UINT64_MAX);
+    assert_int_equal(m.cgroup_used, 50000);
+    test_put(root, "proc/self/cgroup", "7:memory:/x\n4:cpuset:/\n3:cpu,cpuacct:/y\n");
+    test_put(root, "sys/fs/cgroup/memory/x/memory.limit_in_bytes", "9223372036854771712\n");
+    test_put(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "700000\n");
+    test_put(root, "sys/fs/cgroup/memory/memory.usage_in_bytes", "5000\n");
+    test_put(root, "sys/fs/cgroup/memory/memory.stat",
+             "inactive_file 1\ntotal_inactive_file 4000\n");
+    test_put(root, "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
+    test_put(root, "sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+    test_put(root, "sys/fs/cgroup/cpu/y/cpu.cfs_quota_us", "50000\n");
+    test_put(root, "sys/fs/cgroup/cpu/y/cpu.cfs_period_us", "100000\n");
     ls_machine_memory_now(&m, root);
     assert_int_equal(m.cgroup_limit, 700000);
-    assert_int_equal(m.cgroup_used, 5);
+    assert_int_equal(m.cgroup_used, 1000);
     assert_true(m.cgroup_cpus == 0.5);
     snprintf(command, sizeof command, "rm -rf %s", root);
     assert_int_equal(system(command), 0);
@@ -184,9 +186,9 @@ static void cpu_flags_are_read_to_the_end(void **state)
     for (int i = 0; i < 300; i++)
         strcat(text, " filler");
     strcat(text, " avx512bw avx512_bf16 amx_bf16\nbugs : avx512_vnni\n");
-    put(root, "proc/cpuinfo", text);
-    put(root, "proc/self/cgroup", "0::/a\n");
-    put(root, "sys/fs/cgroup/a/cpu.max", "max 100000\n");
+    test_put(root, "proc/cpuinfo", text);
+    test_put(root, "proc/self/cgroup", "0::/a\n");
+    test_put(root, "sys/fs/cgroup/a/cpu.max", "max 100000\n");
     ls_cpu cpu;
     ls_cpu_detect(&cpu, root);
     assert_string_equal(cpu.model, "A CPU @ 2.00GHz");
@@ -195,7 +197,7 @@ static void cpu_flags_are_read_to_the_end(void **state)
     assert_true(cpu.fma && cpu.avx512 && cpu.avx512_bf16 && cpu.amx_bf16);
 #endif
     assert_false(cpu.avx2 || cpu.avx512_vnni);
-    put(root, "sys/fs/cgroup/a/cpu.max", "40000 100000\n");
+    test_put(root, "sys/fs/cgroup/a/cpu.max", "40000 100000\n");
     ls_cpu_detect(&cpu, root);
     assert_int_equal(cpu.cores, 1);
     snprintf(command, sizeof command, "rm -rf %s", root);

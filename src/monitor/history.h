@@ -1,0 +1,71 @@
+/* A file of statistics (monitor/stats.h), however long, condensed to bins of equal time: 1 s at
+ * first, then as much wider as it takes. */
+#ifndef LS_MONITOR_HISTORY_H
+#define LS_MONITOR_HISTORY_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    LS_HISTORY_BINS = 1024,
+    LS_HISTORY_NAMES = 24,
+    LS_HISTORY_PHASES = 8,
+    LS_HISTORY_NAME_SIZE = 64
+};
+
+typedef struct ls_bin {
+    double weight;   /* seconds that are known; 0: the others mean nothing */
+    double sum;      /* value x seconds */
+    double min, max; /* of the samples */
+} ls_bin;
+
+typedef struct ls_series {
+    char name[LS_HISTORY_NAME_SIZE];
+    ls_bin all, bins[LS_HISTORY_BINS];
+} ls_series;
+
+typedef struct ls_phase {
+    char name[LS_HISTORY_NAME_SIZE]; /* "": none */
+    double seconds;
+} ls_phase;
+
+/* Bytes and percent, as in the file. */
+enum ls_figure {
+    LS_FIGURE_RESIDENT,
+    LS_FIGURE_CGROUP,
+    LS_FIGURE_CGROUP_LIMIT,
+    LS_FIGURE_BUDGET,
+    LS_FIGURE_CPU,
+    LS_FIGURE_PRESSURE,
+    LS_FIGURE_GPU_MEMORY,
+    LS_FIGURE_GPU_TOTAL,
+    LS_FIGURE_GPU_LOAD,
+    LS_FIGURES
+};
+
+typedef struct ls_history {
+    double seconds, bin_seconds; /* bin i covers [i, i + 1) * bin_seconds */
+    uint64_t samples;
+    size_t parts;                 /* a resumed run's follow one another without a gap */
+    bool starts[LS_HISTORY_BINS]; /* a part after the first begins in this bin */
+    double frame, frames;         /* the last of the file */
+    double frames_done;           /* in all parts together; what was done twice counts twice */
+    ls_phase phases[LS_HISTORY_PHASES]; /* by "stage", as they first appear */
+    ls_series figures[LS_FIGURES];
+    ls_series stages[LS_HISTORY_NAMES]; /* percent of the time in which the stage was busy */
+    double stage_frames[LS_HISTORY_NAMES];
+    ls_series queues[LS_HISTORY_NAMES]; /* percent of the bound that is nearer */
+    size_t stage_count, queue_count;
+} ls_history;
+
+/* The last line may be cut off, as a killed program leaves it. LS_EFORMAT, with the number of the
+ * line, for any other that cannot be read, and for a file without samples. On failure *out is
+ * NULL. */
+int ls_history_read(ls_history **out, const char *path, ls_error *err);
+/* Sets *h to NULL; takes NULL. */
+void ls_history_free(ls_history **h);
+
+#endif

@@ -1,0 +1,24 @@
+/* Memory and load of NVIDIA GPUs, through the driver's own library where the machine has it. */
+#ifndef LS_MONITOR_NVML_H
+#define LS_MONITOR_NVML_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct ls_nvml ls_nvml;
+
+typedef struct ls_nvml_figures {
+    uint64_t used, total; /* bytes, of all devices together */
+    double percent;       /* of the time some kernel ran, mean over the devices; -1 unknown */
+} ls_nvml_figures;
+
+/* NULL where there is no such library, driver or device, which is no error. `library` as for
+ * dlopen: "libnvidia-ml.so.1" but for tests. */
+ls_nvml *ls_nvml_open(const char *library);
+/* Sets *n to NULL; takes NULL. */
+void ls_nvml_close(ls_nvml **n);
+
+/* False when no device answers. */
+bool ls_nvml_read(ls_nvml *n, ls_nvml_figures *figures);
+
+#endif

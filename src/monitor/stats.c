@@ -1,0 +1,84 @@
+#include "monitor/stats.h"
+
+#include <jansson.h>
+#include <math.h>
+
+/* A key whose value cannot be made (not finite, no UTF-8, no memory) is left out. */
+static void add_real(json_t *o, const char *key, double v)
+{
+    json_object_set_new(o, key, json_real(round(v * 1000) / 1000));
+}
+
+static void add_count(json_t *o, const char *key, uint64_t v)
+{
+    json_object_set_new(o, key, json_integer(v < INT64_MAX ? (json_int_t)v : INT64_MAX));
+}
+
+static void add_usage(json_t *o, const ls_stats *s)
+{
+    const ls_usage *u = &s->usage;
+    add_real(o, "cpu_percent", u->cpu_percent);
+    add_count(o, "resident_bytes", u->resident);
+    add_count(o, "cgroup_bytes", u->cgroup_used);
+    if (u->cgroup_limit && u->cgroup_limit != UINT64_MAX)
+        add_count(o, "cgroup_limit_bytes", u->cgroup_limit);
+    if (s->budget)
+        add_count(o, "budget_bytes", s->budget);
+    if (u->pressure >= 0)
+        add_real(o, "memory_pressure", u->pressure);
+    if (!u->has_gpu)
+        return;
+    add_count(o, "gpu_bytes", u->gpu_used);
+    add_count(o, "gpu_total_bytes", u->gpu_total);
+    if (u->gpu_percent >= 0)
+        add_real(o, "gpu_percent", u->gpu_percent);
+}
+
+static json_t *make_stages(const ls_stats *s)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; i < s->stage_count; i++) {
+        json_t *o = json_object();
+        add_real(o, "busy_seconds", s->stages[i].busy_seconds);
+        add_count(o, "frames", s->stages[i].frames);
+        json_object_set_new(all, s->stages[i].name, o);
+    }
+    return all;
+}
+
+static json_t *make_queues(const ls_stats *s)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; i < s->queue_count; i++) {
+        const ls_queue_stats *q = &s->queues[i];
+        json_t *o = json_object();
+        add_count(o, "items", q->items);
+        add_count(o, "max_items", q->max_items);
+        add_count(o, "bytes", q->bytes);
+        add_count(o, "max_bytes", q->max_bytes);
+        json_object_set_new(all, q->name, o);
+    }
+    return all;
+}
+
+size_t ls_stats_json(const ls_stats *s, char *text, size_t size)
+{
+    json_t *o = json_object();
+    if (!o)
+        return 0;
+    add_real(o, "time", s->usage.seconds);
+    json_object_set_new(o, "stage", json_string(s->stage ? s->stage : ""));
+    add_count(o, "frame", s->frame);
+    add_count(o, "frames", s->frames);
+    add_real(o, "fps", s->frames_per_second);
+    add_real(o, "seconds_left", s->seconds_left);
+    add_usage(o, s);
+    json_object_set_new(o, "stages", make_stages(s));
+    json_object_set_new(o, "queues", make_queues(s));
+    size_t n = json_dumpb(o, text, size, JSON_COMPACT | JSON_REAL_PRECISION(12));
+    json_decref(o);
+    if (!n || n >= size)
+        return 0;
+    text[n] = '\n';
+    return n + 1;
+}

@@ -1,0 +1,81 @@
+#include "monitor/usage.h"
+#include "monitor/nvml.h"
+#include "base/alloc.h"
+#include "base/system.h"
+#include "base/time.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct ls_usage_meter {
+    char *root;
+    double start, last, last_cpu; /* seconds */
+    double cpu_percent;
+    ls_nvml *nvml; /* NULL: none */
+};
+
+/* Of all threads, in the kernel and outside. */
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int ls_usage_open(ls_usage_meter **out, const char *root, ls_error *err)
+{
+    char library[4096];
+    ls_usage_meter *m = *out = ls_calloc_array(1, sizeof *m);
+    if (m)
+        m->root = strdup(root);
+    if (!m || !m->root) {
+        ls_usage_close(out);
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    }
+    snprintf(library, sizeof library, "%s%slibnvidia-ml.so.1", root, *root ? "/" : "");
+    m->nvml = ls_nvml_open(library);
+    m->start = m->last = ls_time_now();
+    m->last_cpu = cpu_seconds();
+    return 0;
+}
+
+void ls_usage_close(ls_usage_meter **m)
+{
+    if (!*m)
+        return;
+    ls_nvml_close(&(*m)->nvml);
+    free((*m)->root);
+    free(*m);
+    *m = NULL;
+}
+
+void ls_usage_sample(ls_usage_meter *m, ls_usage *u)
+{
+    double now = ls_time_now(), cpu = cpu_seconds();
+    if (now - m->last > 1e-3) { // below, the two clocks' steps would show
+        m->cpu_percent = 100 * (cpu - m->last_cpu) / (now - m->last);
+        m->last = now;
+        m->last_cpu = cpu;
+    }
+    ls_process_memory process = ls_process_memory_now();
+    ls_machine_memory machine;
+    ls_machine_memory_now(&machine, m->root);
+    *u = (ls_usage){
+        .seconds = now - m->start,
+        .cpu_percent = m->cpu_percent,
+        .resident = process.resident,
+        .anonymous = process.anonymous,
+        .cgroup_used = machine.cgroup_used,
+        .cgroup_limit = machine.cgroup_limit,
+        .pressure = machine.pressure,
+    };
+    ls_nvml_figures gpu;
+    if (m->nvml && ls_nvml_read(m->nvml, &gpu)) {
+        u->has_gpu = true;
+        u->gpu_used = gpu.used;
+        u->gpu_total = gpu.total;
+        u->gpu_percent = gpu.percent;
+    }
+}
