@@ -33,11 +33,29 @@ enum ls_compute_type {
     LS_COMPUTE_BFLOAT16
 };
 
+/* What a stage has done since the start. */
+typedef struct ls_progress_stage {
+    const char *name;    /* "faces", "decode", "generate", "restore", "encode" */
+    double busy_seconds; /* not waiting; of several threads the mean */
+    uint64_t frames;
+} ls_progress_stage;
+
+/* A queue between two stages. */
+typedef struct ls_progress_queue {
+    const char *name; /* after what the frames in it are: "cropped", "generated", "restored" */
+    size_t items, max_items; /* frames */
+    size_t bytes;
+} ls_progress_queue;
+
 typedef struct ls_progress {
     const char *stage;                      /* "prepare", "frames" or "finish" */
     uint64_t frame, frames;                 /* written so far, and in all */
     double frames_per_second, seconds_left; /* 0 while unknown */
     uint64_t resident_bytes;                /* of the process */
+    uint64_t budget_bytes;                  /* that it may hold; 0: not decided yet */
+    double cpu_percent;                     /* of one core */
+    ls_progress_stage stages[5];            /* in their order; name NULL: none */
+    ls_progress_queue queues[3];
 } ls_progress;
 
 /* Strings are copied by ls_sync_open. */

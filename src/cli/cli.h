@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130, CLI_HELPED = -1 };
 
@@ -20,6 +21,9 @@ bool cli_int(const char *command, const char *option, const char *text, long lon
 bool cli_float(const char *command, const char *option, const char *text, double min, double max,
                double *out);
 
+/* Bytes: a number, and K, M, G or T for powers of 1024; false after a message. */
+bool cli_size(const char *command, const char *option, const char *text, uint64_t *out);
+
 /* The text's place in the list `names`, which ends with NULL; false after a message. */
 bool cli_choose(const char *command, const char *option, const char *text, const char *const *names,
                 int *out);
@@ -29,7 +33,8 @@ typedef struct cli_console {
     enum { CLI_PROGRESS_LINE, CLI_PROGRESS_JSON, CLI_PROGRESS_NONE } mode;
     int level;
     bool line_open; /* a progress line that the next output has to end or overwrite */
-    double last;    /* when progress was shown */
+    double last;    /* when progress was shown, and of what stage */
+    const char *stage;
     bool terminal;
 } cli_console;
 

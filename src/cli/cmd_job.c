@@ -23,16 +23,20 @@ static const char usage[] =
     "      --segment K        0 to the number that \"latentsync plan\" printed, less one\n"
     "      --keep-job         leave the folder there when the output is complete\n"
     "      --threads N        threads of the networks [all cores]\n"
+    "      --max-memory SIZE  what the program may hold, like 4G [70 % of what is free]\n"
+    "      --stats FILE       append a line of JSON every second, for \"latentsync report\"\n"
     "      --progress MODE    line, json (one object a line on standard error) or none [line]\n"
     "  -q, --quiet            errors only\n"
     "  -v, --verbose          more, also from the codecs\n";
 
-enum { OPT_SEGMENT = 256, OPT_KEEP, OPT_THREADS };
+enum { OPT_SEGMENT = 256, OPT_KEEP, OPT_THREADS, OPT_MEMORY, OPT_STATS };
 
 static const struct option options[] = {
     {"segment", required_argument, NULL, OPT_SEGMENT},
     {"keep-job", no_argument, NULL, OPT_KEEP},
     {"threads", required_argument, NULL, OPT_THREADS},
+    {"max-memory", required_argument, NULL, OPT_MEMORY},
+    {"stats", required_argument, NULL, OPT_STATS},
     CLI_CONSOLE_OPTIONS,
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -56,6 +60,11 @@ static bool take_option(const char *command, int c, const char *text, request *r
         if (!cli_int(command, "threads", text, 0, 1024, &n))
             return false;
         r->s.threads = (int)n;
+        return true;
+    case OPT_MEMORY:
+        return cli_size(command, "max-memory", text, &r->s.max_memory);
+    case OPT_STATS:
+        r->s.stats = text;
         return true;
     default:
         return cli_console_option(command, con, c, text);

@@ -62,6 +62,9 @@ static const char usage[] =
     "                         key frame [9.6 at 25 frames/s]\n"
     "  --job DIR              folder of the job [OUTPUT.lsjob]\n"
     "  --keep-job             leave it there when OUTPUT is complete\n"
+    "  --max-memory SIZE      what the program may hold, like 4G or 900M; work is done in smaller\n"
+    "                         pieces to fit [70 % of what is free]\n"
+    "  --stats FILE           append a line of JSON every second, for \"latentsync report\"\n"
     "\n"
     "Messages\n"
     "  --progress MODE        line, json (one object a line on standard error) or none [line]\n"
@@ -87,7 +90,9 @@ enum {
     OPT_PRESET,
     OPT_SEGMENT,
     OPT_JOB,
-    OPT_KEEP
+    OPT_KEEP,
+    OPT_MEMORY,
+    OPT_STATS
 };
 
 static const struct option options[] = {
@@ -113,6 +118,8 @@ static const struct option options[] = {
     {"segment-seconds", required_argument, NULL, OPT_SEGMENT},
     {"job", required_argument, NULL, OPT_JOB},
     {"keep-job", no_argument, NULL, OPT_KEEP},
+    {"max-memory", required_argument, NULL, OPT_MEMORY},
+    {"stats", required_argument, NULL, OPT_STATS},
     CLI_CONSOLE_OPTIONS,
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -201,6 +208,12 @@ static bool take_option(int c, const char *text, ls_sync_settings *s, cli_consol
         break;
     case OPT_KEEP:
         s->keep_job = 1;
+        break;
+    case OPT_MEMORY:
+        ok = cli_size("sync", "max-memory", text, &s->max_memory);
+        break;
+    case OPT_STATS:
+        s->stats = text;
         break;
     default:
         ok = cli_console_option("sync", con, c, text);

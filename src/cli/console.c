@@ -52,35 +52,56 @@ void cli_message(void *opaque, int level, const char *line)
 
 static void show_line(cli_console *c, const ls_progress *p)
 {
-    char left[32] = "";
+    char left[32] = "", cpu[32] = "", memory[64];
     if (p->seconds_left > 0) {
         unsigned long long s = (unsigned long long)(p->seconds_left + 0.5);
         snprintf(left, sizeof left, ", %llu:%02llu:%02llu left", s / 3600, s / 60 % 60, s % 60);
     }
-    fprintf(stderr, "%s%s: frame %" PRIu64 " of %" PRIu64 ", %.2f frames/s%s, %.0f MB%s",
-            c->terminal ? "\r" : "", p->stage, p->frame, p->frames, p->frames_per_second, left,
-            (double)p->resident_bytes / 1e6, c->terminal ? "\x1b[K" : "\n");
+    if (p->cpu_percent > 0)
+        snprintf(cpu, sizeof cpu, ", CPU %.0f %%", p->cpu_percent);
+    int n = snprintf(memory, sizeof memory, "%.0f MB", (double)p->resident_bytes / 1e6);
+    if (p->budget_bytes)
+        snprintf(memory + n, sizeof memory - (size_t)n, " of %.0f", (double)p->budget_bytes / 1e6);
+    fprintf(stderr, "%s%s: frame %" PRIu64 " of %" PRIu64 ", %.2f frames/s%s%s, %s%s",
+            c->terminal ? "\r" : "", p->stage, p->frame, p->frames, p->frames_per_second, left, cpu,
+            memory, c->terminal ? "\x1b[K" : "\n");
     c->line_open = c->terminal;
     fflush(stderr);
+}
+
+static void print_json(const ls_progress *p)
+{
+    fprintf(stderr,
+            "{\"stage\": \"%s\", \"frame\": %" PRIu64 ", \"frames\": %" PRIu64
+            ", \"fps\": %.4f, \"seconds_left\": %.1f, \"cpu_percent\": %.0f, "
+            "\"resident_bytes\": %" PRIu64 ", \"budget_bytes\": %" PRIu64 ", \"stages\": {",
+            p->stage, p->frame, p->frames, p->frames_per_second, p->seconds_left, p->cpu_percent,
+            p->resident_bytes, p->budget_bytes);
+    for (size_t i = 0; i < sizeof p->stages / sizeof *p->stages && p->stages[i].name; i++)
+        fprintf(stderr, "%s\"%s\": {\"busy_seconds\": %.3f, \"frames\": %" PRIu64 "}",
+                i ? ", " : "", p->stages[i].name, p->stages[i].busy_seconds, p->stages[i].frames);
+    fputs("}, \"queues\": {", stderr);
+    for (size_t i = 0; i < sizeof p->queues / sizeof *p->queues && p->queues[i].name; i++)
+        fprintf(stderr, "%s\"%s\": {\"items\": %zu, \"max_items\": %zu, \"bytes\": %zu}",
+                i ? ", " : "", p->queues[i].name, p->queues[i].items, p->queues[i].max_items,
+                p->queues[i].bytes);
+    fputs("}}\n", stderr);
 }
 
 void cli_progress(void *opaque, const ls_progress *p)
 {
     cli_console *c = opaque;
     double now = seconds_now();
-    bool last = p->frames && p->frame == p->frames;
+    bool last = p->frames && p->frame == p->frames && p->stage != c->stage;
     /* A terminal is redrawn a few times a second; a log gets a line now and then. */
     double every = c->mode == CLI_PROGRESS_JSON ? 0.5 : c->terminal ? 0.2 : 10;
     if (c->mode == CLI_PROGRESS_NONE || (!p->frames && c->mode == CLI_PROGRESS_LINE) ||
         (!last && c->last > 0 && now - c->last < every))
         return;
     c->last = now;
+    c->stage = p->stage;
     if (c->mode == CLI_PROGRESS_JSON)
-        fprintf(stderr,
-                "{\"stage\": \"%s\", \"frame\": %" PRIu64 ", \"frames\": %" PRIu64
-                ", \"fps\": %.4f, \"seconds_left\": %.1f, \"resident_bytes\": %" PRIu64 "}\n",
-                p->stage, p->frame, p->frames, p->frames_per_second, p->seconds_left,
-                p->resident_bytes);
+        print_json(p);
     else
         show_line(c, p);
 }

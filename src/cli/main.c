@@ -67,6 +67,21 @@ bool cli_float(const char *command, const char *option, const char *text, double
     return false;
 }
 
+bool cli_size(const char *command, const char *option, const char *text, uint64_t *out)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    const double x = strtod(text, &end);
+    const char *unit = *end ? strchr(units, *end & ~0x20) : NULL;
+    const double bytes = ldexp(x, unit ? 10 * (int)(unit - units + 1) : 0);
+    if (end != text && (!*end || (unit && !end[1])) && bytes >= 1 && bytes <= 0x1p62) {
+        *out = (uint64_t)bytes;
+        return true;
+    }
+    cli_usage(command, "--%s %s: bytes are expected, like 4G or 900M", option, text);
+    return false;
+}
+
 /* Codec threads and the networks' threads share the cores; OpenMP teams that wait by spinning would
  * take them from the others. The runtime reads this once, when the program is loaded. */
 static void wait_passively(char **argv)

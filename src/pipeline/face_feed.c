@@ -1,7 +1,9 @@
 #include "pipeline/face_feed.h"
 #include "base/alloc.h"
+#include "base/time.h"
 #include "pipeline/scout.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +19,10 @@ struct ls_face_feed {
     ls_record_writer *save; /* NULL unless the track is wanted */
     ls_face_path *path;
     bool vain;
+    double start;
+    pthread_mutex_t lock; /* of the two below */
+    double seconds;
+    uint64_t frames;
 };
 
 /* One more frame of what is known of the faces: to the track that is kept, and through the choice
@@ -140,6 +146,7 @@ int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char 
     ls_face_feed *f = *out = ls_calloc_array(1, sizeof *f);
     if (!f)
         return ls_fail(err, LS_ENOMEM, "out of memory");
+    pthread_mutex_init(&f->lock, NULL);
     f->s = s;
     f->track = track;
     f->log = log;
@@ -167,6 +174,7 @@ void ls_face_feed_close(ls_face_feed **pf)
     ls_chooser_close(&f->chooser);
     ls_record_writer_close(&f->save);
     ls_scout_close(&f->scout);
+    pthread_mutex_destroy(&f->lock);
     free(f);
     *pf = NULL;
 }
@@ -186,12 +194,31 @@ size_t ls_face_feed_files(const ls_face_feed *f, const char *files[LS_DETECTOR_F
     return f->scout ? ls_detector_files(ls_scout_detector(f->scout), files) : 0;
 }
 
+static void note_progress(void *opaque, uint64_t frame, uint64_t frames)
+{
+    ls_face_feed *f = opaque;
+    (void)frames;
+    pthread_mutex_lock(&f->lock);
+    f->seconds = ls_time_now() - f->start;
+    f->frames = frame;
+    pthread_mutex_unlock(&f->lock);
+}
+
+void ls_face_feed_state(ls_face_feed *f, double *seconds, uint64_t *frames)
+{
+    pthread_mutex_lock(&f->lock);
+    *seconds = f->seconds;
+    *frames = f->frames;
+    pthread_mutex_unlock(&f->lock);
+}
+
 int ls_face_feed_run(ls_face_feed *f, uint64_t frames, const char *track, const char *index,
                      const ls_cancel *cancel, ls_error *err)
 {
-    const ls_scout_sink sink = {.record = take_record, .opaque = f};
+    const ls_scout_sink sink = {.record = take_record, .progress = note_progress, .opaque = f};
     const ls_video_info *v = ls_scout_video(f->scout);
     const ls_record_timeline timeline = {v->width, v->height, v->fps_num, v->fps_den};
+    f->start = ls_time_now();
     int ret = track ? ls_record_writer_open(&f->save, track, &timeline, err) : 0;
     if (!ret)
         ret = ls_scout_run(f->scout, frames ? frames + LOOK_AHEAD : 0, &sink, cancel, err);

@@ -33,6 +33,8 @@ size_t ls_face_feed_files(const ls_face_feed *f, const char *files[LS_DETECTOR_F
  * finishes the path on failure. */
 int ls_face_feed_run(ls_face_feed *f, uint64_t frames, const char *track, const char *index,
                      const ls_cancel *cancel, ls_error *err);
+/* How far the search is: seconds it has taken, and frames. Any thread. */
+void ls_face_feed_state(ls_face_feed *f, double *seconds, uint64_t *frames);
 /* After that: the search came to its end, and there is nobody to work on. */
 bool ls_face_feed_is_vain(const ls_face_feed *f);
 

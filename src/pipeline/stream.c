@@ -88,10 +88,9 @@ static void count(ls_stream *s, int stage, uint64_t frames, double since)
     const double seconds = ls_time_now() - since;
     pthread_mutex_lock(&s->lock);
     s->state.seconds[stage] += seconds;
+    s->state.busy[stage] += seconds / (stage == LS_STAGE_RESTORE ? s->state.workers : 1);
     s->state.frames[stage] += frames;
     pthread_mutex_unlock(&s->lock);
-    if (s->p.progress)
-        s->p.progress(s->p.opaque);
 }
 
 /* Cuts out the face, or leaves the item without one. */
@@ -174,8 +173,6 @@ static void report_chunk(void *opaque, double fraction)
     pthread_mutex_lock(&p->stream->lock);
     p->stream->state.generated = p->base + fraction * p->frames;
     pthread_mutex_unlock(&p->stream->lock);
-    if (p->stream->p.progress)
-        p->stream->p.progress(p->stream->p.opaque);
 }
 
 /* Frames of a chunk without a face borrow the nearest one of the chunk, for the networks work on

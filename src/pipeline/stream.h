@@ -25,13 +25,12 @@ typedef struct ls_stream_parts {
     const ls_log *log;
     /* Takes a finished frame, in order; it belongs to the stream. */
     int (*encode)(void *opaque, uint64_t index, const ls_frame *f, ls_error *err);
-    /* Called now and then from the stages' threads, several at once; may be NULL. */
-    void (*progress)(void *opaque);
     void *opaque;
 } ls_stream_parts;
 
 typedef struct ls_stream_state {
-    double seconds[LS_STAGES]; /* that each stage was busy, over its threads */
+    double seconds[LS_STAGES]; /* that the threads of each stage were busy, together */
+    double busy[LS_STAGES];    /* their mean over the threads that took part */
     uint64_t frames[LS_STAGES];
     double generated; /* frames' worth of generation that is done, parts of chunks included */
     uint64_t without_face;

@@ -8,10 +8,12 @@
 #include "base/time.h"
 #include "media/join.h"
 #include "media/pcm.h"
+#include "pipeline/budget.h"
 #include "pipeline/face_feed.h"
 #include "pipeline/job.h"
 #include "pipeline/settings.h"
 #include "pipeline/stream.h"
+#include "pipeline/watch.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -51,37 +53,68 @@ struct ls_sync {
     /* of the thread that looks for faces */
     char track_path[PATH_MAX], index_path[PATH_MAX]; /* empty: not to be written */
     ls_error faces_err;
+    uint64_t budget;      /* bytes that the process may hold */
     pthread_mutex_t lock; /* of all below, and of calls to the user's functions */
-    uint64_t written;     /* frames of finished segments, and in the one at hand */
-    uint64_t found;       /* frames that were finished when the run began */
+    const char *stage;
+    uint64_t written; /* frames of finished segments, and in the one at hand */
+    uint64_t found;   /* frames that were finished when the run began */
     double start;
 };
 
-static void report_locked(ls_sync *job, const char *stage)
+/* All that is known but what the watch itself measures. */
+static void look(void *opaque, ls_progress *p)
 {
+    ls_sync *job = opaque;
     ls_stream_state state = {.generated = 0};
-    if (!job->s.progress)
-        return;
-    if (job->stream)
-        ls_stream_get_state(job->stream, &state);
+    size_t n = 0;
     pthread_mutex_lock(&job->lock);
-    ls_progress p = {.stage = stage,
-                     .frame = job->written,
-                     .frames = job->frames,
-                     .resident_bytes = ls_process_memory_now().resident};
-    const double seconds = ls_time_now() - job->start;
-    if (job->start > 0 && state.generated > 0 && seconds > 0) {
-        p.frames_per_second = state.generated / seconds;
-        p.seconds_left =
-            ((double)(job->frames - job->found) - state.generated) / p.frames_per_second;
+    *p = (ls_progress){.stage = job->stage, .frame = job->written, .frames = job->frames};
+    const double seconds = job->start > 0 ? ls_time_now() - job->start : 0;
+    const uint64_t found = job->found;
+    pthread_mutex_unlock(&job->lock);
+    if (!job->stream)
+        return;
+    ls_stream_get_state(job->stream, &state);
+    if (seconds > 0 && state.generated > 0) {
+        p->frames_per_second = state.generated / seconds;
+        p->seconds_left = ((double)(p->frames - found) - state.generated) / p->frames_per_second;
     }
-    job->s.progress(job->s.opaque, &p);
+    if (ls_face_feed_runs(job->faces)) {
+        p->stages[n].name = "faces";
+        ls_face_feed_state(job->faces, &p->stages[n].busy_seconds, &p->stages[n].frames);
+        n++;
+    }
+    for (int i = 0; i < LS_STAGES; i++, n++)
+        p->stages[n] = (ls_progress_stage){ls_stage_name(i), state.busy[i], state.frames[i]};
+    for (int i = 0; i < LS_STREAM_QUEUES; i++)
+        p->queues[i] = (ls_progress_queue){ls_stream_queue_name(i), state.queue[i].items,
+                                           state.queue[i].max_items, state.queue[i].bytes};
+}
+
+static void tell(void *opaque, const ls_progress *p)
+{
+    ls_sync *job = opaque;
+    pthread_mutex_lock(&job->lock);
+    if (job->s.progress)
+        job->s.progress(job->s.opaque, p);
     pthread_mutex_unlock(&job->lock);
 }
 
-static void report_frames(void *opaque)
+static void report(ls_sync *job, const char *stage)
 {
-    report_locked(opaque, "frames");
+    ls_progress p;
+    pthread_mutex_lock(&job->lock);
+    job->stage = stage;
+    pthread_mutex_unlock(&job->lock);
+    look(job, &p);
+    p.resident_bytes = ls_process_memory_now().resident;
+    p.budget_bytes = job->budget;
+    tell(job, &p);
+}
+
+static void narrow(void *opaque, size_t frames)
+{
+    ls_stream_set_queues(((ls_sync *)opaque)->stream, frames);
 }
 
 static uint64_t segment_end(const ls_sync *job, uint64_t segment)
@@ -299,7 +332,7 @@ static int choose_compute_type(ls_sync *job, ls_error *err)
 /* Takes the folder, or a segment of it, and brings it and what was opened together. */
 static int begin(ls_sync *job, bool create, int64_t segment, ls_error *err)
 {
-    report_locked(job, "prepare");
+    report(job, "prepare");
     int ret = ls_job_open(&job->job, job->s.job, create, segment, &job->log, err);
     if (!ret)
         ret = open_speech(job, err);
@@ -369,14 +402,27 @@ static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
                                    .cancel = &job->cancel,
                                    .log = &job->log,
                                    .encode = encode,
-                                   .progress = report_frames,
                                    .opaque = job};
     if (!ret)
         ret = ls_stream_open(&job->stream, &parts, err);
     if (ret)
         return ret;
     log_memory(job);
-    ret = run_stages(job, from, to, err);
+    report(job, "frames");
+    const ls_watch_settings w = {.stats = job->s.stats,
+                                 .budget = job->budget,
+                                 .queue_frames = parts.queue_frames,
+                                 .log = &job->log,
+                                 .look = look,
+                                 .tell = tell,
+                                 .narrow = narrow,
+                                 .opaque = job};
+    ls_watch *watch;
+    ret = ls_watch_open(&watch, &w, err);
+    if (!ret)
+        ret = run_stages(job, from, to, err);
+    int watched = ls_watch_close(&watch, ret ? NULL : err);
+    ret = ret ? ret : watched;
     log_ops(job);
     ls_stream_state state;
     ls_stream_get_state(job->stream, &state);
@@ -422,7 +468,7 @@ static int join(ls_sync *job, ls_error *err)
         .path = job->s.output, .audio = job->s.audio, .encoding = &e, .log = &job->log};
     ls_join *out = NULL;
     const uint64_t n = ls_job_segments(job->job);
-    report_locked(job, "finish");
+    report(job, "finish");
     int ret = check_finished(job, err);
     for (uint64_t k = 0; !ret && k < n; k++)
         s.delay = s.delay > ls_job_finished(job->job, k)->delay
@@ -559,6 +605,7 @@ int ls_sync_open(ls_sync **out, const ls_sync_settings *s, ls_error *err)
     job->s = *s;
     job->log = (ls_log){LS_LOG_DEBUG, write_message, job};
     pthread_mutex_init(&job->lock, NULL);
+    job->budget = s->max_memory ? s->max_memory : ls_budget_default();
     ret = ls_settings_own(&job->s, err);
     if (!ret)
         ret = choose_compute_type(job, err);

@@ -1,0 +1,199 @@
+#include "pipeline/watch.h"
+#include "base/alloc.h"
+#include "monitor/stats.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COUNT(list) (sizeof(list) / sizeof *(list))
+#define TIGHT 0.92 /* of a limit */
+#define ROOMY 0.75
+#define PRESSURE 20.0 /* percent */
+#define CALM 10       /* seconds of room before queues grow */
+
+struct ls_watch {
+    ls_watch_settings s;
+    ls_usage_meter *meter;
+    int stats; /* -1: none */
+    size_t queue_frames, calm;
+    ls_error err; /* the first of writing statistics */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool ending;
+};
+
+size_t ls_watch_queues(const ls_watch_memory *m, size_t now, size_t most)
+{
+    const double resident = (double)m->resident / (double)m->budget,
+                 group = m->cgroup_limit && m->cgroup_limit != UINT64_MAX
+                             ? (double)m->cgroup_used / (double)m->cgroup_limit
+                             : 0;
+    if (resident > TIGHT || group > TIGHT || m->pressure > PRESSURE)
+        return now > 1 ? now / 2 : 1;
+    if (resident < ROOMY && group < ROOMY && m->pressure < PRESSURE / 4)
+        return 2 * now < most ? 2 * now : most;
+    return now;
+}
+
+static void keep_within(ls_watch *w, const ls_usage *u)
+{
+    const ls_watch_memory m = {u->resident, w->s.budget, u->cgroup_used, u->cgroup_limit,
+                               u->pressure};
+    const size_t want = ls_watch_queues(&m, w->queue_frames, w->s.queue_frames);
+    w->calm = want > w->queue_frames ? w->calm + 1 : 0;
+    if (want < w->queue_frames)
+        malloc_trim(0); // what was freed counts too
+    if (want == w->queue_frames || (want > w->queue_frames && w->calm < CALM))
+        return;
+    ls_log_msg(w->s.log, LS_LOG_DEBUG,
+               "%.0f MB of %.0f held, memory pressure %.0f %%: queues hold %zu frames, %zu before",
+               (double)u->resident / 1e6, (double)w->s.budget / 1e6,
+               u->pressure > 0 ? u->pressure : 0, want, w->queue_frames);
+    w->queue_frames = want;
+    w->calm = 0;
+    w->s.narrow(w->s.opaque, want);
+}
+
+/* A line in one write. */
+static void write_stats(ls_watch *w, const ls_progress *p, const ls_usage *u)
+{
+    ls_stage_stats stages[COUNT(p->stages)];
+    ls_queue_stats queues[COUNT(p->queues)];
+    ls_stats s = {.usage = *u,
+                  .stage = p->stage,
+                  .frame = p->frame,
+                  .frames = p->frames,
+                  .frames_per_second = p->frames_per_second,
+                  .seconds_left = p->seconds_left,
+                  .budget = p->budget_bytes,
+                  .stages = stages,
+                  .queues = queues};
+    for (; s.stage_count < COUNT(p->stages) && p->stages[s.stage_count].name; s.stage_count++) {
+        const ls_progress_stage *t = &p->stages[s.stage_count];
+        stages[s.stage_count] = (ls_stage_stats){t->name, t->busy_seconds, t->frames};
+    }
+    for (; s.queue_count < COUNT(p->queues) && p->queues[s.queue_count].name; s.queue_count++) {
+        const ls_progress_queue *q = &p->queues[s.queue_count];
+        queues[s.queue_count] = (ls_queue_stats){q->name, q->items, q->max_items, q->bytes, 0};
+    }
+    char line[4096];
+    const size_t n = ls_stats_json(&s, line, sizeof line);
+    if (w->stats < 0 || !n || w->err.code)
+        return;
+    const ssize_t got = write(w->stats, line, n);
+    if (got != (ssize_t)n)
+        ls_fail_errno(&w->err, got < 0 ? errno : ENOSPC, "cannot write %s", w->s.stats);
+}
+
+static void look(ls_watch *w)
+{
+    ls_progress p = {.stage = NULL};
+    ls_usage u;
+    ls_usage_sample(w->meter, &u);
+    w->s.look(w->s.opaque, &p);
+    p.resident_bytes = u.resident;
+    p.cpu_percent = u.cpu_percent;
+    p.budget_bytes = w->s.budget;
+    write_stats(w, &p, &u);
+    keep_within(w, &u);
+    if (w->s.tell)
+        w->s.tell(w->s.opaque, &p);
+}
+
+static void *run(void *opaque)
+{
+    ls_watch *w = opaque;
+    struct timespec next;
+    clock_gettime(CLOCK_MONOTONIC, &next);
+    pthread_mutex_lock(&w->lock);
+    while (!w->ending) {
+        next.tv_sec++;
+        while (!w->ending && !pthread_cond_timedwait(&w->wake, &w->lock, &next))
+            ;
+        pthread_mutex_unlock(&w->lock);
+        look(w);
+        pthread_mutex_lock(&w->lock);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+/* Lines go after those of a run before, whose last may be cut off. */
+static int open_stats(ls_watch *w, ls_error *err)
+{
+    char last, first;
+    w->stats = open(w->s.stats, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (w->stats < 0)
+        return ls_fail_errno(err, errno, "cannot write %s", w->s.stats);
+    if (pread(w->stats, &first, 1, 0) == 1 && first != '{')
+        return ls_fail(err, LS_EINVAL,
+                       "%s is there, and holds something else than statistics; name another file",
+                       w->s.stats);
+    off_t end = lseek(w->stats, 0, SEEK_END);
+    while (end > 0 && pread(w->stats, &last, 1, end - 1) == 1 && last != '\n')
+        end--;
+    struct stat st;
+    if (!fstat(w->stats, &st) && S_ISREG(st.st_mode) && end < st.st_size &&
+        ftruncate(w->stats, end))
+        return ls_fail_errno(err, errno, "cannot write %s", w->s.stats);
+    return 0;
+}
+
+int ls_watch_open(ls_watch **out, const ls_watch_settings *s, ls_error *err)
+{
+    ls_watch *w = *out = ls_calloc_array(1, sizeof *w);
+    pthread_condattr_t clock;
+    if (!w)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    w->s = *s;
+    w->stats = -1;
+    w->queue_frames = s->queue_frames;
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->wake, &clock);
+    pthread_condattr_destroy(&clock);
+    int ret = s->stats ? open_stats(w, err) : 0;
+    if (!ret)
+        ret = ls_usage_open(&w->meter, "", err);
+    if (!ret && pthread_create(&w->thread, NULL, run, w)) {
+        ret = ls_fail(err, LS_ENOMEM, "cannot start a thread");
+        ls_usage_close(&w->meter);
+    }
+    if (ret)
+        ls_watch_close(out, NULL);
+    return ret;
+}
+
+int ls_watch_close(ls_watch **pw, ls_error *err)
+{
+    ls_watch *w = *pw;
+    if (!w)
+        return 0;
+    if (w->meter) {
+        pthread_mutex_lock(&w->lock);
+        w->ending = true;
+        pthread_cond_signal(&w->wake);
+        pthread_mutex_unlock(&w->lock);
+        pthread_join(w->thread, NULL);
+    }
+    const int ret = w->err.code;
+    if (ret && err)
+        *err = w->err;
+    ls_usage_close(&w->meter);
+    if (w->stats >= 0)
+        close(w->stats);
+    pthread_mutex_destroy(&w->lock);
+    pthread_cond_destroy(&w->wake);
+    free(w);
+    *pw = NULL;
+    return ret;
+}
