@@ -1,34 +1,42 @@
 #include "media/video.h"
+#include "media/intermediate.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define MIN_WINDOW 4
 #define MAX_WINDOW 64
+#define WINDOWS_FROM_START 4 /* that may be decoded from the start of a file that leads nowhere */
 
 struct ls_pingpong {
     ls_video *video;
+    char *folder;
     size_t window_bytes;
     bool backwards;
-    uint64_t length; /* frames of the timeline, once its end was met */
-    uint64_t sequence;
     uint64_t current; /* index of the next frame, or past it when going backwards */
     ls_frame *window[MAX_WINDOW];
     uint64_t window_start;
     size_t window_count;
+    ls_intermediate *kept; /* all frames, where the file does not lead back to them */
 };
 
-int ls_pingpong_open(ls_pingpong **out, ls_video **v, size_t window_bytes, ls_error *err)
+int ls_pingpong_open(ls_pingpong **out, ls_video **v, size_t window_bytes, const char *folder,
+                     ls_error *err)
 {
-    *out = ls_calloc_array(1, sizeof **out);
-    if (!*out) {
+    ls_pingpong *p = *out = ls_calloc_array(1, sizeof *p);
+    if (!p) {
         ls_video_close(v);
         return ls_fail(err, LS_ENOMEM, "out of memory");
     }
-    (*out)->video = *v;
-    (*out)->window_bytes = window_bytes;
+    p->video = *v;
     *v = NULL;
-    return 0;
+    p->window_bytes = window_bytes;
+    p->folder = folder ? strdup(folder) : NULL;
+    if (!folder || p->folder)
+        return 0;
+    ls_pingpong_close(out);
+    return ls_fail(err, LS_ENOMEM, "out of memory");
 }
 
 static void clear_window(ls_pingpong *p)
@@ -43,7 +51,9 @@ void ls_pingpong_close(ls_pingpong **pp)
     if (!p)
         return;
     clear_window(p);
+    ls_intermediate_close(&p->kept);
     ls_video_close(&p->video);
+    free(p->folder);
     free(p);
     *pp = NULL;
 }
@@ -51,6 +61,36 @@ void ls_pingpong_close(ls_pingpong **pp)
 ls_video *ls_pingpong_video(const ls_pingpong *p)
 {
     return p->video;
+}
+
+void ls_pingpong_set_window(ls_pingpong *p, size_t bytes)
+{
+    p->window_bytes = bytes;
+}
+
+static int fail_second_time(const ls_pingpong *p, ls_error *err)
+{
+    return ls_fail(err, LS_EIO, "%s: the video cannot be decoded a second time",
+                   ls_video_path(p->video));
+}
+
+/* Decodes the whole file once more, into one that leads everywhere. */
+static int keep_all(ls_pingpong *p, ls_error *err)
+{
+    const uint64_t length = ls_video_length(p->video);
+    int ret = ls_intermediate_open(&p->kept, ls_video_model(p->video), p->folder, err);
+    if (!ret)
+        ret = ls_video_seek(p->video, 0, err);
+    for (uint64_t i = 0; !ret && i < length; i++) {
+        ls_frame *f;
+        ret = ls_video_next(p->video, &f, err);
+        if (!ret)
+            ret = ls_intermediate_add(p->kept, f->av, err);
+        ls_frame_unref(&f);
+    }
+    if (ret)
+        ls_intermediate_close(&p->kept);
+    return ret == LS_EOF ? fail_second_time(p, err) : ret;
 }
 
 /* Decodes the frames that end just before p->current, as many as the window holds. */
@@ -62,36 +102,43 @@ static int fill_window(ls_pingpong *p, ls_error *err)
     n = n < MIN_WINDOW ? MIN_WINDOW : n > MAX_WINDOW ? MAX_WINDOW : n;
     p->window_start = p->current > n ? p->current - n : 0;
     int ret = ls_video_seek(p->video, p->window_start, err);
+    if (!ret && ls_video_sought_from_start(p->video) && p->window_start > WINDOWS_FROM_START * n)
+        return keep_all(p, err);
     while (!ret && p->window_start + p->window_count < p->current) {
         ret = ls_video_next(p->video, &p->window[p->window_count], err);
         if (!ret)
             p->window_count++;
     }
-    return ret == LS_EOF ? ls_fail(err, LS_EIO, "the video cannot be decoded a second time") : ret;
+    return ret == LS_EOF ? fail_second_time(p, err) : ret;
 }
 
 static int next_backwards(ls_pingpong *p, ls_frame **out, uint64_t *index, ls_error *err)
 {
-    if (!p->window_count) {
-        int ret = fill_window(p, err);
-        if (ret)
-            return ret;
-    }
-    *out = p->window[--p->window_count];
+    int ret = p->window_count || p->kept ? 0 : fill_window(p, err);
+    if (!ret && p->kept)
+        ret = ls_intermediate_get(p->kept, p->current - 1, out, err);
+    if (ret)
+        return ret;
+    if (!p->kept)
+        *out = p->window[--p->window_count];
     *index = --p->current;
     p->backwards = p->current > 0;
     return 0;
 }
 
-static int pp_next(ls_pingpong *p, ls_frame **out, uint64_t *index, ls_error *err)
+int ls_pingpong_next(ls_pingpong *p, ls_frame **out, uint64_t *index, ls_error *err)
 {
+    int ret = 0;
     if (p->backwards)
         return next_backwards(p, out, index, err);
-    int ret = ls_video_position(p->video) == p->current
-                  ? 0
-                  : ls_video_seek(p->video, p->current, err); // the turn at the first frame
-    if (!ret)
-        ret = ls_video_next(p->video, out, err);
+    if (p->kept && p->current < ls_video_length(p->video)) {
+        ret = ls_intermediate_get(p->kept, p->current, out, err);
+    } else {
+        if (ls_video_position(p->video) != p->current) // the turn at the first frame
+            ret = ls_video_seek(p->video, p->current, err);
+        if (!ret)
+            ret = ls_video_next(p->video, out, err);
+    }
     if (!ret) {
         *index = p->current++;
         return 0;
@@ -100,41 +147,26 @@ static int pp_next(ls_pingpong *p, ls_frame **out, uint64_t *index, ls_error *er
         return ret;
     if (!p->current)
         return ls_fail(err, LS_EFORMAT, "the video has no frames");
-    p->length = p->current;
     p->backwards = true;
     return next_backwards(p, out, index, err);
 }
 
-int ls_pingpong_next(ls_pingpong *p, ls_frame **out, uint64_t *index, ls_error *err)
+int ls_pingpong_seek(ls_pingpong *p, uint64_t place, ls_error *err)
 {
-    p->sequence++;
-    return pp_next(p, out, index, err);
-}
-
-int ls_pingpong_seek(ls_pingpong *p, uint64_t index, ls_error *err)
-{
-    int ret = 0;
-    while (!ret && p->sequence < index) {
-        ls_frame *f;
-        uint64_t i;
-        ret = ls_pingpong_next(p, &f, &i, err);
-        ls_frame_unref(&f);
+    uint64_t length = ls_video_length(p->video);
+    clear_window(p);
+    p->backwards = false;
+    if (!length) {
+        int ret = ls_video_seek(p->video, place, err);
+        p->current = place;
+        length = ls_video_length(p->video);
+        if (ret != LS_EOF)
+            return ret;
+        if (!length)
+            return ls_fail(err, LS_EFORMAT, "the video has no frames");
     }
-    return ret;
-}
-
-int ls_video_save_index(const ls_video *v, const char *path, ls_error *err)
-{
-    (void)v;
-    (void)path;
-    (void)err;
-    return 0;
-}
-
-int ls_video_load_index(ls_video *v, const char *path, ls_error *err)
-{
-    (void)v;
-    (void)path;
-    (void)err;
+    place %= 2 * length;
+    p->backwards = place >= length;
+    p->current = p->backwards ? 2 * length - place : place;
     return 0;
 }

@@ -2,15 +2,19 @@
 #include "media/av.h"
 #include "media/rotate.h"
 #include "base/alloc.h"
+#include "base/output.h"
 
 #include <libavutil/adler32.h>
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TIMELINE_FPS 25
 #define MAX_PIXELS ((int64_t)1 << 28)
-#define CHECKPOINT_EVERY 32
+#define CHECKPOINT_EVERY 32 /* frames, and twice as many whenever MAX_CHECKPOINTS are there */
+#define MAX_CHECKPOINTS 4096
 #define MAX_REPEATS (3600 * 30 * 30) /* fftools gives up on longer gaps too */
 
 /* The state of fftools' rate conversion before a decoded frame: enough to go on from there. */
@@ -43,7 +47,9 @@ struct ls_video {
     bool first_time;                   /* decodes what it has not before: damage is worth a word */
     uint64_t errors, decoded_count;
     timeline *checkpoints;
-    size_t checkpoint_count, checkpoint_capacity;
+    size_t checkpoint_count, checkpoint_every;
+    uint64_t length;
+    bool from_start; /* the last seek led there */
 };
 
 static AVRational timeline_fps(const ls_video *v)
@@ -336,19 +342,21 @@ static uint32_t sum_luma(const AVFrame *f)
 
 static int save_checkpoint(ls_video *v, ls_error *err)
 {
-    size_t n = v->checkpoint_count;
     if (v->jumps)
         v->checkpoint_count = 0;
+    const size_t n = v->checkpoint_count;
     if (v->jumps || !v->t.unique ||
-        (n && v->t.emitted < v->checkpoints[n - 1].emitted + CHECKPOINT_EVERY))
+        (n && v->t.emitted < v->checkpoints[n - 1].emitted + v->checkpoint_every))
         return 0;
-    if (n == v->checkpoint_capacity) {
-        size_t capacity = n ? 2 * n : 64;
-        timeline *grown = realloc(v->checkpoints, capacity * sizeof *grown);
-        if (!grown)
-            return ls_fail(err, LS_ENOMEM, "out of memory");
-        v->checkpoints = grown;
-        v->checkpoint_capacity = capacity;
+    if (!v->checkpoints)
+        v->checkpoints = ls_malloc_array(MAX_CHECKPOINTS, sizeof *v->checkpoints);
+    if (!v->checkpoints)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    if (n == MAX_CHECKPOINTS) {
+        for (size_t i = 0; i < n / 2; i++)
+            v->checkpoints[i] = v->checkpoints[2 * i];
+        v->checkpoint_count = n / 2;
+        v->checkpoint_every *= 2;
     }
     v->t.luma = sum_luma(v->current);
     v->checkpoints[v->checkpoint_count++] = v->t;
@@ -397,6 +405,8 @@ int ls_video_next(ls_video *v, ls_frame **out, ls_error *err)
     *out = NULL;
     while (!v->nb0 && !v->nb) {
         int ret = advance(v, err);
+        if (ret == LS_EOF)
+            v->length = v->t.emitted;
         if (ret)
             return ret;
     }
@@ -470,17 +480,105 @@ int ls_video_seek(ls_video *v, uint64_t index, ls_error *err)
     bool ahead = v->t.emitted <= index && (t.emitted <= v->t.emitted);
     int ret = 0;
     v->first_time = v->first_time && ahead;
-    if (!ahead && !resume(v, &t))
+    v->from_start = false;
+    if (!ahead && !(k && resume(v, &t))) {
+        v->from_start = true;
         ret = reopen(v, err);
+    }
     while (!ret && v->t.emitted < index) {
         ls_frame *f;
         ret = ls_video_next(v, &f, err);
         ls_frame_unref(&f);
     }
-    if (ret == LS_EOF)
-        ret = ls_fail(err, LS_EIO, "%s: frame %llu cannot be decoded again", v->path,
-                      (unsigned long long)index);
     return ret;
+}
+
+uint64_t ls_video_length(const ls_video *v)
+{
+    return v->length;
+}
+
+bool ls_video_sought_from_start(const ls_video *v)
+{
+    return v->from_start;
+}
+
+static const char index_magic[8] = "LSINDEX1";
+enum { INDEX_HEAD = 6, INDEX_WAY = 8 }; /* 64-bit numbers */
+
+int ls_video_save_index(const ls_video *v, const char *path, ls_error *err)
+{
+    ls_output_file o;
+    const uint64_t head[INDEX_HEAD] = {
+        v->info.width, v->info.height,     (uint64_t)v->info.fps_num, (uint64_t)v->info.fps_den,
+        v->length,     v->checkpoint_count};
+    int ret = ls_output_open(&o, path, err);
+    if (ret)
+        return ret;
+    ret = ls_output_write(&o, index_magic, sizeof index_magic, err);
+    if (!ret)
+        ret = ls_output_write(&o, head, sizeof head, err);
+    for (size_t i = 0; !ret && i < v->checkpoint_count; i++) {
+        const timeline *t = &v->checkpoints[i];
+        const int64_t way[INDEX_WAY] = {
+            t->next_pts,         t->last_nb0[0],  t->last_nb0[1], t->last_nb0[2],
+            (int64_t)t->emitted, t->previous_pts, t->highest_pts, t->luma};
+        ret = ls_output_write(&o, way, sizeof way, err);
+    }
+    return ls_output_close(&o, ret, err);
+}
+
+/* Ways that lead on through the video, of which each is possible. */
+static bool read_ways(FILE *f, timeline *ways, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int64_t way[INDEX_WAY];
+        if (fread(way, sizeof way, 1, f) != 1)
+            return false;
+        ways[i] = (timeline){.next_pts = way[0],
+                             .last_nb0 = {way[1], way[2], way[3]},
+                             .emitted = (uint64_t)way[4],
+                             .previous_pts = way[5],
+                             .highest_pts = way[6],
+                             .unique = true,
+                             .luma = (uint32_t)way[7]};
+        for (int k = 0; k < 4; k++)
+            if (way[k] < 0 || way[k] > INT64_C(1) << 40)
+                return false;
+        if (way[4] < 0 || way[4] > INT64_C(1) << 40 ||
+            (i && ways[i].emitted <= ways[i - 1].emitted) || way[7] < 0 || way[7] > UINT32_MAX)
+            return false;
+    }
+    return fgetc(f) == EOF;
+}
+
+int ls_video_load_index(ls_video *v, const char *path, ls_error *err)
+{
+    char magic[sizeof index_magic];
+    uint64_t head[INDEX_HEAD];
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return ls_fail_errno(err, errno, "%s", path);
+    timeline *ways = ls_malloc_array(MAX_CHECKPOINTS, sizeof *ways);
+    bool ok = fread(magic, sizeof magic, 1, f) == 1 && fread(head, sizeof head, 1, f) == 1 &&
+              !memcmp(magic, index_magic, sizeof magic) && head[0] == v->info.width &&
+              head[1] == v->info.height && head[2] == (uint64_t)v->info.fps_num &&
+              head[3] == (uint64_t)v->info.fps_den && head[4] <= UINT64_C(1) << 40 &&
+              head[5] <= MAX_CHECKPOINTS;
+    ok = ok && ways && read_ways(f, ways, (size_t)head[5]);
+    fclose(f);
+    if (!ok) {
+        free(ways);
+        return ls_fail(err, LS_EFORMAT, "%s is not an index of %s", path, v->path);
+    }
+    free(v->checkpoints);
+    v->checkpoints = ways;
+    v->checkpoint_count = (size_t)head[5];
+    v->length = head[4];
+    const uint64_t last = head[5] ? ways[head[5] - 1].emitted : 0;
+    while (v->checkpoint_every * MAX_CHECKPOINTS < last)
+        v->checkpoint_every *= 2;
+    return 0;
 }
 
 static int open_stream(ls_video *v, ls_error *err)
@@ -557,6 +655,7 @@ int ls_video_open(ls_video **out, const char *path, const ls_video_settings *s, 
     if (!v)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     v->settings = *s;
+    v->checkpoint_every = CHECKPOINT_EVERY;
     v->path = strdup(path);
     v->packet = av_packet_alloc();
     v->decoded = av_frame_alloc();

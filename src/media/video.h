@@ -33,9 +33,21 @@ const char *ls_video_path(const ls_video *v);
 int ls_video_next(ls_video *v, ls_frame **out, ls_error *err);
 /* Index of the frame that ls_video_next gives next. */
 uint64_t ls_video_position(const ls_video *v);
-/* Makes ls_video_next go on with frame `index`, which it has given before. Decodes from a key frame
- * before it, or from the start of a file that cannot seek. */
+/* Makes ls_video_next go on with frame `index`, by way of a key frame before it if it is known
+ * where those are, otherwise from where decoding stands, or from the start. LS_EOF, without a
+ * message, when the video ends before that frame. */
 int ls_video_seek(ls_video *v, uint64_t index, ls_error *err);
+/* Frames of the timeline; 0 before its end was met or read from an index. */
+uint64_t ls_video_length(const ls_video *v);
+/* Whether the last ls_video_seek had to decode from the start for want of a way to the frame. */
+bool ls_video_sought_from_start(const ls_video *v);
+
+/* What is known of the ways to frames, and of the length, so that another process can seek at once.
+ * The file: "LSINDEX1", width, height, rate, length and number of ways, then the ways, all 64-bit
+ * numbers of this machine's byte order. One that is damaged or of another video is an error and
+ * changes nothing; one that lies costs time, for each way is checked against the picture. */
+int ls_video_save_index(const ls_video *v, const char *path, ls_error *err);
+int ls_video_load_index(ls_video *v, const char *path, ls_error *err);
 
 /* What the encoder copies to its output: an AVCodecParameters-like summary that stays inside the
  * media module. */
@@ -45,14 +57,18 @@ const struct AVFrame *ls_video_model(const ls_video *v);
 /* The timeline forwards, backwards, forwards, ... without an end: 0 .. V-1, V-1 .. 0, 0 .. */
 typedef struct ls_pingpong ls_pingpong;
 
-/* Takes `*v` over, on success and on failure. `window_bytes` bounds what going backwards holds. */
-int ls_pingpong_open(ls_pingpong **out, ls_video **v, size_t window_bytes, ls_error *err);
+/* Takes `*v` over, on success and on failure. `window_bytes` bounds what going backwards holds; a
+ * file that does not lead back to its frames is decoded into a lossless one of single pictures in
+ * `folder` (see ls_temporary_file; copied). */
+int ls_pingpong_open(ls_pingpong **out, ls_video **v, size_t window_bytes, const char *folder,
+                     ls_error *err);
 void ls_pingpong_close(ls_pingpong **p);
 /* The next frame, and its index on the timeline of the file. */
 int ls_pingpong_next(ls_pingpong *p, ls_frame **out, uint64_t *index, ls_error *err);
+/* Makes ls_pingpong_next go on with the frame of that place in the endless sequence. */
+int ls_pingpong_seek(ls_pingpong *p, uint64_t place, ls_error *err);
+/* Of windows from now on. */
+void ls_pingpong_set_window(ls_pingpong *p, size_t bytes);
 ls_video *ls_pingpong_video(const ls_pingpong *p);
-int ls_pingpong_seek(ls_pingpong *p, uint64_t index, ls_error *err);
-int ls_video_save_index(const ls_video *v, const char *path, ls_error *err);
-int ls_video_load_index(ls_video *v, const char *path, ls_error *err);
 
 #endif

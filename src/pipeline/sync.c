@@ -584,7 +584,7 @@ static int open_inputs(ls_sync *job, ls_error *err)
     ls_encoding like = e;
     int ret = ls_video_open(&video, job->s.video, &v, err);
     if (!ret)
-        ret = ls_pingpong_open(&job->source, &video, WINDOW_BYTES, err);
+        ret = ls_pingpong_open(&job->source, &video, WINDOW_BYTES, job->s.job, err);
     if (ret)
         return ret;
     like.like = ls_pingpong_video(job->source);

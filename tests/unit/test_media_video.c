@@ -1,6 +1,7 @@
 /* The decoded timeline against the pictures that the ffmpeg program gives for the same file. */
 #include "media_oracle.h"
 
+#include "media/intermediate.h"
 #include "media/video.h"
 
 /* Reference pictures are converted with accurate rounding, as ours; the range of grey, which is
@@ -144,6 +145,13 @@ static const recipe recipes[] = {
     {"interlaced.ts", "F " SOURCE "25:d=2 -c:v mpeg2video -bf 2 -flags +ilme+ildct interlaced.ts",
      "", NULL},
     {"raw.h264", "F " SOURCE "25:d=2" X264 "-bf 2 raw.h264", "", NULL},
+    {"raw_long.h264", "F " SOURCE "25:d=4" X264 "-bf 2 raw_long.h264", "", NULL},
+    {"piped.mkv", /* without an index */
+     "F " SOURCE "25:d=4" X264 "-g 100000 -bf 3 -f matroska - | cat > piped.mkv", "", NULL},
+    {"fragments.mp4",
+     "F " SOURCE "25:d=4" X264 "-g 30 -bf 3 -movflags frag_keyframe+empty_moov -f mp4 - | cat > "
+     "fragments.mp4",
+     "", NULL},
     {"packed.avi", "F " SOURCE "30:d=2 -c:v mpeg4 -bf 2 packed.avi", "", NULL},
     {"screen.gif", "F " SOURCE "30:d=2 screen.gif", "", NULL},
     {"three.mkv", /* the largest of the two that are marked as the default */
@@ -265,7 +273,7 @@ static void back_and_forth(const char *path, bool source_fps, size_t window_byte
     ls_pingpong *p;
     hash_video(&all, path, source_fps);
     ls_video *v = open_video(path, source_fps);
-    assert_int_equal(ls_pingpong_open(&p, &v, window_bytes, &err), 0);
+    assert_int_equal(ls_pingpong_open(&p, &v, window_bytes, NULL, &err), 0);
     assert_null(v);
     for (size_t n = 0; n < 3 * all.count + 2; n++) {
         size_t m = n % (2 * all.count), want = m < all.count ? m : 2 * all.count - 1 - m;
@@ -348,6 +356,186 @@ static void a_hopeless_file_is_refused(void **state)
             "no frame of the video can be decoded");
 }
 
+/* The hash of a place in the endless sequence. */
+static uint64_t hash_at(const hashes *all, uint64_t place)
+{
+    place %= 2 * all->count;
+    return all->at[place < all->count ? place : 2 * all->count - 1 - place];
+}
+
+static void expect_place(ls_pingpong *p, const hashes *all, uint64_t place, const char *path)
+{
+    ls_error err = {0};
+    ls_frame *f;
+    uint64_t index;
+    if (ls_pingpong_next(p, &f, &index, &err))
+        fail_msg("%s, place %d: %s", path, (int)place, err.message);
+    if (hash_frame(f) != hash_at(all, place))
+        fail_msg("%s: another frame at place %d", path, (int)place);
+    ls_frame_unref(&f);
+}
+
+/* Places of three turns in any order, in a video of which all, nothing, or what another has found
+ * is known. */
+static void starts_anywhere(const char *path, const hashes *all, const char *index)
+{
+    ls_error err = {0};
+    ls_pingpong *p;
+    uint32_t r = 7;
+    ls_video *v = open_video(path, false);
+    if (index && ls_video_load_index(v, index, &err))
+        fail_msg("%s: %s", index, err.message);
+    if (index)
+        assert_int_equal(ls_video_length(v), all->count);
+    assert_int_equal(ls_pingpong_open(&p, &v, 1, NULL, &err), 0);
+    for (int k = 0; k < 10; k++) {
+        r = r * 1664525u + 1013904223u;
+        uint64_t place = (r >> 8) % (3 * all->count);
+        if (ls_pingpong_seek(p, place, &err))
+            fail_msg("%s, place %d: %s", path, (int)place, err.message);
+        for (uint64_t i = 0; i < 7; i++)
+            expect_place(p, all, place + i, path);
+    }
+    ls_pingpong_close(&p);
+}
+
+static const char *const turned[] = {"long.mp4",  "open.ts",       "middle.ts",  "raw_long.h264",
+                                     "piped.mkv", "fragments.mp4", "uneven.mkv", "two_days.mkv"};
+
+static void any_place_of_the_sequence(void **state)
+{
+    (void)state;
+    char path[4096], index[4096];
+    made(index, "index");
+    for (size_t i = 0; i < sizeof turned / sizeof *turned; i++) {
+        static hashes all;
+        ls_error err = {0};
+        ls_frame *f;
+        hash_video(&all, make(path, turned[i]), false);
+        starts_anywhere(path, &all, NULL);
+        ls_video *v = open_video(path, false);
+        while (!ls_video_next(v, &f, &err))
+            ls_frame_unref(&f);
+        assert_int_equal(ls_video_save_index(v, index, &err), 0);
+        ls_video_close(&v);
+        starts_anywhere(path, &all, index);
+        back_and_forth(path, false, i % 2 ? 1 : 200000);
+    }
+}
+
+/* With an index a place is reached without reading the file from its start. */
+static void an_index_leads_to_frames(void **state)
+{
+    (void)state;
+    char path[4096], index[4096];
+    ls_error err = {0};
+    ls_frame *f;
+    shell("cd %s && ffmpeg -v error -nostdin -y -f lavfi -i testsrc2=s=160x120:r=25:d=20 -c:v "
+          "libx264 -preset ultrafast -g 50 seekable.mp4",
+          folder);
+    for (int saved = 0; saved < 2; saved++) {
+        ls_video *v = open_video(made(path, "seekable.mp4"), false);
+        if (saved)
+            assert_int_equal(ls_video_load_index(v, made(index, "index"), &err), 0);
+        while (!saved && !ls_video_next(v, &f, &err))
+            ls_frame_unref(&f);
+        assert_int_equal(ls_video_length(v), 500);
+        assert_int_equal(ls_video_seek(v, 300, &err), 0);
+        assert_false(ls_video_sought_from_start(v));
+        assert_int_equal(ls_video_save_index(v, made(index, "index"), &err), 0);
+        ls_video_close(&v);
+    }
+}
+
+static void damaged_indices_are_refused(void **state)
+{
+    (void)state;
+    char path[4096], index[4096], bad[4096];
+    ls_error err = {0};
+    ls_frame *f;
+    ls_video *v = open_video(make(path, "long.mp4"), false);
+    while (!ls_video_next(v, &f, &err))
+        ls_frame_unref(&f);
+    assert_int_equal(ls_video_save_index(v, made(index, "good"), &err), 0);
+    ls_video_close(&v);
+    size_t size;
+    char *data = output_of(&size, "cat %s", index);
+    assert_true(size > 8 + 6 * 8 + 2 * 64);
+    v = open_video(path, false);
+    for (size_t cut = 0; cut < size; cut += 5) {
+        write_file(made(bad, "bad"), data, cut);
+        assert_int_equal(ls_video_load_index(v, bad, &err), LS_EFORMAT);
+    }
+    ls_video_close(&v);
+    /* of another video, or changed: refused, or as good as none */
+    static hashes all;
+    hash_video(&all, path, false);
+    uint32_t r = 3;
+    for (int k = 0; k < 40; k++) {
+        r = r * 1664525u + 1013904223u;
+        char *copy = malloc(size);
+        memcpy(copy, data, size);
+        size_t at = 8 + 6 * 8 + (r >> 8) % (size - 56); // in the ways
+        copy[at] = (char)(copy[at] ^ (1 << r % 8));
+        write_file(made(bad, "bad"), copy, size);
+        free(copy);
+        v = open_video(path, false);
+        ls_video_load_index(v, bad, &err);
+        if (!ls_video_seek(v, 100, &err) && !ls_video_next(v, &f, &err)) {
+            /* a changed count of repeats leads elsewhere, but always to a frame */
+            assert_non_null(f);
+            ls_frame_unref(&f);
+        }
+        ls_video_close(&v);
+    }
+    free(data);
+    v = open_video(make(path, "sizes.ts"), false);
+    assert_int_equal(ls_video_load_index(v, made(index, "nowhere"), &err), LS_ENOENT);
+    ls_video_close(&v);
+    v = open_video(make(path, "60fps.mp4"), true);
+    assert_int_equal(ls_video_load_index(v, made(index, "good"), &err), LS_EFORMAT);
+    ls_video_close(&v);
+}
+
+/* Every kind of picture that the module passes comes back bit by bit. */
+static void frames_are_kept_losslessly(void **state)
+{
+    static const char *const names[] = {"gray.mkv",      "gray10.mkv",    "yuv444p12.mkv",
+                                        "turned180.mp4", "turned270.mp4", "gbrp10.mkv",
+                                        "long.mp4"};
+    (void)state;
+    char path[4096];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        static hashes all;
+        ls_error err = {0};
+        ls_intermediate *kept = NULL;
+        ls_frame *f;
+        hash_video(&all, make(path, names[i]), false);
+        ls_video *v = open_video(path, false);
+        if (ls_intermediate_open(&kept, ls_video_model(v), folder, &err))
+            fail_msg("%s: %s", path, err.message);
+        ls_picture was = {0};
+        while (!ls_video_next(v, &f, &err)) {
+            was = ls_frame_picture(f);
+            if (ls_intermediate_add(kept, f->av, &err))
+                fail_msg("%s: %s", path, err.message);
+            ls_frame_unref(&f);
+        }
+        for (size_t k = all.count; k-- > 0;) {
+            if (ls_intermediate_get(kept, k, &f, &err))
+                fail_msg("%s: %s", path, err.message);
+            const ls_picture is = ls_frame_picture(f);
+            assert_int_equal(is.matrix, was.matrix);
+            assert_int_equal(is.full_range, was.full_range);
+            assert_true(hash_frame(f) == all.at[k]);
+            ls_frame_unref(&f);
+        }
+        assert_int_equal(ls_intermediate_get(kept, all.count, &f, &err), LS_EINVAL);
+        ls_intermediate_close(&kept);
+        ls_video_close(&v);
+    }
+}
+
 typedef struct warnings {
     int count;
     char last[512];
@@ -423,6 +611,10 @@ int main(void)
         cmocka_unit_test(source_rate),
         cmocka_unit_test(same_frames_again),
         cmocka_unit_test(same_frames_of_real_files_again),
+        cmocka_unit_test(any_place_of_the_sequence),
+        cmocka_unit_test(an_index_leads_to_frames),
+        cmocka_unit_test(damaged_indices_are_refused),
+        cmocka_unit_test(frames_are_kept_losslessly),
         cmocka_unit_test(what_is_no_video_is_refused),
         cmocka_unit_test(a_hopeless_file_is_refused),
         cmocka_unit_test(damage_is_skipped_with_a_warning),
