@@ -333,7 +333,7 @@ static int choose_compute_type(ls_sync *job, ls_error *err)
 static int begin(ls_sync *job, bool create, int64_t segment, ls_error *err)
 {
     report(job, "prepare");
-    int ret = ls_job_open(&job->job, job->s.job, create, segment, &job->log, err);
+    int ret = job->job ? 0 : ls_job_open(&job->job, job->s.job, create, segment, &job->log, err);
     if (!ret)
         ret = open_speech(job, err);
     if (!ret)
@@ -576,13 +576,41 @@ static void write_message(void *opaque, int level, const char *line)
     pthread_mutex_unlock(&job->lock);
 }
 
+/* Inputs are read more than once, so one that flows past is kept in the folder of the job. */
+static int keep_stream(ls_sync *job, const char *name, const char **path, ls_error *err)
+{
+    struct stat st;
+    if (stat(*path, &st) || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+        return 0; // what cannot be opened is told of when it is
+    int ret = job->job ? 0 : ls_job_open(&job->job, job->s.job, true, LS_JOB_ALL, &job->log, err);
+    char *kept = ret ? NULL : strdup(ls_job_path(job->job, name));
+    if (!ret && !kept)
+        ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret)
+        ls_log_msg(&job->log, LS_LOG_INFO, "%s is not a file; what comes of it is kept in %s",
+                   *path, kept);
+    if (!ret)
+        ret = ls_output_copy(*path, kept, err);
+    if (ret) {
+        free(kept);
+        return ret;
+    }
+    free((char *)*path);
+    *path = kept;
+    return 0;
+}
+
 static int open_inputs(ls_sync *job, ls_error *err)
 {
     ls_video *video = NULL;
     const ls_video_settings v = {DECODER_THREADS, job->s.source_fps, &job->log};
     const ls_encoding e = {job->s.video_codec, job->s.preset, job->s.crf, NULL};
     ls_encoding like = e;
-    int ret = ls_video_open(&video, job->s.video, &v, err);
+    int ret = keep_stream(job, "video", &job->s.video, err);
+    if (!ret)
+        ret = keep_stream(job, "speech", &job->s.audio, err);
+    if (!ret)
+        ret = ls_video_open(&video, job->s.video, &v, err);
     if (!ret)
         ret = ls_pingpong_open(&job->source, &video, WINDOW_BYTES, job->s.job, err);
     if (ret)

@@ -279,6 +279,23 @@ def pictures_do_not_depend_on_the_segments():
 
 
 @test
+def inputs_that_flow_past():
+    shutil.copy("video.mp4", "kept.mp4")
+    for name in ("video.fifo", "speech.fifo"):
+        os.mkfifo(name)
+    feeders = [subprocess.Popen(f"cat {a} > {b}", shell=True) for a, b in (("video.mp4", "video.fifo"),
+                                                                         ("speech.wav", "speech.fifo"))]
+    args = [a.replace("video.mp4", "video.fifo").replace("speech.wav", "speech.fifo") for a in SYNC]
+    p = start(LS, *args, "-o", "o.mp4")
+    wait_for("o.mp4.lsjob", 3, p)
+    p.kill()
+    p.communicate()
+    assert [f.wait() for f in feeders] == [0, 0]
+    good(run(LS, "resume", "o.mp4.lsjob"))
+    same("o.mp4")
+
+
+@test
 def the_folder_may_be_elsewhere():
     good(run(*command("o.mp4"), "--job", "elsewhere", "--keep-job"))
     assert finished("elsewhere") == SEGMENTS
