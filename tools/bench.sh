@@ -11,6 +11,11 @@ for program in build/bench/bench_*; do
     "$program" "${@:2}"
     ran=1
 done
+# takes half an hour, so only by name
+if [ "${1:-}" = memory ]; then
+    python3 bench/memory.py build/latentsync "${@:2}"
+    ran=1
+fi
 [ "$ran" -eq 1 ] || {
     echo "bench: no benchmark ${1:-at all} in build/bench/" >&2
     exit 1

@@ -43,7 +43,7 @@ typedef struct ls_progress_stage {
 /* A queue between two stages. */
 typedef struct ls_progress_queue {
     const char *name; /* after what the frames in it are: "cropped", "generated", "restored" */
-    size_t items, max_items; /* frames */
+    size_t items, max_items; /* frames; max_items may be in all queues and stages together */
     size_t bytes;
 } ls_progress_queue;
 

@@ -14,7 +14,7 @@ struct ls_queue {
     pthread_mutex_t lock;
     pthread_cond_t can_push, can_pop;
     slot *ring;
-    size_t max_items, limit, max_bytes, head, count, bytes, peak_bytes;
+    size_t max_items, max_bytes, head, count, bytes, peak_bytes;
     bool finished;
     int code;
     void (*destroy)(void *);
@@ -26,7 +26,6 @@ ls_queue *ls_queue_open(size_t max_items, size_t max_bytes, void (*destroy)(void
     if (!q)
         return NULL;
     q->max_items = max_items ? max_items : 1;
-    q->limit = q->max_items;
     q->max_bytes = max_bytes;
     q->destroy = destroy;
     q->ring = ls_calloc_array(q->max_items, sizeof *q->ring);
@@ -58,7 +57,7 @@ void ls_queue_close(ls_queue **pq)
 
 static bool is_full(const ls_queue *q, size_t bytes)
 {
-    return q->count >= q->limit ||
+    return q->count == q->max_items ||
            (q->count && (bytes > q->max_bytes || q->bytes > q->max_bytes - bytes));
 }
 
@@ -109,18 +108,10 @@ void ls_queue_finish(ls_queue *q, int code)
     pthread_mutex_unlock(&q->lock);
 }
 
-void ls_queue_limit(ls_queue *q, size_t items)
-{
-    pthread_mutex_lock(&q->lock);
-    q->limit = items < 1 ? 1 : items > q->max_items ? q->max_items : items;
-    pthread_cond_broadcast(&q->can_push);
-    pthread_mutex_unlock(&q->lock);
-}
-
 ls_queue_fill ls_queue_state(ls_queue *q)
 {
     pthread_mutex_lock(&q->lock);
-    ls_queue_fill f = {q->count, q->limit, q->bytes, q->peak_bytes};
+    ls_queue_fill f = {q->count, q->bytes, q->peak_bytes};
     pthread_mutex_unlock(&q->lock);
     return f;
 }

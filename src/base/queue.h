@@ -9,7 +9,7 @@
 typedef struct ls_queue ls_queue;
 
 typedef struct ls_queue_fill {
-    size_t items, max_items, bytes, peak_bytes;
+    size_t items, bytes, peak_bytes;
 } ls_queue_fill;
 
 /* `destroy` frees an item that is left in the queue when it is closed. An item larger than
@@ -28,9 +28,6 @@ int ls_queue_pop(ls_queue *q, void **item);
 /* Ends the stream: code 0 is the producer's normal end (what is queued is still delivered), a
  * negative code is an error or a consumer that stopped. The first error decides. */
 void ls_queue_finish(ls_queue *q, int code);
-
-/* Holds at most `items` from now on, 1 to the number it was opened for; what is in it stays. */
-void ls_queue_limit(ls_queue *q, size_t items);
 
 ls_queue_fill ls_queue_state(ls_queue *q);
 

@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -93,6 +94,8 @@ static void wait_passively(char **argv)
 int main(int argc, char **argv)
 {
     wait_passively(argv);
+    mallopt(M_MMAP_THRESHOLD, 64 << 10); // pictures go back to the system instead of leaving holes
+    mallopt(M_ARENA_MAX, 2);
     signal(SIGXFSZ, SIG_IGN); // a file-size limit is an error to be told, not the end
     static const struct {
         const char *name;

@@ -8,12 +8,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define QUEUE_BYTES ((size_t)128 << 20)
 #define MAX_WORKERS 8
 #define RESPLIT_CHUNKS 16 /* after the second chunk, and then every so many */
 
 /* A frame on its way through the stages. */
 typedef struct item {
+    ls_stream *stream;
     uint64_t index;
     ls_frame *frame;
     bool has_face;
@@ -29,7 +29,8 @@ struct ls_stream {
     pthread_mutex_t lock;              /* of all below, and of the queues' being there */
     ls_error err;                      /* the first */
     ls_stream_state state;
-    size_t queue_frames;
+    size_t frames; /* that may be in flight */
+    pthread_cond_t landed;
     /* Restored frames leave in the order they were taken. */
     pthread_mutex_t taking;
     pthread_cond_t turn;
@@ -57,7 +58,26 @@ static void free_item(void *opaque)
     ls_frame_unref(&it->frame);
     ls_aligned_free(it->face);
     ls_aligned_free(it->image);
+    pthread_mutex_lock(&it->stream->lock);
+    it->stream->state.in_flight--;
+    pthread_cond_signal(&it->stream->landed);
+    pthread_mutex_unlock(&it->stream->lock);
     free(it);
+}
+
+/* Waits until one more frame may be in flight. */
+static item *new_item(ls_stream *s)
+{
+    item *it = ls_calloc_array(1, sizeof *it);
+    if (!it)
+        return NULL;
+    it->stream = s;
+    pthread_mutex_lock(&s->lock);
+    while (s->state.in_flight >= s->frames && !s->stopped)
+        pthread_cond_wait(&s->landed, &s->lock);
+    s->state.in_flight++;
+    pthread_mutex_unlock(&s->lock);
+    return it;
 }
 
 static int push(ls_stream *s, int queue, item *it)
@@ -78,6 +98,7 @@ static void stop(ls_stream *s, int code, const ls_error *err)
     }
     s->stopped = true;
     pthread_cond_broadcast(&s->turn);
+    pthread_cond_broadcast(&s->landed);
     pthread_mutex_unlock(&s->lock);
     for (int q = 0; q < LS_STREAM_QUEUES; q++)
         ls_queue_finish(s->queue[q], code);
@@ -122,7 +143,7 @@ static int next_item(ls_stream *s, uint64_t index, ls_cropper *cropper, ls_rgb_c
                      item **out, ls_error *err)
 {
     uint64_t source_index;
-    item *it = *out = ls_calloc_array(1, sizeof *it);
+    item *it = *out = new_item(s);
     if (!it)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     it->index = index;
@@ -433,7 +454,8 @@ int ls_stream_open(ls_stream **out, const ls_stream_parts *parts, ls_error *err)
     s->p.workers = parts->workers < 1             ? 1
                    : parts->workers > MAX_WORKERS ? MAX_WORKERS
                                                   : parts->workers;
-    s->queue_frames = parts->queue_frames;
+    s->p.frames = s->frames = parts->frames < LS_CHUNK_FRAMES ? LS_CHUNK_FRAMES : parts->frames;
+    pthread_cond_init(&s->landed, NULL);
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->taking, NULL);
     pthread_cond_init(&s->turn, NULL);
@@ -448,6 +470,7 @@ void ls_stream_close(ls_stream **ps)
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->taking);
     pthread_cond_destroy(&s->turn);
+    pthread_cond_destroy(&s->landed);
     free(s);
     *ps = NULL;
 }
@@ -457,19 +480,17 @@ int ls_stream_run(ls_stream *s, uint64_t first, uint64_t end, ls_error *err)
     ls_queue *queue[LS_STREAM_QUEUES];
     bool ok = true;
     for (int i = 0; i < LS_STREAM_QUEUES; i++) {
-        queue[i] = ls_queue_open(s->p.queue_frames, QUEUE_BYTES, free_item);
+        queue[i] = ls_queue_open(s->p.frames, SIZE_MAX, free_item);
         ok = ok && queue[i];
     }
     pthread_mutex_lock(&s->lock);
-    for (int i = 0; ok && i < LS_STREAM_QUEUES; i++) {
+    for (int i = 0; ok && i < LS_STREAM_QUEUES; i++)
         s->queue[i] = queue[i];
-        ls_queue_limit(queue[i], s->queue_frames);
-    }
     s->first = first;
     s->end = end;
     s->taken = s->given = 0;
     s->stopped = false;
-    s->state.workers = 1;
+    s->state.workers = s->p.workers;
     pthread_mutex_unlock(&s->lock);
     int ret = ok ? run_threads(s) : ls_fail(&s->err, LS_ENOMEM, "out of memory");
     pthread_mutex_lock(&s->lock);
@@ -492,12 +513,10 @@ void ls_stream_get_state(ls_stream *s, ls_stream_state *state)
     pthread_mutex_unlock(&s->lock);
 }
 
-void ls_stream_set_queues(ls_stream *s, size_t frames)
+void ls_stream_set_frames(ls_stream *s, size_t frames)
 {
     pthread_mutex_lock(&s->lock);
-    s->queue_frames = frames;
-    for (int i = 0; i < LS_STREAM_QUEUES; i++)
-        if (s->queue[i])
-            ls_queue_limit(s->queue[i], frames);
+    s->frames = frames < LS_CHUNK_FRAMES ? LS_CHUNK_FRAMES : frames;
+    pthread_cond_broadcast(&s->landed);
     pthread_mutex_unlock(&s->lock);
 }

@@ -19,8 +19,8 @@ typedef struct ls_stream_parts {
     ls_face_path *path;
     ls_generator *generator;
     size_t resolution;
-    size_t queue_frames; /* in each queue, at most */
-    int workers;         /* threads that restore, at most */
+    size_t frames; /* in flight at most, in all stages; LS_CHUNK_FRAMES at least */
+    int workers;   /* threads that restore, at most */
     const ls_cancel *cancel;
     const ls_log *log;
     /* Takes a finished frame, in order; it belongs to the stream. */
@@ -34,6 +34,7 @@ typedef struct ls_stream_state {
     uint64_t frames[LS_STAGES];
     double generated; /* frames' worth of generation that is done, parts of chunks included */
     uint64_t without_face;
+    size_t in_flight;
     ls_queue_fill queue[LS_STREAM_QUEUES];
     int workers;
 } ls_stream_state;
@@ -50,8 +51,9 @@ int ls_stream_run(ls_stream *s, uint64_t first, uint64_t end, ls_error *err);
 
 /* Any thread, at any time. */
 void ls_stream_get_state(ls_stream *s, ls_stream_state *state);
-/* How many frames each queue may hold from now on, at least 1; what is in it stays. Any thread. */
-void ls_stream_set_queues(ls_stream *s, size_t frames);
+/* How many frames may be in flight from now on, LS_CHUNK_FRAMES at least; those that are stay. Any
+ * thread. */
+void ls_stream_set_frames(ls_stream *s, size_t frames);
 
 const char *ls_stage_name(int stage);
 const char *ls_stream_queue_name(int queue);

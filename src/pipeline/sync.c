@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define WINDOW_BYTES ((size_t)64 << 20) /* of frames held to go backwards */
-#define QUEUE_FRAMES LS_CHUNK_FRAMES
+#define IN_FLIGHT (5 * LS_CHUNK_FRAMES / 2)
 #define DECODER_THREADS 2
 #define SEGMENT_CHUNKS 15 /* 9.6 s: a key frame so often costs few bits */
 #define MANY_SEGMENTS 4096
@@ -57,6 +57,7 @@ struct ls_sync {
     pthread_mutex_t lock; /* of all below, and of calls to the user's functions */
     const char *stage;
     uint64_t written; /* frames of finished segments, and in the one at hand */
+    size_t in_flight; /* frames that may be */
     uint64_t found;   /* frames that were finished when the run began */
     double start;
 };
@@ -88,7 +89,7 @@ static void look(void *opaque, ls_progress *p)
         p->stages[n] = (ls_progress_stage){ls_stage_name(i), state.busy[i], state.frames[i]};
     for (int i = 0; i < LS_STREAM_QUEUES; i++)
         p->queues[i] = (ls_progress_queue){ls_stream_queue_name(i), state.queue[i].items,
-                                           state.queue[i].max_items, state.queue[i].bytes};
+                                           job->in_flight, state.queue[i].bytes};
 }
 
 static void tell(void *opaque, const ls_progress *p)
@@ -114,7 +115,11 @@ static void report(ls_sync *job, const char *stage)
 
 static void narrow(void *opaque, size_t frames)
 {
-    ls_stream_set_queues(((ls_sync *)opaque)->stream, frames);
+    ls_sync *job = opaque;
+    pthread_mutex_lock(&job->lock);
+    job->in_flight = frames;
+    pthread_mutex_unlock(&job->lock);
+    ls_stream_set_frames(job->stream, frames);
 }
 
 static uint64_t segment_end(const ls_sync *job, uint64_t segment)
@@ -389,6 +394,7 @@ static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
                                      job->s.seed};
     ls_cpu cpu;
     ls_cpu_detect(&cpu, "");
+    job->in_flight = IN_FLIGHT;
     int ret = ls_generator_open(&job->generator, &job->models, job->features, &g, err);
     if (!ret)
         ret = ls_generator_prepare(
@@ -397,7 +403,7 @@ static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
                                    .path = ls_face_feed_path(job->faces),
                                    .generator = job->generator,
                                    .resolution = job->s.resolution,
-                                   .queue_frames = QUEUE_FRAMES,
+                                   .frames = job->in_flight,
                                    .workers = cpu.cores,
                                    .cancel = &job->cancel,
                                    .log = &job->log,
@@ -411,7 +417,7 @@ static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
     report(job, "frames");
     const ls_watch_settings w = {.stats = job->s.stats,
                                  .budget = job->budget,
-                                 .queue_frames = parts.queue_frames,
+                                 .frames = parts.frames,
                                  .log = &job->log,
                                  .look = look,
                                  .tell = tell,

@@ -16,13 +16,13 @@
 #define TIGHT 0.92 /* of a limit */
 #define ROOMY 0.75
 #define PRESSURE 20.0 /* percent */
-#define CALM 10       /* seconds of room before queues grow */
+#define CALM 10       /* seconds of room before there are more */
 
 struct ls_watch {
     ls_watch_settings s;
     ls_usage_meter *meter;
     int stats; /* -1: none */
-    size_t queue_frames, calm;
+    size_t frames, calm;
     ls_error err; /* the first of writing statistics */
     pthread_t thread;
     pthread_mutex_t lock;
@@ -30,7 +30,7 @@ struct ls_watch {
     bool ending;
 };
 
-size_t ls_watch_queues(const ls_watch_memory *m, size_t now, size_t most)
+size_t ls_watch_frames(const ls_watch_memory *m, size_t now, size_t most)
 {
     const double resident = (double)m->resident / (double)m->budget,
                  group = m->cgroup_limit && m->cgroup_limit != UINT64_MAX
@@ -47,17 +47,17 @@ static void keep_within(ls_watch *w, const ls_usage *u)
 {
     const ls_watch_memory m = {u->resident, w->s.budget, u->cgroup_used, u->cgroup_limit,
                                u->pressure};
-    const size_t want = ls_watch_queues(&m, w->queue_frames, w->s.queue_frames);
-    w->calm = want > w->queue_frames ? w->calm + 1 : 0;
-    if (want < w->queue_frames)
+    const size_t want = ls_watch_frames(&m, w->frames, w->s.frames);
+    w->calm = want > w->frames ? w->calm + 1 : 0;
+    if (want < w->frames)
         malloc_trim(0); // what was freed counts too
-    if (want == w->queue_frames || (want > w->queue_frames && w->calm < CALM))
+    if (want == w->frames || (want > w->frames && w->calm < CALM))
         return;
     ls_log_msg(w->s.log, LS_LOG_DEBUG,
-               "%.0f MB of %.0f held, memory pressure %.0f %%: queues hold %zu frames, %zu before",
+               "%.0f MB of %.0f held, memory pressure %.0f %%: %zu frames in flight, %zu before",
                (double)u->resident / 1e6, (double)w->s.budget / 1e6,
-               u->pressure > 0 ? u->pressure : 0, want, w->queue_frames);
-    w->queue_frames = want;
+               u->pressure > 0 ? u->pressure : 0, want, w->frames);
+    w->frames = want;
     w->calm = 0;
     w->s.narrow(w->s.opaque, want);
 }
@@ -155,7 +155,7 @@ int ls_watch_open(ls_watch **out, const ls_watch_settings *s, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     w->s = *s;
     w->stats = -1;
-    w->queue_frames = s->queue_frames;
+    w->frames = s->frames;
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);

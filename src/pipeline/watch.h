@@ -1,5 +1,5 @@
-/* A look at a running job every second: statistics to a file, and queues that shrink before memory
- * runs out. */
+/* A look at a running job every second: statistics to a file, and fewer frames in flight before
+ * memory runs out. */
 #ifndef LS_PIPELINE_WATCH_H
 #define LS_PIPELINE_WATCH_H
 
@@ -8,15 +8,15 @@
 #include "latentsync/latentsync.h"
 
 typedef struct ls_watch_settings {
-    const char *stats;   /* file that lines are appended to, or NULL */
-    uint64_t budget;     /* bytes that the process may hold */
-    size_t queue_frames; /* that queues may hold while there is room */
+    const char *stats; /* file that lines are appended to, or NULL */
+    uint64_t budget;   /* bytes that the process may hold */
+    size_t frames;     /* that may be in flight while there is room */
     const ls_log *log;
     /* Fills all but the figures of the process; any thread. */
     void (*look)(void *opaque, ls_progress *p);
     /* Called from the watch's thread after each look; may be NULL. */
     void (*tell)(void *opaque, const ls_progress *p);
-    /* Queues are to hold so many frames from now on. */
+    /* So many frames are to be in flight from now on. */
     void (*narrow)(void *opaque, size_t frames);
     void *opaque;
 } ls_watch_settings;
@@ -28,7 +28,7 @@ int ls_watch_open(ls_watch **out, const ls_watch_settings *s, ls_error *err);
 /* One last look. LS_EIO where the statistics could not be written. */
 int ls_watch_close(ls_watch **w, ls_error *err);
 
-/* How many frames the queues should hold: `now`, half of it where the process holds nearly all of
+/* How many frames should be in flight: `now`, half of it where the process holds nearly all of
  * its budget, the cgroup nearly all of its limit, or tasks have waited for memory, and the double,
  * to `most`, where there is room. */
 typedef struct ls_watch_memory {
@@ -36,6 +36,6 @@ typedef struct ls_watch_memory {
     double pressure; /* percent of time that tasks waited for memory, below 0: unknown */
 } ls_watch_memory;
 
-size_t ls_watch_queues(const ls_watch_memory *m, size_t now, size_t most);
+size_t ls_watch_frames(const ls_watch_memory *m, size_t now, size_t most);
 
 #endif
