@@ -6,7 +6,10 @@
 #include <string.h>
 
 /* x264's output depends on its number of threads, so it is the same everywhere. */
-#define ENCODER_THREADS 4
+#define ENCODER_THREADS 2
+/* Frames that an encoder holds to look ahead cost 7 MB each at 1080p, and beyond ten of them gain
+ * little. */
+#define LOOK_AHEAD 10
 
 static int list_encoders(ls_error *err, const char *name)
 {
@@ -38,6 +41,25 @@ static enum AVPixelFormat encoder_format(const AVCodec *codec, const AVFrame *mo
     if (supports(codec, AV_PIX_FMT_YUV420P))
         return AV_PIX_FMT_YUV420P;
     return avcodec_find_best_pix_fmt_of_list(codec->pix_fmts, model->format, 0, NULL);
+}
+
+/* Of encoders with a known appetite. x265 would choose threads, and with them its output, by the
+ * machine. */
+static void limit_memory(AVCodecContext *c, const char *preset)
+{
+    static const char *const shorter[] = {"ultrafast", "superfast", NULL}; // than LOOK_AHEAD
+    char params[128];
+    bool quick = false;
+    for (int i = 0; shorter[i]; i++)
+        quick = quick || !strcmp(preset, shorter[i]);
+    snprintf(params, sizeof params, quick ? "sync-lookahead=0" : "sync-lookahead=0:rc-lookahead=%d",
+             LOOK_AHEAD);
+    av_opt_set(c->priv_data, "x264-params", params, 0);
+    snprintf(params, sizeof params,
+             quick ? "log-level=none:info=0:pools=4:frame-threads=1"
+                   : "log-level=none:info=0:pools=4:frame-threads=1:rc-lookahead=%d",
+             LOOK_AHEAD);
+    av_opt_set(c->priv_data, "x265-params", params, 0);
 }
 
 int ls_encoder_open(AVCodecContext **out, const ls_encoding *e, const ls_log *log, ls_error *err)
@@ -72,8 +94,7 @@ int ls_encoder_open(AVCodecContext **out, const ls_encoding *e, const ls_log *lo
     av_opt_set_int(c->priv_data, "crf", e->crf, 0); // where the encoder has it
     if (av_opt_find(c->priv_data, "preset", NULL, 0, 0))
         av_opt_set(c->priv_data, "preset", e->preset, 0);
-    /* x265 would choose threads, and with them its output, by the machine */
-    av_opt_set(c->priv_data, "x265-params", "log-level=none:info=0:pools=4:frame-threads=2", 0);
+    limit_memory(c, e->preset);
     int ret = avcodec_open2(c, codec, NULL);
     if (ret >= 0)
         return 0;

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define WINDOW_BYTES ((size_t)64 << 20) /* of frames held to go backwards */
-#define IN_FLIGHT (5 * LS_CHUNK_FRAMES / 2)
+#define IN_FLIGHT (3 * LS_CHUNK_FRAMES / 2)
 #define DECODER_THREADS 2
 #define SEGMENT_CHUNKS 15 /* 9.6 s: a key frame so often costs few bits */
 #define MANY_SEGMENTS 4096
