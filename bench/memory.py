@@ -53,10 +53,9 @@ class Group:
             open(self.path + "/cgroup.procs", "w").write(str(os.getpid()))
 
     def used(self):
-        current = int(open(self.path + ("/memory.current" if self.v2 else "/memory.usage_in_bytes")).read())
-        stat = open(self.path + "/memory.stat").read()
-        files = re.search(r"^(?:total_)?inactive_file (\d+)", stat, re.M)
-        return current - int(files.group(1))
+        """What cannot be dropped: all but the cache of files."""
+        stat = dict(line.split() for line in open(self.path + "/memory.stat"))
+        return sum(int(stat.get(k, 0)) for k in (("anon", "shmem") if self.v2 else ("total_rss", "total_shmem")))
 
     def watch(self):
         while self.path and not self.end.wait(0.2):
@@ -90,7 +89,7 @@ def measure(seconds):
     watch.join()
     if status:
         sys.exit(messages)
-    weights, activations = map(float, re.search(r"(\d+) MB of weights.*?(\d+) MB of activations", messages).groups())
+    weights, activations = map(float, re.search(r"(\d+) for weights .*?(\d+) for activations", messages).groups())
     result = {"seconds": seconds, "frames": int(re.findall(r'"frames": (\d+)', messages)[-1]),
               "peak_resident_mb": round(usage.ru_maxrss * 1024 / 1e6, 1),
               "peak_cgroup_mb": round(group.peak / 1e6, 1) if group.path else None,

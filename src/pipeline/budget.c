@@ -1,6 +1,15 @@
 #include "pipeline/budget.h"
 #include "base/system.h"
 
+#include <math.h>
+
+#define MB ((uint64_t)1000000)
+#define PROGRAM (90 * MB)
+#define DETECTOR (50 * MB) /* SCRFD or YuNet at 640 x 640, and 2d106det */
+#define DECODED_FRAMES 12  /* that a decoder holds, references included */
+#define ENCODED_FRAMES 60  /* as many bytes an encoder takes with ten frames of look-ahead */
+#define WINDOW ((size_t)48 << 20)
+
 uint64_t ls_budget_default(void)
 {
     ls_machine_memory m;
@@ -11,4 +20,90 @@ uint64_t ls_budget_default(void)
         left = group < left ? group : left;
     }
     return left / 10 * 7;
+}
+
+/* From fast to small. */
+static ls_plan_choice choice_at(int level, int cores)
+{
+    const ls_plan_choice levels[] = {
+        {3 * LS_CHUNK_FRAMES / 2, 1, false, cores < 4 ? cores : 4, WINDOW},
+        {LS_CHUNK_FRAMES, 1, false, 1, WINDOW / 2},
+        {LS_CHUNK_FRAMES, 1, true, 1, 0},
+    };
+    return levels[level];
+}
+
+#define LEVELS 3
+
+static int estimate(ls_plan_memory *m, const ls_plan_choice *c, const ls_budget_job *job,
+                    ls_error *err)
+{
+    ls_generator_settings g = job->settings;
+    ls_generator_memory net;
+    g.vae_frames = c->vae_frames;
+    g.sampler.split_guidance = c->split_guidance;
+    int ret = ls_generator_estimate(&net, job->models, &g, LS_CHUNK_FRAMES, err);
+    if (ret)
+        return ret;
+    const ls_video_info *v = job->video;
+    const uint64_t frame = (uint64_t)v->width * v->height * 3 / 2 * (v->depth > 8 ? 2 : 1),
+                   face = (uint64_t)g.resolution * g.resolution * 3,
+                   rgb = (uint64_t)v->width * v->height * 3;
+    *m = (ls_plan_memory){.weights = net.weights,
+                          .activations = net.activations,
+                          .buffers = net.buffers,
+                          .program = PROGRAM,
+                          .flight =
+                              c->frames * (frame + face) + LS_CHUNK_FRAMES * face * sizeof(float),
+                          .decode = (job->detects ? 2 : 1) * DECODED_FRAMES * frame + rgb,
+                          .window = c->window_bytes > 4 * frame ? c->window_bytes : 4 * frame,
+                          .encode = ENCODED_FRAMES * frame,
+                          .restore = (uint64_t)c->workers * 4 * frame,
+                          .detect = job->detects ? DETECTOR + rgb : 0};
+    m->total = m->weights + m->activations + m->buffers + m->program + m->flight + m->decode +
+               m->window + m->encode + m->restore + m->detect;
+    return 0;
+}
+
+int ls_budget_plan(ls_plan_choice *choice, ls_plan_memory *memory, const ls_budget_job *job,
+                   uint64_t budget, ls_error *err)
+{
+    for (int level = 0; level < LEVELS; level++) {
+        *choice = choice_at(level, job->cores);
+        int ret = estimate(memory, choice, job, err);
+        if (ret || memory->total <= budget)
+            return ret;
+    }
+    const uint64_t needed = (memory->total + MB - 1) / MB;
+    return ls_fail(
+        err, LS_ENOMEM,
+        "%llu MB are the least that this needs at resolution %zu, %llu MB of them for "
+        "the networks; the budget is %llu MB: give it more with --max-memory %lluM, end "
+        "other programs%s",
+        (unsigned long long)needed, job->settings.resolution,
+        (unsigned long long)((memory->weights + memory->activations) / MB),
+        (unsigned long long)(budget / MB), (unsigned long long)((memory->total >> 20) + 1),
+        job->settings.resolution > 256 ? ", or use models made for --resolution 256" : "");
+}
+
+static double mb(uint64_t bytes)
+{
+    return (double)bytes / 1e6;
+}
+
+void ls_budget_tell(const ls_plan_choice *c, const ls_plan_memory *m, uint64_t budget,
+                    const char *dtype, const ls_log *log)
+{
+    ls_log_msg(log, LS_LOG_INFO,
+               "memory: at most %.0f MB of %.0f: %.0f for weights (%s), %.0f for activations, %.0f "
+               "for %zu frames in flight, %.0f for codecs, %.0f for all else",
+               mb(m->total), mb(budget), mb(m->weights), dtype, mb(m->activations), mb(m->flight),
+               c->frames, mb(m->decode + m->encode + m->window),
+               mb(m->buffers + m->program + m->restore + m->detect));
+    ls_log_msg(log, LS_LOG_DEBUG,
+               "of these: program %.0f MB, buffers %.0f, decode %.0f, backwards %.0f, encode %.0f, "
+               "restore %.0f, faces %.0f; guidance %s, up to %d threads restore",
+               mb(m->program), mb(m->buffers), mb(m->decode), mb(m->window), mb(m->encode),
+               mb(m->restore), mb(m->detect), c->split_guidance ? "in two passes" : "in one pass",
+               c->workers);
 }

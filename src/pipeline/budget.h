@@ -2,11 +2,46 @@
 #ifndef LS_PIPELINE_BUDGET_H
 #define LS_PIPELINE_BUDGET_H
 
-#include "base/error.h"
-
-#include <stdint.h>
+#include "base/log.h"
+#include "media/video.h"
+#include "pipeline/generator.h"
 
 /* 70 % of what the machine and the cgroup have free, in bytes. */
 uint64_t ls_budget_default(void);
+
+/* How a job runs. The frames of its output do not depend on any of it. */
+typedef struct ls_plan_choice {
+    size_t frames;       /* in flight */
+    size_t vae_frames;   /* in a call of the VAE */
+    bool split_guidance; /* the UNet's batch rows one after the other */
+    int workers;         /* threads that restore, at most */
+    size_t window_bytes; /* of frames held to go backwards */
+} ls_plan_choice;
+
+/* What that holds at most, in bytes; all but the first four from the size of a frame, by what was
+ * measured (docs/PERFORMANCE.md). */
+typedef struct ls_plan_memory {
+    uint64_t weights, activations, buffers; /* as ls_generator_memory */
+    uint64_t program;                       /* with its libraries */
+    uint64_t flight, decode, window, encode, restore, detect;
+    uint64_t total;
+} ls_plan_memory;
+
+typedef struct ls_budget_job {
+    ls_models *models;
+    ls_generator_settings settings; /* vae_frames and split_guidance aside */
+    const ls_video_info *video;
+    bool detects; /* looks for faces */
+    int cores;
+} ls_budget_job;
+
+/* The fastest way to run that fits into `budget`. LS_ENOMEM, naming the least that would do, when
+ * none does; *choice and *memory are then the smallest. */
+int ls_budget_plan(ls_plan_choice *choice, ls_plan_memory *memory, const ls_budget_job *job,
+                   uint64_t budget, ls_error *err);
+
+/* The plan in words. */
+void ls_budget_tell(const ls_plan_choice *choice, const ls_plan_memory *memory, uint64_t budget,
+                    const char *dtype, const ls_log *log);
 
 #endif

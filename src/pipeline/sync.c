@@ -25,8 +25,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define WINDOW_BYTES ((size_t)64 << 20) /* of frames held to go backwards */
-#define IN_FLIGHT (3 * LS_CHUNK_FRAMES / 2)
 #define DECODER_THREADS 2
 #define SEGMENT_CHUNKS 15 /* 9.6 s: a key frame so often costs few bits */
 #define MANY_SEGMENTS 4096
@@ -53,7 +51,9 @@ struct ls_sync {
     /* of the thread that looks for faces */
     char track_path[PATH_MAX], index_path[PATH_MAX]; /* empty: not to be written */
     ls_error faces_err;
-    uint64_t budget;      /* bytes that the process may hold */
+    uint64_t budget; /* bytes that the process may hold */
+    ls_plan_choice choice;
+    bool free_type;       /* the type of numbers was left to us */
     pthread_mutex_t lock; /* of all below, and of calls to the user's functions */
     const char *stage;
     uint64_t written; /* frames of finished segments, and in the one at hand */
@@ -322,16 +322,65 @@ static int choose_compute_type(ls_sync *job, ls_error *err)
     char path[PATH_MAX];
     if (job->s.compute_type != LS_COMPUTE_AUTO)
         return 0;
+    job->free_type = true;
     job->s.compute_type = ls_backend_prefers_bf16() ? LS_COMPUTE_BFLOAT16 : LS_COMPUTE_FLOAT32;
     if (snprintf(path, sizeof path, "%s/job.json", job->s.job) >= PATH_MAX)
         return ls_fail(err, LS_EINVAL, "%s: the name is too long", job->s.job);
     d = json_load_file(path, 0, NULL);
     const json_t *was = json_object_get(json_object_get(d, "settings"), "compute_type");
     if (json_integer_value(was) == LS_COMPUTE_FLOAT32 ||
-        json_integer_value(was) == LS_COMPUTE_BFLOAT16)
+        json_integer_value(was) == LS_COMPUTE_BFLOAT16) {
         job->s.compute_type = (int)json_integer_value(was);
+        job->free_type = false;
+    }
     json_decref(d);
     return 0;
+}
+
+static ls_generator_settings generator_settings(const ls_sync *job)
+{
+    return (ls_generator_settings){.resolution = job->s.resolution,
+                                   .sampler = {.steps = job->s.steps,
+                                               .guidance_scale = job->s.guidance_scale,
+                                               .cache_interval = job->s.cache_interval,
+                                               .split_guidance = job->choice.split_guidance},
+                                   .seed = job->s.seed,
+                                   .vae_frames = job->choice.vae_frames};
+}
+
+static int open_models(ls_sync *job, ls_error *err)
+{
+    ls_models_close(&job->models);
+    return ls_models_open(&job->models, job->s.models, "onednn",
+                          job->s.compute_type == LS_COMPUTE_BFLOAT16 ? LS_BF16 : LS_F32,
+                          job->s.threads, err);
+}
+
+/* Chooses how to run, before anything large is read. Where the type of numbers is free, the smaller
+ * one is better than none. */
+static int plan_memory(ls_sync *job, ls_error *err)
+{
+    ls_cpu cpu;
+    ls_plan_memory memory;
+    ls_cpu_detect(&cpu, "");
+    job->budget = job->s.max_memory ? job->s.max_memory : ls_budget_default();
+    ls_budget_job b = {.models = &job->models,
+                       .settings = generator_settings(job),
+                       .video = ls_video_get_info(ls_pingpong_video(job->source)),
+                       .detects = !job->s.face_track,
+                       .cores = job->s.threads ? job->s.threads : cpu.cores};
+    int ret = ls_budget_plan(&job->choice, &memory, &b, job->budget, err);
+    if (ret == LS_ENOMEM && job->free_type && job->s.compute_type == LS_COMPUTE_FLOAT32) {
+        job->s.compute_type = LS_COMPUTE_BFLOAT16;
+        ret = open_models(job, err);
+        if (!ret)
+            ret = ls_budget_plan(&job->choice, &memory, &b, job->budget, err);
+    }
+    if (!ret)
+        ls_budget_tell(&job->choice, &memory, job->budget,
+                       job->s.compute_type == LS_COMPUTE_BFLOAT16 ? "bfloat16" : "float32",
+                       &job->log);
+    return ret;
 }
 
 /* Takes the folder, or a segment of it, and brings it and what was opened together. */
@@ -353,18 +402,6 @@ static int begin(ls_sync *job, bool create, int64_t segment, ls_error *err)
     job->written = job->found;
     job->begun = !ret;
     return ret;
-}
-
-static void log_memory(ls_sync *job)
-{
-    ls_network *nets[] = {ls_unet_network(job->models.unet), ls_vae_network(job->models.vae),
-                          ls_whisper_network(job->models.whisper)};
-    size_t weights = 0;
-    for (int i = 0; i < 3; i++)
-        weights += ls_network_usage(nets[i]).weights;
-    ls_log_msg(&job->log, LS_LOG_INFO, "memory: %.0f MB of weights (%s), %.0f MB of activations",
-               (double)weights / 1e6, ls_dtype_name(ls_network_dtype(nets[0])),
-               (double)job->models.workspace.bytes / 1e6);
 }
 
 /* Where the time of the networks went. */
@@ -389,12 +426,9 @@ static void log_ops(ls_sync *job)
 /* Segments [from, to), as far as they are not finished. */
 static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
 {
-    const ls_generator_settings g = {job->s.resolution,
-                                     {job->s.steps, job->s.guidance_scale, job->s.cache_interval},
-                                     job->s.seed};
-    ls_cpu cpu;
-    ls_cpu_detect(&cpu, "");
-    job->in_flight = IN_FLIGHT;
+    const ls_generator_settings g = generator_settings(job);
+    job->in_flight = job->choice.frames;
+    ls_pingpong_set_window(job->source, job->choice.window_bytes);
     int ret = ls_generator_open(&job->generator, &job->models, job->features, &g, err);
     if (!ret)
         ret = ls_generator_prepare(
@@ -404,7 +438,7 @@ static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
                                    .generator = job->generator,
                                    .resolution = job->s.resolution,
                                    .frames = job->in_flight,
-                                   .workers = cpu.cores,
+                                   .workers = job->choice.workers,
                                    .cancel = &job->cancel,
                                    .log = &job->log,
                                    .encode = encode,
@@ -413,7 +447,6 @@ static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
         ret = ls_stream_open(&job->stream, &parts, err);
     if (ret)
         return ret;
-    log_memory(job);
     report(job, "frames");
     const ls_watch_settings w = {.stats = job->s.stats,
                                  .budget = job->budget,
@@ -513,7 +546,9 @@ static int end(ls_sync *job, int ret)
 
 int ls_sync_run(ls_sync *job, ls_error *err)
 {
-    int ret = begin(job, true, LS_JOB_ALL, err);
+    int ret = plan_memory(job, err);
+    if (!ret)
+        ret = begin(job, true, LS_JOB_ALL, err);
     const uint64_t n = ret ? 0 : ls_job_segments(job->job);
     if (!ret && ls_job_count_finished(job->job))
         ls_log_msg(&job->log, LS_LOG_INFO, "%llu of %llu segments in %s are finished already",
@@ -527,7 +562,9 @@ int ls_sync_run(ls_sync *job, ls_error *err)
 
 int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err)
 {
-    int ret = begin(job, true, LS_JOB_ALL, err);
+    int ret = plan_memory(job, err);
+    if (!ret)
+        ret = begin(job, true, LS_JOB_ALL, err);
     if (!ret && ls_face_feed_runs(job->faces)) {
         run_faces(job);
         ret = job->faces_err.code;
@@ -542,7 +579,9 @@ int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err)
 
 int ls_sync_render(ls_sync *job, uint64_t segment, ls_error *err)
 {
-    int ret = begin(job, false, (int64_t)segment, err);
+    int ret = plan_memory(job, err);
+    if (!ret)
+        ret = begin(job, false, (int64_t)segment, err);
     if (!ret && segment >= ls_job_segments(job->job))
         ret = ls_fail(err, LS_EINVAL, "segment %llu: %s has segments 0 to %llu",
                       (unsigned long long)segment, job->s.job,
@@ -618,7 +657,7 @@ static int open_inputs(ls_sync *job, ls_error *err)
     if (!ret)
         ret = ls_video_open(&video, job->s.video, &v, err);
     if (!ret)
-        ret = ls_pingpong_open(&job->source, &video, WINDOW_BYTES, job->s.job, err);
+        ret = ls_pingpong_open(&job->source, &video, 0, job->s.job, err);
     if (ret)
         return ret;
     like.like = ls_pingpong_video(job->source);
@@ -639,16 +678,13 @@ int ls_sync_open(ls_sync **out, const ls_sync_settings *s, ls_error *err)
     job->s = *s;
     job->log = (ls_log){LS_LOG_DEBUG, write_message, job};
     pthread_mutex_init(&job->lock, NULL);
-    job->budget = s->max_memory ? s->max_memory : ls_budget_default();
     ret = ls_settings_own(&job->s, err);
     if (!ret)
         ret = choose_compute_type(job, err);
     if (!ret)
         ret = open_inputs(job, err);
     if (!ret)
-        ret = ls_models_open(&job->models, job->s.models, "onednn",
-                             job->s.compute_type == LS_COMPUTE_BFLOAT16 ? LS_BF16 : LS_F32,
-                             s->threads, err);
+        ret = open_models(job, err);
     if (ret)
         ls_sync_close(&job);
     *out = job;

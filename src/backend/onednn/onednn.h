@@ -42,7 +42,7 @@ const dnnl_memory_desc_t *ls_onednn_packed_layout(const onednn_backend *be, cons
                                                   int ndims, const dnnl_dims_t dims,
                                                   dnnl_data_type_t t);
 /* `p`, described by `plain` as it is in float32 and row-major order, in the layout `md`; packed at
- * the first call, owned by the backend. */
+ * the first call, owned by the backend. No data on a dry one. */
 int ls_onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t *plain,
                    const dnnl_memory_desc_t *md, packed_weight **out, ls_error *err);
 /* `p` as float32 in row-major order, owned by the backend. */
