@@ -4,6 +4,7 @@ usage: jobs.py LATENTSYNC FAULTS, the latter a library that makes the machine fa
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -292,6 +293,71 @@ def inputs_that_flow_past():
     p.communicate()
     assert [f.wait() for f in feeders] == [0, 0]
     good(run(LS, "resume", "o.mp4.lsjob"))
+    same("o.mp4")
+
+
+def memory_group(limit):
+    """The path of a new control group with this limit, or None where such cannot be made."""
+    for line in open("/proc/self/cgroup"):
+        _, names, group = line.rstrip("\n").split(":", 2)
+        path = "/sys/fs/cgroup" + ("/memory" if names else "") + group.rstrip("/") + "/ls-test"
+        try:
+            if names in ("", "memory"):
+                os.mkdir(path)
+                open(path + ("/memory.limit_in_bytes" if names else "/memory.max"), "w").write(str(limit))
+                return path
+        except OSError:
+            if os.path.isdir(path):
+                os.rmdir(path)
+    return None
+
+
+@test
+def a_budget_is_kept():
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=1280x720:r=25:d=2.0", "-c:v", "libx264", "-preset", "ultrafast",
+           "-pix_fmt", "yuv420p", "hd.mp4")
+    track("hd.jsonl", 50, cx=640, cy=360, s=150)
+    args = [LS, "sync", "-m", "models", "-t", "hd.jsonl", "hd.mp4", "speech.wav", *QUICK, "-o"]
+    good(run(*args, "o.free.mp4"))
+    r = run(*args, "o.mp4", "--max-memory", "20M")
+    bad(r, "MB are the least", "--max-memory")
+    least = int(r.stderr.split("give it more with --max-memory ")[1].split("M")[0]) << 20
+    group = memory_group(least)
+
+    def enter():
+        if group:
+            open(group + "/cgroup.procs", "w").write(str(os.getpid()))
+        else:
+            resource.setrlimit(resource.RLIMIT_DATA, (least, least))
+    try:
+        r = run(*args, "o.mp4", "--stats", "o.jsonl", *(() if group else ("--max-memory", least)), preexec_fn=enter)
+        if group:  # what is free there is the limit, and 70 % of it are not enough
+            bad(r, "MB are the least")
+            r = run(*args, "o.mp4", "--stats", "o.jsonl", "--max-memory", least, preexec_fn=enter)
+        good(r)
+    finally:
+        if group:
+            os.rmdir(group)
+    lines = [json.loads(x) for x in open("o.jsonl")]
+    peak = max(x["resident_bytes"] for x in lines)
+    print(f"# budget {least >> 20} MB under a {'control group' if group else 'limit of data'}, peak {peak >> 20} MB")
+    assert lines[0]["budget_bytes"] == least and 0.3 * least < peak < least, (peak, least)
+    assert digest("o.mp4") == digest("o.free.mp4")
+
+
+@test
+def statistics_go_on_after_a_resume():
+    p = start(*command("o.mp4"), "--stats", "o.jsonl")
+    wait_for("o.mp4.lsjob", 8, p)
+    p.kill()
+    p.communicate()
+    with open("o.jsonl", "a") as f:
+        f.write('{"time": 1.5, "sta')  # as a kill may leave it
+    good(run(LS, "resume", "o.mp4.lsjob", "--stats", "o.jsonl"))
+    lines = [json.loads(x) for x in open("o.jsonl")]
+    assert lines[-1]["frames"] == 202 and {"decode", "generate", "restore", "encode"} == set(lines[-1]["stages"])
+    assert {"cropped", "generated", "restored"} == set(lines[-1]["queues"]), lines[-1]
+    good(run(LS, "report", "o.jsonl", "-o", "o.html"))
     same("o.mp4")
 
 
