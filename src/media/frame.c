@@ -29,10 +29,12 @@ int ls_fail_av(ls_error *err, int averror, const char *fmt, ...)
 ls_frame *ls_frame_wrap(AVFrame *av)
 {
     ls_frame *f = av ? ls_calloc_array(1, sizeof *f) : NULL;
-    if (f)
-        f->av = av;
-    else
+    if (!f) {
         av_frame_free(&av);
+        return NULL;
+    }
+    f->av = av;
+    ls_memory_count(__FILE__, (ptrdiff_t)ls_frame_bytes(f));
     return f;
 }
 
@@ -45,6 +47,7 @@ void ls_frame_unref(ls_frame **f)
 {
     if (!*f)
         return;
+    ls_memory_count(__FILE__, -(ptrdiff_t)ls_frame_bytes(*f));
     av_frame_free(&(*f)->av);
     free(*f);
     *f = NULL;

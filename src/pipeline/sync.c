@@ -533,11 +533,30 @@ static int join(ls_sync *job, ls_error *err)
     return ret;
 }
 
+/* With LS_MEM in the environment: who held how much. */
+static void tell_memory(const ls_log *log)
+{
+    ls_memory_tally tallies[LS_MEMORY_MODULES];
+    const char *wanted = getenv("LS_MEM");
+    if (!wanted || !*wanted || !strcmp(wanted, "0"))
+        return;
+    const size_t n = ls_memory_tallies(tallies);
+    for (size_t i = 0; i < n; i++)
+        ls_log_msg(log, LS_LOG_INFO, "LS_MEM %-10s %8.1f MB at most, %8.1f at the end",
+                   tallies[i].module, (double)tallies[i].peak / 1e6, (double)tallies[i].now / 1e6);
+    const ls_process_memory m = ls_process_memory_now();
+    ls_log_msg(
+        log, LS_LOG_INFO,
+        "LS_MEM process    %8.1f MB at most, %8.1f at the end, codecs and libraries included",
+        (double)m.peak_resident / 1e6, (double)m.resident / 1e6);
+}
+
 /* The folder is given back in any case; after a failure it is told whether there is one. */
 static int end(ls_sync *job, int ret)
 {
     struct stat st;
     close_parts(job);
+    tell_memory(&job->log);
     ls_job_close(&job->job);
     if (ret && job->begun && !stat(job->s.job, &st))
         job->folder = job->s.job;
