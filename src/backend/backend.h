@@ -33,6 +33,9 @@ struct ls_backend {
     const ls_backend_vtable *vtable;
     int threads;         /* of the compute team; results do not depend on it */
     size_t packed_bytes; /* weights held in the backend's layouts */
+    /* Set before the first compilation: weights are counted in packed_bytes, but neither read nor
+     * held, and nothing can run. */
+    bool dry;
 };
 
 /* `name` is "ref" (plain C, float32 only: the oracle) or "onednn". `threads` 0 means all cores. */

@@ -15,11 +15,11 @@ struct ls_network {
     ls_params *params;
     void *config;
     ls_network_build build;
-    ls_backend *backend;
+    ls_backend *backend, *dry; /* the second: between begin and end of an estimate */
     ls_dtype dtype;
     ls_workspace *workspace;
-    shaped_plan plans[MAX_PLANS]; /* the most recently used first */
-    size_t plan_count, activations;
+    shaped_plan plans[MAX_PLANS];              /* the most recently used first */
+    size_t plan_count, activations, estimated; /* bytes of the largest plan */
 };
 
 void ls_workspace_free(ls_workspace *ws)
@@ -87,6 +87,7 @@ void ls_network_close(ls_network **pnet)
     for (size_t i = 0; i < net->plan_count; i++)
         ls_plan_close(&net->plans[i].plan);
     ls_backend_close(&net->backend);
+    ls_backend_close(&net->dry);
     ls_params_free(&net->params);
     ls_weights_close(&net->weights);
     free(net->config);
@@ -94,7 +95,8 @@ void ls_network_close(ls_network **pnet)
     *pnet = NULL;
 }
 
-static int compile(ls_network *net, const size_t *key, bool taps, ls_plan **plan, ls_error *err)
+static int compile(ls_network *net, ls_backend *be, const size_t *key, bool taps, ls_plan **plan,
+                   ls_error *err)
 {
     ls_graph *g = ls_graph_new(net->dtype, taps);
     if (!g)
@@ -106,7 +108,7 @@ static int compile(ls_network *net, const size_t *key, bool taps, ls_plan **plan
         ls_graph_free(&g);
         return ret;
     }
-    return ls_plan_compile(plan, &g, net->backend, err);
+    return ls_plan_compile(plan, &g, be, err);
 }
 
 static int reserve(ls_network *net, size_t bytes, ls_error *err)
@@ -126,9 +128,23 @@ static int reserve(ls_network *net, size_t bytes, ls_error *err)
     return 0;
 }
 
+static int measure(ls_network *net, const size_t *key, bool taps, ls_error *err)
+{
+    ls_plan *plan;
+    int ret = compile(net, net->dry, key, taps, &plan, err);
+    if (!ret && ls_plan_arena_bytes(plan) > net->estimated)
+        net->estimated = ls_plan_arena_bytes(plan);
+    ls_plan_close(&plan);
+    return ret;
+}
+
 int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool taps, ls_plan **plan,
                        ls_error *err)
 {
+    if (plan)
+        *plan = NULL;
+    if (net->dry)
+        return measure(net, key, taps, err);
     size_t i = 0;
     while (i < net->plan_count && memcmp(net->plans[i].key, key, sizeof net->plans[i].key))
         i++;
@@ -138,7 +154,7 @@ int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool t
         found = net->plans[i];
     } else {
         memcpy(found.key, key, sizeof found.key);
-        ret = compile(net, key, taps, &found.plan, err);
+        ret = compile(net, net->backend, key, taps, &found.plan, err);
         if (ret)
             return ret;
         if (net->plan_count == MAX_PLANS)
@@ -153,11 +169,28 @@ int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool t
     return reserve(net, ls_plan_arena_bytes(found.plan), err);
 }
 
+int ls_network_estimate_begin(ls_network *net, ls_error *err)
+{
+    net->estimated = 0;
+    int ret = ls_backend_open(&net->dry, net->backend->vtable->name, net->backend->threads, err);
+    if (!ret)
+        net->dry->dry = true;
+    return ret;
+}
+
+ls_network_memory ls_network_estimate_end(ls_network *net)
+{
+    ls_network_memory m = {net->dry ? net->dry->packed_bytes : 0, net->estimated};
+    ls_backend_close(&net->dry);
+    return m;
+}
+
 int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_binding *bindings,
                    size_t count, const ls_cancel *cancel, ls_error *err)
 {
     ls_plan *plan;
-    int ret = ls_network_prepare(net, key, false, &plan, err);
+    int ret = net->dry ? ls_fail(err, LS_EINVAL, "a network that is measured cannot run")
+                       : ls_network_prepare(net, key, false, &plan, err);
     return ret ? ret : ls_plan_run(plan, net->workspace->data, bindings, count, cancel, err);
 }
 

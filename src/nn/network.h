@@ -25,6 +25,10 @@ typedef struct ls_compute {
 
 typedef struct ls_network ls_network;
 
+typedef struct ls_network_memory {
+    size_t weights, activations; /* bytes packed so far, and of the largest plan so far */
+} ls_network_memory;
+
 /* Appends the network to nn->g for the shapes in `key` (their meaning is the network's own), taking
  * its weights from nn->params. */
 typedef void (*ls_network_build)(const void *config, ls_nn *nn, const size_t key[LS_NETWORK_KEY]);
@@ -43,6 +47,11 @@ void ls_network_close(ls_network **net);
  * plan packs the weights. */
 int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool taps, ls_plan **plan,
                        ls_error *err);
+/* Between these two, ls_network_prepare only measures: it compiles as if nothing were packed yet,
+ * and reads, packs, reserves and keeps nothing; its plan is NULL, and nothing can run. The end
+ * returns what the prepared shapes would have taken, in the order in which they were asked for. */
+int ls_network_estimate_begin(ls_network *net, ls_error *err);
+ls_network_memory ls_network_estimate_end(ls_network *net);
 /* Prepares and runs. */
 int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_binding *bindings,
                    size_t count, const ls_cancel *cancel, ls_error *err);
@@ -53,10 +62,6 @@ ls_dtype ls_network_dtype(const ls_network *net);
 /* Reads one weight as float32 into memory that the caller frees with free(). */
 int ls_network_read(ls_network *net, const char *name, size_t ndim, const size_t *shape,
                     float **out, ls_error *err);
-
-typedef struct ls_network_memory {
-    size_t weights, activations; /* bytes packed so far, and of the largest plan so far */
-} ls_network_memory;
 
 ls_network_memory ls_network_usage(const ls_network *net);
 /* Adds the seconds spent per kind of op to seconds[LS_OP_COUNT]. */

@@ -75,9 +75,9 @@ int ls_onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc
         return 0;
     packed_weight *w = ls_calloc_array(1, sizeof *w);
     size_t bytes = dnnl_memory_desc_get_size(md);
-    if (w)
+    if (w && !be->base.dry)
         w->data = ls_aligned_alloc(bytes);
-    if (!w || !w->data) {
+    if (!w || (!w->data && !be->base.dry)) {
         free(w);
         return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
     }
@@ -85,7 +85,7 @@ int ls_onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc
     w->md = *md;
     int ret = ls_onednn_check(dnnl_memory_create(&w->memory, md, be->engine, w->data),
                               "describe a weight", err);
-    if (!ret)
+    if (!ret && !be->base.dry)
         ret = fill(be, p, plain, w, err);
     if (ret) {
         free_weight(w);

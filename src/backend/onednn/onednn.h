@@ -41,7 +41,7 @@ const packed_weight *ls_onednn_packed(const onednn_backend *be, const ls_param *
                                       const dnnl_dims_t dims, dnnl_data_type_t t);
 /* `p`, described by `plain` as it is in float32 and row-major order, in the layout `md`, or in
  * another one of the same type and dimensions where that is packed already; owned by the backend.
- */
+ * No data on a dry one. */
 int ls_onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t *plain,
                    const dnnl_memory_desc_t *md, const packed_weight **out, ls_error *err);
 /* `p` as float32 in row-major order, owned by the backend. */

@@ -45,18 +45,20 @@ static int compile(ls_backend *be, const ls_node *node, ls_kernel **out, size_t 
             ret = ls_fail(err, LS_EUNSUPPORTED, "backend ref computes in float32 only");
         if (ret || i == LS_MAX_INPUTS || !t || t->kind != LS_TENSOR_PARAM)
             continue;
+        be->packed_bytes += t->count * sizeof(float);
+        if (be->dry)
+            continue;
         k->weight[i] = ls_malloc_array(t->count, sizeof(float));
         ret = k->weight[i] ? t->param->read(t->param, k->weight[i], err)
                            : ls_fail(err, LS_ENOMEM, "out of memory for %s", t->param->name);
     }
-    if (!ret && (node->op == LS_OP_CONV2D || node->op == LS_OP_LINEAR)) {
+    if (!ret && !be->dry && (node->op == LS_OP_CONV2D || node->op == LS_OP_LINEAR)) {
         const ls_tensor *w = node->in[1];
         float *t = outputs_last(k->weight[1], w->shape[0], w->count / w->shape[0]);
         free(k->weight[1]);
         k->weight[1] = t;
         if (!t)
             ret = ls_fail(err, LS_ENOMEM, "out of memory for %s", w->param->name);
-        be->packed_bytes += w->count * sizeof(float);
     }
     if (ret) {
         free_kernel(k);
