@@ -7,12 +7,12 @@ struct ls_sampler {
     ls_unet *unet;
     ls_sampler_settings settings;
     ls_ddim ddim;
-    size_t batch;
+    size_t batch;        /* rows of a chunk; shape.batch of them run at once */
     ls_unet_shape shape; /* that the buffers hold */
-    float *sample;       /* [batch * frames, h, w, in_channels] */
+    float *sample;       /* [shape.batch * frames, h, w, in_channels]: every row is the same */
     float *audio;        /* [batch * frames, tokens, dim] */
     float *eps;          /* [batch * frames, h, w, 4] */
-    void *cache;
+    char *cache;         /* of every row */
 };
 
 int ls_sampler_open(ls_sampler **out, ls_unet *unet, const ls_sampler_settings *settings,
@@ -38,7 +38,8 @@ static void free_buffers(ls_sampler *s)
     ls_aligned_free(s->audio);
     ls_aligned_free(s->eps);
     ls_aligned_free(s->cache);
-    s->sample = s->audio = s->eps = s->cache = NULL;
+    s->sample = s->audio = s->eps = NULL;
+    s->cache = NULL;
 }
 
 void ls_sampler_close(ls_sampler **ps)
@@ -57,31 +58,64 @@ static ls_unet_step step_kind(const ls_sampler *s, size_t i)
     return i % s->settings.cache_interval ? LS_UNET_STEP_REUSE : LS_UNET_STEP_STORE;
 }
 
-int ls_sampler_prepare(ls_sampler *s, const ls_chunk *c, ls_error *err)
+static ls_unet_shape shape_of(const ls_sampler *s, const ls_chunk *c)
+{
+    size_t batch = s->settings.split_guidance ? 1 : s->batch;
+    return (ls_unet_shape){batch, c->frames, c->h, c->w, c->audio_tokens};
+}
+
+/* Bytes of the buffers. */
+typedef struct sizes {
+    size_t sample, audio, eps, cache;
+} sizes;
+
+static sizes sizes_of(const ls_sampler *s, const ls_unet_shape *shape)
 {
     const ls_unet_config *u = ls_unet_get_config(s->unet);
-    ls_unet_shape shape = {s->batch, c->frames, c->h, c->w, c->audio_tokens};
-    size_t rows = shape.batch * shape.frames, pixels = rows * shape.h * shape.w, f = sizeof(float);
-    size_t sizes[] = {pixels * u->in_channels * f,
-                      rows * shape.audio_tokens * u->cross_attention_dim * f,
-                      pixels * u->out_channels * f,
-                      s->settings.cache_interval > 1 ? ls_unet_cache_bytes(s->unet, &shape) : 0};
+    const size_t frame = shape->h * shape->w * sizeof(float), rows = s->batch * shape->frames;
+    ls_unet_shape whole = *shape;
+    whole.batch = s->batch;
+    return (sizes){.sample = shape->batch * shape->frames * frame * u->in_channels,
+                   .audio = rows * shape->audio_tokens * u->cross_attention_dim * sizeof(float),
+                   .eps = rows * frame * u->out_channels,
+                   .cache =
+                       s->settings.cache_interval > 1 ? ls_unet_cache_bytes(s->unet, &whole) : 0};
+}
+
+static int prepare_unet(const ls_sampler *s, const ls_unet_shape *shape, ls_error *err)
+{
+    int ret = ls_unet_prepare(s->unet, shape, step_kind(s, 0), false, NULL, err);
+    if (!ret && s->settings.cache_interval > 1)
+        ret = ls_unet_prepare(s->unet, shape, LS_UNET_STEP_REUSE, false, NULL, err);
+    return ret;
+}
+
+int ls_sampler_prepare(ls_sampler *s, const ls_chunk *c, ls_error *err)
+{
+    const ls_unet_shape shape = shape_of(s, c);
     if (!memcmp(&shape, &s->shape, sizeof shape))
         return 0;
+    const sizes bytes = sizes_of(s, &shape);
     s->shape = (ls_unet_shape){0};
     free_buffers(s);
-    s->sample = ls_aligned_alloc(sizes[0]);
-    s->audio = ls_aligned_alloc(sizes[1]);
-    s->eps = ls_aligned_alloc(sizes[2]);
-    s->cache = ls_aligned_alloc(sizes[3]);
+    s->sample = ls_aligned_alloc(bytes.sample);
+    s->audio = ls_aligned_alloc(bytes.audio);
+    s->eps = ls_aligned_alloc(bytes.eps);
+    s->cache = ls_aligned_alloc(bytes.cache);
     if (!s->sample || !s->audio || !s->eps || !s->cache)
         return ls_fail(err, LS_ENOMEM, "out of memory for a chunk of %zu frames", c->frames);
-    int ret = ls_unet_prepare(s->unet, &shape, step_kind(s, 0), false, NULL, err);
-    if (!ret && s->settings.cache_interval > 1)
-        ret = ls_unet_prepare(s->unet, &shape, LS_UNET_STEP_REUSE, false, NULL, err);
+    int ret = prepare_unet(s, &shape, err);
     if (!ret)
         s->shape = shape;
     return ret;
+}
+
+int ls_sampler_estimate(const ls_sampler *s, const ls_chunk *c, size_t *buffers, ls_error *err)
+{
+    const ls_unet_shape shape = shape_of(s, c);
+    const sizes bytes = sizes_of(s, &shape);
+    *buffers = bytes.sample + bytes.audio + bytes.eps + bytes.cache;
+    return prepare_unet(s, &shape, err);
 }
 
 /* Channels [latents | mask | masked | ref], with `x` as the latents, for every batch row. */
@@ -96,7 +130,7 @@ static void fill_sample(ls_sampler *s, const ls_chunk *c, const float *x)
         memcpy(row + z + 1, c->masked + p * z, z * sizeof *row);
         memcpy(row + 2 * z + 1, c->ref + p * z, z * sizeof *row);
     }
-    if (s->batch == 2)
+    if (s->shape.batch == 2)
         memcpy(s->sample + pixels * width, s->sample, pixels * width * sizeof *s->sample);
 }
 
@@ -107,6 +141,22 @@ static void fill_audio(ls_sampler *s, const ls_chunk *c)
     if (s->batch == 2)
         memset(s->audio, 0, n * sizeof *s->audio);
     memcpy(s->audio + (s->batch - 1) * n, c->audio, n * sizeof *s->audio);
+}
+
+/* Every row of a step, as many at once as the shape says. */
+static int run_unet(ls_sampler *s, size_t step, const ls_cancel *cancel, ls_error *err)
+{
+    const ls_unet_config *u = ls_unet_get_config(s->unet);
+    const ls_unet_shape *shape = &s->shape;
+    const size_t audio = shape->frames * shape->audio_tokens * u->cross_attention_dim;
+    const size_t eps = shape->frames * shape->h * shape->w * u->out_channels;
+    const size_t cache = sizes_of(s, shape).cache / s->batch;
+    int ret = 0;
+    for (size_t row = 0; !ret && row < s->batch; row += shape->batch)
+        ret = ls_unet_run(s->unet, shape, step_kind(s, step), (float)s->ddim.timesteps[step],
+                          s->sample, s->audio + row * audio, s->eps + row * eps,
+                          s->cache + row * cache, cancel, err);
+    return ret;
 }
 
 int ls_sampler_run(ls_sampler *s, const ls_chunk *c, float *latents, ls_sampler_progress progress,
@@ -120,8 +170,7 @@ int ls_sampler_run(ls_sampler *s, const ls_chunk *c, float *latents, ls_sampler_
     fill_audio(s, c);
     for (size_t i = 0; i < s->ddim.steps; i++) {
         fill_sample(s, c, latents);
-        ret = ls_unet_run(s->unet, &s->shape, step_kind(s, i), (float)s->ddim.timesteps[i],
-                          s->sample, s->audio, s->eps, s->cache, cancel, err);
+        ret = run_unet(s, i, cancel, err);
         if (ret)
             return ret;
         if (s->batch == 2)

@@ -9,6 +9,8 @@ typedef struct ls_sampler_settings {
     size_t steps;          /* num_inference_steps */
     float guidance_scale;  /* above 1: two batch rows, unconditional and conditional */
     size_t cache_interval; /* every how many steps the whole UNet runs (DeepCache); 1: always */
+    bool split_guidance;   /* one batch row after the other: about half the activations, and the
+                              same result */
 } ls_sampler_settings;
 
 typedef struct ls_sampler ls_sampler;
@@ -32,6 +34,9 @@ typedef void (*ls_sampler_progress)(void *opaque, size_t step, size_t steps, con
 
 /* Compiles and packs everything that chunks of this shape need. */
 int ls_sampler_prepare(ls_sampler *s, const ls_chunk *shape, ls_error *err);
+/* While the UNet is measured (ls_network_estimate_begin): as prepare, but the sampler's own buffers
+ * are only counted. */
+int ls_sampler_estimate(const ls_sampler *s, const ls_chunk *shape, size_t *buffers, ls_error *err);
 
 /* `latents` [frames, h, w, 4]: the noise (before init_noise_sigma, which is 1) on entry, the result
  * on return. */

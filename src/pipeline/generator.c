@@ -1,6 +1,7 @@
 #include "pipeline/generator.h"
 #include "base/alloc.h"
 #include "diffusion/noise.h"
+#include "face/align.h"
 
 #include <stdlib.h>
 
@@ -12,10 +13,11 @@ struct ls_generator {
     ls_mask *mask;
     ls_rng rng;
     size_t next_chunk, side, channels;     /* of the latents: side x side */
+    size_t tokens;                         /* of audio, per frame */
     size_t latent_size, image_size;        /* floats of one frame */
     float *noise;                          /* [side, side, channels], the same for every frame */
-    float *image;                          /* [R, R, 3], twice */
-    float *moments;                        /* [side, side, 2 * channels] */
+    float *image;                          /* [vae_frames, R, R, 3] */
+    float *moments;                        /* [vae_frames, side, side, 2 * channels] */
     float *posterior;                      /* noise [frames, channels, side, side] as drawn */
     float *masks, *masked, *ref, *latents; /* [frames, side, side, ..] */
     float *audio;                          /* [frames, tokens, dim] */
@@ -29,31 +31,63 @@ static void channels_last(float *dst, const float *src, size_t channels, size_t 
             dst[p * channels + c] = src[c * pixels + p];
 }
 
+#define BUFFERS 9
+
+typedef struct buffer {
+    float **p;
+    size_t bytes;
+} buffer;
+
+static void list_buffers(ls_generator *g, buffer list[BUFFERS])
+{
+    const size_t pixels = g->side * g->side, n = LS_CHUNK_FRAMES, vae = g->settings.vae_frames;
+    const size_t dim = ls_whisper_get_config(g->models->whisper)->n_audio_state;
+    const buffer floats[BUFFERS] = {{&g->noise, g->latent_size},
+                                    {&g->image, vae * g->image_size},
+                                    {&g->moments, vae * 2 * g->latent_size},
+                                    {&g->posterior, n * g->latent_size},
+                                    {&g->masks, n * pixels},
+                                    {&g->masked, n * g->latent_size},
+                                    {&g->ref, n * g->latent_size},
+                                    {&g->latents, n * g->latent_size},
+                                    {&g->audio, n * g->tokens * dim}};
+    for (size_t i = 0; i < BUFFERS; i++)
+        list[i] = (buffer){floats[i].p, floats[i].bytes * sizeof(float)};
+}
+
 static int allocate(ls_generator *g, ls_error *err)
 {
-    size_t pixels = g->side * g->side, n = LS_CHUNK_FRAMES;
-    size_t dim = ls_whisper_get_config(g->models->whisper)->n_audio_state;
-    size_t audio = ls_features_tokens(g->features) * dim;
-    struct {
-        float **p;
-        size_t floats;
-    } list[] = {{&g->noise, g->latent_size},
-                {&g->image, 2 * g->image_size},
-                {&g->moments, 2 * g->latent_size},
-                {&g->posterior, n * g->latent_size},
-                {&g->masks, n * pixels},
-                {&g->masked, n * g->latent_size},
-                {&g->ref, n * g->latent_size},
-                {&g->latents, n * g->latent_size},
-                {&g->audio, n * audio}};
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        size_t bytes;
-        *list[i].p =
-            ls_mul_size(list[i].floats, sizeof(float), &bytes) ? ls_aligned_alloc(bytes) : NULL;
+    buffer list[BUFFERS];
+    list_buffers(g, list);
+    for (size_t i = 0; i < BUFFERS; i++) {
+        *list[i].p = ls_aligned_alloc(list[i].bytes);
         if (!*list[i].p)
             return ls_fail(err, LS_ENOMEM, "out of memory for a chunk of frames");
     }
     return 0;
+}
+
+/* All but what takes memory. */
+static int set_up(ls_generator *g, ls_models *models, const ls_generator_settings *s, ls_error *err)
+{
+    const ls_unet_config *u = ls_unet_get_config(models->unet);
+    *g = (ls_generator){.models = models,
+                        .settings = *s,
+                        .side = s->resolution / 8,
+                        .channels = u->out_channels,
+                        .tokens = ls_feature_tokens(models->whisper)};
+    if (!ls_resolution_valid(s->resolution))
+        return ls_fail(err, LS_EINVAL, "resolution %zu: use a multiple of 8 up to %d",
+                       s->resolution, LS_MAX_RESOLUTION);
+    if (!s->vae_frames || s->vae_frames > LS_CHUNK_FRAMES)
+        return ls_fail(err, LS_EINVAL, "%zu frames per call of the VAE: use 1 to %d", s->vae_frames,
+                       LS_CHUNK_FRAMES);
+    if (u->temporal_position_encoding_max_len < LS_CHUNK_FRAMES)
+        return ls_fail(err, LS_EUNSUPPORTED, "the UNet takes %zu frames at a time; %d are needed",
+                       u->temporal_position_encoding_max_len, LS_CHUNK_FRAMES);
+    g->latent_size = g->side * g->side * g->channels;
+    g->image_size = s->resolution * s->resolution * 3;
+    return ls_sampler_open(&g->sampler, models->unet, &s->sampler, err);
 }
 
 int ls_generator_open(ls_generator **out, ls_models *models, ls_features *features,
@@ -62,20 +96,10 @@ int ls_generator_open(ls_generator **out, ls_models *models, ls_features *featur
     ls_generator *g = *out = ls_calloc_array(1, sizeof *g);
     if (!g)
         return ls_fail(err, LS_ENOMEM, "out of memory");
-    const ls_unet_config *u = ls_unet_get_config(models->unet);
-    g->models = models;
+    int ret = set_up(g, models, s, err);
     g->features = features;
-    g->settings = *s;
-    g->side = s->resolution / 8;
-    g->channels = u->out_channels;
-    g->latent_size = g->side * g->side * g->channels;
-    g->image_size = s->resolution * s->resolution * 3;
-    int ret = ls_mask_open(&g->mask, s->resolution, err);
-    if (!ret && u->temporal_position_encoding_max_len < LS_CHUNK_FRAMES)
-        ret = ls_fail(err, LS_EUNSUPPORTED, "the UNet takes %zu frames at a time; %d are needed",
-                      u->temporal_position_encoding_max_len, LS_CHUNK_FRAMES);
     if (!ret)
-        ret = ls_sampler_open(&g->sampler, models->unet, &s->sampler, err);
+        ret = ls_mask_open(&g->mask, s->resolution, err);
     if (!ret)
         ret = allocate(g, err);
     if (ret) {
@@ -111,22 +135,66 @@ static ls_chunk chunk_of(const ls_generator *g, size_t frames)
     return (ls_chunk){.frames = frames,
                       .h = g->side,
                       .w = g->side,
-                      .audio_tokens = ls_features_tokens(g->features),
+                      .audio_tokens = g->tokens,
                       .mask = g->masks,
                       .masked = g->masked,
                       .ref = g->ref,
                       .audio = g->audio};
 }
 
+/* Frames of the next call of the VAE; those that do not fill a call go one by one. */
+static size_t vae_frames(const ls_generator *g, size_t left)
+{
+    return left < g->settings.vae_frames ? 1 : g->settings.vae_frames;
+}
+
+/* All but the UNet. */
+static int prepare_others(const ls_generator *g, size_t frames, ls_error *err)
+{
+    int ret = ls_whisper_prepare(g->models->whisper, false, NULL, err);
+    for (size_t n = vae_frames(g, frames); !ret && n; n = n > 1) // and 1
+        for (int decode = 0; !ret && decode < 2; decode++)
+            ret = ls_vae_prepare(g->models->vae, decode, n, g->side, g->side, false, NULL, err);
+    return ret;
+}
+
 int ls_generator_prepare(ls_generator *g, size_t frames, ls_error *err)
 {
     ls_chunk c = chunk_of(g, frames);
-    int ret = ls_vae_prepare(g->models->vae, false, 1, g->side, g->side, false, NULL, err);
-    if (!ret)
-        ret = ls_vae_prepare(g->models->vae, true, 1, g->side, g->side, false, NULL, err);
-    if (!ret)
-        ret = ls_whisper_prepare(g->models->whisper, false, NULL, err);
+    int ret = prepare_others(g, frames, err);
     return ret ? ret : ls_sampler_prepare(g->sampler, &c, err);
+}
+
+int ls_generator_estimate(ls_generator_memory *out, ls_models *models,
+                          const ls_generator_settings *s, size_t frames, ls_error *err)
+{
+    ls_generator g;
+    buffer list[BUFFERS];
+    ls_network *nets[] = {ls_unet_network(models->unet), ls_vae_network(models->vae),
+                          ls_whisper_network(models->whisper)};
+    *out = (ls_generator_memory){0};
+    int ret = set_up(&g, models, s, err);
+    if (ret)
+        return ret;
+    for (size_t i = 0; !ret && i < 3; i++)
+        ret = ls_network_estimate_begin(nets[i], err);
+    ls_chunk c = chunk_of(&g, frames);
+    if (!ret)
+        ret = prepare_others(&g, frames, err);
+    if (!ret)
+        ret = ls_sampler_estimate(g.sampler, &c, &out->buffers, err);
+    for (size_t i = 0; i < 3; i++) {
+        ls_network_memory m = ls_network_estimate_end(nets[i]);
+        out->weights += m.weights;
+        if (m.activations > out->activations)
+            out->activations = m.activations;
+    }
+    list_buffers(&g, list);
+    for (size_t i = 0; i < BUFFERS; i++)
+        out->buffers += list[i].bytes;
+    out->buffers += ls_feature_bytes(models->whisper);
+    ls_sampler_close(&g.sampler);
+    return ret;
 }
 
 /* latent_dist.sample() * scaling_factor of every frame's `which` picture: 0 the face, 1 the masked.
@@ -136,31 +204,51 @@ static int encode(ls_generator *g, size_t frames, const uint8_t *const *faces, i
 {
     size_t pixels = g->side * g->side;
     ls_rng_randn(&g->rng, g->posterior, frames * g->latent_size);
-    for (size_t i = 0; i < frames; i++) {
-        float *z = latents + i * g->latent_size, *noise = g->image; // free after the encoder
-        ls_mask_prepare(g->mask, faces[i], which ? NULL : g->image, which ? g->image : NULL);
+    for (size_t i = 0, n; i < frames; i += n) {
+        n = vae_frames(g, frames - i);
+        for (size_t k = 0; k < n; k++) {
+            float *image = g->image + k * g->image_size;
+            ls_mask_prepare(g->mask, faces[i + k], which ? NULL : image, which ? image : NULL);
+        }
         int ret =
-            ls_vae_encode(g->models->vae, 1, g->side, g->side, g->image, g->moments, cancel, err);
+            ls_vae_encode(g->models->vae, n, g->side, g->side, g->image, g->moments, cancel, err);
         if (ret)
             return ret;
-        channels_last(noise, g->posterior + i * g->latent_size, g->channels, pixels);
-        ls_vae_sample(g->moments, noise, pixels, g->channels, z);
-        for (size_t k = 0; k < g->latent_size; k++)
+        float *z = latents + i * g->latent_size, *noise = g->image; // free after the encoder
+        for (size_t k = 0; k < n; k++)
+            channels_last(noise + k * g->latent_size, g->posterior + (i + k) * g->latent_size,
+                          g->channels, pixels);
+        ls_vae_sample(g->moments, noise, n * pixels, g->channels, z);
+        for (size_t k = 0; k < n * g->latent_size; k++)
             z[k] *= LS_VAE_SCALING_FACTOR;
     }
     return 0;
 }
 
-static int decode(ls_generator *g, size_t i, const uint8_t *face, float *image,
+/* Moves the latents of the pictures that are asked for together; overwrites g->latents. */
+static int decode(ls_generator *g, size_t frames, const uint8_t *const *faces, float *const *images,
                   const ls_cancel *cancel, ls_error *err)
 {
-    float *z = g->latents + i * g->latent_size, *decoded = g->image;
-    for (size_t k = 0; k < g->latent_size; k++)
-        z[k] /= LS_VAE_SCALING_FACTOR;
-    int ret = ls_vae_decode(g->models->vae, 1, g->side, g->side, z, decoded, cancel, err);
-    if (!ret)
-        ls_mask_composite(g->mask, image, decoded, face);
-    return ret;
+    size_t wanted[LS_CHUNK_FRAMES], count = 0;
+    for (size_t i = 0; i < frames; i++) {
+        if (!images[i])
+            continue;
+        float *z = g->latents + count * g->latent_size, *from = g->latents + i * g->latent_size;
+        for (size_t k = 0; k < g->latent_size; k++)
+            z[k] = from[k] / LS_VAE_SCALING_FACTOR;
+        wanted[count++] = i;
+    }
+    for (size_t i = 0, n; i < count; i += n) {
+        n = vae_frames(g, count - i);
+        int ret = ls_vae_decode(g->models->vae, n, g->side, g->side,
+                                g->latents + i * g->latent_size, g->image, cancel, err);
+        if (ret)
+            return ret;
+        for (size_t k = 0; k < n; k++)
+            ls_mask_composite(g->mask, images[wanted[i + k]], g->image + k * g->image_size,
+                              faces[wanted[i + k]]);
+    }
+    return 0;
 }
 
 typedef struct step_progress {
@@ -203,8 +291,5 @@ int ls_generator_run(ls_generator *g, size_t index, size_t frames, const uint8_t
     ls_chunk c = chunk_of(g, frames);
     if (!ret)
         ret = ls_sampler_run(g->sampler, &c, g->latents, report_step, &p, cancel, err);
-    for (size_t i = 0; !ret && i < frames; i++)
-        if (images[i])
-            ret = decode(g, i, faces[i], images[i], cancel, err);
-    return ret;
+    return ret ? ret : decode(g, frames, faces, images, cancel, err);
 }

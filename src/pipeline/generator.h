@@ -13,9 +13,22 @@ typedef struct ls_generator_settings {
     size_t resolution;
     ls_sampler_settings sampler;
     uint64_t seed;
+    size_t vae_frames; /* 1 .. LS_CHUNK_FRAMES: per call of the VAE; the result is the same */
 } ls_generator_settings;
 
+typedef struct ls_generator_memory {
+    size_t weights;     /* packed, of all three networks */
+    size_t activations; /* the workspace that they share */
+    size_t buffers;     /* of the generator, the sampler and the audio features */
+} ls_generator_memory;
+
 typedef struct ls_generator ls_generator;
+
+/* What opening and preparing for chunks of `frames` takes in the end, exactly for weights and
+ * activations, without packing or allocating it: a second for the published networks. `models` may
+ * be in use, but not meanwhile. */
+int ls_generator_estimate(ls_generator_memory *out, ls_models *models,
+                          const ls_generator_settings *s, size_t frames, ls_error *err);
 
 /* `models` and `features` must outlive *out. */
 int ls_generator_open(ls_generator **out, ls_models *models, ls_features *features,

@@ -367,9 +367,12 @@ static int prepare(ls_sync *job, ls_error *err)
     ls_log_msg(&job->log, LS_LOG_INFO, "%.2f s of speech: %llu frames of %zu x %zu at %.6g/s",
                (double)pcm.samples / LS_PCM_RATE, (unsigned long long)job->frames, v->width,
                v->height, fps);
-    const ls_generator_settings g = {job->s.resolution,
-                                     {job->s.steps, job->s.guidance_scale, job->s.cache_interval},
-                                     job->s.seed};
+    const ls_generator_settings g = {.resolution = job->s.resolution,
+                                     .sampler = {.steps = job->s.steps,
+                                                 .guidance_scale = job->s.guidance_scale,
+                                                 .cache_interval = job->s.cache_interval},
+                                     .seed = job->s.seed,
+                                     .vae_frames = 1};
     ret = ls_generator_open(&job->generator, &job->models, job->features, &g, err);
     if (!ret)
         ret = ls_generator_prepare(

@@ -105,7 +105,11 @@ static void generate(run *r, size_t cache_interval)
     ls_log_mel *mel;
     ls_features *features;
     ls_generator *g;
-    const ls_generator_settings s = {R, {20, 1.5f, cache_interval}, 1247};
+    const bool slices = cache_interval > 1; // so that both ways are held to the original
+    const ls_generator_settings s = {.resolution = R,
+                                     .sampler = {20, 1.5f, cache_interval, slices},
+                                     .seed = 1247,
+                                     .vae_frames = slices ? 5 : 1};
     assert_int_equal(
         ls_log_mel_open(&mel, &(ls_pcm_source){rec.samples, read_pcm, &rec}, NULL, NULL), 0);
     assert_int_equal(ls_features_open(&features, r->models.whisper, mel, 25, NULL), 0);

@@ -49,7 +49,7 @@ int parity_ddim_run(golden_file *g, const ls_compute *compute, ls_error *err)
         ret = ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret) {
         ls_sampler_settings settings = {STEPS, strtof(guidance, NULL),
-                                        strstr(g->path, "deepcache3") ? 3 : 1};
+                                        strstr(g->path, "deepcache3") ? 3 : 1, false};
         ret = ls_sampler_open(&s, u, &settings, err);
     }
     if (!ret) {

@@ -248,7 +248,7 @@ static int check_features(golden_file *g, ls_whisper *m, ls_log_mel *mel, ls_err
     if (!ret && count)
         ret = compare_rows(g, "feat_rows", all, row_size, listed, count, err);
     if (!ret)
-        ret = check_chunks(g, f, rows, ls_features_tokens(f), c->n_audio_state, err);
+        ret = check_chunks(g, f, rows, ls_feature_tokens(m), c->n_audio_state, err);
     free(all);
     ls_features_close(&f);
     return ret;

@@ -42,6 +42,22 @@ void ls_feature_indices(size_t frame, size_t rows, double fps, size_t indices[LS
     }
 }
 
+size_t ls_feature_tokens(const ls_whisper *w)
+{
+    return LS_FEATURE_ROWS * (ls_whisper_get_config(w)->n_audio_layer + 1);
+}
+
+static size_t row_size(const ls_whisper_config *c)
+{
+    return (c->n_audio_layer + 1) * c->n_audio_state;
+}
+
+size_t ls_feature_bytes(const ls_whisper *w)
+{
+    const ls_whisper_config *c = ls_whisper_get_config(w);
+    return (WINDOW * c->n_mels + 3 * (WINDOW / 2) * row_size(c)) * sizeof(float);
+}
+
 int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel, double fps,
                      ls_error *err)
 {
@@ -58,7 +74,7 @@ int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel, do
     f->mel = mel;
     f->fps = fps;
     f->rows = rows;
-    f->row_size = (c->n_audio_layer + 1) * c->n_audio_state;
+    f->row_size = row_size(c);
     f->input = ls_malloc_array(WINDOW * c->n_mels, sizeof *f->input);
     bool ok = f->input;
     for (int i = 0; i < 2; i++) {
@@ -89,11 +105,6 @@ void ls_features_close(ls_features **pf)
 size_t ls_features_frames(const ls_features *f)
 {
     return ls_feature_frames(f->rows, f->fps);
-}
-
-size_t ls_features_tokens(const ls_features *f)
-{
-    return LS_FEATURE_ROWS * (ls_whisper_get_config(f->whisper)->n_audio_layer + 1);
 }
 
 /* The row, from a window that is held or encoded now in place of the older one. */

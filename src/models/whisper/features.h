@@ -15,6 +15,11 @@ size_t ls_feature_frames(size_t rows, double fps);
 /* The rows of frame i, each clamped to the recording. */
 void ls_feature_indices(size_t frame, size_t rows, double fps, size_t indices[LS_FEATURE_ROWS]);
 
+/* Tokens of a frame: LS_FEATURE_ROWS x (layers + 1); each n_audio_state wide. */
+size_t ls_feature_tokens(const ls_whisper *w);
+/* Bytes of the windows that features hold, and of the encoder's own copy of one. */
+size_t ls_feature_bytes(const ls_whisper *w);
+
 typedef struct ls_features ls_features;
 
 /* Both must outlive *out. Holds two windows of embeddings, whatever the length. */
@@ -24,8 +29,6 @@ void ls_features_close(ls_features **f);
 
 /* Frames of video that the recording gives. */
 size_t ls_features_frames(const ls_features *f);
-/* Tokens of a frame: LS_FEATURE_ROWS x (layers + 1); each n_audio_state wide. */
-size_t ls_features_tokens(const ls_features *f);
 
 /* Frames [start, start + n) as [n, tokens, n_audio_state]: rows in time order, each with its
  * embeddings in depth order. Encodes windows as they are needed. One thread at a time. */
