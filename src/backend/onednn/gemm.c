@@ -1,37 +1,44 @@
 /* Convolution and linear: oneDNN primitives on channels-last memory. */
 #include "backend/onednn/onednn.h"
 
+#include <omp.h>
 #include <stdlib.h>
 
-enum { SRC, DST, BIAS, RESIDUAL, WEIGHT, SCRATCH, ARG_COUNT };
+enum { SRC, DST, BIAS, WEIGHT, SCRATCH, ARG_COUNT };
 
 typedef struct gemm {
     ls_kernel base;
-    dnnl_primitive_t prim;
-    dnnl_memory_t memory[ARG_COUNT]; /* of the weight: the backend's */
+    dnnl_primitive_t prim, repack;
+    dnnl_memory_t memory[ARG_COUNT]; /* of the weight: NULL where it is used as it is packed */
+    dnnl_memory_t packed;            /* the backend's */
+    size_t repacked;                 /* where in the scratch memory the weight goes */
     const float *bias, *residual;    /* of params; NULL when computed or absent */
     dnnl_exec_arg_t args[ARG_COUNT];
     int arg_count;
-    size_t prefill; /* bytes of a residual that is copied to the output, to be added to */
+    size_t prefill, addend; /* bytes of a residual that is copied to the output, to be added to, or
+                               that is added in the end */
+    bool serial, bf16;
 } gemm;
 
 /* What differs between the two ops: shapes as oneDNN sees them. */
 typedef struct problem {
-    dnnl_memory_desc_t src, dst, bias, residual, weight; /* the weight: plain, float32 */
+    dnnl_memory_desc_t src, dst, bias, weight; /* the weight: plain, float32 */
     dnnl_data_type_t type;
     dnnl_status_t (*describe)(dnnl_primitive_desc_t *pd, const struct problem *p,
                               const dnnl_memory_desc_t *weight, dnnl_primitive_attr_t attr,
                               dnnl_engine_t engine);
     const ls_node *node;
+    const ls_window *window; /* of a convolution */
+    bool serial;
 } problem;
 
 static void free_gemm(ls_kernel *base)
 {
     gemm *k = (gemm *)base;
     dnnl_primitive_destroy(k->prim);
+    dnnl_primitive_destroy(k->repack);
     for (int i = 0; i < ARG_COUNT; i++)
-        if (i != WEIGHT)
-            dnnl_memory_destroy(k->memory[i]);
+        dnnl_memory_destroy(k->memory[i]);
     free(k);
 }
 
@@ -43,6 +50,15 @@ static void copy(void *dst, const void *src, size_t bytes)
         memcpy((char *)dst + i, (const char *)src + i, bytes - i < piece ? bytes - i : piece);
 }
 
+static void add(const ls_kernels *kernels, void *y, const void *x, size_t bytes, bool bf16)
+{
+    const size_t piece = 1 << 16, size = ls_dtype_size(bf16 ? LS_BF16 : LS_F32);
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < bytes; i += piece)
+        kernels->add((char *)y + i, (const char *)x + i, (char *)y + i,
+                     (bytes - i < piece ? bytes - i : piece) / size, bf16);
+}
+
 static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
                     void *scratch, ls_error *err)
 {
@@ -50,18 +66,26 @@ static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
     void *data[ARG_COUNT] = {[SRC] = in[0],
                              [DST] = out,
                              [BIAS] = k->bias ? (void *)k->bias : in[2],
-                             [RESIDUAL] = k->residual ? (void *)k->residual : in[3],
+                             [WEIGHT] = (char *)scratch + k->repacked,
                              [SCRATCH] = scratch};
+    const void *residual = k->residual ? k->residual : in[3];
     dnnl_status_t s = dnnl_success;
-    if (k->prefill && out != data[RESIDUAL])
-        copy(out, data[RESIDUAL], k->prefill);
+    if (k->serial)
+        omp_set_num_threads(1);
+    if (k->prefill && out != residual)
+        copy(out, residual, k->prefill);
     for (int i = 0; !s && i < ARG_COUNT; i++)
-        if (k->memory[i] && i != WEIGHT)
+        if (k->memory[i])
             s = dnnl_memory_set_data_handle_v2(k->memory[i], data[i], be->stream);
+    const dnnl_exec_arg_t repack[] = {{DNNL_ARG_FROM, k->packed}, {DNNL_ARG_TO, k->memory[WEIGHT]}};
+    if (!s && k->repack)
+        s = dnnl_primitive_execute(k->repack, be->stream, 2, repack);
     if (!s)
         s = dnnl_primitive_execute(k->prim, be->stream, k->arg_count, k->args);
     if (!s)
         s = dnnl_stream_wait(be->stream);
+    if (!s && k->addend)
+        add(be->kernels, out, residual, k->addend, k->bf16);
     return ls_onednn_check(s, "run", err);
 }
 
@@ -71,10 +95,10 @@ static bool act_last(const ls_node *n)
 }
 
 /* Whether the residual is copied to the output first and the product added to it: oneDNN has its
- * fastest convolutions for that, and slower ones for a binary addition, which works in any case. */
+ * fastest convolutions for that. */
 static bool prefills(const ls_node *n)
 {
-    return n->in[3] && (!n->act || act_last(n)) && n->in[3]->dtype == n->out->dtype;
+    return n->in[3] && (!n->act || act_last(n));
 }
 
 static dnnl_status_t append_act(dnnl_post_ops_t ops, ls_act act)
@@ -98,8 +122,6 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, const problem *p)
         s = append_act(ops, p->node->act);
     if (!s && prefills(p->node))
         s = dnnl_post_ops_append_sum(ops, 1);
-    else if (!s && p->node->in[3])
-        s = dnnl_post_ops_append_binary(ops, dnnl_binary_add, &p->residual);
     if (!s && p->node->act && act_last(p->node))
         s = append_act(ops, p->node->act);
     if (!s)
@@ -111,21 +133,35 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, const problem *p)
 static dnnl_status_t add_arg(gemm *k, const onednn_backend *be, int which, int arg,
                              const dnnl_memory_desc_t *md)
 {
-    dnnl_status_t s = dnnl_success;
-    if (which != WEIGHT)
-        s = dnnl_memory_create(&k->memory[which], md, be->engine, NULL);
+    dnnl_status_t s = dnnl_memory_create(&k->memory[which], md, be->engine, NULL);
     k->args[k->arg_count++] = (dnnl_exec_arg_t){arg, k->memory[which]};
     return s;
 }
 
-/* The primitive for the layout that the weight already has, else for the one that oneDNN likes. */
-static dnnl_status_t choose(dnnl_primitive_desc_t *pd, const onednn_backend *be, const problem *p)
+static bool is_kind(const_dnnl_primitive_desc_t pd, const char *implementation)
 {
+    const char *name = "";
+    dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
+    return !strncmp(name, implementation, strlen(implementation));
+}
+
+/* The primitive for the layout that the weight already has, unless oneDNN has only plain loops for
+ * that, else for the one that it likes. */
+static int choose(dnnl_primitive_desc_t *pd, const onednn_backend *be, const problem *p,
+                  ls_error *err)
+{
+    if (!p->node->in[1]->param)
+        return ls_fail(err, LS_EUNSUPPORTED, "the weight has to be a parameter");
     dnnl_primitive_attr_t attr = NULL;
+    *pd = NULL;
     dnnl_status_t s = make_attr(&attr, p);
-    const dnnl_memory_desc_t *have = ls_onednn_packed_layout(
-        be, p->node->in[1]->param, p->weight.ndims, p->weight.dims, p->type);
-    if (!s && (!have || p->describe(pd, p, have, attr, be->engine))) {
+    const packed_weight *have =
+        ls_onednn_packed(be, p->node->in[1]->param, p->weight.ndims, p->weight.dims, p->type);
+    if (!s && have && !p->describe(pd, p, &have->md, attr, be->engine) && is_kind(*pd, "ref")) {
+        dnnl_primitive_desc_destroy(*pd);
+        *pd = NULL;
+    }
+    if (!s && !*pd) {
         dnnl_memory_desc_t any;
         s = dnnl_memory_desc_init_by_tag(&any, p->weight.ndims, p->weight.dims, p->type,
                                          dnnl_format_tag_any);
@@ -133,28 +169,66 @@ static dnnl_status_t choose(dnnl_primitive_desc_t *pd, const onednn_backend *be,
             s = p->describe(pd, p, &any, attr, be->engine);
     }
     dnnl_primitive_attr_destroy(attr);
+    return ls_onednn_check(s, "multiply these types and shapes", err);
+}
+
+/* How oneDNN's general matrix product cuts sums depends on the number of threads and of rows. */
+static bool is_gemm(const_dnnl_primitive_desc_t pd)
+{
+    return is_kind(pd, "gemm") || is_kind(pd, "x64:gemm");
+}
+
+/* The last resort: the same always, if slow. */
+static int choose_serial(dnnl_primitive_desc_t *pd, const onednn_backend *be, problem *p,
+                         ls_error *err)
+{
+    dnnl_primitive_desc_destroy(*pd);
+    omp_set_num_threads(1);
+    p->serial = true;
+    return choose(pd, be, p, err);
+}
+
+/* The weight as an argument: as it is packed, or from there repacked in the scratch memory of each
+ * run, where oneDNN wants one layout for one shape and another for the next. */
+static dnnl_status_t add_weight(gemm *k, const onednn_backend *be, const packed_weight *w,
+                                const dnnl_memory_desc_t *md, size_t *scratch)
+{
+    if (dnnl_memory_desc_equal(&w->md, md)) {
+        k->args[k->arg_count++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, w->memory};
+        return dnnl_success;
+    }
+    dnnl_primitive_desc_t pd = NULL;
+    k->packed = w->memory;
+    k->repacked = (*scratch + LS_ALIGN - 1) / LS_ALIGN * LS_ALIGN;
+    *scratch = k->repacked + dnnl_memory_desc_get_size(md);
+    dnnl_status_t s = add_arg(k, be, WEIGHT, DNNL_ARG_WEIGHTS, md);
+    if (!s)
+        s = dnnl_reorder_primitive_desc_create(&pd, &w->md, be->engine, md, be->engine, NULL);
+    if (!s && !be->base.dry)
+        s = dnnl_primitive_create(&k->repack, pd);
+    dnnl_primitive_desc_destroy(pd);
     return s;
 }
 
-static int compile(onednn_backend *be, const problem *p, ls_kernel **out, size_t *scratch,
-                   ls_error *err)
+/* `pd` is destroyed. */
+static int compile(onednn_backend *be, const problem *p, dnnl_primitive_desc_t pd, ls_kernel **out,
+                   size_t *scratch, ls_error *err)
 {
     const ls_node *node = p->node;
-    if (!node->in[1]->param)
-        return ls_fail(err, LS_EUNSUPPORTED, "the weight has to be a parameter");
     gemm *k = ls_calloc_array(1, sizeof *k);
-    if (!k)
+    if (!k) {
+        dnnl_primitive_desc_destroy(pd);
         return ls_fail(err, LS_ENOMEM, "out of memory");
+    }
     k->base.run = run_gemm;
     k->base.free = free_gemm;
+    k->serial = p->serial;
+    k->bf16 = node->out->dtype == LS_BF16;
+    *(prefills(node) ? &k->prefill : &k->addend) = node->in[3] ? ls_tensor_bytes(node->out) : 0;
     k->base.in_place = prefills(node) && !node->in[3]->param ? 3 : -1;
-    dnnl_primitive_desc_t pd = NULL;
-    packed_weight *weight;
-    int ret = ls_onednn_check(choose(&pd, be, p), "multiply these types and shapes", err);
-    if (!ret)
-        ret = ls_onednn_pack(be, node->in[1]->param, &p->weight,
-                             dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &weight,
-                             err);
+    const packed_weight *weight;
+    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    int ret = ls_onednn_pack(be, node->in[1]->param, &p->weight, md, &weight, err);
     if (!ret && node->in[2] && node->in[2]->param)
         ret = ls_onednn_vector(be, node->in[2]->param, &k->bias, err);
     if (!ret && node->in[3] && node->in[3]->param)
@@ -163,25 +237,17 @@ static int compile(onednn_backend *be, const problem *p, ls_kernel **out, size_t
         const dnnl_memory_desc_t *pad =
             dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
         *scratch = dnnl_memory_desc_get_size(pad);
-        k->memory[WEIGHT] = weight->memory;
         dnnl_status_t s = be->base.dry ? dnnl_success : dnnl_primitive_create(&k->prim, pd);
         if (!s)
             s = add_arg(k, be, SRC, DNNL_ARG_SRC, &p->src);
         if (!s)
-            s = add_arg(k, be, WEIGHT, DNNL_ARG_WEIGHTS, NULL);
-        if (!s)
             s = add_arg(k, be, DST, DNNL_ARG_DST, &p->dst);
         if (!s && node->in[2])
             s = add_arg(k, be, BIAS, DNNL_ARG_BIAS, &p->bias);
-        if (!s && prefills(node))
-            k->prefill = ls_tensor_bytes(node->out);
-        else if (!s && node->in[3])
-            s = add_arg(k, be, RESIDUAL,
-                        DNNL_ARG_ATTR_MULTIPLE_POST_OP(node->act && !act_last(node)) |
-                            DNNL_ARG_SRC_1,
-                        &p->residual);
         if (!s && *scratch)
             s = add_arg(k, be, SCRATCH, DNNL_ARG_SCRATCHPAD, pad);
+        if (!s)
+            s = add_weight(k, be, weight, md, scratch);
         ret = ls_onednn_check(s, "prepare a product", err);
     }
     dnnl_primitive_desc_destroy(pd);
@@ -196,7 +262,7 @@ static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const problem *p,
                                    const dnnl_memory_desc_t *weight, dnnl_primitive_attr_t attr,
                                    dnnl_engine_t engine)
 {
-    const size_t *st = p->node->u.conv.window.stride, *pad = p->node->u.conv.window.pad;
+    const size_t *st = p->window->stride, *pad = p->window->pad;
     dnnl_dims_t strides = {(dnnl_dim_t)st[0], (dnnl_dim_t)st[1]};
     dnnl_dims_t first = {(dnnl_dim_t)pad[0], (dnnl_dim_t)pad[1]};
     dnnl_dims_t last = {(dnnl_dim_t)pad[2], (dnnl_dim_t)pad[3]};
@@ -218,15 +284,16 @@ int ls_onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel 
                              size_t *scratch, ls_error *err)
 {
     const ls_tensor *w = node->in[1], *b = node->in[2];
-    problem p = {.type = onednn_type(node->in[0]->dtype), .describe = describe_conv, .node = node};
+    problem p = {.type = onednn_type(node->in[0]->dtype),
+                 .describe = describe_conv,
+                 .node = node,
+                 .window = &node->u.conv.window};
     bool one_d = w->ndim == 3;
     dnnl_dims_t dims = {(dnnl_dim_t)w->shape[0], (dnnl_dim_t)w->shape[1],
                         one_d ? 1 : (dnnl_dim_t)w->shape[2], (dnnl_dim_t)w->shape[w->ndim - 1]};
     dnnl_status_t s = ls_onednn_image(&p.src, node->in[0]);
     if (!s)
         s = ls_onednn_image(&p.dst, node->out);
-    if (!s && node->in[3])
-        s = ls_onednn_image(&p.residual, node->in[3]);
     if (!s && b)
         s = dnnl_memory_desc_init_by_tag(&p.bias, 1, dims, onednn_type(b->dtype), dnnl_a);
     const size_t groups = node->u.conv.groups;
@@ -236,8 +303,13 @@ int ls_onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel 
         s = dnnl_memory_desc_init_by_tag(&p.weight, 5, grouped, dnnl_f32, dnnl_goihw);
     else if (!s)
         s = dnnl_memory_desc_init_by_tag(&p.weight, 4, dims, dnnl_f32, dnnl_oihw);
+    dnnl_primitive_desc_t pd;
     int ret = ls_onednn_check(s, "describe a convolution", err);
-    return ret ? ret : compile(be, &p, out, scratch, err);
+    if (!ret)
+        ret = choose(&pd, be, &p, err);
+    if (!ret && is_gemm(pd))
+        ret = choose_serial(&pd, be, &p, err);
+    return ret ? ret : compile(be, &p, pd, out, scratch, err);
 }
 
 static dnnl_status_t describe_matmul(dnnl_primitive_desc_t *pd, const problem *p,
@@ -250,28 +322,57 @@ static dnnl_status_t describe_matmul(dnnl_primitive_desc_t *pd, const problem *p
     return s ? s : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
 }
 
-static dnnl_status_t matrix(dnnl_memory_desc_t *md, size_t rows, size_t columns, ls_dtype t)
+/* As a matrix, or as an image of one line. */
+static dnnl_status_t matrix(dnnl_memory_desc_t *md, size_t rows, size_t columns, ls_dtype t,
+                            bool image)
 {
-    dnnl_dims_t dims = {(dnnl_dim_t)rows, (dnnl_dim_t)columns};
-    return dnnl_memory_desc_init_by_tag(md, 2, dims, onednn_type(t), dnnl_ab);
+    const dnnl_dim_t r = (dnnl_dim_t)rows, c = (dnnl_dim_t)columns;
+    return image
+               ? dnnl_memory_desc_init_by_tag(md, 4, (dnnl_dims_t){1, c, 1, r}, onednn_type(t),
+                                              dnnl_nhwc)
+               : dnnl_memory_desc_init_by_tag(md, 2, (dnnl_dims_t){r, c}, onednn_type(t), dnnl_ab);
 }
 
+static int choose_linear(dnnl_primitive_desc_t *pd, onednn_backend *be, problem *p, bool pointwise,
+                         ls_error *err)
+{
+    static const ls_window unit = {{1, 1}, {1, 1}, {0}};
+    const ls_node *node = p->node;
+    const ls_tensor *x = node->in[0], *b = node->in[2];
+    const size_t co = node->in[1]->shape[0], ci = node->in[1]->shape[1], rows = x->count / ci;
+    const dnnl_dim_t in = (dnnl_dim_t)ci, n = (dnnl_dim_t)co;
+    p->type = onednn_type(x->dtype);
+    p->describe = pointwise ? describe_conv : describe_matmul;
+    p->window = &unit;
+    dnnl_status_t s = matrix(&p->src, rows, ci, x->dtype, pointwise);
+    if (!s)
+        s = matrix(&p->dst, rows, co, node->out->dtype, pointwise);
+    if (!s && b && pointwise)
+        s = dnnl_memory_desc_init_by_tag(&p->bias, 1, (dnnl_dims_t){n}, onednn_type(b->dtype),
+                                         dnnl_a);
+    else if (!s && b)
+        s = matrix(&p->bias, 1, co, b->dtype, false);
+    if (!s && pointwise)
+        s = dnnl_memory_desc_init_by_tag(&p->weight, 4, (dnnl_dims_t){n, in, 1, 1}, dnnl_f32,
+                                         dnnl_oihw);
+    else if (!s)
+        s = dnnl_memory_desc_init_by_tag(&p->weight, 2, (dnnl_dims_t){in, n}, dnnl_f32, dnnl_ba);
+    int ret = ls_onednn_check(s, "describe a matrix product", err);
+    return ret ? ret : choose(pd, be, p, err);
+}
+
+/* For products there is only gemm before AVX-512, but there are better pointwise convolutions. */
 int ls_onednn_compile_linear(onednn_backend *be, const ls_node *node, ls_kernel **out,
                              size_t *scratch, ls_error *err)
 {
-    const ls_tensor *x = node->in[0];
-    size_t co = node->in[1]->shape[0], ci = node->in[1]->shape[1], rows = x->count / ci;
-    problem p = {.type = onednn_type(x->dtype), .describe = describe_matmul, .node = node};
-    dnnl_dims_t dims = {(dnnl_dim_t)ci, (dnnl_dim_t)co};
-    dnnl_status_t s = matrix(&p.src, rows, ci, x->dtype);
-    if (!s)
-        s = matrix(&p.dst, rows, co, node->out->dtype);
-    if (!s && node->in[2])
-        s = matrix(&p.bias, 1, co, node->in[2]->dtype);
-    if (!s && node->in[3])
-        s = matrix(&p.residual, rows, co, node->in[3]->dtype);
-    if (!s)
-        s = dnnl_memory_desc_init_by_tag(&p.weight, 2, dims, dnnl_f32, dnnl_ba);
-    int ret = ls_onednn_check(s, "describe a matrix product", err);
-    return ret ? ret : compile(be, &p, out, scratch, err);
+    problem p = {.node = node};
+    dnnl_primitive_desc_t pd;
+    int ret = choose_linear(&pd, be, &p, false, err);
+    if (!ret && is_gemm(pd)) {
+        dnnl_primitive_desc_destroy(pd);
+        ret = choose_linear(&pd, be, &p, true, err);
+        if (!ret && is_gemm(pd))
+            ret = choose_serial(&pd, be, &p, err);
+    }
+    return ret ? ret : compile(be, &p, pd, out, scratch, err);
 }

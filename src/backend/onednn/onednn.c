@@ -12,14 +12,13 @@ int ls_onednn_check(dnnl_status_t status, const char *what, ls_error *err)
     return ls_fail(err, LS_EBACKEND, "oneDNN cannot %s (status %d)", what, (int)status);
 }
 
-const dnnl_memory_desc_t *ls_onednn_packed_layout(const onednn_backend *be, const ls_param *p,
-                                                  int ndims, const dnnl_dims_t dims,
-                                                  dnnl_data_type_t t)
+const packed_weight *ls_onednn_packed(const onednn_backend *be, const ls_param *p, int ndims,
+                                      const dnnl_dims_t dims, dnnl_data_type_t t)
 {
     for (const packed_weight *w = be->weights; w; w = w->next)
         if (w->param == p && w->md.data_type == t && w->md.ndims == ndims &&
             !memcmp(w->md.dims, dims, (size_t)ndims * sizeof *dims))
-            return &w->md;
+            return w;
     return NULL;
 }
 
@@ -69,14 +68,11 @@ static int fill(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t 
 }
 
 int ls_onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t *plain,
-                   const dnnl_memory_desc_t *md, packed_weight **out, ls_error *err)
+                   const dnnl_memory_desc_t *md, const packed_weight **out, ls_error *err)
 {
-    for (packed_weight *w = be->weights; w; w = w->next) {
-        if (w->param == p && dnnl_memory_desc_equal(&w->md, md)) {
-            *out = w;
-            return 0;
-        }
-    }
+    *out = ls_onednn_packed(be, p, md->ndims, md->dims, md->data_type);
+    if (*out)
+        return 0;
     packed_weight *w = ls_calloc_array(1, sizeof *w);
     size_t bytes = dnnl_memory_desc_get_size(md);
     if (w && !be->base.dry)
@@ -106,7 +102,7 @@ int ls_onednn_vector(onednn_backend *be, const ls_param *p, const float **out, l
 {
     dnnl_memory_desc_t md;
     dnnl_dims_t dims = {(dnnl_dim_t)p->count}, strides = {1};
-    packed_weight *w;
+    const packed_weight *w;
     int ret = ls_onednn_check(dnnl_memory_desc_init_by_strides(&md, 1, dims, dnnl_f32, strides),
                               "describe a vector", err);
     if (!ret)

@@ -36,15 +36,14 @@ struct ls_kernel {
 /* 0, or err filled in for a oneDNN status. */
 int ls_onednn_check(dnnl_status_t status, const char *what, ls_error *err);
 
-/* A layout in which `p` is already packed as a matrix of that type and of these dimensions, or
- * NULL. */
-const dnnl_memory_desc_t *ls_onednn_packed_layout(const onednn_backend *be, const ls_param *p,
-                                                  int ndims, const dnnl_dims_t dims,
-                                                  dnnl_data_type_t t);
-/* `p`, described by `plain` as it is in float32 and row-major order, in the layout `md`; packed at
- * the first call, owned by the backend. No data on a dry one. */
+/* `p` as it is already packed in that type and with these dimensions, or NULL. */
+const packed_weight *ls_onednn_packed(const onednn_backend *be, const ls_param *p, int ndims,
+                                      const dnnl_dims_t dims, dnnl_data_type_t t);
+/* `p`, described by `plain` as it is in float32 and row-major order, in the layout `md`, or in
+ * another one of the same type and dimensions where that is packed already; owned by the backend.
+ * No data on a dry one. */
 int ls_onednn_pack(onednn_backend *be, const ls_param *p, const dnnl_memory_desc_t *plain,
-                   const dnnl_memory_desc_t *md, packed_weight **out, ls_error *err);
+                   const dnnl_memory_desc_t *md, const packed_weight **out, ls_error *err);
 /* `p` as float32 in row-major order, owned by the backend. */
 int ls_onednn_vector(onednn_backend *be, const ls_param *p, const float **out, ls_error *err);
 
