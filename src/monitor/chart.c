@@ -242,14 +242,15 @@ static void put_pointers(ls_page *p, const ls_history *h, const ls_chart_line *l
     ls_page_put(p, "</g>\n");
 }
 
+/* One at the very end would not stand clear of the one before it. */
 void ls_chart_time_axis(ls_page *p, const ls_history *h)
 {
     char text[LS_FORMAT_SIZE];
     double step = time_step(h->seconds);
-    for (int i = 0; i * step <= h->seconds; i++)
-        ls_page_put(p, "<span class=\"x%s%s\" style=\"left:calc(%d%%/100)\">%s</span>\n",
-                    i % 2 ? " odd" : "", x_at(h, i * step) > WIDTH * 97 / 100 ? " last" : "",
-                    x_at(h, i * step), i ? ls_format_seconds(text, i * step) : "0");
+    for (int i = 0; i * step <= h->seconds && x_at(h, i * step) <= WIDTH * 97 / 100; i++)
+        ls_page_put(p, "<span class=\"x%s\" style=\"left:calc(%d%%/100)\">%s</span>\n",
+                    i % 2 ? " odd" : "", x_at(h, i * step),
+                    i ? ls_format_seconds(text, i * step) : "0");
 }
 
 static void put_legend(ls_page *p, const ls_chart_line *line, ls_format *format, bool above)

@@ -51,7 +51,6 @@ static const char style[] =
     ".y,.x{position:absolute;font-size:.8rem;color:var(--soft);white-space:nowrap}\n"
     ".y{right:calc(100% + .5rem);transform:translateY(-50%)}\n"
     ".x{top:calc(100% + .25rem);transform:translateX(-50%)}\n"
-    ".x.last{transform:translateX(-100%)}\n"
     ".strips{display:grid;grid-auto-flow:dense;"
     "grid-template-columns:minmax(4rem,max-content) 1fr max-content;"
     "gap:.55rem .9rem;margin:.9rem 0 1.4rem;align-items:center}\n"
