@@ -90,6 +90,57 @@ static int read_description(ls_job *job, ls_error *err)
     return 0;
 }
 
+/* Whether a job makes files of that name, temporary ones included. */
+static bool is_ours(const char *name)
+{
+    static const char *const names[] = {"job.json",    "journal.jsonl", "segment-", "faces.jsonl",
+                                        "video.index", "lock",          "video",    "speech"};
+    const bool temporary = *name == '.';
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const size_t n = strlen(names[i]);
+        const char *rest = name + temporary + n;
+        if (strncmp(name + temporary, names[i], n))
+            continue;
+        if (temporary || names[i][n - 1] == '-' ? strspn(rest, "0123456789.nutpar") == strlen(rest)
+                                                : !*rest)
+            return true;
+    }
+    return false;
+}
+
+/* Calls for every file in the folder until one gives true; whether one did. */
+static bool any_file(const ls_job *job, bool (*what)(int folder, const char *name))
+{
+    DIR *d = opendir(job->folder);
+    bool found = false;
+    for (struct dirent *e; d && !found && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+            found = what(dirfd(d), e->d_name);
+    if (d)
+        closedir(d);
+    return found;
+}
+
+static bool is_foreign(int folder, const char *name)
+{
+    (void)folder;
+    return !is_ours(name);
+}
+
+static bool remove_ours(int folder, const char *name)
+{
+    if (is_ours(name))
+        unlinkat(folder, name, 0);
+    return false;
+}
+
+/* What is not the job's stays, and with it the folder. */
+static void remove_folder(const ls_job *job)
+{
+    any_file(job, remove_ours);
+    rmdir(job->folder);
+}
+
 int ls_job_open(ls_job **out, const char *folder, bool create, int64_t segment, const ls_log *log,
                 ls_error *err)
 {
@@ -115,6 +166,9 @@ int ls_job_open(ls_job **out, const char *folder, bool create, int64_t segment, 
                       folder);
     if (!ret && !create && access(ls_job_path(job, "job.json"), F_OK))
         ret = ls_fail_errno(err, errno, "%s is not the folder of a job: %s", folder, job->path);
+    if (!ret && access(ls_job_path(job, "job.json"), F_OK) && any_file(job, is_foreign))
+        ret = ls_fail(err, LS_EINVAL,
+                      "%s is a folder with other files in it; a job needs one of its own", folder);
     if (!ret)
         ret = take_lock(job, segment, err);
     if (!ret)
@@ -122,17 +176,6 @@ int ls_job_open(ls_job **out, const char *folder, bool create, int64_t segment, 
     if (ret)
         ls_job_close(out);
     return ret;
-}
-
-/* Files only: a job has no folders. */
-static void remove_folder(ls_job *job)
-{
-    DIR *d = opendir(job->folder);
-    for (struct dirent *e; d && (e = readdir(d));)
-        unlinkat(dirfd(d), e->d_name, 0);
-    if (d)
-        closedir(d);
-    rmdir(job->folder);
 }
 
 void ls_job_close(ls_job **pjob)

@@ -6,6 +6,7 @@
  *             faces.jsonl          where the faces are, once all have been looked for
  *             video.index          how to go to any place of the video, likewise
  *             lock                 who works on the job
+ *             video, speech        inputs that flowed past
  *
  * Files get their names when they are complete and on the disk, so the folder is sound whenever its
  * users are killed. Any number of processes on any machines may share it, as long as the file
@@ -58,7 +59,7 @@ uint64_t ls_job_count_finished(const ls_job *job);
 /* A segment lies under its name; from now on it is finished. */
 int ls_job_record(ls_job *job, uint64_t segment, const ls_segment_info *info, ls_error *err);
 
-/* Removes the folder and all in it, and closes the job. */
+/* Removes the job's files, and the folder unless there are others in it, and closes the job. */
 void ls_job_remove(ls_job **job);
 
 #endif

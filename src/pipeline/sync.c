@@ -590,6 +590,11 @@ int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err)
         if (ret && err)
             *err = job->faces_err;
     }
+    if (!ret && *job->index_path && access(job->index_path, F_OK)) { // no search has made one
+        ret = ls_pingpong_seek(job->source, job->frames - 1, err);
+        if (!ret)
+            ret = ls_video_save_index(ls_pingpong_video(job->source), job->index_path, err);
+    }
     *segments = ret ? 0 : ls_job_segments(job->job);
     if (!ret)
         ls_job_keep(job->job, true);

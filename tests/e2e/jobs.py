@@ -116,6 +116,7 @@ def what_is_finished_is_not_made_again():
 def parts_made_by_several_processes():
     r = good(run(LS, "plan", *SYNC[1:], "-o", "o.mp4"))
     assert r.stdout == f"{SEGMENTS}\n", r.stdout
+    assert sorted(os.listdir("o.mp4.lsjob")) == ["job.json", "lock", "video.index"]
     bad_join = run(LS, "join", "o.mp4.lsjob")
     assert bad_join.returncode == 1 and "13 of the 13 segments" in bad_join.stderr, bad_join.stderr
     todo, running, busy = list(range(SEGMENTS)) + [3, 4], [], 0
@@ -367,6 +368,17 @@ def the_folder_may_be_elsewhere():
     assert finished("elsewhere") == SEGMENTS
     good(run(LS, "resume", "elsewhere"))
     same("o.mp4", "elsewhere")
+    # a folder with anything else in it is nobody's job, and what a user puts into a job stays
+    for folder in (".", "models"):
+        before = sorted(os.listdir(folder))
+        bad(run(*command("o.mp4"), "--job", folder), "other files")
+        assert sorted(os.listdir(folder)) == before
+    job = begun("o.mp4", 2)
+    open(job + "/notes.txt", "w").write("mine")
+    good(run(LS, "resume", job))
+    assert os.listdir(job) == ["notes.txt"], os.listdir(job)
+    shutil.rmtree(job)
+    same("o.mp4")
 
 
 sys.exit(main(setup))
