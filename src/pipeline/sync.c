@@ -72,6 +72,7 @@ static void look(void *opaque, ls_progress *p)
     *p = (ls_progress){.stage = job->stage, .frame = job->written, .frames = job->frames};
     const double seconds = job->start > 0 ? ls_time_now() - job->start : 0;
     const uint64_t found = job->found;
+    const size_t most = job->in_flight;
     pthread_mutex_unlock(&job->lock);
     if (!job->stream)
         return;
@@ -88,8 +89,8 @@ static void look(void *opaque, ls_progress *p)
     for (int i = 0; i < LS_STAGES; i++, n++)
         p->stages[n] = (ls_progress_stage){ls_stage_name(i), state.busy[i], state.frames[i]};
     for (int i = 0; i < LS_STREAM_QUEUES; i++)
-        p->queues[i] = (ls_progress_queue){ls_stream_queue_name(i), state.queue[i].items,
-                                           job->in_flight, state.queue[i].bytes};
+        p->queues[i] = (ls_progress_queue){ls_stream_queue_name(i), state.queue[i].items, most,
+                                           state.queue[i].bytes};
 }
 
 static void tell(void *opaque, const ls_progress *p)
@@ -190,7 +191,9 @@ static int run_stages(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
 {
     pthread_t faces;
     const bool search = ls_face_feed_runs(job->faces);
+    pthread_mutex_lock(&job->lock);
     job->start = ls_time_now();
+    pthread_mutex_unlock(&job->lock);
     if (search && pthread_create(&faces, NULL, run_faces, job))
         return ls_fail(err, LS_ENOMEM, "cannot start a thread");
     int ret = run_segments(job, from, to, err);
