@@ -453,6 +453,7 @@ static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
     report(job, "frames");
     const ls_watch_settings w = {.stats = job->s.stats,
                                  .budget = job->budget,
+                                 .least = LS_CHUNK_FRAMES,
                                  .frames = parts.frames,
                                  .log = &job->log,
                                  .look = look,

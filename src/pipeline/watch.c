@@ -30,14 +30,14 @@ struct ls_watch {
     bool ending;
 };
 
-size_t ls_watch_frames(const ls_watch_memory *m, size_t now, size_t most)
+size_t ls_watch_frames(const ls_watch_memory *m, size_t now, size_t least, size_t most)
 {
     const double resident = (double)m->resident / (double)m->budget,
                  group = m->cgroup_limit && m->cgroup_limit != UINT64_MAX
                              ? (double)m->cgroup_used / (double)m->cgroup_limit
                              : 0;
     if (resident > TIGHT || group > TIGHT || m->pressure > PRESSURE)
-        return now > 1 ? now / 2 : 1;
+        return now / 2 > least ? now / 2 : least;
     if (resident < ROOMY && group < ROOMY && m->pressure < PRESSURE / 4)
         return 2 * now < most ? 2 * now : most;
     return now;
@@ -47,7 +47,7 @@ static void keep_within(ls_watch *w, const ls_usage *u)
 {
     const ls_watch_memory m = {u->resident, w->s.budget, u->cgroup_used, u->cgroup_limit,
                                u->pressure};
-    const size_t want = ls_watch_frames(&m, w->frames, w->s.frames);
+    const size_t want = ls_watch_frames(&m, w->frames, w->s.least, w->s.frames);
     w->calm = want > w->frames ? w->calm + 1 : 0;
     if (want < w->frames)
         malloc_trim(0); // what was freed counts too

@@ -8,9 +8,9 @@
 #include "latentsync/latentsync.h"
 
 typedef struct ls_watch_settings {
-    const char *stats; /* file that lines are appended to, or NULL */
-    uint64_t budget;   /* bytes that the process may hold */
-    size_t frames;     /* that may be in flight while there is room */
+    const char *stats;    /* file that lines are appended to, or NULL */
+    uint64_t budget;      /* bytes that the process may hold */
+    size_t least, frames; /* that may be in flight, at any time and while there is room */
     const ls_log *log;
     /* Fills all but the figures of the process; any thread. */
     void (*look)(void *opaque, ls_progress *p);
@@ -28,14 +28,14 @@ int ls_watch_open(ls_watch **out, const ls_watch_settings *s, ls_error *err);
 /* One last look. LS_EIO where the statistics could not be written. */
 int ls_watch_close(ls_watch **w, ls_error *err);
 
-/* How many frames should be in flight: `now`, half of it where the process holds nearly all of
- * its budget, the cgroup nearly all of its limit, or tasks have waited for memory, and the double,
- * to `most`, where there is room. */
 typedef struct ls_watch_memory {
     uint64_t resident, budget, cgroup_used, cgroup_limit;
     double pressure; /* percent of time that tasks waited for memory, below 0: unknown */
 } ls_watch_memory;
 
-size_t ls_watch_frames(const ls_watch_memory *m, size_t now, size_t most);
+/* How many frames may be in flight: `now`; half of it, but `least`, where the process holds nearly
+ * all of its budget, the cgroup nearly all of its limit, or tasks have waited for memory; the
+ * double, to `most`, where there is room. */
+size_t ls_watch_frames(const ls_watch_memory *m, size_t now, size_t least, size_t most);
 
 #endif

@@ -20,7 +20,8 @@ static void frames_in_flight_follow_the_memory(void **state)
         {{2 * GB, 4 * GB, 0, 0, -1}, 6, 12},
         {{2 * GB, 4 * GB, 0, 0, -1}, 16, 24},
         {{39 * GB, 40 * GB, 0, 0, -1}, 24, 12},
-        {{39 * GB, 40 * GB, 0, 0, -1}, 1, 1},
+        {{39 * GB, 40 * GB, 0, 0, -1}, 6, 4},
+        {{39 * GB, 40 * GB, 0, 0, -1}, 4, 4},
         {{34 * GB, 40 * GB, 0, 0, -1}, 12, 12},
         {{2 * GB, 4 * GB, 19 * GB, 20 * GB, 0}, 24, 12},
         {{2 * GB, 4 * GB, 16 * GB, 20 * GB, 0}, 12, 12},
@@ -29,7 +30,7 @@ static void frames_in_flight_follow_the_memory(void **state)
         {{2 * GB, 4 * GB, 0, UINT64_MAX, 8}, 12, 12},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_int_equal(ls_watch_frames(&cases[i].m, cases[i].now, 24), cases[i].want);
+        assert_int_equal(ls_watch_frames(&cases[i].m, cases[i].now, 4, 24), cases[i].want);
 }
 
 static void the_plan_fits_or_names_what_would(void **state)
