@@ -13,7 +13,8 @@ import time
 
 from common import DIR, LS, QUICK, bad, digest, ffmpeg, good, main, probe, run, test, track
 
-FAULTS = os.path.abspath(sys.argv[2]) if os.path.isabs(sys.argv[2]) else sys.argv[2]
+FAULTS = sys.argv[2]
+assert os.path.isabs(FAULTS) and os.path.exists(FAULTS), FAULTS
 SYNC = ["sync", "-m", "models", "-t", "track.jsonl", "video.mp4", "speech.wav", *QUICK, "--segment-seconds", "0.6"]
 SEGMENTS = 13
 
