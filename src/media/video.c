@@ -5,8 +5,10 @@
 #include "base/output.h"
 
 #include <libavutil/adler32.h>
+#include <libavutil/crc.h>
 #include <errno.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +51,7 @@ struct ls_video {
     timeline *checkpoints;
     size_t checkpoint_count, checkpoint_every;
     uint64_t length;
+    uint64_t bytes;  /* of the file; 0 when unknown */
     bool from_start; /* the last seek led there */
 };
 
@@ -503,38 +506,82 @@ bool ls_video_sought_from_start(const ls_video *v)
     return v->from_start;
 }
 
-static const char index_magic[8] = "LSINDEX1";
-enum { INDEX_HEAD = 6, INDEX_WAY = 8 }; /* 64-bit numbers */
+/* Made of 64-bit numbers: nothing lies between them. */
+typedef struct index_head {
+    char magic[8];
+    uint64_t width, height, fps_num, fps_den, video_bytes;
+    uint64_t length, way_count;
+    uint64_t checksum; /* of the whole file, with 0 here */
+} index_head;
+
+typedef struct index_file {
+    index_head head;
+    int64_t ways[MAX_CHECKPOINTS][8];
+} index_file;
+
+static index_head head_of(const ls_video *v)
+{
+    return (index_head){.magic = "LSINDEX2",
+                        .width = v->info.width,
+                        .height = v->info.height,
+                        .fps_num = (uint64_t)v->info.fps_num,
+                        .fps_den = (uint64_t)v->info.fps_den,
+                        .video_bytes = v->bytes,
+                        .length = v->length,
+                        .way_count = v->checkpoint_count};
+}
+
+static size_t index_size(const index_file *x)
+{
+    return sizeof x->head + (size_t)x->head.way_count * sizeof *x->ways;
+}
+
+static uint32_t index_checksum(const index_file *x)
+{
+    return av_crc(av_crc_get_table(AV_CRC_32_IEEE_LE), UINT32_MAX, (const uint8_t *)x,
+                  index_size(x));
+}
 
 int ls_video_save_index(const ls_video *v, const char *path, ls_error *err)
 {
     ls_output_file o;
-    const uint64_t head[INDEX_HEAD] = {
-        v->info.width, v->info.height,     (uint64_t)v->info.fps_num, (uint64_t)v->info.fps_den,
-        v->length,     v->checkpoint_count};
-    int ret = ls_output_open(&o, path, err);
-    if (ret)
-        return ret;
-    ret = ls_output_write(&o, index_magic, sizeof index_magic, err);
-    if (!ret)
-        ret = ls_output_write(&o, head, sizeof head, err);
-    for (size_t i = 0; !ret && i < v->checkpoint_count; i++) {
+    index_file *x = ls_malloc_array(1, sizeof *x);
+    if (!x)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    x->head = head_of(v);
+    for (size_t i = 0; i < v->checkpoint_count; i++) {
         const timeline *t = &v->checkpoints[i];
-        const int64_t way[INDEX_WAY] = {
-            t->next_pts,         t->last_nb0[0],  t->last_nb0[1], t->last_nb0[2],
-            (int64_t)t->emitted, t->previous_pts, t->highest_pts, t->luma};
-        ret = ls_output_write(&o, way, sizeof way, err);
+        const int64_t way[] = {t->next_pts,         t->last_nb0[0],  t->last_nb0[1], t->last_nb0[2],
+                               (int64_t)t->emitted, t->previous_pts, t->highest_pts, t->luma};
+        memcpy(x->ways[i], way, sizeof way);
     }
-    return ls_output_close(&o, ret, err);
+    x->head.checksum = index_checksum(x);
+    int ret = ls_output_open(&o, path, err);
+    if (!ret)
+        ret = ls_output_close(&o, ls_output_write(&o, x, index_size(x), err), err);
+    free(x);
+    return ret;
+}
+
+/* Whether a file is all of an index of this video. */
+static bool read_index(index_file *x, FILE *f, const ls_video *v)
+{
+    const size_t size = fread(x, 1, sizeof *x, f);
+    const index_head ours = head_of(v);
+    const uint64_t checksum = x->head.checksum;
+    if (size < sizeof x->head || fgetc(f) != EOF ||
+        memcmp(&x->head, &ours, offsetof(index_head, length)) != 0 ||
+        x->head.way_count > MAX_CHECKPOINTS || size != index_size(x))
+        return false;
+    x->head.checksum = 0;
+    return checksum == index_checksum(x) && x->head.length <= UINT64_C(1) << 40;
 }
 
 /* Ways that lead on through the video, of which each is possible. */
-static bool read_ways(FILE *f, timeline *ways, size_t count)
+static bool take_ways(timeline *ways, const index_file *x)
 {
-    for (size_t i = 0; i < count; i++) {
-        int64_t way[INDEX_WAY];
-        if (fread(way, sizeof way, 1, f) != 1)
-            return false;
+    for (size_t i = 0; i < x->head.way_count; i++) {
+        const int64_t *way = x->ways[i];
         ways[i] = (timeline){.next_pts = way[0],
                              .last_nb0 = {way[1], way[2], way[3]},
                              .emitted = (uint64_t)way[4],
@@ -542,43 +589,41 @@ static bool read_ways(FILE *f, timeline *ways, size_t count)
                              .highest_pts = way[6],
                              .unique = true,
                              .luma = (uint32_t)way[7]};
-        for (int k = 0; k < 4; k++)
+        for (int k = 0; k < 5; k++)
             if (way[k] < 0 || way[k] > INT64_C(1) << 40)
                 return false;
-        if (way[4] < 0 || way[4] > INT64_C(1) << 40 ||
-            (i && ways[i].emitted <= ways[i - 1].emitted) || way[7] < 0 || way[7] > UINT32_MAX)
+        if ((i && ways[i].emitted <= ways[i - 1].emitted) || way[7] < 0 || way[7] > UINT32_MAX)
             return false;
     }
-    return fgetc(f) == EOF;
+    return true;
 }
 
 int ls_video_load_index(ls_video *v, const char *path, ls_error *err)
 {
-    char magic[sizeof index_magic];
-    uint64_t head[INDEX_HEAD];
     FILE *f = fopen(path, "re");
     if (!f)
         return ls_fail_errno(err, errno, "%s", path);
+    index_file *x = ls_calloc_array(1, sizeof *x);
     timeline *ways = ls_malloc_array(MAX_CHECKPOINTS, sizeof *ways);
-    bool ok = fread(magic, sizeof magic, 1, f) == 1 && fread(head, sizeof head, 1, f) == 1 &&
-              !memcmp(magic, index_magic, sizeof magic) && head[0] == v->info.width &&
-              head[1] == v->info.height && head[2] == (uint64_t)v->info.fps_num &&
-              head[3] == (uint64_t)v->info.fps_den && head[4] <= UINT64_C(1) << 40 &&
-              head[5] <= MAX_CHECKPOINTS;
-    ok = ok && ways && read_ways(f, ways, (size_t)head[5]);
+    int ret = !x || !ways ? ls_fail(err, LS_ENOMEM, "out of memory")
+              : read_index(x, f, v) && take_ways(ways, x)
+                  ? 0
+                  : ls_fail(err, LS_EFORMAT, "%s is not an index of %s, or damaged", path, v->path);
     fclose(f);
-    if (!ok) {
-        free(ways);
-        return ls_fail(err, LS_EFORMAT, "%s is not an index of %s", path, v->path);
+    if (!ret) {
+        const size_t count = (size_t)x->head.way_count;
+        const uint64_t last = count ? ways[count - 1].emitted : 0;
+        free(v->checkpoints);
+        v->checkpoints = ways;
+        ways = NULL;
+        v->checkpoint_count = count;
+        v->length = x->head.length;
+        while (v->checkpoint_every * MAX_CHECKPOINTS < last)
+            v->checkpoint_every *= 2;
     }
-    free(v->checkpoints);
-    v->checkpoints = ways;
-    v->checkpoint_count = (size_t)head[5];
-    v->length = head[4];
-    const uint64_t last = head[5] ? ways[head[5] - 1].emitted : 0;
-    while (v->checkpoint_every * MAX_CHECKPOINTS < last)
-        v->checkpoint_every *= 2;
-    return 0;
+    free(ways);
+    free(x);
+    return ret;
 }
 
 static int open_stream(ls_video *v, ls_error *err)
@@ -620,6 +665,8 @@ static void describe(ls_video *v)
                            ? av_rescale_q(v->format->duration, AV_TIME_BASE_Q, av_inv_q(fps))
                            : 0;
     v->info.frames = duration > 0 && duration < (int64_t)1 << 40 ? (uint64_t)duration : 0;
+    const int64_t bytes = v->format->pb ? avio_size(v->format->pb) : 0;
+    v->bytes = bytes > 0 ? (uint64_t)bytes : 0;
 }
 
 /* The first frame fixes size and format; its tags are the stream's where it has none. */

@@ -43,9 +43,10 @@ uint64_t ls_video_length(const ls_video *v);
 bool ls_video_sought_from_start(const ls_video *v);
 
 /* What is known of the ways to frames, and of the length, so that another process can seek at once.
- * The file: "LSINDEX1", width, height, rate, length and number of ways, then the ways, all 64-bit
- * numbers of this machine's byte order. One that is damaged or of another video is an error and
- * changes nothing; one that lies costs time, for each way is checked against the picture. */
+ * The file: "LSINDEX2", width, height, rate, size of the video file in bytes (0 when unknown),
+ * length, number of ways and a CRC-32 of all else, then the ways, all 64-bit numbers of this
+ * machine's byte order. One that is damaged or of another video is LS_EFORMAT and changes nothing;
+ * each way is checked against the picture when it is taken. */
 int ls_video_save_index(const ls_video *v, const char *path, ls_error *err);
 int ls_video_load_index(ls_video *v, const char *path, ls_error *err);
 
