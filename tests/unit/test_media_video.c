@@ -356,6 +356,45 @@ static void a_hopeless_file_is_refused(void **state)
             "no frame of the video can be decoded");
 }
 
+/* Reading goes back by a window: where it stands tells how many frames that holds. */
+static size_t window_of(const char *path, size_t bytes)
+{
+    ls_error err = {0};
+    ls_pingpong *p;
+    ls_frame *f;
+    uint64_t index, length = 0;
+    ls_video *v = open_video(path, false);
+    assert_int_equal(ls_pingpong_open(&p, &v, bytes, NULL, &err), 0);
+    while (!length || ls_video_position(ls_pingpong_video(p)) == length) {
+        assert_int_equal(ls_pingpong_next(p, &f, &index, &err), 0);
+        ls_frame_unref(&f);
+        length = ls_video_length(ls_pingpong_video(p));
+    }
+    const uint64_t at = ls_video_position(ls_pingpong_video(p));
+    ls_pingpong_close(&p);
+    return length - at;
+}
+
+static void windows_hold_as_many_as_fit(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t bytes; /* of a frame of 162 x 118 */
+    } files[] = {{"gray.mkv", 162 * 118},
+                 {"yuva.mkv", 162 * 118 * 3 / 2},
+                 {"turned180.mp4", 162 * 118 * 3},
+                 {"turned270.mp4", 162 * 118 * 3}, // 4:4:4, for 4:2:2 would be 4:4:0
+                 {"yuv444p12.mkv", 162 * 118 * 6}};
+    (void)state;
+    char path[4096];
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        make(path, files[i].name);
+        assert_int_equal(window_of(path, 6 * files[i].bytes), 6);
+        assert_int_equal(window_of(path, 6 * files[i].bytes - 1), 5);
+        assert_int_equal(window_of(path, 0), 4);
+    }
+}
+
 /* The hash of a place in the endless sequence. */
 static uint64_t hash_at(const hashes *all, uint64_t place)
 {
@@ -635,6 +674,7 @@ int main(void)
         cmocka_unit_test(source_rate),
         cmocka_unit_test(same_frames_again),
         cmocka_unit_test(same_frames_of_real_files_again),
+        cmocka_unit_test(windows_hold_as_many_as_fit),
         cmocka_unit_test(any_place_of_the_sequence),
         cmocka_unit_test(an_index_leads_to_frames),
         cmocka_unit_test(damaged_indices_are_refused),
