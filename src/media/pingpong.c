@@ -8,7 +8,11 @@
 
 #define MIN_WINDOW 4
 #define MAX_WINDOW 64
-#define WINDOWS_FROM_START 4 /* that may be decoded from the start of a file that leads nowhere */
+
+/* Frames that may be decoded on the way to a window: windows' worth, and at the least what files
+ * with a key frame every 250 take, of which no large copy is to be made. */
+#define WINDOWS_ON_THE_WAY 32
+#define MIN_ON_THE_WAY 512
 
 struct ls_pingpong {
     ls_video *video;
@@ -19,7 +23,7 @@ struct ls_pingpong {
     ls_frame *window[MAX_WINDOW];
     uint64_t window_start;
     size_t window_count;
-    ls_intermediate *kept; /* all frames, where the file does not lead back to them */
+    ls_intermediate *kept; /* all frames, where the ways back to them are long */
 };
 
 int ls_pingpong_open(ls_pingpong **out, ls_video **v, size_t window_bytes, const char *folder,
@@ -106,7 +110,8 @@ static int fill_window(ls_pingpong *p, ls_error *err)
     n = n < MIN_WINDOW ? MIN_WINDOW : n > MAX_WINDOW ? MAX_WINDOW : n;
     p->window_start = p->current > n ? p->current - n : 0;
     int ret = ls_video_seek(p->video, p->window_start, err);
-    if (!ret && ls_video_sought_from_start(p->video) && p->window_start > WINDOWS_FROM_START * n)
+    const uint64_t limit = n * WINDOWS_ON_THE_WAY;
+    if (!ret && ls_video_sought(p->video) > (limit > MIN_ON_THE_WAY ? limit : MIN_ON_THE_WAY))
         return keep_all(p, err);
     while (!ret && p->window_start + p->window_count < p->current) {
         ret = ls_video_next(p->video, &p->window[p->window_count], err);

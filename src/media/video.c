@@ -52,7 +52,7 @@ struct ls_video {
     size_t checkpoint_count, checkpoint_every;
     uint64_t length;
     uint64_t bytes;  /* of the file; 0 when unknown */
-    bool from_start; /* the last seek led there */
+    uint64_t sought; /* frames that the last seek decoded */
 };
 
 static AVRational timeline_fps(const ls_video *v)
@@ -483,16 +483,15 @@ int ls_video_seek(ls_video *v, uint64_t index, ls_error *err)
     bool ahead = v->t.emitted <= index && (t.emitted <= v->t.emitted);
     int ret = 0;
     v->first_time = v->first_time && ahead;
-    v->from_start = false;
-    if (!ahead && !(k && resume(v, &t))) {
-        v->from_start = true;
+    const uint64_t before = v->decoded_count;
+    if (!ahead && !(k && resume(v, &t)))
         ret = reopen(v, err);
-    }
     while (!ret && v->t.emitted < index) {
         ls_frame *f;
         ret = ls_video_next(v, &f, err);
         ls_frame_unref(&f);
     }
+    v->sought = v->decoded_count - before;
     return ret;
 }
 
@@ -501,9 +500,9 @@ uint64_t ls_video_length(const ls_video *v)
     return v->length;
 }
 
-bool ls_video_sought_from_start(const ls_video *v)
+uint64_t ls_video_sought(const ls_video *v)
 {
-    return v->from_start;
+    return v->sought;
 }
 
 /* Made of 64-bit numbers: nothing lies between them. */

@@ -39,8 +39,8 @@ uint64_t ls_video_position(const ls_video *v);
 int ls_video_seek(ls_video *v, uint64_t index, ls_error *err);
 /* Frames of the timeline; 0 before its end was met or read from an index. */
 uint64_t ls_video_length(const ls_video *v);
-/* Whether the last ls_video_seek had to decode from the start for want of a way to the frame. */
-bool ls_video_sought_from_start(const ls_video *v);
+/* How many frames the last ls_video_seek decoded on its way. */
+uint64_t ls_video_sought(const ls_video *v);
 
 /* What is known of the ways to frames, and of the length, so that another process can seek at once.
  * The file: "LSINDEX2", width, height, rate, size of the video file in bytes (0 when unknown),
@@ -59,8 +59,8 @@ const struct AVFrame *ls_video_model(const ls_video *v);
 typedef struct ls_pingpong ls_pingpong;
 
 /* Takes `*v` over, on success and on failure. `window_bytes` bounds what going backwards holds; a
- * file that does not lead back to its frames is decoded into a lossless one of single pictures in
- * `folder` (see ls_temporary_file; copied). */
+ * file in which the way to a frame is long, for want of key frames or of a way to them, is decoded
+ * into a lossless one of single pictures in `folder` (see ls_temporary_file; copied). */
 int ls_pingpong_open(ls_pingpong **out, ls_video **v, size_t window_bytes, const char *folder,
                      ls_error *err);
 void ls_pingpong_close(ls_pingpong **p);

@@ -97,6 +97,9 @@ typedef struct recipe {
 
 #define SOURCE "-f lavfi -i testsrc2=s=160x120:r="
 #define X264 " -pix_fmt yuv420p -c:v libx264 -preset veryfast "
+#define X264_LONG                                                                                  \
+    "F -f lavfi -i testsrc2=s=64x48:r=25:d=76 -pix_fmt yuv420p -c:v libx264 -preset ultrafast "    \
+    "-bf 0 "
 #define SMALL "-f lavfi -i testsrc2=s=162x118:r=25:d=0.4 "
 
 static const recipe recipes[] = {
@@ -356,45 +359,6 @@ static void a_hopeless_file_is_refused(void **state)
             "no frame of the video can be decoded");
 }
 
-/* Reading goes back by a window: where it stands tells how many frames that holds. */
-static size_t window_of(const char *path, size_t bytes)
-{
-    ls_error err = {0};
-    ls_pingpong *p;
-    ls_frame *f;
-    uint64_t index, length = 0;
-    ls_video *v = open_video(path, false);
-    assert_int_equal(ls_pingpong_open(&p, &v, bytes, NULL, &err), 0);
-    while (!length || ls_video_position(ls_pingpong_video(p)) == length) {
-        assert_int_equal(ls_pingpong_next(p, &f, &index, &err), 0);
-        ls_frame_unref(&f);
-        length = ls_video_length(ls_pingpong_video(p));
-    }
-    const uint64_t at = ls_video_position(ls_pingpong_video(p));
-    ls_pingpong_close(&p);
-    return length - at;
-}
-
-static void windows_hold_as_many_as_fit(void **state)
-{
-    static const struct {
-        const char *name;
-        size_t bytes; /* of a frame of 162 x 118 */
-    } files[] = {{"gray.mkv", 162 * 118},
-                 {"yuva.mkv", 162 * 118 * 3 / 2},
-                 {"turned180.mp4", 162 * 118 * 3},
-                 {"turned270.mp4", 162 * 118 * 3}, // 4:4:4, for 4:2:2 would be 4:4:0
-                 {"yuv444p12.mkv", 162 * 118 * 6}};
-    (void)state;
-    char path[4096];
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        make(path, files[i].name);
-        assert_int_equal(window_of(path, 6 * files[i].bytes), 6);
-        assert_int_equal(window_of(path, 6 * files[i].bytes - 1), 5);
-        assert_int_equal(window_of(path, 0), 4);
-    }
-}
-
 /* The hash of a place in the endless sequence. */
 static uint64_t hash_at(const hashes *all, uint64_t place)
 {
@@ -436,6 +400,91 @@ static void starts_anywhere(const char *path, const hashes *all, const char *ind
             expect_place(p, all, place + i, path);
     }
     ls_pingpong_close(&p);
+}
+
+/* Reading goes back by a window: where it stands tells how many frames that holds. */
+static size_t window_of(const char *path, size_t bytes)
+{
+    ls_error err = {0};
+    ls_pingpong *p;
+    ls_frame *f;
+    uint64_t index, length = 0;
+    ls_video *v = open_video(path, false);
+    assert_int_equal(ls_pingpong_open(&p, &v, bytes, NULL, &err), 0);
+    while (!length || ls_video_position(ls_pingpong_video(p)) == length) {
+        assert_int_equal(ls_pingpong_next(p, &f, &index, &err), 0);
+        ls_frame_unref(&f);
+        length = ls_video_length(ls_pingpong_video(p));
+    }
+    const uint64_t at = ls_video_position(ls_pingpong_video(p));
+    ls_pingpong_close(&p);
+    return length - at;
+}
+
+/* Once there and back, the frames being those of `all`: where reading stands then. It stays at the
+ * end where the way back leads through a copy, and is within the last window otherwise. */
+static uint64_t position_after_way_back(const char *path, const hashes *all, size_t window_bytes)
+{
+    ls_error err = {0};
+    ls_pingpong *p;
+    ls_video *v = open_video(path, false);
+    assert_int_equal(ls_pingpong_open(&p, &v, window_bytes, folder, &err), 0);
+    for (uint64_t place = 0; place < 2 * all->count; place++)
+        expect_place(p, all, place, path);
+    const uint64_t at = ls_video_position(ls_pingpong_video(p));
+    expect_place(p, all, 0, path);
+    assert_int_equal(ls_pingpong_seek(p, 3 * all->count / 2, &err), 0);
+    expect_place(p, all, 3 * all->count / 2, path);
+    ls_pingpong_close(&p);
+    return at;
+}
+
+static void long_ways_back_are_taken_once(void **state)
+{
+    static const struct {
+        const char *name, *make;
+        bool copied;
+    } files[] = {
+        {"one_key.mp4", X264_LONG "-g 100000 -keyint_min 100000 -sc_threshold 0 one_key.mp4", true},
+        {"usual.mp4", X264_LONG "-sc_threshold 0 usual.mp4", false},
+        {"no_way.h264", "F -i usual.mp4 -c copy no_way.h264", true},
+    };
+    (void)state;
+    static hashes all;
+    char path[4096];
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        shell("cd %s && F() { ffmpeg -v error -nostdin -y \"$@\"; } && %s", folder, files[i].make);
+        same_as_ffmpeg(made(path, files[i].name), false, "25", "");
+        hash_video(&all, path, false);
+        assert_int_equal(all.count, 1900);
+        const uint64_t at = position_after_way_back(path, &all, 16 * 64 * 48 * 3 / 2);
+        if (files[i].copied)
+            assert_int_equal(at, all.count);
+        else
+            assert_in_range(at, 1, 16);
+        starts_anywhere(path, &all, NULL);
+    }
+    assert_in_range(position_after_way_back(made(path, "usual.mp4"), &all, 0), 1, 4);
+}
+
+static void windows_hold_as_many_as_fit(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t bytes; /* of a frame of 162 x 118 */
+    } files[] = {{"gray.mkv", 162 * 118},
+                 {"yuva.mkv", 162 * 118 * 3 / 2},
+                 {"turned180.mp4", 162 * 118 * 3},
+                 {"turned270.mp4", 162 * 118 * 3}, // 4:4:4, for 4:2:2 would be 4:4:0
+                 {"yuv444p12.mkv", 162 * 118 * 6}};
+    (void)state;
+    char path[4096];
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        make(path, files[i].name);
+        assert_int_equal(window_of(path, 6 * files[i].bytes), 6);
+        assert_int_equal(window_of(path, 6 * files[i].bytes - 1), 5);
+        assert_int_equal(window_of(path, 0), 4);
+    }
 }
 
 static const char *const turned[] = {"long.mp4",  "open.ts",       "middle.ts",  "raw_long.h264",
@@ -480,7 +529,7 @@ static void an_index_leads_to_frames(void **state)
             ls_frame_unref(&f);
         assert_int_equal(ls_video_length(v), 500);
         assert_int_equal(ls_video_seek(v, 300, &err), 0);
-        assert_false(ls_video_sought_from_start(v));
+        assert_in_range(ls_video_sought(v), 1, 100); // of 50 a key frame, 32 a way
         assert_int_equal(ls_video_save_index(v, made(index, "index"), &err), 0);
         ls_video_close(&v);
     }
@@ -674,6 +723,7 @@ int main(void)
         cmocka_unit_test(source_rate),
         cmocka_unit_test(same_frames_again),
         cmocka_unit_test(same_frames_of_real_files_again),
+        cmocka_unit_test(long_ways_back_are_taken_once),
         cmocka_unit_test(windows_hold_as_many_as_fit),
         cmocka_unit_test(any_place_of_the_sequence),
         cmocka_unit_test(an_index_leads_to_frames),
