@@ -2,7 +2,6 @@
 #include "media/intermediate.h"
 #include "base/alloc.h"
 
-#include <libavutil/imgutils.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,12 +100,7 @@ static int keep_all(ls_pingpong *p, ls_error *err)
 /* Decodes the frames that end just before p->current, as many as the window holds. */
 static int fill_window(ls_pingpong *p, ls_error *err)
 {
-    const AVFrame *model = ls_video_model(p->video);
-    const int bytes = av_image_get_buffer_size(model->format, model->width, model->height, 1);
-    if (bytes <= 0)
-        return ls_fail(err, LS_EUNSUPPORTED, "%s: frames of %d x %d are too large",
-                       ls_video_path(p->video), model->width, model->height);
-    size_t n = p->window_bytes / (size_t)bytes;
+    size_t n = p->window_bytes / ls_video_get_info(p->video)->frame_bytes;
     n = n < MIN_WINDOW ? MIN_WINDOW : n > MAX_WINDOW ? MAX_WINDOW : n;
     p->window_start = p->current > n ? p->current - n : 0;
     int ret = ls_video_seek(p->video, p->window_start, err);

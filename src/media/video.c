@@ -6,6 +6,7 @@
 
 #include <libavutil/adler32.h>
 #include <libavutil/crc.h>
+#include <libavutil/imgutils.h>
 #include <errno.h>
 #include <math.h>
 #include <stddef.h>
@@ -689,6 +690,12 @@ static int take_model(ls_video *v, ls_error *err)
     v->info.width = (size_t)v->model->width;
     v->info.height = (size_t)v->model->height;
     v->info.depth = (unsigned)d->comp[0].depth;
+    const int bytes =
+        av_image_get_buffer_size(v->model->format, v->model->width, v->model->height, 1);
+    if (bytes <= 0)
+        return ls_fail(err, LS_EUNSUPPORTED, "%s: frames of %d x %d are too large", v->path,
+                       v->model->width, v->model->height);
+    v->info.frame_bytes = (size_t)bytes;
     v->first_time = true;
     v->decoded_count = 0;
     return reopen(v, err);

@@ -46,8 +46,7 @@ static int estimate(ls_plan_memory *m, const ls_plan_choice *c, const ls_budget_
     if (ret)
         return ret;
     const ls_video_info *v = job->video;
-    const uint64_t frame = (uint64_t)v->width * v->height * 3 / 2 * (v->depth > 8 ? 2 : 1),
-                   face = (uint64_t)g.resolution * g.resolution * 3,
+    const uint64_t frame = v->frame_bytes, face = (uint64_t)g.resolution * g.resolution * 3,
                    rgb = (uint64_t)v->width * v->height * 3;
     *m = (ls_plan_memory){.weights = net.weights,
                           .activations = net.activations,

@@ -252,9 +252,9 @@ static int open_faces(ls_sync *job, bool whole, ls_error *err)
                                 ls_video_get_info(ls_pingpong_video(job->source)), job->s.job,
                                 &job->log, err);
     const char *index = ls_job_path(job->job, "video.index");
-    if (!ret && !access(index, F_OK))
-        ls_video_load_index(ls_pingpong_video(job->source), index, NULL); // or it goes without
-    else if (whole)
+    const bool known = !ret && !access(index, F_OK) &&
+                       !ls_video_load_index(ls_pingpong_video(job->source), index, NULL);
+    if (!known && whole)
         snprintf(job->index_path, sizeof job->index_path, "%s", index);
     return ret;
 }
