@@ -70,6 +70,26 @@ static FILE *encoder(const settings *s, pid_t *child)
     return *child < 0 ? NULL : fdopen(ends[1], "wb");
 }
 
+static size_t frames_of(const puppet_speech *speech)
+{
+    return (size_t)ceil(puppet_speech_seconds(speech) * PUPPET_FPS);
+}
+
+static bool write_mouths(const settings *s, const puppet_speech *speech)
+{
+    char path[4096];
+    FILE *f = fopen(in(path, s, "mouth.txt"), "w");
+    for (size_t i = 0; f && i < frames_of(speech); i++) {
+        const puppet_mouth m = puppet_mouth_at(speech, (double)i / PUPPET_FPS);
+        fprintf(f, "%.4f %.4f %.4f %.4f %.4f %.4f\n", m.open, m.width, m.round, m.teeth, m.tongue,
+                m.tuck);
+    }
+    if (f && !fclose(f))
+        return true;
+    perror(path);
+    return false;
+}
+
 static bool draw_all(const settings *s, const puppet_speech *speech)
 {
     char path[4096], name[32];
@@ -80,13 +100,11 @@ static bool draw_all(const settings *s, const puppet_speech *speech)
         cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)s->size, (int)s->size);
     cairo_t *cr = cairo_create(surface);
     FILE *track = fopen(in(path, s, "track.jsonl"), "w");
-    FILE *mouths = fopen(in(path, s, "mouth.txt"), "w");
     FILE *video = s->png ? NULL : encoder(s, &child);
-    bool ok = track && mouths && (s->png || video);
+    bool ok = track && (s->png || video);
     if (!ok)
         perror(s->folder);
-    const size_t frames = (size_t)ceil(puppet_speech_seconds(speech) * PUPPET_FPS);
-    for (size_t i = 0; ok && i < frames; i++) {
+    for (size_t i = 0; ok && i < frames_of(speech); i++) {
         const double time = (double)i / PUPPET_FPS;
         const puppet_mouth m = puppet_mouth_at(speech, time);
         const puppet_pose p = puppet_pose_at(&speaker, time, s->size);
@@ -98,8 +116,6 @@ static bool draw_all(const settings *s, const puppet_speech *speech)
         for (int k = 0; k < 5; k++)
             fprintf(track, "%s[%.3f, %.3f]", k ? ", " : "", at[k][0], at[k][1]);
         fprintf(track, "]}\n");
-        fprintf(mouths, "%.4f %.4f %.4f %.4f %.4f %.4f\n", m.open, m.width, m.round, m.teeth,
-                m.tongue, m.tuck);
         snprintf(name, sizeof name, "%05zu.png", i);
         if (s->png)
             ok = cairo_surface_write_to_png(surface, in(path, s, name)) == CAIRO_STATUS_SUCCESS;
@@ -111,7 +127,6 @@ static bool draw_all(const settings *s, const puppet_speech *speech)
     if (video && (fclose(video) || waitpid(child, &status, 0) < 0 || status))
         ok = false;
     ok = track && !fclose(track) && ok;
-    ok = mouths && !fclose(mouths) && ok;
     cairo_destroy(cr);
     cairo_surface_destroy(surface);
     if (!ok)
@@ -194,7 +209,9 @@ int main(int argc, char **argv)
     puppet_speech speech = {0};
     bool ok = s.speech ? puppet_speech_load(&speech, s.speech, s.phones)
                        : puppet_say(&speech, s.line.text, s.line.voice, s.line.rate, s.line.pitch);
-    ok = ok && puppet_speech_save(&speech, in(wav, &s, "speech.wav"), in(phones, &s, "phones.txt"));
+    ok = ok &&
+         puppet_speech_save(&speech, in(wav, &s, "speech.wav"), in(phones, &s, "phones.txt")) &&
+         write_mouths(&s, &speech);
     if (ok && !s.speech)
         printf("\"%s\" (%s)\n", s.line.text, s.line.voice);
     ok = ok && (s.speech_only || draw_all(&s, &speech));
