@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "face/align.h"
+#include "face/mask.h"
 #include "media/pcm.h"
 
 #include <math.h>
@@ -25,7 +26,8 @@ static const char usage[] =
     "  speech.s16   16 kHz, mono, one recording after another\n"
     "  mouths.f32   6 numbers for every 20 ms of them\n"
     "  clips.txt    a line each: seed, samples, rows of mouths, first frame, voice\n"
-    "  faces.u8     FRAMES pictures of 128 x 128 RGB each; 0: none are drawn\n";
+    "  faces.u8     FRAMES pictures of 128 x 128 RGB each; 0: none are drawn\n"
+    "  mask.u8      128 x 128: 0 where the mouth is to be generated, 255 elsewhere\n";
 
 typedef struct output {
     FILE *speech, *mouths, *faces, *clips;
@@ -146,6 +148,19 @@ static FILE *create(const char *folder, const char *name)
     return f;
 }
 
+static bool write_mask(const char *folder)
+{
+    ls_mask *mask;
+    ls_error err = {0};
+    FILE *f = create(folder, "mask.u8");
+    bool ok = f && !ls_mask_open(&mask, RESOLUTION, &err);
+    if (ok) {
+        ok = fwrite(ls_mask_pixels(mask), (size_t)RESOLUTION * RESOLUTION, 1, f) == 1;
+        ls_mask_close(&mask);
+    }
+    return f && !fclose(f) && ok;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 5) {
@@ -167,7 +182,7 @@ int main(int argc, char **argv)
         ls_cropper_open(&o.cropper, RESOLUTION, &err))
         return 1;
     o.cr = cairo_create(o.surface);
-    bool ok = true;
+    bool ok = write_mask(folder);
     for (uint64_t i = 0; ok && i < count; i++)
         ok = write_clip(&o, folder, first + i, frames);
     ok = !fclose(o.speech) && ok;

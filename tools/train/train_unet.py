@@ -1,0 +1,233 @@
+"""Trains the UNet on latents of the VAE and features of the audio encoder, both trained before and computed once.
+
+As the original's training: the reference is another stretch of the clip, so that the mouth cannot be copied; the noise is mixed
+of one part that all frames share and one of their own, because sampling starts from noise that all frames share, while noise
+shared in full would tell the network how frames differ; now and then there is no audio, for guidance.
+"""
+import argparse
+import copy
+import math
+import os
+import random
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+from data import Clips
+from networks import ALPHAS, SCALING_FACTOR, AudioEncoder, AutoencoderKL, UNet3DConditionModel, denoise, feature_rows, log_mel
+from train_audio import HEADS, LAYERS as AUDIO_LAYERS, STATE, WINDOW
+from train_vae import CHANNELS as VAE_CHANNELS, GROUPS, LAYERS as VAE_LAYERS, pixels
+
+CHANNELS, LAYERS, ATTENTIONS, MOTIONS = (48, 96, 96), 1, (False, True, True), (False, True, True)
+HELD_OUT = 50  # clips, the last, as the VAE
+VIEWS = 3  # of the audio: at other places of a window, among other recordings
+FEWEST_APART = 6  # frames between target and reference
+
+
+def make_unet():
+    return UNet3DConditionModel(CHANNELS, STATE, GROUPS, LAYERS, attentions=ATTENTIONS, motions=MOTIONS)
+
+
+def load_audio(path):
+    encoder = AudioEncoder(80, WINDOW // 2, STATE, HEADS, AUDIO_LAYERS)
+    encoder.load_state_dict(torch.load(path)["encoder"])
+    return encoder.eval()
+
+
+def load_vae(path):
+    vae = AutoencoderKL(VAE_CHANNELS, VAE_LAYERS, 4, GROUPS)
+    vae.load_state_dict(torch.load(path))
+    return vae.eval()
+
+
+@torch.no_grad()
+def encode_faces(vae, clips, count):
+    """-> latents [count, frames, 2, 4, 16, 16] float16: of the face, and of the face with its mouth greyed out."""
+    mask = torch.from_numpy(clips.mask.astype(np.float32) / 255)
+    out = torch.empty(count, clips.faces.shape[1], 2, 4, 16, 16, dtype=torch.float16)
+    vae = copy.deepcopy(vae).to(memory_format=torch.channels_last)
+    for i in range(count):
+        x = pixels(clips.faces[i])
+        both = torch.cat([x, x * mask]).contiguous(memory_format=torch.channels_last)
+        mean = vae.encode(both)[:, :4] * SCALING_FACTOR
+        out[i, :, 0], out[i, :, 1] = mean.chunk(2)
+    return out
+
+
+@torch.no_grad()
+def encode_speech(encoder, clips, seed):
+    """-> features [clips, frames, 10 * depth, STATE] float16 of the frames with pictures, each clip somewhere in 30 s."""
+    rng = random.Random(seed)
+    frames = clips.faces.shape[1]
+    out = torch.zeros(len(clips), frames, 10 * (AUDIO_LAYERS + 1), STATE, dtype=torch.float16)
+    order = list(range(len(clips)))
+    rng.shuffle(order)
+    while order:
+        parts, places, length = [], [], 0
+        while order and length + len(clips.mouths[order[-1]]) < WINDOW // 2:
+            clip = order.pop()
+            gap = rng.randrange(0, 30) if rng.random() < 0.7 else 0
+            n = len(clips.mouths[clip])
+            parts.append(np.concatenate([np.zeros(gap * 320), clips.samples[clip][:n * 320] * 10 ** rng.uniform(-0.6, 0.2)]))
+            places.append((clip, length + gap))
+            length += gap + n
+        samples = np.concatenate(parts)
+        samples = samples + np.random.default_rng(rng.randrange(2**31)).standard_normal(len(samples)) * 10 ** rng.uniform(-0.5, 1.5)
+        mel = log_mel(np.clip(samples, -32768, 32767).astype(np.int16))
+        mel = np.pad(mel[:, :WINDOW], ((0, 0), (0, max(0, WINDOW - mel.shape[1]))))
+        embeddings = encoder(torch.from_numpy(mel)[None])[0]
+        rows = torch.tensor(min(length, WINDOW // 2))
+        for clip, start in places:
+            if start % 2 == 1:
+                start += 1  # half a frame: less than the mouth's own width in time
+            frame = start // 2 + clips.first[clip] + torch.arange(frames)
+            out[clip] = embeddings[feature_rows(frame, rows.expand(frames))].flatten(1, 2)
+    return out
+
+
+def opening_of(faces):
+    """How dark the mouth is, [n, 3, 128, 128] in -1..1 -> [n]."""
+    luma = (faces * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1)
+    return (-0.5 - luma[:, 68:112, 36:92]).clamp(min=0).sum((1, 2))
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("clips")
+    p.add_argument("--audio", required=True)
+    p.add_argument("--vae", required=True)
+    p.add_argument("--out", required=True)
+    p.add_argument("--minutes", type=float, default=60)
+    p.add_argument("--count", type=int, default=1 << 30, help="clips to use")
+    p.add_argument("--lr", type=float, default=1e-3)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--resume", help="unet.pt to go on from")
+    args = p.parse_args()
+    torch.manual_seed(3)
+    torch.set_num_threads(args.threads)
+    os.makedirs(args.out, exist_ok=True)
+    rng = np.random.default_rng(3)
+    clips = Clips(args.clips)
+    vae, encoder = load_vae(args.vae), load_audio(args.audio)
+    start = time.time()
+    cache = os.path.join(args.out, "data.pt")
+    if os.path.exists(cache):
+        latents, features = torch.load(cache)
+    else:
+        count = min(args.count, len(clips))
+        clips.faces = clips.faces[len(clips) - count:]
+        for name in ("samples", "mouths", "first", "seeds"):
+            setattr(clips, name, getattr(clips, name)[-count:])
+        features = [encode_speech(encoder, clips, seed) for seed in range(VIEWS)]
+        print("speech encoded", "%.0f s" % (time.time() - start), flush=True)
+        latents = encode_faces(vae, clips, count)
+        print("faces encoded", "%.0f s" % (time.time() - start), flush=True)
+        torch.save((latents, features), cache)
+    count, length = latents.shape[:2]
+    train = count - HELD_OUT
+    clips.faces = clips.faces[-count:]
+    mouths, first = clips.mouths[-count:], clips.first[-count:]
+    opening = torch.stack([torch.from_numpy(m[2 * f:2 * (f + length):2, 0].copy()) if len(m) >= 2 * (f + length) - 1 else
+                           torch.zeros(length) for m, f in zip(mouths, first)])
+    mask = torch.from_numpy(clips.mask[::8, ::8].astype(np.float32) / 255)
+    y, x = torch.meshgrid(torch.arange(16.), torch.arange(16.), indexing="ij")
+    near = torch.exp(-((x - 7.5) / 4) ** 4 - ((y - 10.7) / 3) ** 4)
+    weight = (1 - mask) * (1 + 5 * near) + 0.05
+    weight = weight / weight.mean()
+
+    unet = make_unet()
+    average = copy.deepcopy(unet)
+    step, spent = 0, 0.0
+    opt = torch.optim.AdamW(unet.parameters(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99))
+    if args.resume:
+        saved = torch.load(args.resume)
+        unet.load_state_dict(saved["unet"])
+        average.load_state_dict(saved["average"])
+        opt.load_state_dict(saved["opt"])
+        step, spent = saved["step"], saved["minutes"]
+    log = open(os.path.join(args.out, "unet.csv"), "a" if args.resume else "w", buffering=1)
+    if not args.resume:
+        log.write("step,loss,test_loss,test_correlation\n")
+    print("%d parameters" % sum(p.numel() for p in unet.parameters()), flush=True)
+
+    def batch(clip_range, n, frames, generator):
+        """-> latents x, rest [n * frames, ...], audio, of n stretches."""
+        x, rest, audio = [], [], []
+        for clip in generator.integers(*clip_range, n):
+            a, b = generator.integers(0, length - frames + 1, 2)
+            while abs(a - b) < min(FEWEST_APART, (length - frames) // 2):
+                a, b = generator.integers(0, length - frames + 1, 2)
+            view = features[generator.integers(VIEWS)]
+            x.append(latents[clip, a:a + frames, 0])
+            rest.append(torch.cat([mask.expand(frames, 1, 16, 16), latents[clip, a:a + frames, 1],
+                                   latents[clip, b:b + frames, 0]], 1))
+            audio.append(view[clip, a:a + frames] * float(generator.random() > 0.12))
+        return torch.cat(x).float(), torch.cat(rest).float(), torch.cat(audio).float()
+
+    def loss_of(net, data, n, frames, u):
+        x, rest, audio = data
+        t = (999 * u).long()
+        each = t.repeat_interleave(frames)
+        a = ALPHAS[each].view(-1, 1, 1, 1)
+        noise = (torch.randn(n, 1, 4, 16, 16) + torch.randn(n, frames, 4, 16, 16)) * 0.5 ** 0.5
+        noise = noise.flatten(0, 1)
+        guess = net(torch.cat([a.sqrt() * x + (1 - a).sqrt() * noise, rest], 1), t, audio, frames)
+        # as an error of x0 where it is noise that is plenty, but not to the end
+        scale = ((1 - a) / a).clamp(1, 12)
+        return ((guess - noise) ** 2 * weight * scale).mean()
+
+    def evaluate():
+        generator = np.random.default_rng(11)
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(11)
+            test = [loss_of(average, batch((train, count), 4, 16, generator), 4, 16, torch.rand(4)).item() for _ in range(4)]
+            guess, want = [], []
+            for clip in range(train, train + 6):
+                rest = torch.cat([mask.expand(16, 1, 16, 16), latents[clip, 4:20, 1].float(),
+                                  latents[clip, 16:32, 0].float()], 1)
+                out = denoise(average, torch.randn(1, 4, 16, 16), rest, features[0][clip, 4:20].float(), 16, 8, 1.0)
+                got = opening_of(vae.decode(out / SCALING_FACTOR))
+                guess.append((got - got.mean()) / (got.std() + 1e-6))
+                o = opening[clip, 4:20]
+                want.append((o - o.mean()) / (o.std() + 1e-6))
+        return np.mean(test), np.corrcoef(torch.cat(guess), torch.cat(want))[0, 1]
+
+    def save():
+        torch.save({"unet": unet.state_dict(), "average": average.state_dict(), "opt": opt.state_dict(), "step": step,
+                    "minutes": spent + (time.time() - start) / 60}, os.path.join(args.out, "unet.tmp"))
+        os.replace(os.path.join(args.out, "unet.tmp"), os.path.join(args.out, "unet.pt"))
+
+    start, sums = time.time(), []
+    while True:
+        done = (spent + (time.time() - start) / 60) / args.minutes
+        if done >= 1:
+            break
+        for g in opt.param_groups:
+            g["lr"] = args.lr * min(1, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
+        n, frames = (8, 4) if done < 0.5 else (2, 16)
+        u = (torch.arange(n) + torch.rand(n)) / n  # all levels of noise in each batch
+        loss = loss_of(unet, batch((0, train), n, frames, rng), n, frames, u[torch.randperm(n)])
+        opt.zero_grad()
+        loss.backward()
+        if torch.isfinite(nn.utils.clip_grad_norm_(unet.parameters(), 1.0)):
+            opt.step()
+        step += 1
+        keep = min(0.998, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for a, b in zip(average.parameters(), unet.parameters()):
+                a.lerp_(b, 1 - keep)
+        sums.append(loss.item())
+        if step % 250 == 0:
+            line = "%d,%.5f,%.5f,%.4f" % (step, np.mean(sums), *evaluate())
+            log.write(line + "\n")
+            print(line, "%.0f s" % (time.time() - start), flush=True)
+            sums = []
+            save()
+    save()
+    print("done: %d steps" % step, evaluate())
+
+
+if __name__ == "__main__":
+    main()
