@@ -20,7 +20,7 @@ from networks import ALPHAS, SCALING_FACTOR, AudioEncoder, AutoencoderKL, UNet3D
 from train_audio import HEADS, LAYERS as AUDIO_LAYERS, STATE, WINDOW
 from train_vae import CHANNELS as VAE_CHANNELS, GROUPS, LAYERS as VAE_LAYERS, pixels
 
-CHANNELS, LAYERS, ATTENTIONS, MOTIONS = (48, 96, 96), 1, (False, True, True), (False, True, True)
+CHANNELS, LAYERS, ATTENTIONS, MOTIONS = (48, 96, 96), 1, (False, True, True), (False, True, False)
 HELD_OUT = 50  # clips, the last, as the VAE
 VIEWS = 3  # of the audio: at other places of a window, among other recordings
 FEWEST_APART = 6  # frames between target and reference

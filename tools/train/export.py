@@ -1,0 +1,57 @@
+"""Writes the trained networks as a model directory in the published formats, and tensors for the test that holds the C graphs
+to the twins: export.py --audio audio.pt --vae vae.pt --unet unet.pt --models ../../models/mini --golden ../../tests/data"""
+import argparse
+import json
+import os
+
+import torch
+
+from files import formula, write_safetensors
+from networks import feature_rows
+from train_audio import HEADS, LAYERS as AUDIO_LAYERS, STATE, WINDOW
+from train_unet import load_audio, load_vae, make_unet
+
+
+def half(net, prefix=""):
+    """The weights in float16, which the net itself then has too."""
+    with torch.no_grad():
+        for v in net.state_dict().values():
+            v.copy_(v.half())
+    return {prefix + k: v.half() for k, v in net.state_dict().items()}
+
+
+def main():
+    p = argparse.ArgumentParser()
+    for name in ("audio", "vae", "unet", "models", "golden"):
+        p.add_argument("--" + name, required=True)
+    args = p.parse_args()
+    audio, vae, unet = load_audio(args.audio), load_vae(args.vae), make_unet()
+    unet.load_state_dict(torch.load(args.unet)["average"])
+    unet.eval()
+    for folder in ("whisper", "vae"):
+        os.makedirs(os.path.join(args.models, folder), exist_ok=True)
+    torch.save({"global_step": 0, "state_dict": half(unet)}, os.path.join(args.models, "latentsync_unet.pt"))
+    dims = {"n_mels": 80, "n_audio_ctx": WINDOW // 2, "n_audio_state": STATE, "n_audio_head": HEADS, "n_audio_layer": AUDIO_LAYERS}
+    torch.save({"dims": dims, "model_state_dict": half(audio, "encoder.")}, os.path.join(args.models, "whisper", "tiny.pt"))
+    write_safetensors(os.path.join(args.models, "vae", "diffusion_pytorch_model.safetensors"),
+                      {k: v.numpy() for k, v in half(vae).items()}, {"norm_num_groups": "8"})
+    with open(os.path.join(args.models, "model.json"), "w") as f:
+        json.dump({"name": "drawn speakers", "resolution": 128}, f)
+        f.write("\n")
+    frames = 4
+    given = lambda name, *shape: torch.from_numpy(formula(name, shape, 3 ** 0.5))
+    sample, image = given("input.sample", frames, 13, 16, 16), given("input.image", 1, 3, 128, 128) / 2
+    mel = given("input.mel", 80, WINDOW) / 4
+    with torch.no_grad():
+        embeddings = audio(mel[None])[0]
+        tokens = embeddings[feature_rows(torch.arange(100, 100 + frames), torch.tensor(WINDOW // 2).expand(frames))].flatten(1, 2)
+        out = {"embeddings": embeddings[190:230], "tokens": tokens, "moments": vae.encode(image),
+               "decoded": vae.decode(given("input.latent", 1, 4, 16, 16) * 5), "noise": unet(sample, torch.tensor([501]), tokens, frames)}
+    write_safetensors(os.path.join(args.golden, "mini_model.safetensors"), {k: v.numpy() for k, v in out.items()},
+                      {"made by": "tools/train/export.py; inputs by the formula: input.sample, input.image / 2, input.mel / 4, input.latent * 5"})
+    size = sum(os.path.getsize(os.path.join(folder, f)) for folder, _, files in os.walk(args.models) for f in files)
+    print("%s: %.2f MB" % (args.models, size / 1e6))
+
+
+if __name__ == "__main__":
+    main()
