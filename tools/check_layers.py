@@ -1,22 +1,24 @@
 #!/usr/bin/env python3
 """Checks what the source files may include and call:
   - a module of src/ includes only itself and the modules below it;
-  - libav* is included by src/media alone, oneDNN by src/backend/onednn alone;
+  - libav* is included by src/media alone, oneDNN by src/backend/onednn alone, libcurl by src/net;
   - the library does not print, exit or abort.
 `--selftest` shows that each rule can fail."""
 import pathlib
 import re
 import sys
 
-BELOW = {"base": [], "monitor": ["base"], "media": ["base"], "tensor": ["base"]}
+BELOW = {"base": [], "monitor": ["base"], "media": ["base"], "tensor": ["base"],
+         "net": ["base", "media"]}
 for name, on in [("backend", ["tensor"]), ("weights", ["backend"]), ("nn", ["weights"]),
                  ("models", ["nn"]), ("diffusion", ["models"]), ("face", ["models"]),
-                 ("pipeline", ["monitor", "media", "diffusion", "face"]), ("cli", ["pipeline"]),
+                 ("pipeline", ["monitor", "net", "diffusion", "face"]), ("cli", ["pipeline"]),
                  ("server", ["pipeline"])]:
     BELOW[name] = sorted({b for o in on for b in [o, *BELOW[o]]})
 
 FOREIGN = [(re.compile(r"^lib(av|sw)\w*/"), "src/media/"),
-           (re.compile(r"^(oneapi/)?dnnl"), "src/backend/onednn/")]
+           (re.compile(r"^(oneapi/)?dnnl"), "src/backend/onednn/"),
+           (re.compile(r"^curl/"), "src/net/")]
 CALLS = re.compile(r"(?<![\w.>])((printf|puts|putchar|vprintf|perror|exit|_exit|abort)\s*\(|std(out|err)\b)")
 
 
@@ -40,7 +42,8 @@ def problems(path, text):
 def selftest():
     bad = [("src/tensor/a.c", '#include "backend/backend.h"'), ("src/face/a.c", "#include <libavutil/frame.h>"),
            ("src/nn/a.c", "#include <oneapi/dnnl/dnnl.h>"), ("src/media/a.c", "    exit(1);"), ("src/nn/a.c", "fputs(a, stderr);"),
-           ("src/diffusion/a.c", '#include "face/mask.h"'), ("src/media/a.c", '#include "tensor/dtype.h"')]
+           ("src/diffusion/a.c", '#include "face/mask.h"'), ("src/media/a.c", '#include "tensor/dtype.h"'),
+           ("src/pipeline/a.c", "#include <curl/curl.h>"), ("src/media/a.c", '#include "net/download.h"')]
     good = [("src/nn/a.c", '#include "tensor/graph.h"'), ("src/media/a.c", "#include <libavutil/frame.h>"),
             ("src/base/a.c", 'ls_fail(err, 1, "exit(1)"); snprintf(a, 1, ""); // abort()'),
             ("src/cli/a.c", "printf();"), ("src/pipeline/a.c", '#include "face/mask.h"')]

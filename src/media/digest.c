@@ -71,6 +71,45 @@ int ls_digest_sample(const char *path, uint8_t sha256[LS_SHA256_BYTES], ls_error
     return digest(path, true, sha256, &bytes, err);
 }
 
+struct ls_digest {
+    struct AVSHA *sha;
+};
+
+ls_digest *ls_digest_new(void)
+{
+    ls_digest *d = malloc(sizeof *d);
+    if (d && !(d->sha = av_sha_alloc())) {
+        free(d);
+        d = NULL;
+    }
+    if (d)
+        ls_digest_begin(d);
+    return d;
+}
+
+void ls_digest_begin(ls_digest *d)
+{
+    av_sha_init(d->sha, 8 * LS_SHA256_BYTES);
+}
+
+void ls_digest_add(ls_digest *d, const void *data, size_t size)
+{
+    av_sha_update(d->sha, data, size);
+}
+
+void ls_digest_end(ls_digest *d, uint8_t sha256[LS_SHA256_BYTES])
+{
+    av_sha_final(d->sha, sha256);
+}
+
+void ls_digest_free(ls_digest **d)
+{
+    if (*d)
+        av_free((*d)->sha);
+    free(*d);
+    *d = NULL;
+}
+
 void ls_digest_text(char text[LS_SHA256_TEXT], const uint8_t sha256[LS_SHA256_BYTES])
 {
     for (size_t i = 0; i < LS_SHA256_BYTES; i++)
