@@ -3,6 +3,7 @@
 #define LS_CLI_CLI_H
 
 #include "latentsync/latentsync.h"
+#include "net/download.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,6 +43,8 @@ cli_console cli_console_new(void);
 /* `console` is a cli_console: for the functions of ls_sync_settings. */
 void cli_message(void *console, int level, const char *line);
 void cli_progress(void *console, const ls_progress *p);
+/* The same for ls_pull_settings. */
+void cli_transfer(void *console, const ls_download_progress *p);
 
 /* The options that every job has, for getopt_long ("qv" among the short ones), and what they do;
  * false after a message, also for any other option. */
@@ -69,6 +72,7 @@ int cmd_plan(int argc, char **argv);
 int cmd_job(int argc, char **argv);
 int cmd_faces(int argc, char **argv);
 int cmd_models(int argc, char **argv);
+int cmd_pull(int argc, char **argv); /* argv[0] is "pull" of "models pull" */
 int cmd_report(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 

@@ -7,9 +7,13 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: latentsync models check DIR\n"
+    "usage: latentsync models pull [OPTIONS] [1.6|1.5]\n"
+    "       latentsync models check DIR\n"
     "       latentsync models random --size mini|small|full --out DIR\n"
     "\n"
+    "pull     downloads the published model, 5.8 GB, to where sync looks for it; with its "
+    "licences.\n"
+    "         \"latentsync models pull --help\" tells the options.\n"
     "check    opens the UNet, VAE and Whisper files of a model directory, reads every tensor,\n"
     "         and prints what was found; the face networks too.\n"
     "random   writes a model directory with made-up weights in the published formats, so that\n"
@@ -88,6 +92,8 @@ static int make_random(int argc, char **argv)
 int cmd_models(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
+    if (!strcmp(name, "pull"))
+        return cmd_pull(argc - 1, argv + 1);
     if (!strcmp(name, "check"))
         return check(argc - 1, argv + 1);
     if (!strcmp(name, "random"))
@@ -96,5 +102,5 @@ int cmd_models(int argc, char **argv)
         fputs(usage, stdout);
         return EXIT_OK;
     }
-    return cli_usage("models", "models needs \"check\" or \"random\"");
+    return cli_usage("models", "models needs \"pull\", \"check\" or \"random\"");
 }

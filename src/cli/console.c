@@ -50,13 +50,17 @@ void cli_message(void *opaque, int level, const char *line)
     fprintf(stderr, "latentsync: %s%s\n", level == LS_MESSAGE_WARNING ? "warning: " : "", line);
 }
 
+static void format_left(char *out, size_t size, double seconds)
+{
+    const unsigned long long s = (unsigned long long)(seconds + 0.5);
+    if (seconds > 0)
+        snprintf(out, size, ", %llu:%02llu:%02llu left", s / 3600, s / 60 % 60, s % 60);
+}
+
 static void show_line(cli_console *c, const ls_progress *p)
 {
-    char left[32] = "", cpu[32] = "", memory[64];
-    if (p->seconds_left > 0) {
-        unsigned long long s = (unsigned long long)(p->seconds_left + 0.5);
-        snprintf(left, sizeof left, ", %llu:%02llu:%02llu left", s / 3600, s / 60 % 60, s % 60);
-    }
+    char left[40] = "", cpu[32] = "", memory[64];
+    format_left(left, sizeof left, p->seconds_left);
     if (p->cpu_percent > 0)
         snprintf(cpu, sizeof cpu, ", CPU %.0f %%", p->cpu_percent);
     int n = snprintf(memory, sizeof memory, "%.0f MB", (double)p->resident_bytes / 1e6);
@@ -88,22 +92,58 @@ static void print_json(const ls_progress *p)
     fputs("}}\n", stderr);
 }
 
+/* A terminal is redrawn a few times a second; a log gets a line now and then. */
+static bool is_due(cli_console *c, const char *stage, bool last)
+{
+    const double now = seconds_now();
+    const double every = c->mode == CLI_PROGRESS_JSON ? 0.5 : c->terminal ? 0.2 : 10;
+    if (c->mode == CLI_PROGRESS_NONE ||
+        (!(last && stage != c->stage) && c->last > 0 && now - c->last < every))
+        return false;
+    c->last = now;
+    c->stage = stage;
+    return true;
+}
+
 void cli_progress(void *opaque, const ls_progress *p)
 {
     cli_console *c = opaque;
-    double now = seconds_now();
-    bool last = p->frames && p->frame == p->frames && p->stage != c->stage;
-    /* A terminal is redrawn a few times a second; a log gets a line now and then. */
-    double every = c->mode == CLI_PROGRESS_JSON ? 0.5 : c->terminal ? 0.2 : 10;
-    if (c->mode == CLI_PROGRESS_NONE || (!p->frames && c->mode == CLI_PROGRESS_LINE) ||
-        (!last && c->last > 0 && now - c->last < every))
+    if ((!p->frames && c->mode == CLI_PROGRESS_LINE) ||
+        !is_due(c, p->stage, p->frames && p->frame == p->frames))
         return;
-    c->last = now;
-    c->stage = p->stage;
     if (c->mode == CLI_PROGRESS_JSON)
         print_json(p);
     else
         show_line(c, p);
+}
+
+void cli_transfer(void *opaque, const ls_download_progress *p)
+{
+    cli_console *c = opaque;
+    const char *stage = p->checking ? "check" : "download";
+    const double left = p->bytes_per_second > 0 && p->total >= p->bytes
+                            ? (double)(p->total - p->bytes) / p->bytes_per_second
+                            : 0;
+    char rate[32] = "", time[40] = "";
+    const bool complete = p->bytes == p->total && !p->checking;
+    if (!is_due(c, complete ? p->name : stage, complete))
+        return;
+    if (c->mode == CLI_PROGRESS_JSON) {
+        fprintf(stderr,
+                "{\"stage\": \"%s\", \"file\": \"%s\", \"bytes\": %" PRIu64
+                ", \"total_bytes\": %" PRIu64
+                ", \"bytes_per_second\": %.0f, \"seconds_left\": %.1f}\n",
+                stage, p->name, p->bytes, p->total, p->bytes_per_second, left);
+        return;
+    }
+    if (p->bytes_per_second > 0)
+        snprintf(rate, sizeof rate, ", %.1f MB/s", p->bytes_per_second / 1e6);
+    format_left(time, sizeof time, left);
+    fprintf(stderr, "%s%s: %s%.1f of %.1f MB%s%s%s", c->terminal ? "\r" : "", p->name,
+            p->checking ? "checking, " : "", (double)p->bytes / 1e6, (double)p->total / 1e6, rate,
+            time, c->terminal ? "\x1b[K" : "\n");
+    c->line_open = c->terminal;
+    fflush(stderr);
 }
 
 bool cli_console_option(const char *command, cli_console *c, int option, const char *text)

@@ -20,7 +20,7 @@ static const char usage[] =
     "  plan, render, join\n"
     "           the same in pieces, for several processes or machines\n"
     "  faces    list the faces in a video, for sync to choose from\n"
-    "  models   check a model directory, or make one with random weights to try things out\n"
+    "  models   download the published model, check one, or make one with random weights\n"
     "  report   draw the statistics of a run as a page\n"
     "  info     what this machine offers: CPU, memory, codecs\n"
     "\n"

@@ -36,6 +36,14 @@ typedef struct ls_models_report {
 int ls_models_check(const char *dir, void (*report)(void *opaque, const ls_models_report *r),
                     void *opaque, ls_error *err);
 
+/* Where "models pull" keeps model directories, one a version: $XDG_DATA_HOME/latentsync, else
+ * ~/.local/share/latentsync. It need not be there. */
+int ls_models_home(char *dir, size_t size, ls_error *err);
+/* The model directory to use when none is named: version 1.6, else 1.5, of ls_models_home, then of
+ * the folders latentsync/ in $XDG_DATA_DIRS; one that has UNet, Whisper and VAE. LS_ENOENT with
+ * what to do when there is none. */
+int ls_models_find(char *dir, size_t size, ls_error *err);
+
 /* Writes a model directory with formula weights, in the published formats: lips will be
  * meaningless. `size` is "mini", "small" or "full" (the published size: 5.5 GB). `dir` is created;
  * files that are already there are not overwritten but an error. */

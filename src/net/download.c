@@ -172,6 +172,9 @@ static int write_info(const transfer *t, ls_error *err)
 
 static void forget_part(transfer *t)
 {
+    if (t->fd >= 0)
+        close(t->fd);
+    t->fd = -1;
     unlink(t->part);
     unlink(t->info);
     t->have = 0;
@@ -182,16 +185,16 @@ static void forget_part(transfer *t)
 /* Opens the part, and reads what it has. */
 static int open_part(transfer *t, ls_error *err)
 {
-    if (!read_info(t))
+    for (;;) {
+        if (!read_info(t))
+            forget_part(t);
+        if ((t->fd = open(t->part, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0)
+            return ls_fail_errno(err, errno, "cannot write %s", t->part);
+        const int ret = digest_rest(t, t->fd, t->part, &t->have, err);
+        if (ret || t->have <= t->of.size)
+            return ret;
         forget_part(t);
-    if (t->fd < 0 && (t->fd = open(t->part, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0)
-        return ls_fail_errno(err, errno, "cannot write %s", t->part);
-    int ret = digest_rest(t, t->fd, t->part, &t->have, err);
-    if (!ret && t->have > t->of.size) {
-        forget_part(t);
-        ret = ftruncate(t->fd, 0) ? ls_fail_errno(err, errno, "cannot write %s", t->part) : 0;
     }
-    return ret;
 }
 
 /* The value of "NAME: value", trimmed and cut to fit; false if this is another line. */
@@ -442,11 +445,8 @@ static int attempt(transfer *t, bool *again, ls_error *err)
         t->anew = true;
     if (t->is_there)
         return 0;
-    if (t->anew || t->drop) {
+    if (t->anew || t->drop)
         forget_part(t);
-        close(t->fd);
-        t->fd = -1;
-    }
     if (t->anew) {
         ls_log_msg(&t->d->log, LS_LOG_INFO, "%s: the file has changed; from the beginning",
                    t->d->name);
@@ -516,11 +516,12 @@ static int finish(transfer *t, ls_error *err)
     end_digest(t, sha256);
     show(t, false, t->have, t->of.size);
     if (strcmp(sha256, t->of.sha256)) {
+        const identity of = t->of;
         forget_part(t);
         return ls_fail(err, LS_EFORMAT,
                        "%s: what %s sent has the SHA-256 %s instead of %s; it was removed: run the "
                        "command again, or use another mirror",
-                       t->d->name, t->d->url, sha256, t->of.sha256);
+                       t->d->name, t->d->url, sha256, of.sha256);
     }
     if (fsync(t->fd) || rename(t->part, t->d->path))
         return ls_fail_errno(err, errno, "cannot write %s", t->d->path);

@@ -1,0 +1,711 @@
+#!/usr/bin/env python3
+"""Downloading models, from a server that behaves as the hub and its storage do, or as none should.
+usage: pull.py LATENTSYNC LATENTSYNC_WITH_TEST_KNOWLEDGE FAULTS. Prints TAP."""
+import hashlib
+import http.server
+import io
+import json
+import os
+import pty
+import random
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+
+from common import LS, digest, good, main, run, test
+
+PULL, FAULTS = sys.argv[2], sys.argv[3]
+HUB = "/ByteDance/LatentSync-%s/resolve/main/%s"
+VAE_URL = "/stabilityai/sd-vae-ft-mse/resolve/main/diffusion_pytorch_model.safetensors"
+ZIP_URL = "/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip"
+UNET, TINY, VAE = "latentsync_unet.pt", "whisper/tiny.pt", "vae/diffusion_pytorch_model.safetensors"
+DET, LANDMARKS = "face/det_10g.onnx", "face/2d106det.onnx"
+rng = random.Random(7)
+BODY = {f: rng.randbytes(n) for f, n in ((UNET, 3_000_000), (TINY, 70_000), (VAE, 120_000), (DET, 40_000),
+                                         (LANDMARKS, 9_000))}
+OLD_UNET = rng.randbytes(3_000_000)  # of version 1.5
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def pack(members):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as z:
+        for name, data in members:
+            z.writestr(name, data)
+    return out.getvalue()
+
+
+ZIP = pack([("1k3d68.onnx", b"not wanted" * 999), ("det_10g.onnx", BODY[DET]), ("2d106det.onnx", BODY[LANDMARKS])])
+
+
+class Item:
+    """What the server has under a path, and how it misbehaves."""
+
+    def __init__(self, body, hub=True):
+        self.body, self.etag = body, '"%s"' % sha(body)[:32]
+        self.linked = {"X-Linked-Etag": '"%s"' % sha(body), "X-Linked-Size": str(len(body))} if hub else {}
+        self.hub = hub
+        self.ranges = True
+        self.cuts = []      # for each coming request: after so many bytes the connection ends
+        self.statuses = []  # for each coming request: answered with this instead
+        self.location = None
+        self.length = None  # what Content-Length says
+        self.stall = None   # after so many bytes nothing more comes
+        self.extra = b""    # after the body
+        self.chunked = False
+        self.pause = 0      # seconds before each 64 kB
+
+
+class Server:
+    def __init__(self, context=None):
+        self.items, self.log, self.sent = {}, [], 0
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args):
+                pass
+
+            def do_GET(self):
+                try:
+                    server.answer(self)
+                except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
+                    self.close_connection = True
+
+        class Threads(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *args):  # a client that does not trust the certificate
+                pass
+
+        self.httpd = Threads(("127.0.0.1", 0), Handler)
+        if context:
+            self.httpd.socket = context.wrap_socket(self.httpd.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = "%s://localhost:%d" % ("https" if context else "http", self.httpd.server_port)
+        threading.Thread(target=self.httpd.serve_forever, args=(0.02,), daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.httpd.shutdown()
+        self.httpd.server_close()
+
+    def requests(self, path):
+        return [headers for p, headers in self.log if p == path]
+
+    def answer(self, h):
+        storage = h.path.startswith("/storage")
+        path = h.path[len("/storage"):] if storage else h.path
+        item = self.items.get(path)
+        self.log.append((h.path, dict(h.headers)))
+        if not item:
+            return self.status(h, 404, {})
+        if not storage and item.statuses:
+            status = item.statuses.pop(0)
+            if status != 200:
+                return self.status(h, status, {})
+        if not storage and item.location:
+            return self.status(h, 302, {"Location": item.location, **item.linked})
+        if item.hub and not storage:
+            return self.status(h, 302, {"Location": self.url + "/storage" + path, "ETag": '"of the redirect"',
+                                        **item.linked})
+        self.body(h, item)
+
+    def status(self, h, status, headers):
+        h.send_response(status)
+        for k, v in headers.items():
+            h.send_header(k, v)
+        h.send_header("Content-Length", "5")
+        h.end_headers()
+        h.wfile.write(b"page\n")
+
+    def body(self, h, item):
+        start, asked, body = 0, h.headers.get("Range"), item.body
+        if asked and item.ranges and h.headers.get("If-Range", item.etag) == item.etag:
+            start = int(asked[len("bytes="):-1])
+            if start >= len(body):
+                h.send_response(416)
+                h.send_header("Content-Range", "bytes */%d" % len(body))
+                h.send_header("Content-Length", "0")
+                return h.end_headers()
+            h.send_response(206)
+            h.send_header("Content-Range", "bytes %d-%d/%d" % (start, len(body) - 1, len(body)))
+        else:
+            h.send_response(200)
+        h.send_header("ETag", item.etag)
+        if not item.chunked:
+            h.send_header("Content-Length", str(len(body) - start if item.length is None else item.length))
+        h.send_header("Connection", "close")
+        h.end_headers()
+        h.close_connection = True
+        data = body[start:] + item.extra
+        cut = item.cuts.pop(0) if item.cuts else len(data)
+        for i in range(0, min(cut, len(data)), 65536):
+            piece = data[i:min(i + 65536, cut)]
+            if item.stall is not None and i >= item.stall:
+                time.sleep(20)
+            time.sleep(item.pause)
+            h.wfile.write(piece)
+            self.sent += len(piece)
+
+
+def publish(server, version="1.6"):
+    server.items = {HUB % (version, UNET): Item(BODY[UNET] if version == "1.6" else OLD_UNET),
+                    HUB % (version, TINY): Item(BODY[TINY]), VAE_URL: Item(BODY[VAE]), ZIP_URL: Item(ZIP, hub=False)}
+    return server.items[HUB % (version, UNET)]
+
+
+def know(**other):
+    """What the command under test takes for published."""
+    files = {"1.6/" + UNET: BODY[UNET], "1.5/" + UNET: OLD_UNET, "buffalo_l.zip": ZIP,
+             **{f: BODY[f] for f in (TINY, VAE, DET, LANDMARKS)}, **other}
+    with open("known", "w") as f:
+        for name, body in files.items():
+            f.write(f"{name} {sha(body)} {len(body)}\n")
+
+
+def env(**more):
+    return {**{k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")},
+            "LS_TEST_KNOWN": os.path.abspath("known"), **more}
+
+
+def pull(server, *options, program=PULL, terms="--accept-licence", out="o.models", more=None, **kw):
+    return run(program, "models", "pull", "--mirror", server.url, "--out", out, *([terms] if terms else []),
+               *options, env=env(**(more or {})), stdin=subprocess.DEVNULL, **kw)
+
+
+def refused(r, *words, code=1, name=UNET, out="o.models/1.6", part=False):
+    assert r.returncode == code, f"exit {r.returncode} instead of {code}: {r.stderr}"
+    for w in words:
+        assert w in r.stderr, f"no {w!r} in: {r.stderr}"
+    assert not os.path.exists(f"{out}/{name}"), "there is a file under the final name"
+    assert os.path.exists(f"{out}/{name}.part") == part, os.listdir(out)
+
+
+def complete(version="1.6", out="o.models", faces=True):
+    want = {UNET: BODY[UNET] if version == "1.6" else OLD_UNET, TINY: BODY[TINY], VAE: BODY[VAE]}
+    if faces:
+        want.update({DET: BODY[DET], LANDMARKS: BODY[LANDMARKS]})
+    have = {os.path.relpath(os.path.join(d, f), f"{out}/{version}")
+            for d, _, files in os.walk(f"{out}/{version}") for f in files}
+    assert have == set(want), have
+    for name, body in want.items():
+        assert digest(f"{out}/{version}/{name}") == sha(body), name
+
+
+def setup():
+    know()
+
+
+@test
+def all_files_by_way_of_redirects():
+    with Server() as s:
+        publish(s)
+        r = good(pull(s))
+        complete()
+        assert "non-commercial research only" in r.stderr and "OpenRAIL++" in r.stderr and "MIT" in r.stderr
+        assert "o.models/1.6 holds LatentSync 1.6" in r.stdout
+        assert all(h["User-Agent"].startswith("latentsync/") and h["Accept-Encoding"] == "identity"
+                   for _, h in s.log), s.log
+        before = len(s.log)
+        r = good(pull(s))
+        assert len(s.log) == before, "what is there was asked for again"
+        assert r.stderr.count("there already, checked") == 5, r.stderr
+
+
+@test
+def publishers_addresses():
+    with Server() as s:
+        publish(s)
+        r = good(pull(s, program=LS, terms="--without-faces"))
+        complete(faces=False)
+        # the real command knows the real files, and the hub's word counts all the same
+        assert r.stderr.count("not the file that this version") == 3, r.stderr
+        before = os.stat("o.models/1.6/" + UNET).st_mtime_ns
+        r = good(pull(s, program=LS, terms="--without-faces"))
+        assert r.stderr.count("there already") == 3, r.stderr
+        assert os.stat("o.models/1.6/" + UNET).st_mtime_ns == before
+        r = pull(s, program=LS)
+        refused(r, "buffalo_l.zip", "288621354", name=DET)
+
+
+@test
+def cut_connections_are_resumed():
+    with Server() as s:
+        unet = publish(s)
+        unet.cuts = [1_100_000, 1_100_000]
+        r = good(pull(s, "--retries", "1"))  # both brought the file forward
+        complete()
+        asked = s.requests("/storage" + HUB % ("1.6", UNET))
+        assert [a.get("Range") for a in asked] == [None, "bytes=1100000-", "bytes=2200000-"], asked
+        assert [a.get("If-Range") for a in asked] == [None, unet.etag, unet.etag], asked
+        assert s.sent == sum(len(BODY[f]) for f in (UNET, TINY, VAE)) + len(ZIP), s.sent
+        assert "again in 1 s" in r.stderr, r.stderr
+
+
+@test
+def retries_end():
+    with Server() as s:
+        unet = publish(s)
+        unet.cuts = [100_000, 1000, 1000, 1000]
+        refused(pull(s, "--retries", "1"), UNET, "same command goes on", part=True)
+        assert len(s.requests(HUB % ("1.6", UNET))) == 2
+        unet.cuts = []
+        sent = s.sent
+        r = good(pull(s))
+        assert s.requests("/storage" + HUB % ("1.6", UNET))[-1]["Range"] == "bytes=101000-"
+        assert s.sent - sent == sum(len(BODY[f]) for f in BODY if f in (UNET, TINY, VAE)) - 101000 + len(ZIP)
+        assert "going on after 0.1 of 3.0 MB" in r.stderr, r.stderr
+        complete()
+
+
+@test
+def killed_run_goes_on():
+    with Server() as s:
+        unet = publish(s)
+        unet.pause = 0.05
+        for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+            p = subprocess.Popen([PULL, "models", "pull", "--mirror", s.url, "--out", "o.models", "--accept-licence"],
+                                 env=env(), stderr=subprocess.PIPE, text=True)
+            size = os.path.getsize("o.models/1.6/" + UNET + ".part") if number == signal.SIGINT else 0
+            while p.poll() is None and not (os.path.exists("o.models/1.6/" + UNET + ".part") and
+                                            os.path.getsize("o.models/1.6/" + UNET + ".part") > size + 300_000):
+                time.sleep(0.01)
+            p.send_signal(number)
+            _, err = p.communicate(timeout=30)
+            assert p.returncode == code, (p.returncode, err)
+            assert not os.path.exists("o.models/1.6/" + UNET)
+        assert "same command goes on" in err, err
+        unet.pause = 0
+        have = os.path.getsize("o.models/1.6/" + UNET + ".part")
+        good(pull(s))
+        complete()
+        assert s.requests("/storage" + HUB % ("1.6", UNET))[-1]["Range"] == f"bytes={have}-"
+
+
+@test
+def server_without_ranges():
+    with Server() as s:
+        unet = publish(s)
+        unet.ranges, unet.cuts = False, [500_000]
+        r = good(pull(s))
+        complete()
+        assert "from the beginning" in r.stderr, r.stderr
+
+
+@test
+def file_that_changed_between_runs():
+    for hub in (True, False):  # told by the hub's hash; by the storage's tag alone
+        for obeys in (True, False):  # If-Range, or answers with the range of another file
+            with Server() as s:
+                first, second = rng.randbytes(900_000), rng.randbytes(900_000)
+                publish(s)
+                path = HUB % ("1.6", UNET)
+                s.items[path] = item = Item(first, hub)
+                know(**{"1.6/" + UNET: first})
+                item.cuts = [300_000]
+                refused(pull(s, "--retries", "0"), part=True)
+                s.items[path] = item = Item(second, hub)
+                know(**{"1.6/" + UNET: second})
+                if not obeys:
+                    item.body_for, etag = None, item.etag
+
+                    class Any(str):
+                        def __eq__(self, other):
+                            return True
+                        __hash__ = str.__hash__
+                    item.etag = Any(etag)
+                r = good(pull(s, terms="--without-faces"))
+                assert digest("o.models/1.6/" + UNET) == sha(second)
+                assert "from the beginning" in r.stderr, r.stderr
+                shutil.rmtree("o.models")
+    know()
+
+
+@test
+def part_that_is_whole_too_long_or_foreign():
+    info = "{url}{path}\n\"x\"\n{sha}\n{size}\n"
+    for part, body, words in ((BODY[UNET], BODY[UNET], "complete, checked"),   # killed before it got its name
+                              (BODY[UNET] + b"more", BODY[UNET], "complete"),
+                              (b"of something else", rng.randbytes(9), "complete")):
+        with Server() as s:
+            publish(s)
+            os.makedirs("o.models/1.6")
+            open("o.models/1.6/" + UNET + ".part", "wb").write(part)
+            open("o.models/1.6/" + UNET + ".part.info", "w").write(info.format(
+                url=s.url, path=HUB % ("1.6", UNET), sha=sha(body), size=len(body)))
+            r = good(pull(s, terms="--without-faces"))
+            assert words in r.stderr
+            complete(faces=False)
+            shutil.rmtree("o.models")
+    with Server() as s:  # 416: the part is longer than what the server has now
+        publish(s)
+        s.items[HUB % ("1.6", UNET)] = item = Item(b"short" * 100)
+        os.makedirs("o.models/1.6")
+        open("o.models/1.6/" + UNET + ".part", "wb").write(b"x" * 1000)
+        open("o.models/1.6/" + UNET + ".part.info", "w").write(info.format(
+            url=s.url, path=HUB % ("1.6", UNET), sha=sha(b"y"), size=2000))
+        item.etag = '"x"'
+        good(pull(s, terms="--without-faces"))
+        assert open("o.models/1.6/" + UNET, "rb").read() == b"short" * 100
+
+
+@test
+def wrong_bytes():
+    with Server() as s:
+        unet = publish(s)
+        right = sha(unet.body)
+        unet.body = bytes([unet.body[0] ^ 1]) + unet.body[1:]
+        refused(pull(s), UNET, right, sha(unet.body), "removed")
+        assert not os.path.exists("o.models/1.6/" + UNET + ".part.info")
+        # of a resumed file too
+        unet.cuts = [1_000_000]
+        refused(pull(s), UNET, right, sha(unet.body), "removed")
+        # an unchanged one is not replaced by a wrong one
+        unet.body = BODY[UNET]
+        good(pull(s))
+        s.items[HUB % ("1.6", UNET)] = item = Item(rng.randbytes(5000))
+        item.body = rng.randbytes(5000)
+        know(**{"1.6/" + UNET: b"other"})
+        r = pull(s)
+        know()
+        assert r.returncode == 1 and digest("o.models/1.6/" + UNET) == sha(BODY[UNET]), r.stderr
+
+
+@test
+def lies_about_the_size():
+    with Server() as s:
+        unet = publish(s)
+        unet.length = 1000
+        refused(pull(s, "--retries", "0"), "sends 1000 bytes", "3000000", part=True)
+        assert os.path.getsize("o.models/1.6/" + UNET + ".part") == 0
+        unet.length = 1 << 50
+        refused(pull(s, "--retries", "0"), "sends 1125899906842624 bytes", part=True)
+        unet.length, unet.linked["X-Linked-Size"] = None, "2999999"
+        refused(pull(s, "--retries", "0"), "2999999", part=True)
+        # no length, and more than was promised
+        unet.linked["X-Linked-Size"], unet.chunked, unet.extra = "3000000", True, b"x" * 5_000_000
+        refused(pull(s, "--retries", "0"), "more than the 3000000 bytes")
+        # promised, and never sent
+        unet.extra, unet.cuts = b"", [2_000_000]
+        refused(pull(s, "--retries", "0"), "too early", part=True)
+        # promised by both alike, and more than the disk has
+        unet.chunked, unet.length, unet.linked["X-Linked-Size"] = False, 1 << 60, str(1 << 60)
+        unet.etag = '"z"'
+        refused(pull(s, "--retries", "0"), "are free", part=True)
+        assert os.path.getsize("o.models/1.6/" + UNET + ".part") == 0
+        for words in ("-5", "x", "99999999999999999999999"):
+            unet.length, unet.linked["X-Linked-Size"] = None, words
+            good(pull(s))
+            shutil.rmtree("o.models")
+
+
+@test
+def server_that_tells_no_hash():
+    with Server() as s:
+        publish(s)
+        for item in s.items.values():
+            item.hub, item.linked = False, {}
+        good(pull(s))  # known files
+        complete()
+        shutil.rmtree("o.models")
+        item = s.items[HUB % ("1.6", UNET)]
+        item.body = rng.randbytes(3_000_000)
+        refused(pull(s), UNET, sha(item.body), sha(BODY[UNET]))
+        item.linked = {"X-Linked-Etag": '"a265f773a47193eed794233aa2a0f0bb6d3eaa63"'}  # git's
+        refused(pull(s), UNET, sha(item.body), sha(BODY[UNET]))
+        item.body = b"<html>Log in to this network</html>"
+        refused(pull(s), UNET, "35 bytes")
+
+
+@test
+def bad_redirects():
+    with Server() as s, Server() as other:
+        unet = publish(s)
+        unet.location = s.url + HUB % ("1.6", UNET)
+        refused(pull(s), "redirects", part=True)
+        assert len(s.requests(HUB % ("1.6", UNET))) <= 12
+        open("secret", "wb").write(BODY[UNET])
+        unet.location = "file://" + os.path.abspath("secret")
+        refused(pull(s), "file", part=True)
+        unet.location = "ftp://localhost/x"
+        refused(pull(s), "ftp", part=True)
+        publish(other)
+        unet.location = other.url + "/storage" + HUB % ("1.6", UNET)
+        good(pull(s))
+        complete()
+
+
+@test
+def statuses():
+    with Server() as s:
+        unet = publish(s)
+        for status, word in ((404, "404"), (401, "401"), (403, "403"), (304, "304"), (204, "204")):
+            unet.statuses = [status]
+            refused(pull(s), UNET, word, part=True)
+            assert len(s.requests(HUB % ("1.6", UNET))) == 1
+            s.log.clear()
+        unet.statuses = [500, 429]
+        r = good(pull(s))
+        complete()
+        assert "500" in r.stderr and "429" in r.stderr and "2 of 5" in r.stderr, r.stderr
+    r = pull(s, "--retries", "0", out="o.gone")  # nobody answers any more
+    assert r.returncode == 1 and "connect" in r.stderr, r.stderr
+
+
+@test
+def silent_server():
+    with Server() as s:
+        unet = publish(s)
+        unet.stall = 500_000
+        start = time.time()
+        refused(pull(s, "--timeout", "1", "--retries", "0"), UNET, "same command goes on", part=True)
+        assert time.time() - start < 10
+        unet.stall = None
+        good(pull(s))
+        complete()
+
+
+@test
+def archives():
+    with Server() as s:
+        publish(s)
+        det, marks = ("det_10g.onnx", BODY[DET]), ("2d106det.onnx", BODY[LANDMARKS])
+        evil = pack([("../../evil.onnx", b"evil"), ("/tmp/ls-evil.onnx", b"evil"), ("a/../../x/det_10g.onnx", BODY[DET]),
+                     ("buffalo_l/2d106det.onnx", BODY[LANDMARKS])])
+        broken = bytearray(pack([det, marks]))
+        at = broken.find(b"det_10g.onnx") + 500
+        broken[at] ^= 0xff
+        stored = io.BytesIO()
+        with zipfile.ZipFile(stored, "w") as z:
+            z.writestr(*det)
+            z.writestr(*marks)
+        crc = bytearray(stored.getvalue())
+        crc[crc.find(BODY[DET]) + 9] ^= 1
+        for body, words in ((b"no zip" * 100, "buffalo_l.zip cannot be read"), (ZIP[:-40], "buffalo_l.zip cannot be read"),
+                            (pack([det]), "has no 2d106det.onnx"), (pack([marks]), "has no det_10g.onnx"),
+                            (pack([("det_10g.onnx", BODY[DET] + b"0" * 50_000_000), marks]), "50040000 bytes instead of 40000"),
+                            (pack([("det_10g.onnx", b"x" * len(BODY[DET])), marks]), sha(b"x" * len(BODY[DET]))),
+                            (bytes(broken), "det_10g.onnx in buffalo_l.zip"), (bytes(crc), "CRC error")):
+            know(**{"buffalo_l.zip": body})
+            s.items[ZIP_URL] = Item(body, hub=False)
+            r = pull(s)
+            assert r.returncode == 1 and words in r.stderr, (words, r.stderr)
+            have = set(os.listdir("o.models/1.6/face"))
+            assert have <= {"det_10g.onnx"}, have
+            shutil.rmtree("o.models/1.6/face")
+        know(**{"buffalo_l.zip": evil})
+        s.items[ZIP_URL] = Item(evil, hub=False)
+        good(pull(s))
+        complete()
+        assert not os.path.exists("o.models/evil.onnx") and not os.path.exists("/tmp/ls-evil.onnx")
+        know()
+        # another archive than the published one is not opened
+        shutil.rmtree("o.models/1.6/face")
+        refused(pull(s), "buffalo_l.zip", "bytes" if len(evil) != len(ZIP) else sha(evil), name=DET)
+        assert DET not in os.listdir("o.models/1.6/face")
+        s.items[ZIP_URL] = Item(ZIP, hub=False)
+        s.items[ZIP_URL].cuts = [1000]
+        good(pull(s))
+        assert s.requests(ZIP_URL)[-1]["Range"] == "bytes=1000-"
+        complete()
+
+
+@test
+def terms_of_the_faces():
+    with Server() as s:
+        publish(s)
+        r = pull(s, terms=None)
+        assert r.returncode == 2 and "--accept-licence" in r.stderr and "--without-faces" in r.stderr, r.stderr
+        assert "non-commercial" in r.stderr and not s.log and not os.path.exists("o.models")
+        r = pull(s, "--without-faces")
+        assert r.returncode == 2 and "exclude" in r.stderr
+        good(pull(s, terms="--without-faces"))
+        complete(faces=False)
+        assert not s.requests(ZIP_URL)
+        for answer, code in (("n\n", 2), ("\n", 2), ("y\n", 0)):
+            pid, fd = pty.fork()
+            if pid == 0:
+                os.execve(PULL, [PULL, "models", "pull", "--mirror", s.url, "--out", "o.models"], env())
+            said = b""
+            try:
+                while b"[y/N]" not in said:
+                    said += os.read(fd, 4096)
+                os.write(fd, answer.encode())
+                while piece := os.read(fd, 4096):
+                    said += piece
+            except OSError:  # the other end is closed
+                pass
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code, said
+            os.close(fd)
+        complete()
+        assert b"\r" in said and b"MB" in said, said
+        good(pull(s, terms=None))  # they are there: nothing to ask
+
+
+@test
+def versions_share_files():
+    with Server() as s:
+        publish(s)
+        good(pull(s))
+        publish(s, "1.5")
+        sent = s.sent
+        r = good(pull(s, "1.5"))
+        complete("1.5")
+        complete()
+        assert s.sent - sent == len(OLD_UNET), s.sent - sent
+        assert r.stderr.count("the same as in 1.6") == 4, r.stderr
+        assert os.path.samefile("o.models/1.5/" + VAE, "o.models/1.6/" + VAE)
+        # a damaged one is not taken
+        os.remove("o.models/1.5/" + VAE)
+        with open("o.models/1.6/" + VAE, "r+b") as f:
+            f.write(b"damaged")
+        good(pull(s, "1.5"))
+        assert digest("o.models/1.5/" + VAE) == sha(BODY[VAE])
+        r = pull(s, "1.4")
+        assert r.returncode == 2 and "1.6 or 1.5" in r.stderr
+
+
+@test
+def damaged_file_is_replaced():
+    with Server() as s:
+        publish(s)
+        good(pull(s))
+        for name in (UNET, DET):
+            with open("o.models/1.6/" + name, "r+b") as f:
+                f.write(b"damaged")
+        good(pull(s))
+        complete()
+
+
+@test
+def where_it_goes():
+    with Server() as s:
+        publish(s)
+        home = os.path.abspath("o.home")
+        args = [PULL, "models", "pull", "--mirror", s.url + "/", "--without-faces"]
+        good(run(*args, env=env(HOME=home, XDG_DATA_HOME="")))
+        complete(out="o.home/.local/share/latentsync", faces=False)
+        good(run(*args, env=env(HOME=home, XDG_DATA_HOME=os.path.abspath("o.data"))))
+        complete(out="o.data/latentsync", faces=False)
+        for mirror in ("ftp://localhost", "localhost", "file:///tmp", ""):
+            r = run(PULL, "models", "pull", "--mirror", mirror, "--out", "o.models", "--without-faces", env=env())
+            assert r.returncode == 1 and "mirror" in r.stderr, r.stderr
+
+
+@test
+def folders_that_cannot_be_written():
+    with Server() as s:
+        publish(s)
+        r = pull(s, more={"LD_PRELOAD": FAULTS, "LS_FAULT_FROZEN": "o.models"})
+        assert r.returncode == 1 and "Read-only file system" in r.stderr and not s.log, r.stderr
+        os.makedirs("o.models/1.6")
+        r = pull(s, more={"LD_PRELOAD": FAULTS, "LS_FAULT_FROZEN": "o.models/1.6"})
+        assert r.returncode == 1 and "Read-only file system" in r.stderr and UNET in r.stderr, r.stderr
+        open("o.file", "w").close()
+        r = pull(s, out="o.file")
+        assert r.returncode == 1 and "o.file" in r.stderr, r.stderr
+
+
+@test
+def full_disk():
+    with Server() as s:
+        publish(s)
+        r = pull(s, more={"LD_PRELOAD": FAULTS, "LS_FAULT_PATH": UNET, "LS_FAULT_WRITE": "1000000"})
+        refused(r, "No space left", "same command goes on", part=True)
+        assert len(s.requests(HUB % ("1.6", UNET))) == 1
+        have = os.path.getsize("o.models/1.6/" + UNET + ".part")
+        assert 500_000 < have <= 1_000_000, have
+        good(pull(s))
+        assert s.requests("/storage" + HUB % ("1.6", UNET))[-1]["Range"] == f"bytes={have}-"
+        complete()
+        shutil.rmtree("o.models/1.6/face")
+        r = pull(s, more={"LD_PRELOAD": FAULTS, "LS_FAULT_PATH": "2d106det", "LS_FAULT_WRITE": "10"})
+        assert r.returncode == 1 and "No space left" in r.stderr, r.stderr
+        zips = len(s.requests(ZIP_URL))
+        good(pull(s))
+        assert len(s.requests(ZIP_URL)) == zips  # the archive was kept
+        complete()
+
+
+@test
+def two_at_once():
+    with Server() as s:
+        unet = publish(s)
+        unet.pause = 0.1
+        p = subprocess.Popen([PULL, "models", "pull", "--mirror", s.url, "--out", "o.models", "--accept-licence"],
+                             env=env(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while not os.path.exists("o.models/1.6/" + UNET + ".part"):
+            time.sleep(0.01)
+        r = pull(s)
+        assert r.returncode == 1 and "another process" in r.stderr, r.stderr
+        unet.pause = 0
+        assert p.wait(timeout=60) == 0
+        complete()
+
+
+@test
+def progress():
+    with Server() as s:
+        unet = publish(s)
+        unet.pause = 0.03
+        r = good(pull(s, "--progress", "json"))
+        lines = [json.loads(x) for x in r.stderr.splitlines() if x.startswith("{")]
+        mine = [x for x in lines if x["file"] == UNET and x["stage"] == "download"]
+        assert mine[-1]["bytes"] == mine[-1]["total_bytes"] == 3_000_000 and len(mine) >= 3, lines
+        assert mine[-1]["bytes_per_second"] > 1e5
+        assert [x["bytes"] for x in mine] == sorted(x["bytes"] for x in mine)
+        shutil.rmtree("o.models")
+        unet.pause = 0
+        r = good(pull(s, "--quiet"))
+        assert r.stderr == "" and r.stdout == "", r.stderr
+        shutil.rmtree("o.models")
+        r = good(pull(s, "--progress", "none"))
+        assert "MB/s" not in r.stderr and "complete" in r.stderr
+
+
+@test
+def certificates():
+    for name in ("ours", "other"):
+        good(run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", name + ".key", "-out",
+                 name + ".pem", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain("ours.pem", "ours.key")
+    with Server(context) as s, Server() as plain:
+        unet = publish(s)
+        refused(pull(s), "certificate", part=True)
+        refused(pull(s, more={"SSL_CERT_FILE": "other.pem"}), "certificate", part=True)
+        assert not s.log
+        good(pull(s, more={"SSL_CERT_FILE": "ours.pem"}))
+        complete()
+        shutil.rmtree("o.models")
+        publish(plain)  # what began with https stays so
+        unet.location = plain.url + "/storage" + HUB % ("1.6", UNET)
+        refused(pull(s, more={"SSL_CERT_FILE": "ours.pem"}), "http", part=True)
+        assert not plain.log
+        s.url = s.url.replace("localhost", "127.0.0.1")  # another name than the certificate's
+        refused(pull(s, more={"SSL_CERT_FILE": "ours.pem"}), "127.0.0.1", part=True)
+
+
+@test
+def usage():
+    r = good(run(LS, "models", "pull", "--help"))
+    for word in ("--mirror", "--out", "--accept-licence", "SSL_CERT_FILE"):
+        assert word in r.stdout, word
+    assert "models pull" in run(LS, "models", "--help").stdout
+    for args in (["1.6", "1.5"], ["--retries", "x"], ["--timeout", "0"], ["--wrong"]):
+        r = run(LS, "models", "pull", *args)
+        assert r.returncode == 2 and 'Try "latentsync models pull --help"' in r.stderr, r.stderr
+
+
+sys.exit(main(setup))
