@@ -568,7 +568,7 @@ int ls_download_file(const ls_download *d, bool *there, ls_error *err)
         t.curl = started ? curl_easy_init() : NULL;
         ret = t.curl ? fetch(&t, err) : ls_fail(err, LS_ENOMEM, "libcurl cannot be started");
         *there = !ret && t.is_there;
-        if (*there)
+        if (*there || (ret && !t.have))
             forget_part(&t);
         else if (!ret)
             ret = finish(&t, err);
