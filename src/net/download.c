@@ -211,6 +211,13 @@ static bool field(const char *line, size_t n, const char *name, char *value, siz
     return true;
 }
 
+static bool is_printable(const char *text)
+{
+    while (*text > ' ' && *text < 0x7f)
+        text++;
+    return !*text;
+}
+
 static size_t on_header(char *line, size_t one, size_t n, void *opaque)
 {
     transfer *t = opaque;
@@ -224,9 +231,10 @@ static size_t on_header(char *line, size_t one, size_t n, void *opaque)
         memcpy(next.linked_sha256, h->linked_sha256, sizeof next.linked_sha256);
         *h = next;
     } else if (field(line, n, "etag", v, sizeof v)) {
-        for (const char *p = v; *p > ' ' && *p < 0x7f; p++) // comes back in If-Range
-            if (!p[1])
-                memcpy(h->etag, v, sizeof v);
+        const size_t last = strlen(v) - (*v != 0);
+        if (last && *v == '"' && v[last] == '"' &&
+            is_printable(v)) // else it cannot vouch for bytes
+            memcpy(h->etag, v, sizeof v);
     } else if (field(line, n, "x-linked-etag", v, sizeof v) && !*h->linked_sha256) {
         char *hex = v + strspn(v, "W/\"");
         hex[strcspn(hex, "\"")] = 0;
@@ -297,8 +305,7 @@ static int begin(transfer *t)
         t->is_there = true;
         return LS_EOF;
     }
-    const bool same = !strcmp(is.sha256, t->of.sha256) && is.size == t->of.size &&
-                      (*h->linked_sha256 || !strcmp(is.etag, t->of.etag));
+    const bool same = !strcmp(is.sha256, t->of.sha256) && is.size == t->of.size;
     if (partial && (!same || h->range_start != t->have)) {
         t->anew = true;
         return LS_EOF;
@@ -399,6 +406,7 @@ static void set_options(transfer *t, const struct curl_slist *headers, char *tex
     curl_easy_setopt(c, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS);
     curl_easy_setopt(c, CURLOPT_FAILONERROR, 1L);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); // a proxy's are not the server's
     curl_easy_setopt(c, CURLOPT_USERAGENT, "latentsync/" LS_VERSION_STRING);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)d->stall_seconds);
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
@@ -426,7 +434,7 @@ static int attempt(transfer *t, bool *again, ls_error *err)
     char text[CURL_ERROR_SIZE] = "", condition[300];
     struct curl_slist *headers = curl_slist_append(NULL, "Accept-Encoding: identity"), *more;
     long status = 0;
-    if (t->have && *t->of.etag == '"') { // a weak tag does not vouch for bytes
+    if (t->have && *t->of.etag) {
         snprintf(condition, sizeof condition, "If-Range: %s", t->of.etag);
         if ((more = curl_slist_append(headers, condition)))
             headers = more;

@@ -274,8 +274,11 @@ static int pull_faces(const pull *p, ls_error *err)
     d.url = url;
     d.fixed = true;
     ret = place_url(p, url, sizeof url, archive_url, err);
-    if (!ret)
-        ret = ls_download_file(&d, &there, err);
+    if (!ret && (ret = ls_download_file(&d, &there, err)) == LS_ENOENT && p->s->mirror) {
+        const ls_error why = *err;
+        ls_fail(err, ret, "%s; what is complete stays: run it again without the mirror",
+                why.message);
+    }
     if (!ret && !(ret = extract_faces(p, path, err)))
         unlink(path);
     if (ret == LS_EFORMAT)

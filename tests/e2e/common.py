@@ -59,6 +59,12 @@ def track(name, frames, skip=(), cx=160, cy=120, s=60):
                                     "points5": points(cx + i * .1, cy, s)}) + "\n")
 
 
+def preload(library):
+    """For LD_PRELOAD; a sanitizer's runtime insists on being the first."""
+    needed = [line.split()[2] for line in run("ldd", library).stdout.splitlines() if "libasan" in line]
+    return " ".join(needed + [library])
+
+
 def digest(path):
     return hashlib.sha256(open(path, "rb").read()).hexdigest()
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from common import DIR, LS, QUICK, bad, digest, ffmpeg, good, main, probe, run, test, track
+from common import DIR, LS, QUICK, bad, digest, ffmpeg, good, main, preload, probe, run, test, track
 
 FAULTS = sys.argv[2]
 assert os.path.isabs(FAULTS) and os.path.exists(FAULTS), FAULTS
@@ -69,7 +69,7 @@ def begun(out, segments=4):
 
 
 def faulty(**faults):
-    return dict(os.environ, LD_PRELOAD=FAULTS, **{"LS_FAULT_" + k.upper(): str(v) for k, v in faults.items()})
+    return dict(os.environ, LD_PRELOAD=preload(FAULTS), **{"LS_FAULT_" + k.upper(): str(v) for k, v in faults.items()})
 
 
 @test

@@ -193,6 +193,66 @@ static void packing_needs_little_more_than_its_result(void **state)
     rmdir(dir);
 }
 
+static void put_model(const char *root, const char *dir)
+{
+    static const char *const files[] = {"latentsync_unet.pt", "whisper/tiny.pt",
+                                        "vae/diffusion_pytorch_model.safetensors"};
+    char name[256];
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "%s/%s", dir, files[i]);
+        test_put(root, name, "x");
+    }
+}
+
+static void finds(const char *root, const char *dir)
+{
+    char want[4096], found[4096];
+    ls_error err;
+    snprintf(want, sizeof want, "%s/%s", root, dir);
+    assert_int_equal(ls_models_find(found, sizeof found, &err), 0);
+    assert_string_equal(found, want);
+}
+
+static void installed_model_is_found(void **state)
+{
+    char root[] = "/tmp/ls-models-XXXXXX", path[4096], found[4096], command[64];
+    ls_error err;
+    (void)state;
+    assert_non_null(mkdtemp(root));
+    setenv("HOME", root, 1);
+    snprintf(path, sizeof path, "%s/data", root);
+    setenv("XDG_DATA_HOME", path, 1);
+    snprintf(path, sizeof path, "relative:%s/one:%s/two", root, root);
+    setenv("XDG_DATA_DIRS", path, 1);
+    assert_int_equal(ls_models_find(found, sizeof found, &err), LS_ENOENT);
+    assert_non_null(strstr(err.message, "latentsync models pull"));
+
+    put_model(root, "two/latentsync/1.6");
+    finds(root, "two/latentsync/1.6");
+    put_model(root, "one/latentsync/1.5");
+    finds(root, "one/latentsync/1.5");
+    put_model(root, "data/latentsync/1.5");
+    finds(root, "data/latentsync/1.5");
+    test_put(root, "data/latentsync/1.6/latentsync_unet.pt", "x"); // an interrupted pull
+    finds(root, "data/latentsync/1.5");
+    put_model(root, "data/latentsync/1.6");
+    finds(root, "data/latentsync/1.6");
+    assert_int_equal(ls_models_find(found, 20, NULL), LS_ENOENT);
+
+    put_model(root, ".local/share/latentsync/1.6");
+    setenv("XDG_DATA_HOME", "relative", 1);
+    finds(root, ".local/share/latentsync/1.6");
+    assert_int_equal(ls_models_home(found, sizeof found, &err), 0);
+    snprintf(path, sizeof path, "%s/.local/share/latentsync", root);
+    assert_string_equal(found, path);
+    unsetenv("XDG_DATA_HOME");
+    unsetenv("HOME");
+    assert_int_equal(ls_models_home(found, sizeof found, &err), LS_ENOENT);
+    finds(root, "one/latentsync/1.5");
+    snprintf(command, sizeof command, "rm -r %s", root);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +260,7 @@ int main(void)
         cmocka_unit_test(configuration_is_read_off_the_weights),
         cmocka_unit_test(unet_without_motion_modules_runs),
         cmocka_unit_test(packing_needs_little_more_than_its_result),
+        cmocka_unit_test(installed_model_is_found),
     };
     return cmocka_run_group_tests_name("models", tests, NULL, NULL);
 }
