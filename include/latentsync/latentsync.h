@@ -60,7 +60,8 @@ typedef struct ls_progress {
 
 /* Strings are copied by ls_sync_open. */
 typedef struct ls_sync_settings {
-    const char *models, *video, *audio, *output; /* required */
+    const char *models; /* model directory; NULL: the one that is installed, or the built-in one */
+    const char *video, *audio, *output; /* required */
     /* Which face, and where it is. Each string may be NULL. */
     const char *face;        /* "largest": or "left", "right", a track's number, or "x,y" in pixels;
                                 the choice is kept along a track */
@@ -69,7 +70,7 @@ typedef struct ls_sync_settings {
     const char *detector;    /* ONNX file of the detector; NULL: the best in MODELS/face */
     size_t max_gap;          /* 12: frames without the face that are interpolated, 0 to 250 */
     size_t detect_every;     /* 1: of so many frames one is looked at, 1 to 250 */
-    size_t resolution;       /* 512: side of the face picture, 256 or 512 as the UNet was trained */
+    size_t resolution;       /* 0: side of the face picture that the model was trained for */
     size_t steps;            /* 20: num_inference_steps */
     float guidance_scale;    /* 1.5: guidance runs above 1 */
     size_t cache_interval;   /* 3: every how many steps the whole UNet runs; 1: always */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 static const char sync_usage[] =
-    "usage: latentsync sync --models DIR [OPTIONS] VIDEO SPEECH -o OUTPUT\n"
+    "usage: latentsync sync [OPTIONS] VIDEO SPEECH -o OUTPUT\n"
     "\n"
     "Writes OUTPUT: VIDEO with the lips moving to SPEECH, and SPEECH as its sound. It is as long\n"
     "as the speech; a shorter video plays forwards and backwards in turn. Until OUTPUT is "
@@ -15,7 +15,7 @@ static const char sync_usage[] =
     "\n";
 
 static const char plan_usage[] =
-    "usage: latentsync plan --models DIR [OPTIONS] VIDEO SPEECH -o OUTPUT\n"
+    "usage: latentsync plan [OPTIONS] VIDEO SPEECH -o OUTPUT\n"
     "\n"
     "Makes OUTPUT.lsjob, the folder of a job that several processes or machines share, looks for "
     "the\n"
@@ -24,7 +24,9 @@ static const char plan_usage[] =
     "\n";
 
 static const char usage[] =
-    "  -m, --models DIR       model directory (see \"latentsync models --help\")\n"
+    "  -m, --models DIR       model directory (see \"latentsync models --help\") [the one that\n"
+    "                         \"latentsync models pull\" installed, or a small one for drawn "
+    "faces]\n"
     "  -o, --output FILE      .mp4, .mkv or .mov\n"
     "\n"
     "Face\n"
@@ -43,7 +45,8 @@ static const char usage[] =
     "                         or \"landmarks106\"; a frame that is not there has no face\n"
     "\n"
     "Model\n"
-    "  --resolution N         side of the face picture: 256 (LatentSync 1.5) or 512 (1.6) [512]\n"
+    "  --resolution N         side of the face picture: 256 for LatentSync 1.5, 512 for 1.6\n"
+    "                         [the model's own, 512 where it does not say]\n"
     "  --steps N              denoising steps [20]\n"
     "  --guidance X           guidance scale; 1 and below turns it off [1.5]\n"
     "  --cache-interval N     compute the whole UNet every N steps; 1: always [3]\n"
@@ -244,8 +247,6 @@ static int take_arguments(int argc, char **argv, const char *what, ls_sync_setti
                          argc - optind);
     s->video = argv[optind];
     s->audio = argv[optind + 1];
-    if (!s->models)
-        return cli_usage(argv[0], "--models DIR is missing");
     if (!s->output)
         return cli_usage(argv[0], "-o OUTPUT is missing");
     return 0;

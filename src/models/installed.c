@@ -1,5 +1,6 @@
 #include "models/models.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,10 +39,27 @@ int ls_models_home(char *dir, size_t size, ls_error *err)
     return n < (int)size ? 0 : ls_fail(err, LS_EINVAL, "the path of the home folder is too long");
 }
 
-int ls_models_find(char *dir, size_t size, ls_error *err)
+/* Beside the program: where it is installed, or in its source. */
+static bool find_built_in(char *dir, size_t size)
+{
+    static const char *const places[] = {"../share/latentsync/models/mini", "../models/mini"};
+    char program[4096];
+    const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(program, '/');
+    if (slash)
+        *slash = '\0';
+    for (size_t i = 0; slash && i < sizeof places / sizeof *places; i++)
+        if (snprintf(dir, size, "%s/%s", program, places[i]) < (int)size && is_complete(dir))
+            return true;
+    return false;
+}
+
+int ls_models_find(char *dir, size_t size, bool *built_in, ls_error *err)
 {
     char home[4096];
     const char *p = getenv("XDG_DATA_DIRS");
+    *built_in = false;
     if (!ls_models_home(home, sizeof home, NULL) &&
         find_in(home, strlen(home) - strlen("/latentsync"), dir, size))
         return 0;
@@ -51,7 +69,31 @@ int ls_models_find(char *dir, size_t size, ls_error *err)
             return 0;
         p += n;
     }
+    *built_in = find_built_in(dir, size);
+    if (*built_in)
+        return 0;
     return ls_fail(err, LS_ENOENT,
                    "no model is installed: \"latentsync models pull\" downloads one (5.8 GB), or "
                    "--models names the directory of one");
+}
+
+int ls_models_resolution(const char *dir, size_t *resolution, ls_error *err)
+{
+    char path[4096];
+    json_error_t why;
+    *resolution = 512;
+    if (snprintf(path, sizeof path, "%s/model.json", dir) >= (int)sizeof path)
+        return ls_fail(err, LS_EINVAL, "%s: the path is too long", dir);
+    if (access(path, F_OK))
+        return 0;
+    json_t *d = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+    const json_int_t side = json_integer_value(json_object_get(d, "resolution"));
+    const bool ok = d && side >= 64 && side <= 4096 && side % 64 == 0;
+    *resolution = ok ? (size_t)side : 512;
+    json_decref(d);
+    return ok ? 0
+              : ls_fail(err, LS_EFORMAT,
+                        "%s: \"resolution\", a multiple of 64, is expected there; remove the file, "
+                        "or name --resolution",
+                        path);
 }

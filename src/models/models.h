@@ -40,9 +40,13 @@ int ls_models_check(const char *dir, void (*report)(void *opaque, const ls_model
  * ~/.local/share/latentsync. It need not be there. */
 int ls_models_home(char *dir, size_t size, ls_error *err);
 /* The model directory to use when none is named: version 1.6, else 1.5, of ls_models_home, then of
- * the folders latentsync/ in $XDG_DATA_DIRS; one that has UNet, Whisper and VAE. LS_ENOENT with
- * what to do when there is none. */
-int ls_models_find(char *dir, size_t size, ls_error *err);
+ * the folders latentsync/ in $XDG_DATA_DIRS; one that has UNet, Whisper and VAE. Without any,
+ * *built_in is set and it is the small one that comes with the program. LS_ENOENT, with what to do,
+ * when that is missing too. */
+int ls_models_find(char *dir, size_t size, bool *built_in, ls_error *err);
+/* Side of the face picture that a model directory was trained for: "resolution" in its model.json,
+ * 512 without that file. */
+int ls_models_resolution(const char *dir, size_t *resolution, ls_error *err);
 
 /* Writes a model directory with formula weights, in the published formats: lips will be
  * meaningless. `size` is "mini", "small" or "full" (the published size: 5.5 GB). `dir` is created;

@@ -297,6 +297,21 @@ static int lock(const char *dir, int *fd, ls_error *err)
     return 0;
 }
 
+/* What the files do not say: see ls_models_resolution. */
+static int write_about(const pull *p, ls_error *err)
+{
+    char path[PATH_MAX], text[32];
+    ls_output_file o;
+    const int n = snprintf(text, sizeof text, "{\"resolution\": %d}\n",
+                           strcmp(p->s->version, "1.5") ? 512 : 256);
+    if (snprintf(path, sizeof path, "%s/model.json", p->dir) >= PATH_MAX)
+        return ls_fail(err, LS_EINVAL, "%s: the path is too long", p->dir);
+    int ret = ls_output_open(&o, path, err);
+    if (!ret)
+        ret = ls_output_close(&o, ls_output_write(&o, text, (size_t)n, err), err);
+    return ret;
+}
+
 int ls_pull(const ls_pull_settings *s, const ls_cancel *cancel, ls_error *err)
 {
     pull p = {.s = s, .cancel = cancel, .log = s->log};
@@ -315,6 +330,8 @@ int ls_pull(const ls_pull_settings *s, const ls_cancel *cancel, ls_error *err)
         ret = lock(p.dir, &fd, err);
     for (size_t i = 0; !ret && i < sizeof files / sizeof *files; i++)
         ret = pull_file(&p, i, err);
+    if (!ret)
+        ret = write_about(&p, err);
     if (!ret && s->faces)
         ret = pull_faces(&p, err);
     if (fd >= 0)

@@ -16,7 +16,6 @@ void ls_sync_default_settings(ls_sync_settings *s)
     *s = (ls_sync_settings){.face = "largest",
                             .max_gap = ls_follow_default_settings().max_gap,
                             .detect_every = 1,
-                            .resolution = 512,
                             .steps = 20,
                             .guidance_scale = 1.5f,
                             .cache_interval = 3,
@@ -51,8 +50,8 @@ static int check_output(const ls_sync_settings *s, ls_error *err)
 
 int ls_settings_check(const ls_sync_settings *s, ls_error *err)
 {
-    if (!s->models || !s->video || !s->audio || !s->output)
-        return ls_fail(err, LS_EINVAL, "models, video, audio and output are required");
+    if (!s->video || !s->audio || !s->output)
+        return ls_fail(err, LS_EINVAL, "video, audio and output are required");
     if (s->max_gap > LS_FOLLOW_MAX_GAP || !s->detect_every || s->detect_every > LS_FOLLOW_MAX_EVERY)
         return ls_fail(err, LS_EINVAL,
                        "a gap of %zu frames, detection every %zu: up to %d and %d are possible",
@@ -61,7 +60,7 @@ int ls_settings_check(const ls_sync_settings *s, ls_error *err)
         return ls_fail(err, LS_EINVAL,
                        "with a face track nothing is looked for: it goes with neither a track to "
                        "save nor a detector");
-    if (!ls_resolution_valid(s->resolution) || s->resolution % 64)
+    if (s->resolution && (!ls_resolution_valid(s->resolution) || s->resolution % 64))
         return ls_fail(err, LS_EINVAL, "resolution %zu: a multiple of 64 is expected, 256 or 512",
                        s->resolution);
     if (!(s->guidance_scale >= 0 && s->guidance_scale <= 100))

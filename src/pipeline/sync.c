@@ -694,6 +694,22 @@ static int open_inputs(ls_sync *job, ls_error *err)
     return ls_join_check(&s, err);
 }
 
+static int choose_models(ls_sync *job, ls_error *err)
+{
+    char dir[PATH_MAX];
+    bool built_in = false;
+    int ret = job->s.models ? 0 : ls_models_find(dir, sizeof dir, &built_in, err);
+    if (!ret && !job->s.models && !(job->s.models = strdup(dir)))
+        ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret && built_in)
+        ls_log_msg(&job->log, LS_LOG_WARN,
+                   "no model is installed, so the built-in one for drawn faces is used; "
+                   "\"latentsync models pull\" downloads those for real ones");
+    if (!ret && !job->s.resolution)
+        ret = ls_models_resolution(job->s.models, &job->s.resolution, err);
+    return ret;
+}
+
 int ls_sync_open(ls_sync **out, const ls_sync_settings *s, ls_error *err)
 {
     *out = NULL;
@@ -707,6 +723,8 @@ int ls_sync_open(ls_sync **out, const ls_sync_settings *s, ls_error *err)
     job->log = (ls_log){LS_LOG_DEBUG, write_message, job};
     pthread_mutex_init(&job->lock, NULL);
     ret = ls_settings_own(&job->s, err);
+    if (!ret)
+        ret = choose_models(job, err);
     if (!ret)
         ret = choose_compute_type(job, err);
     if (!ret)

@@ -208,15 +208,40 @@ static void finds(const char *root, const char *dir)
 {
     char want[4096], found[4096];
     ls_error err;
+    bool built_in = true;
     snprintf(want, sizeof want, "%s/%s", root, dir);
-    assert_int_equal(ls_models_find(found, sizeof found, &err), 0);
+    assert_int_equal(ls_models_find(found, sizeof found, &built_in, &err), 0);
     assert_string_equal(found, want);
+    assert_false(built_in);
+}
+
+static void model_says_its_resolution(void **state)
+{
+    char root[] = "/tmp/ls-models-XXXXXX";
+    size_t resolution = 0;
+    ls_error err;
+    (void)state;
+    assert_non_null(mkdtemp(root));
+    assert_int_equal(ls_models_resolution(root, &resolution, &err), 0);
+    assert_int_equal(resolution, 512);
+    test_put(root, "model.json", "{\"resolution\": 128}");
+    assert_int_equal(ls_models_resolution(root, &resolution, &err), 0);
+    assert_int_equal(resolution, 128);
+    static const char *const bad[] = {
+        "{\"resolution\": 100}",     "{\"resolution\": -64}", "{}", "[",
+        "{\"resolution\": \"128\"}", "{\"resolution\": 1e30}"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        test_put(root, "model.json", bad[i]);
+        assert_int_equal(ls_models_resolution(root, &resolution, &err), LS_EFORMAT);
+        assert_non_null(strstr(err.message, "model.json"));
+    }
 }
 
 static void installed_model_is_found(void **state)
 {
     char root[] = "/tmp/ls-models-XXXXXX", path[4096], found[4096], command[64];
     ls_error err;
+    bool built_in;
     (void)state;
     assert_non_null(mkdtemp(root));
     setenv("HOME", root, 1);
@@ -224,7 +249,7 @@ static void installed_model_is_found(void **state)
     setenv("XDG_DATA_HOME", path, 1);
     snprintf(path, sizeof path, "relative:%s/one:%s/two", root, root);
     setenv("XDG_DATA_DIRS", path, 1);
-    assert_int_equal(ls_models_find(found, sizeof found, &err), LS_ENOENT);
+    assert_int_equal(ls_models_find(found, sizeof found, &built_in, &err), LS_ENOENT);
     assert_non_null(strstr(err.message, "latentsync models pull"));
 
     put_model(root, "two/latentsync/1.6");
@@ -237,7 +262,7 @@ static void installed_model_is_found(void **state)
     finds(root, "data/latentsync/1.5");
     put_model(root, "data/latentsync/1.6");
     finds(root, "data/latentsync/1.6");
-    assert_int_equal(ls_models_find(found, 20, NULL), LS_ENOENT);
+    assert_int_equal(ls_models_find(found, 20, &built_in, NULL), LS_ENOENT);
 
     put_model(root, ".local/share/latentsync/1.6");
     setenv("XDG_DATA_HOME", "relative", 1);
@@ -261,6 +286,7 @@ int main(void)
         cmocka_unit_test(unet_without_motion_modules_runs),
         cmocka_unit_test(packing_needs_little_more_than_its_result),
         cmocka_unit_test(installed_model_is_found),
+        cmocka_unit_test(model_says_its_resolution),
     };
     return cmocka_run_group_tests_name("models", tests, NULL, NULL);
 }
