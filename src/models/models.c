@@ -138,12 +138,14 @@ void ls_models_close(ls_models *m)
 static void describe_unet(ls_models_report *r, const ls_unet_config *c)
 {
     char channels[128];
+    bool motion = c->mid_motion;
+    for (size_t i = 0; i < c->blocks; i++)
+        motion |= c->down_motion[i] || c->up_motion[i];
     ls_shape_text(channels, sizeof channels, c->block_out_channels, c->blocks);
     snprintf(r->summary, sizeof r->summary,
              "channels %s, %zu layers per block, cross attention %zu wide, %zu norm groups, %s",
              channels, c->layers_per_block, c->cross_attention_dim, c->norm_num_groups,
-             c->up_motion[0] || c->up_motion[c->blocks - 1] ? "motion modules"
-                                                            : "no motion modules");
+             motion ? "motion modules" : "no motion modules");
 }
 
 static void describe_vae(ls_models_report *r, const ls_vae_config *c)
