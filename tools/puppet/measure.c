@@ -10,17 +10,18 @@
 
 #define MAX_FRAMES 100000
 #define MAX_LAG 5
-#define EYES 0.53          /* between the eyes, in units of the face: see puppet.h */
-#define EYES_Y -0.317      /* of the eyes */
-#define GRID 48            /* samples along each side of the mouth's rectangle */
-#define DARK 0.42          /* of the cheeks' luma: no lips are as dark */
-#define TEMPLATE_UNIT 66.6 /* units of the alignment's template in one of the face */
+#define EYES 0.53     /* between the eyes, in units of the face: see puppet.h */
+#define EYES_Y -0.317 /* of the eyes */
+#define GRID 48       /* samples along each side of the mouth's rectangle */
+#define DARK 0.42     /* of the cheeks' luma: no lips are as dark */
+#define TEETH 0.45    /* of the cheeks' redness: no lips are as pale */
 
 static const char usage[] =
     "usage: measure [--source VIDEO] OUTPUT TRACK MOUTH\n"
     "\n"
-    "Measures the opening of the mouth in each frame of OUTPUT: the dark part of the rectangle\n"
-    "where TRACK, of the speaker's own video, has the mouth. Prints as JSON its correlation with\n"
+    "Measures the opening of the mouth in each frame of OUTPUT: what is dark, or as white as\n"
+    "teeth, of the rectangle where TRACK, of the speaker's own video, has the mouth. Prints as "
+    "JSON its correlation with\n"
     "the first column of MOUTH (mouth.txt of puppet), the lag in frames where that is highest, "
     "and\n"
     "with --source the PSNR of luma outside the face's rectangle and around the eyes.\n";
@@ -48,29 +49,40 @@ static bool place(const ls_face *f, face_frame *to)
     return true;
 }
 
-/* Luma at a point of the face, 0..255 of full range; -1 outside the picture. */
-static double luma_at(const ls_picture *p, const face_frame *f, double u, double v)
+typedef struct colour {
+    double luma, red; /* 0..255 of full range, and Cr without its offset */
+} colour;
+
+static colour colour_at(const ls_picture *p, const face_frame *f, double u, double v)
 {
     const double x = f->x + f->unit * (u * f->c - v * f->s),
                  y = f->y + f->unit * (u * f->s + v * f->c);
     if (x < 0 || y < 0 || x > (double)p->width - 1 || y > (double)p->height - 1)
-        return -1;
-    const uint8_t luma = p->data[0][(ptrdiff_t)lrint(y) * p->stride[0] + (ptrdiff_t)lrint(x)];
-    return p->full_range ? luma : fmax(luma - 16, 0) * 255 / 219;
+        return (colour){255, 255};
+    const long column = lrint(x), row = lrint(y);
+    const uint8_t luma = p->data[0][row * p->stride[0] + column],
+                  cr = p->data[2][(row >> p->sub_y) * p->stride[2] + (column >> p->sub_x)];
+    return p->full_range ? (colour){luma, cr - 128.0}
+                         : (colour){fmax(luma - 16, 0) * 255 / 219, (cr - 128.0) * 255 / 224};
 }
 
 static double opening(const ls_picture *p, const face_frame *f)
 {
-    double cheek = 0, dark = 0;
-    for (int k = 0; k < 20; k++)
-        cheek += luma_at(p, f, (k < 10 ? -0.36 : 0.30) + 0.006 * (k % 10), 0.06) / 20;
+    double light = 0, red = 0, open = 0;
+    for (int k = 0; k < 20; k++) {
+        const colour c = colour_at(p, f, (k < 10 ? -0.36 : 0.30) + 0.006 * (k % 10), 0.06);
+        light += c.luma / 20;
+        red += c.red / 20;
+    }
     for (int i = 0; i < GRID; i++)
         for (int j = 0; j < GRID; j++) {
-            const double luma =
-                luma_at(p, f, -0.20 + 0.40 * j / (GRID - 1), 0.12 + 0.38 * i / (GRID - 1));
-            dark += fmin(fmax((DARK * cheek - luma) / (0.2 * cheek), 0), 1);
+            const colour c =
+                colour_at(p, f, -0.20 + 0.40 * j / (GRID - 1), 0.12 + 0.38 * i / (GRID - 1));
+            const double dark = (DARK * light - c.luma) / (0.2 * light),
+                         teeth = (TEETH * red - c.red) / (0.3 * red);
+            open += fmin(fmax(fmax(dark, teeth), 0), 1);
         }
-    return dark / (GRID * GRID);
+    return open / (GRID * GRID);
 }
 
 typedef struct difference {

@@ -40,15 +40,17 @@ def main():
         f.write("\n")
     frames = 4
     given = lambda name, *shape: torch.from_numpy(formula(name, shape, 3 ** 0.5))
-    sample, image = given("input.sample", frames, 13, 16, 16), given("input.image", 1, 3, 128, 128) / 2
-    mel = given("input.mel", 80, WINDOW) / 4
+    first, last = lambda x: x.permute(0, 3, 1, 2), lambda x: x.permute(0, 2, 3, 1)  # channels
     with torch.no_grad():
-        embeddings = audio(mel[None])[0]
+        embeddings = audio(given("input.mel", WINDOW, 80).T[None] / 4)[0]
         tokens = embeddings[feature_rows(torch.arange(100, 100 + frames), torch.tensor(WINDOW // 2).expand(frames))].flatten(1, 2)
-        out = {"embeddings": embeddings[190:230], "tokens": tokens, "moments": vae.encode(image),
-               "decoded": vae.decode(given("input.latent", 1, 4, 16, 16) * 5), "noise": unet(sample, torch.tensor([501]), tokens, frames)}
+        sample = first(given("input.sample", frames, 16, 16, 13))
+        out = {"embeddings": embeddings[190:230], "tokens": tokens,
+               "noise": last(unet(sample, torch.tensor([501]), tokens, frames)),
+               "moments": last(vae.encode(first(given("input.image", 1, 128, 128, 3)) / 2)),
+               "decoded": last(vae.decode(first(given("input.latent", 1, 16, 16, 4)) * 5))}
     write_safetensors(os.path.join(args.golden, "mini_model.safetensors"), {k: v.numpy() for k, v in out.items()},
-                      {"made by": "tools/train/export.py; inputs by the formula: input.sample, input.image / 2, input.mel / 4, input.latent * 5"})
+                      {"made by": "tools/train/export.py, channels last; embeddings are rows 190 to 229"})
     size = sum(os.path.getsize(os.path.join(folder, f)) for folder, _, files in os.walk(args.models) for f in files)
     print("%s: %.2f MB" % (args.models, size / 1e6))
 

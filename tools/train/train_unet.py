@@ -1,5 +1,8 @@
 """Trains the UNet on latents of the VAE and features of the audio encoder, both trained before and computed once.
 
+A head that is thrown away afterwards reads the mouth off the middle block where there is little but noise to see: it tells the cross attention
+in minutes what to listen for, which the denoising alone would in hours (the original has SyncNet for that).
+
 As the original's training: the reference is another stretch of the clip, so that the mouth cannot be copied; the noise is mixed
 of one part that all frames share and one of their own, because sampling starts from noise that all frames share, while noise
 shared in full would tell the network how frames differ; now and then there is no audio, for guidance.
@@ -15,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from data import Clips
+from data import MOUTH, Clips
 from networks import ALPHAS, SCALING_FACTOR, AudioEncoder, AutoencoderKL, UNet3DConditionModel, denoise, feature_rows, log_mel
 from train_audio import HEADS, LAYERS as AUDIO_LAYERS, STATE, WINDOW
 from train_vae import CHANNELS as VAE_CHANNELS, GROUPS, LAYERS as VAE_LAYERS, pixels
@@ -23,6 +26,7 @@ from train_vae import CHANNELS as VAE_CHANNELS, GROUPS, LAYERS as VAE_LAYERS, pi
 CHANNELS, LAYERS, ATTENTIONS, MOTIONS = (48, 96, 96), 1, (False, True, True), (False, True, False)
 HELD_OUT = 50  # clips, the last, as the VAE
 VIEWS = 3  # of the audio: at other places of a window, among other recordings
+READING = 3.0  # weight of what the head reads
 FEWEST_APART = 6  # frames between target and reference
 
 
@@ -87,6 +91,14 @@ def encode_speech(encoder, clips, seed):
     return out
 
 
+def cached(path, make):
+    if not os.path.exists(path):
+        value = make()
+        torch.save(value, path + ".tmp")
+        os.replace(path + ".tmp", path)
+    return torch.load(path)
+
+
 def opening_of(faces):
     """How dark the mouth is, [n, 3, 128, 128] in -1..1 -> [n]."""
     luma = (faces * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1)
@@ -96,7 +108,7 @@ def opening_of(faces):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("clips")
-    p.add_argument("--audio", required=True)
+    p.add_argument("--audio", help="without it only the faces are encoded")
     p.add_argument("--vae", required=True)
     p.add_argument("--out", required=True)
     p.add_argument("--minutes", type=float, default=60)
@@ -110,51 +122,50 @@ def main():
     os.makedirs(args.out, exist_ok=True)
     rng = np.random.default_rng(3)
     clips = Clips(args.clips)
-    vae, encoder = load_vae(args.vae), load_audio(args.audio)
+    vae = load_vae(args.vae)
     start = time.time()
-    cache = os.path.join(args.out, "data.pt")
-    if os.path.exists(cache):
-        latents, features = torch.load(cache)
-    else:
-        count = min(args.count, len(clips))
-        clips.faces = clips.faces[len(clips) - count:]
-        for name in ("samples", "mouths", "first", "seeds"):
-            setattr(clips, name, getattr(clips, name)[-count:])
-        features = [encode_speech(encoder, clips, seed) for seed in range(VIEWS)]
-        print("speech encoded", "%.0f s" % (time.time() - start), flush=True)
-        latents = encode_faces(vae, clips, count)
-        print("faces encoded", "%.0f s" % (time.time() - start), flush=True)
-        torch.save((latents, features), cache)
+    count = min(args.count, len(clips))
+    clips.faces = clips.faces[len(clips) - count:]
+    for name in ("samples", "mouths", "first", "seeds"):
+        setattr(clips, name, getattr(clips, name)[-count:])
+    latents = cached(os.path.join(args.out, "faces.pt"), lambda: encode_faces(vae, clips, count))
+    print("faces encoded", "%.0f s" % (time.time() - start), flush=True)
+    if not args.audio:
+        return
+    encoder = load_audio(args.audio)
+    features = cached(os.path.join(args.out, "speech.pt"), lambda: [encode_speech(encoder, clips, seed) for seed in range(VIEWS)])
+    print("speech encoded", "%.0f s" % (time.time() - start), flush=True)
     count, length = latents.shape[:2]
     train = count - HELD_OUT
-    clips.faces = clips.faces[-count:]
-    mouths, first = clips.mouths[-count:], clips.first[-count:]
-    opening = torch.stack([torch.from_numpy(m[2 * f:2 * (f + length):2, 0].copy()) if len(m) >= 2 * (f + length) - 1 else
-                           torch.zeros(length) for m, f in zip(mouths, first)])
+    said = torch.stack([torch.from_numpy(np.pad(m[2 * f:2 * (f + length):2], ((0, length), (0, 0)))[:length])
+                        for m, f in zip(clips.mouths, clips.first)])  # [clips, frames, 6]
     mask = torch.from_numpy(clips.mask[::8, ::8].astype(np.float32) / 255)
     y, x = torch.meshgrid(torch.arange(16.), torch.arange(16.), indexing="ij")
     near = torch.exp(-((x - 7.5) / 4) ** 4 - ((y - 10.7) / 3) ** 4)
     weight = (1 - mask) * (1 + 5 * near) + 0.05
     weight = weight / weight.mean()
 
-    unet = make_unet()
+    unet, reader, seen = make_unet(), nn.Linear(CHANNELS[-1], len(MOUTH)), []
     average = copy.deepcopy(unet)
     step, spent = 0, 0.0
-    opt = torch.optim.AdamW(unet.parameters(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99))
+    unet.mid_block.resnets[1].register_forward_hook(lambda module, args, out: seen.append(out.mean((2, 3))))
+    params = [*unet.parameters(), *reader.parameters()]
+    opt = torch.optim.AdamW(params, lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99))
     if args.resume:
         saved = torch.load(args.resume)
         unet.load_state_dict(saved["unet"])
+        reader.load_state_dict(saved["reader"])
         average.load_state_dict(saved["average"])
         opt.load_state_dict(saved["opt"])
         step, spent = saved["step"], saved["minutes"]
     log = open(os.path.join(args.out, "unet.csv"), "a" if args.resume else "w", buffering=1)
     if not args.resume:
-        log.write("step,loss,test_loss,test_correlation\n")
+        log.write("step,loss,reading_loss,test_loss,test_correlation\n")
     print("%d parameters" % sum(p.numel() for p in unet.parameters()), flush=True)
 
     def batch(clip_range, n, frames, generator):
         """-> latents x, rest [n * frames, ...], audio, of n stretches."""
-        x, rest, audio = [], [], []
+        x, rest, audio, mouth = [], [], [], []
         for clip in generator.integers(*clip_range, n):
             a, b = generator.integers(0, length - frames + 1, 2)
             while abs(a - b) < min(FEWEST_APART, (length - frames) // 2):
@@ -164,10 +175,11 @@ def main():
             rest.append(torch.cat([mask.expand(frames, 1, 16, 16), latents[clip, a:a + frames, 1],
                                    latents[clip, b:b + frames, 0]], 1))
             audio.append(view[clip, a:a + frames] * float(generator.random() > 0.12))
-        return torch.cat(x).float(), torch.cat(rest).float(), torch.cat(audio).float()
+            mouth.append(said[clip, a:a + frames])
+        return torch.cat(x).float(), torch.cat(rest).float(), torch.cat(audio).float(), torch.cat(mouth)
 
     def loss_of(net, data, n, frames, u):
-        x, rest, audio = data
+        x, rest, audio, mouth = data
         t = (999 * u).long()
         each = t.repeat_interleave(frames)
         a = ALPHAS[each].view(-1, 1, 1, 1)
@@ -176,13 +188,17 @@ def main():
         guess = net(torch.cat([a.sqrt() * x + (1 - a).sqrt() * noise, rest], 1), t, audio, frames)
         # as an error of x0 where it is noise that is plenty, but not to the end
         scale = ((1 - a) / a).clamp(1, 12)
-        return ((guess - noise) ** 2 * weight * scale).mean()
+        denoising = ((guess - noise) ** 2 * weight * scale).mean()
+        if net is not unet:
+            return denoising, None
+        heard = (audio.abs().amax((1, 2)) > 0) * each / 999
+        return denoising, (((reader(seen.pop()) - mouth) ** 2).mean(1) * heard).mean()
 
     def evaluate():
         generator = np.random.default_rng(11)
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(11)
-            test = [loss_of(average, batch((train, count), 4, 16, generator), 4, 16, torch.rand(4)).item() for _ in range(4)]
+            test = [loss_of(average, batch((train, count), 4, 16, generator), 4, 16, torch.rand(4))[0].item() for _ in range(4)]
             guess, want = [], []
             for clip in range(train, train + 6):
                 rest = torch.cat([mask.expand(16, 1, 16, 16), latents[clip, 4:20, 1].float(),
@@ -190,12 +206,12 @@ def main():
                 out = denoise(average, torch.randn(1, 4, 16, 16), rest, features[0][clip, 4:20].float(), 16, 8, 1.0)
                 got = opening_of(vae.decode(out / SCALING_FACTOR))
                 guess.append((got - got.mean()) / (got.std() + 1e-6))
-                o = opening[clip, 4:20]
+                o = said[clip, 4:20, 0]
                 want.append((o - o.mean()) / (o.std() + 1e-6))
         return np.mean(test), np.corrcoef(torch.cat(guess), torch.cat(want))[0, 1]
 
     def save():
-        torch.save({"unet": unet.state_dict(), "average": average.state_dict(), "opt": opt.state_dict(), "step": step,
+        torch.save({"unet": unet.state_dict(), "reader": reader.state_dict(), "average": average.state_dict(), "opt": opt.state_dict(), "step": step,
                     "minutes": spent + (time.time() - start) / 60}, os.path.join(args.out, "unet.tmp"))
         os.replace(os.path.join(args.out, "unet.tmp"), os.path.join(args.out, "unet.pt"))
 
@@ -208,19 +224,19 @@ def main():
             g["lr"] = args.lr * min(1, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
         n, frames = (8, 4) if done < 0.5 else (2, 16)
         u = (torch.arange(n) + torch.rand(n)) / n  # all levels of noise in each batch
-        loss = loss_of(unet, batch((0, train), n, frames, rng), n, frames, u[torch.randperm(n)])
+        loss, reading = loss_of(unet, batch((0, train), n, frames, rng), n, frames, u[torch.randperm(n)])
         opt.zero_grad()
-        loss.backward()
-        if torch.isfinite(nn.utils.clip_grad_norm_(unet.parameters(), 1.0)):
+        (loss + READING * reading).backward()
+        if torch.isfinite(nn.utils.clip_grad_norm_(params, 1.0)):
             opt.step()
         step += 1
         keep = min(0.998, (step + 1) / (step + 10))
         with torch.no_grad():
             for a, b in zip(average.parameters(), unet.parameters()):
                 a.lerp_(b, 1 - keep)
-        sums.append(loss.item())
+        sums.append((loss.item(), reading.item()))
         if step % 250 == 0:
-            line = "%d,%.5f,%.5f,%.4f" % (step, np.mean(sums), *evaluate())
+            line = "%d,%.5f,%.5f,%.5f,%.4f" % (step, *np.mean(sums, 0), *evaluate())
             log.write(line + "\n")
             print(line, "%.0f s" % (time.time() - start), flush=True)
             sums = []
