@@ -86,11 +86,12 @@ def attention(q, k, v, heads):
 
 def group_norm(norm, x, frames=1):
     """x [B * F, C, H, W]; the statistics of a group are over all frames of a row of the batch."""
+    weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
     if frames == 1:
-        return F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+        return F.group_norm(x, norm.num_groups, weight, bias, norm.eps)
     n, c, h, w = x.shape
     x = x.view(-1, frames, c, h, w).transpose(1, 2).reshape(n // frames, c, -1)
-    x = F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    x = F.group_norm(x, norm.num_groups, weight, bias, norm.eps)
     return x.view(-1, c, frames, h, w).transpose(1, 2).reshape(n, c, h, w)
 
 
@@ -139,7 +140,7 @@ class _VaeAttention(nn.Module):
 
     def forward(self, x):
         n, c, h, w = x.shape
-        y = self.group_norm(x).view(n, c, h * w).transpose(1, 2)
+        y = group_norm(self.group_norm, x).view(n, c, h * w).transpose(1, 2)
         y = self.to_out[0](attention(self.to_q(y), self.to_k(y), self.to_v(y), 1))
         return x + y.transpose(1, 2).view(n, c, h, w)
 
@@ -185,7 +186,7 @@ class _VaeCoder(nn.Module):
             for resample in getattr(block, "upsamplers" if self.up else "downsamplers", ()):
                 x = resample(x)
         x = x if self.up else self.mid_block(x)
-        return self.conv_out(F.silu(self.conv_norm_out(x)))
+        return self.conv_out(F.silu(group_norm(self.conv_norm_out, x)))
 
 
 class AutoencoderKL(nn.Module):
@@ -253,7 +254,7 @@ class _Transformer3D(nn.Module):
 
     def forward(self, x, audio):
         n, c, h, w = x.shape
-        y = self.proj_in(self.norm(x)).view(n, c, h * w).transpose(1, 2)
+        y = self.proj_in(group_norm(self.norm, x)).view(n, c, h * w).transpose(1, 2)
         y = self.transformer_blocks[0](y, audio).transpose(1, 2).reshape(n, c, h, w)
         return x + self.proj_out(y)
 
@@ -301,7 +302,7 @@ class _MotionModule(nn.Module):
     def forward(self, x, frames):
         t = self.temporal_transformer
         n, c, h, w = x.shape
-        y = t.norm(x).view(-1, frames, c, h * w).permute(0, 3, 1, 2).reshape(-1, frames, c)
+        y = group_norm(t.norm, x).view(-1, frames, c, h * w).permute(0, 3, 1, 2).reshape(-1, frames, c)
         y = t.proj_out(t.transformer_blocks[0](t.proj_in(y)))
         return x + y.view(-1, h * w, frames, c).permute(0, 2, 3, 1).reshape(n, c, h, w)
 

@@ -31,7 +31,7 @@ def weight_map():
     """The region of the mouth counts more."""
     y, x = np.mgrid[0:128, 0:128]
     near = np.exp(-((x - 64) / 30) ** 4 - ((y - 84) / 22) ** 4)
-    return torch.from_numpy((1 + 4 * near).astype(np.float32))
+    return torch.from_numpy((1 + 2 * near).astype(np.float32))
 
 
 def edges(x):
@@ -60,6 +60,7 @@ def main():
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--kl", type=float, default=2e-4)
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--resume", help="vae.pt to go on from, with whole pictures")
     args = p.parse_args()
     torch.manual_seed(2)
     torch.set_num_threads(args.threads)
@@ -69,12 +70,14 @@ def main():
     count, frames = clips.faces.shape[:2]
     train = count - HELD_OUT
     vae = AutoencoderKL(CHANNELS, LAYERS, 4, GROUPS).to(memory_format=torch.channels_last)
+    if args.resume:
+        vae.load_state_dict(torch.load(args.resume))
     opt = torch.optim.AdamW(vae.parameters(), lr=args.lr, weight_decay=0, betas=(0.9, 0.99))
     average = {k: v.clone() for k, v in vae.state_dict().items()}
     weight = weight_map()
     os.makedirs(args.out, exist_ok=True)
-    log = open(os.path.join(args.out, "vae.csv"), "w", buffering=1)
-    log.write("step,loss,test_psnr,test_mouth_psnr\n")
+    log = open(os.path.join(args.out, "vae.csv"), "a" if args.resume else "w", buffering=1)
+    args.resume or log.write("step,loss,test_psnr,test_mouth_psnr\n")
     test = pixels(clips.faces[train:, ::11].reshape(-1, 128, 128, 3)[:64])
 
     def psnr():
@@ -92,7 +95,7 @@ def main():
             break
         for g in opt.param_groups:
             g["lr"] = args.lr * min(1, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-        size, n = (64, 2 * args.batch) if done < CROPS else (128, args.batch)
+        size, n = (64, 2 * args.batch) if done < CROPS and not args.resume else (128, args.batch)
         which = rng.integers(0, train, n)
         x = pixels(np.stack([clips.faces[c, rng.integers(0, frames)] for c in which]))
         if rng.random() < 0.5:
