@@ -14,7 +14,7 @@ typedef struct ls_video_settings {
 typedef struct ls_video_info {
     size_t width, height; /* after rotation */
     unsigned depth;
-    size_t frame_bytes; /* of a decoded frame */
+    size_t frame_bytes;   /* of a decoded frame */
     int fps_num, fps_den; /* of the timeline */
     uint64_t frames;      /* estimate; 0 when unknown */
 } ls_video_info;
