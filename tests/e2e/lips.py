@@ -55,13 +55,6 @@ def setup():
 
 
 @test
-def the_measure_sees_the_drawn_mouth():
-    for seed in SPEAKERS:
-        m = measure(f"speaker{seed}/face.mp4", seed, f"speaker{seed}")
-        assert m["correlation"] > 0.85 and m["lag"] == 0, m
-
-
-@test
 def lips_follow_the_speech():
     found = [measure(f"{seed}.mp4", seed, "said") for seed in SPEAKERS]
     mean = sum(m["correlation"] for m in found) / len(found)
