@@ -133,7 +133,8 @@ void ls_sync_close(ls_sync **job);
 /* Listing the faces of a video. Strings are copied by ls_faces_open. */
 typedef struct ls_faces_settings {
     const char *video;    /* required */
-    const char *models;   /* model directory; its folder face/ is all that is needed */
+    const char *models;   /* model directory; its folder face/ is all that is needed. NULL: the
+                             installed one, unless there is a detector */
     const char *detector; /* ONNX file of the detector; NULL: the best in MODELS/face */
     const char *preview;  /* NULL, or a folder for a picture of each track */
     size_t max_gap;       /* 12: frames without the face that are interpolated, 0 to 250 */

@@ -6,14 +6,14 @@
 #include <stdio.h>
 
 static const char usage[] =
-    "usage: latentsync faces --models DIR [OPTIONS] VIDEO\n"
+    "usage: latentsync faces [OPTIONS] VIDEO\n"
     "\n"
     "Lists the faces in VIDEO, each followed through the frames that show it: its number, for\n"
     "\"latentsync sync --face\", its first and last frame, its share of all frames, and where it "
     "is\n"
     "on average. After a cut and after a long absence a face gets a new number.\n"
     "\n"
-    "  -m, --models DIR       model directory; DIR/face is looked at\n"
+    "  -m, --models DIR       model directory; DIR/face is looked at [the installed one]\n"
     "      --detector FILE    network that finds faces [the best one of DIR/face]\n"
     "      --json             print JSON lines, every frame with its faces and then the list: "
     "what\n"
@@ -157,7 +157,5 @@ int cmd_faces(int argc, char **argv)
     if (argc - optind != 1)
         return cli_usage("faces", "one VIDEO is expected, not %d arguments", argc - optind);
     s.video = argv[optind];
-    if (!s.models && !s.detector)
-        return cli_usage("faces", "--models DIR is missing");
     return run(&s, &con);
 }

@@ -3,9 +3,11 @@
 #include "base/system.h"
 #include "base/time.h"
 #include "latentsync/latentsync.h"
+#include "models/models.h"
 #include "pipeline/preview.h"
 #include "pipeline/scout.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,15 +72,22 @@ static int open_job(ls_faces *job, ls_error *err)
 
 int ls_faces_open(ls_faces **out, const ls_faces_settings *s, ls_error *err)
 {
+    char dir[PATH_MAX];
+    bool built_in;
+    const bool installed = !s->models && !s->detector;
     *out = NULL;
-    if (!s->video || (!s->models && !s->detector))
-        return ls_fail(err, LS_EINVAL, "a video, and models or a detector, are required");
+    if (!s->video)
+        return ls_fail(err, LS_EINVAL, "a video is required");
+    int ret = installed ? ls_models_find(dir, sizeof dir, &built_in, err) : 0;
+    if (ret)
+        return ret;
     ls_faces *job = ls_calloc_array(1, sizeof *job);
     if (!job)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     job->s = *s;
+    job->s.models = installed ? dir : s->models;
     job->log = (ls_log){LS_LOG_DEBUG, write_message, job};
-    int ret = copy_strings(&job->s, err);
+    ret = copy_strings(&job->s, err);
     if (!ret)
         ret = open_job(job, err);
     if (ret)

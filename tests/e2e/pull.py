@@ -201,7 +201,8 @@ def complete(version="1.6", out="o.models", faces=True):
         want.update({DET: BODY[DET], LANDMARKS: BODY[LANDMARKS]})
     have = {os.path.relpath(os.path.join(d, f), f"{out}/{version}")
             for d, _, files in os.walk(f"{out}/{version}") for f in files}
-    assert have == set(want), have
+    assert have == {*want, "model.json"}, have
+    assert json.load(open(f"{out}/{version}/model.json")) == {"resolution": 512 if version == "1.6" else 256}
     for name, body in want.items():
         assert digest(f"{out}/{version}/{name}") == sha(body), name
 

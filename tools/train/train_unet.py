@@ -111,11 +111,11 @@ def main():
     p.add_argument("--audio", help="without it only the faces are encoded")
     p.add_argument("--vae", required=True)
     p.add_argument("--out", required=True)
-    p.add_argument("--minutes", type=float, default=60)
+    p.add_argument("--steps", type=int, default=6000)
     p.add_argument("--count", type=int, default=1 << 30, help="clips to use")
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--resume", help="unet.pt to go on from")
+    p.add_argument("--resume", help="unet.part.pt to go on from")
     args = p.parse_args()
     torch.manual_seed(3)
     torch.set_num_threads(args.threads)
@@ -147,7 +147,7 @@ def main():
 
     unet, reader, seen = make_unet(), nn.Linear(CHANNELS[-1], len(MOUTH)), []
     average = copy.deepcopy(unet)
-    step, spent = 0, 0.0
+    step = 0
     unet.mid_block.resnets[1].register_forward_hook(lambda module, args, out: seen.append(out.mean((2, 3))))
     params = [*unet.parameters(), *reader.parameters()]
     opt = torch.optim.AdamW(params, lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99))
@@ -157,7 +157,7 @@ def main():
         reader.load_state_dict(saved["reader"])
         average.load_state_dict(saved["average"])
         opt.load_state_dict(saved["opt"])
-        step, spent = saved["step"], saved["minutes"]
+        step = saved["step"]
     log = open(os.path.join(args.out, "unet.csv"), "a" if args.resume else "w", buffering=1)
     if not args.resume:
         log.write("step,loss,reading_loss,test_loss,test_correlation\n")
@@ -210,18 +210,15 @@ def main():
                 want.append((o - o.mean()) / (o.std() + 1e-6))
         return np.mean(test), np.corrcoef(torch.cat(guess), torch.cat(want))[0, 1]
 
-    def save():
-        torch.save({"unet": unet.state_dict(), "reader": reader.state_dict(), "average": average.state_dict(), "opt": opt.state_dict(), "step": step,
-                    "minutes": spent + (time.time() - start) / 60}, os.path.join(args.out, "unet.tmp"))
-        os.replace(os.path.join(args.out, "unet.tmp"), os.path.join(args.out, "unet.pt"))
+    def save(name):
+        torch.save({"unet": unet.state_dict(), "reader": reader.state_dict(), "average": average.state_dict(), "opt": opt.state_dict(), "step": step}, os.path.join(args.out, name + ".tmp"))
+        os.replace(os.path.join(args.out, name + ".tmp"), os.path.join(args.out, name))
 
     start, sums = time.time(), []
-    while True:
-        done = (spent + (time.time() - start) / 60) / args.minutes
-        if done >= 1:
-            break
+    while step < args.steps:
+        done = step / args.steps
         for g in opt.param_groups:
-            g["lr"] = args.lr * min(1, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
+            g["lr"] = args.lr * min(1, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
         n, frames = (8, 4) if done < 0.5 else (2, 16)
         u = (torch.arange(n) + torch.rand(n)) / n  # all levels of noise in each batch
         loss, reading = loss_of(unet, batch((0, train), n, frames, rng), n, frames, u[torch.randperm(n)])
@@ -240,8 +237,8 @@ def main():
             log.write(line + "\n")
             print(line, "%.0f s" % (time.time() - start), flush=True)
             sums = []
-            save()
-    save()
+            save("unet.part.pt")
+    save("unet.pt")
     print("done: %d steps" % step, evaluate())
 
 

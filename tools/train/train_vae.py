@@ -54,8 +54,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("clips")
     p.add_argument("--out", required=True)
-    p.add_argument("--minutes", type=float, default=30)
-    p.add_argument("--steps", type=int, default=1000000)
+    p.add_argument("--steps", type=int, default=3300)
     p.add_argument("--batch", type=int, default=8)
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--kl", type=float, default=2e-4)
@@ -89,10 +88,8 @@ def main():
         return -10 * math.log10(e.mean()), -10 * math.log10(e[:, :, 72:104, 36:92].mean())
 
     start, sums, step = time.time(), [], 0
-    while True:
-        done = max(step / args.steps, (time.time() - start) / 60 / args.minutes)
-        if done >= 1:
-            break
+    while step < args.steps:
+        done = step / args.steps
         for g in opt.param_groups:
             g["lr"] = args.lr * min(1, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
         size, n = (64, 2 * args.batch) if done < CROPS and not args.resume else (128, args.batch)
@@ -123,7 +120,7 @@ def main():
             log.write(line + "\n")
             print(line, "%.0f s" % (time.time() - start), flush=True)
             sums = []
-            torch.save(average, os.path.join(args.out, "vae.pt"))
+            torch.save(average, os.path.join(args.out, "vae.part.pt"))
     vae.load_state_dict(average)
     with torch.no_grad():
         some = pixels(clips.faces[:train:3, ::9].reshape(-1, 128, 128, 3))
