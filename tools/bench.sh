@@ -11,9 +11,12 @@ for program in build/bench/bench_*; do
     "$program" "${@:2}"
     ran=1
 done
-# takes half an hour, so only by name
+# these take half an hour, so only by name
 if [ "${1:-}" = memory ]; then
     python3 bench/memory.py build/latentsync "${@:2}"
+    ran=1
+elif [ "${1:-}" = lips ]; then
+    python3 tests/e2e/lips.py build/latentsync build/tools/puppet build/tools/measure --table "${@:2}"
     ran=1
 fi
 [ "$ran" -eq 1 ] || {

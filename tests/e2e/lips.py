@@ -3,6 +3,7 @@
 measured from the pixels of the output, by tools/puppet/measure.c.
 usage: lips.py LATENTSYNC PUPPET MEASURE [--table [SPEAKERS]]: tests, or the figures of docs/MODEL.md."""
 import os
+import shutil
 import sys
 
 ARGS = [os.path.abspath(a) for a in sys.argv[2:4]]
@@ -38,16 +39,17 @@ def sync(seed, output, *more):
                     f"speaker{seed}/face.mp4", "said/speech.wav", "-o", output))
 
 
-def setup():
-    for name in list(os.environ):
-        if name.startswith("XDG_DATA"):
-            del os.environ[name]
-    os.environ["HOME"] = os.getcwd()  # no installed model
+def prepare(seeds):
+    os.environ.update(HOME=os.getcwd(), XDG_DATA_HOME="", XDG_DATA_DIRS=os.getcwd())  # no installed model
     speak("said", *SAID)
     for i, other in enumerate(OTHERS):
         speak(f"other{i}", *other)
-    for seed in SPEAKERS:
+    for seed in seeds:
         draw(seed)
+
+
+def setup():
+    prepare(SPEAKERS)
     for seed in SPEAKERS:
         said = sync(seed, f"{seed}.mp4").stderr
         if seed == SPEAKERS[0]:
@@ -93,11 +95,7 @@ def row(name, seeds, *options):
 
 def table(count):
     seeds = range(SPEAKERS[0], SPEAKERS[0] + count)
-    speak("said", *SAID)
-    for i, other in enumerate(OTHERS):
-        speak(f"other{i}", *other)
-    for seed in seeds:
-        draw(seed)
+    prepare(seeds)
     print("| guidance, steps | right speech | worst speaker | wrong speech | lags | PSNR outside, dB | eyes, dB |")
     print("|---|---|---|---|---|---|---|")
     for guidance in (1.0, 1.5, 2.0):
@@ -107,5 +105,6 @@ def table(count):
 
 if "--table" in sys.argv:
     table(int(sys.argv[5]) if len(sys.argv) > 5 else 8)
+    shutil.rmtree(os.getcwd())
 else:
     sys.exit(main(setup))
