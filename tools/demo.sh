@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on a speaker that is drawn here, with the built-in model: says one sentence, is given another.
+# The main job on a speaker that is drawn here: says one sentence, is given another.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-demo}
@@ -19,7 +19,13 @@ speak "$out/speaker" fox --seed 50007 --size 512 --voice en-us+f2 --rate 150 --t
 echo "demo: recording another sentence"
 speak "$out/speech" morning --speech-only --voice en-us+f2 --rate 150 --text "Good morning everybody, and welcome to the show."
 
-command=(build/latentsync sync --models models/mini --face-track "$out/speaker/track.jsonl" "$out/speaker/face.mp4"
+models=models/mini
+if [ ! -f "$models/latentsync_unet.pt" ]; then
+    models=$out/models
+    [ -d "$models" ] || build/latentsync models random --size mini --out "$models"
+    echo "demo: the trained model is not here: made-up weights, so the mouth will be noise"
+fi
+command=(build/latentsync sync --models "$models" --resolution 128 --face-track "$out/speaker/track.jsonl" "$out/speaker/face.mp4"
     "$out/speech/speech.wav" -o "$out/out.mp4")
 echo "demo: ${command[*]}"
 "${command[@]}"

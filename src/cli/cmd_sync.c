@@ -25,8 +25,7 @@ static const char plan_usage[] =
 
 static const char usage[] =
     "  -m, --models DIR       model directory (see \"latentsync models --help\") [the one that\n"
-    "                         \"latentsync models pull\" installed, or a small one for drawn "
-    "faces]\n"
+    "                         \"latentsync models pull\" has installed]\n"
     "  -o, --output FILE      .mp4, .mkv or .mov\n"
     "\n"
     "Face\n"
