@@ -65,7 +65,8 @@ class AudioEncoder(nn.Module):
     def forward(self, mel, start=0):
         """[B, 80, 3000] -> [B, 1500, layers + 1, state]: the first block's input, and the output of each. A shorter piece
         of a window stands at its position `start`."""
-        x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
+        # transposed before the GELU: PyTorch 1.13's derivative of it is wrong where the gradient is not contiguous
+        x = F.gelu(self.conv2(F.gelu(self.conv1(mel))).transpose(1, 2).contiguous())
         x = x + self.positional_embedding[start:start + x.shape[1]]
         out = [x]
         for block in self.blocks:
@@ -360,7 +361,7 @@ class UNet3DConditionModel(nn.Module):
     def forward(self, sample, timestep, audio, frames):
         """sample [B * F, 13, H, W], timestep [B], audio [B * F, tokens, dim] -> [B * F, 4, H, W]."""
         half = self.c0 // 2
-        angle = timestep.float()[:, None] * torch.exp(-math.log(10000) / half * torch.arange(half))
+        angle = timestep.to(self.conv_in.weight.dtype)[:, None] * torch.exp(-math.log(10000) / half * torch.arange(half))
         e = self.time_embedding
         temb = e["linear_2"](F.silu(e["linear_1"](torch.cat([angle.cos(), angle.sin()], 1))))
         x = self.conv_in(sample)
