@@ -8,6 +8,7 @@ of one part that all frames share and one of their own, because sampling starts 
 shared in full would tell the network how frames differ; now and then there is no audio, for guidance.
 """
 import argparse
+import contextlib
 import copy
 import math
 import os
@@ -16,7 +17,7 @@ import time
 
 import numpy as np
 import torch
-from torch import nn
+from torch import distributed, multiprocessing, nn
 
 from data import MOUTH, Clips
 from networks import ALPHAS, SCALING_FACTOR, AudioEncoder, AutoencoderKL, UNet3DConditionModel, denoise, feature_rows, log_mel
@@ -27,7 +28,7 @@ CHANNELS, LAYERS, ATTENTIONS, MOTIONS = (48, 96, 96), 1, (False, True, True), (F
 HELD_OUT = 50  # clips, the last, as the VAE
 VIEWS = 3  # of the audio: at other places of a window, among other recordings
 READING = 3.0  # weight of what the head reads
-FEWEST_APART = 6  # frames between target and reference
+FEWEST_APART = 6  # frames between the beginnings of target and reference, which do not overlap either
 
 
 def make_unet():
@@ -114,27 +115,44 @@ def main():
     p.add_argument("--steps", type=int, default=6000)
     p.add_argument("--count", type=int, default=1 << 30, help="clips to use")
     p.add_argument("--lr", type=float, default=1e-3)
-    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--workers", type=int, default=2, help="processes of one thread; each adds a batch of its own to a step")
     p.add_argument("--resume", help="unet.part.pt to go on from")
     args = p.parse_args()
-    torch.manual_seed(3)
-    torch.set_num_threads(args.threads)
     os.makedirs(args.out, exist_ok=True)
-    rng = np.random.default_rng(3)
+    prepare(args)
+    if args.audio:
+        port = os.path.join(os.path.abspath(args.out), "rendezvous")
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(port)
+        multiprocessing.spawn(work, (args, port), args.workers)
+
+
+def prepare(args):
+    """What the workers read: latents and features, made once."""
+    clips = take_clips(args)
+    latents = cached(os.path.join(args.out, "faces.pt"), lambda: encode_faces(load_vae(args.vae), clips, len(clips)))
+    if not args.audio:
+        return latents, None, clips
+    encoder = load_audio(args.audio)
+    return latents, cached(os.path.join(args.out, "speech.pt"), lambda: [encode_speech(encoder, clips, seed) for seed in range(VIEWS)]), clips
+
+
+def take_clips(args):
     clips = Clips(args.clips)
-    vae = load_vae(args.vae)
-    start = time.time()
     count = min(args.count, len(clips))
     clips.faces = clips.faces[len(clips) - count:]
     for name in ("samples", "mouths", "first", "seeds"):
         setattr(clips, name, getattr(clips, name)[-count:])
-    latents = cached(os.path.join(args.out, "faces.pt"), lambda: encode_faces(vae, clips, count))
-    print("faces encoded", "%.0f s" % (time.time() - start), flush=True)
-    if not args.audio:
-        return
-    encoder = load_audio(args.audio)
-    features = cached(os.path.join(args.out, "speech.pt"), lambda: [encode_speech(encoder, clips, seed) for seed in range(VIEWS)])
-    print("speech encoded", "%.0f s" % (time.time() - start), flush=True)
+    return clips
+
+
+def work(rank, args, port):
+    """One of the processes that train together: the same weights, other batches, the mean of their gradients."""
+    torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    distributed.init_process_group("gloo", "file://" + port, rank=rank, world_size=args.workers)
+    latents, features, clips = prepare(args)
+    vae = load_vae(args.vae)
     count, length = latents.shape[:2]
     train = count - HELD_OUT
     said = torch.stack([torch.from_numpy(np.pad(m[2 * f:2 * (f + length):2], ((0, length), (0, 0)))[:length])
@@ -145,6 +163,7 @@ def main():
     weight = (1 - mask) * (1 + 5 * near) + 0.05
     weight = weight / weight.mean()
 
+    torch.manual_seed(3)
     unet, reader, seen = make_unet(), nn.Linear(CHANNELS[-1], len(MOUTH)), []
     average = copy.deepcopy(unet)
     step = 0
@@ -158,17 +177,20 @@ def main():
         average.load_state_dict(saved["average"])
         opt.load_state_dict(saved["opt"])
         step = saved["step"]
-    log = open(os.path.join(args.out, "unet.csv"), "a" if args.resume else "w", buffering=1)
-    if not args.resume:
-        log.write("step,loss,reading_loss,test_loss,test_correlation\n")
-    print("%d parameters" % sum(p.numel() for p in unet.parameters()), flush=True)
+    if rank == 0:
+        log = open(os.path.join(args.out, "unet.csv"), "a" if args.resume else "w", buffering=1)
+        if not args.resume:
+            log.write("step,loss,reading_loss,test_loss,test_correlation\n")
+        print("%d parameters" % sum(p.numel() for p in unet.parameters()), flush=True)
+    rng = np.random.default_rng([3, rank, step])
+    torch.manual_seed(3000 + 1000 * step + rank)
 
     def batch(clip_range, n, frames, generator):
         """-> latents x, rest [n * frames, ...], audio, of n stretches."""
         x, rest, audio, mouth = [], [], [], []
         for clip in generator.integers(*clip_range, n):
             a, b = generator.integers(0, length - frames + 1, 2)
-            while abs(a - b) < min(FEWEST_APART, (length - frames) // 2):
+            while abs(a - b) < max(FEWEST_APART, frames):
                 a, b = generator.integers(0, length - frames + 1, 2)
             view = features[generator.integers(VIEWS)]
             x.append(latents[clip, a:a + frames, 0])
@@ -202,7 +224,7 @@ def main():
             guess, want = [], []
             for clip in range(train, train + 6):
                 rest = torch.cat([mask.expand(16, 1, 16, 16), latents[clip, 4:20, 1].float(),
-                                  latents[clip, 16:32, 0].float()], 1)
+                                  latents[clip, -16:, 0].float()], 1)
                 out = denoise(average, torch.randn(1, 4, 16, 16), rest, features[0][clip, 4:20].float(), 16, 8, 1.0)
                 got = opening_of(vae.decode(out / SCALING_FACTOR))
                 guess.append((got - got.mean()) / (got.std() + 1e-6))
@@ -224,22 +246,28 @@ def main():
         loss, reading = loss_of(unet, batch((0, train), n, frames, rng), n, frames, u[torch.randperm(n)])
         opt.zero_grad()
         (loss + READING * reading).backward()
+        together = nn.utils.parameters_to_vector([p.grad for p in params])
+        distributed.all_reduce(together)
+        nn.utils.vector_to_parameters(together / args.workers, [p.grad for p in params])
         if torch.isfinite(nn.utils.clip_grad_norm_(params, 1.0)):
             opt.step()
         step += 1
+        if rank:
+            continue
         keep = min(0.998, (step + 1) / (step + 10))
         with torch.no_grad():
             for a, b in zip(average.parameters(), unet.parameters()):
                 a.lerp_(b, 1 - keep)
         sums.append((loss.item(), reading.item()))
-        if step % 250 == 0:
+        if step % 500 == 0:
             line = "%d,%.5f,%.5f,%.5f,%.4f" % (step, *np.mean(sums, 0), *evaluate())
             log.write(line + "\n")
             print(line, "%.0f s" % (time.time() - start), flush=True)
             sums = []
             save("unet.part.pt")
-    save("unet.pt")
-    print("done: %d steps" % step, evaluate())
+    if rank == 0:
+        save("unet.pt")
+        print("done: %d steps" % step, evaluate())
 
 
 if __name__ == "__main__":
