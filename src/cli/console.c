@@ -3,9 +3,11 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -57,18 +59,48 @@ static void format_left(char *out, size_t size, double seconds)
         snprintf(out, size, ", %llu:%02llu:%02llu left", s / 3600, s / 60 % 60, s % 60);
 }
 
+/* As much of a line as fits; 0: nobody knows how wide the terminal is. */
+static size_t terminal_width(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || size.ws_col < 2 ? 0 : size.ws_col - 1u;
+}
+
+__attribute__((format(printf, 3, 4))) static void add(char *line, size_t size, const char *fmt, ...)
+{
+    const size_t n = strlen(line);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(line + n, size - n, fmt, args);
+    va_end(args);
+}
+
 static void show_line(cli_console *c, const ls_progress *p)
 {
-    char left[40] = "", cpu[32] = "", memory[64];
+    char line[512] = "", left[40] = "";
+    const char *before = "; ms a frame: ";
     format_left(left, sizeof left, p->seconds_left);
+    add(line, sizeof line, "%s: frame %" PRIu64 " of %" PRIu64 ", %.2f frames/s%s", p->stage,
+        p->frame, p->frames, p->frames_per_second, left);
     if (p->cpu_percent > 0)
-        snprintf(cpu, sizeof cpu, ", CPU %.0f %%", p->cpu_percent);
-    int n = snprintf(memory, sizeof memory, "%.0f MB", (double)p->resident_bytes / 1e6);
+        add(line, sizeof line, ", CPU %.0f %%", p->cpu_percent);
+    add(line, sizeof line, ", %.0f MB", (double)p->resident_bytes / 1e6);
     if (p->budget_bytes)
-        snprintf(memory + n, sizeof memory - (size_t)n, " of %.0f", (double)p->budget_bytes / 1e6);
-    fprintf(stderr, "%s%s: frame %" PRIu64 " of %" PRIu64 ", %.2f frames/s%s%s, %s%s",
-            c->terminal ? "\r" : "", p->stage, p->frame, p->frames, p->frames_per_second, left, cpu,
-            memory, c->terminal ? "\x1b[K" : "\n");
+        add(line, sizeof line, " of %.0f", (double)p->budget_bytes / 1e6);
+    for (size_t i = 0; i < sizeof p->stages / sizeof *p->stages && p->stages[i].name; i++) {
+        if (!p->stages[i].frames)
+            continue;
+        add(line, sizeof line, "%s%s %.0f", before, p->stages[i].name,
+            1000 * p->stages[i].busy_seconds / (double)p->stages[i].frames);
+        before = ", ";
+    }
+    for (size_t i = 0; i < sizeof p->queues / sizeof *p->queues && p->queues[i].name; i++)
+        add(line, sizeof line, "%s%s %zu", i ? ", " : "; queued: ", p->queues[i].name,
+            p->queues[i].items);
+    const size_t width = c->terminal ? terminal_width() : 0;
+    if (width && strlen(line) > width) // a line that wraps cannot be drawn over
+        line[width] = '\0';
+    fprintf(stderr, "%s%s%s", c->terminal ? "\r" : "", line, c->terminal ? "\x1b[K" : "\n");
     c->line_open = c->terminal;
     fflush(stderr);
 }

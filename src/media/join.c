@@ -207,6 +207,8 @@ int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cance
             ret = write_packet(j, n++, err);
         av_packet_unref(j->packet);
     }
+    if (!ret)
+        ret = ls_av_check_read(in, segment, err);
     avformat_close_input(&in);
     if (!ret && n != frames)
         ret = ls_fail(err, LS_EFORMAT, "%s holds %llu frames instead of %llu", segment,

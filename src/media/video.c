@@ -407,6 +407,8 @@ static int advance(ls_video *v, ls_error *err)
 int ls_video_next(ls_video *v, ls_frame **out, ls_error *err)
 {
     *out = NULL;
+    if (ls_canceled(v->settings.cancel))
+        return ls_fail(err, LS_ECANCELED, "canceled");
     while (!v->nb0 && !v->nb) {
         int ret = advance(v, err);
         if (ret == LS_EOF)

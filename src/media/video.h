@@ -2,6 +2,7 @@
 #ifndef LS_MEDIA_VIDEO_H
 #define LS_MEDIA_VIDEO_H
 
+#include "base/cancel.h"
 #include "base/log.h"
 #include "media/frame.h"
 
@@ -9,6 +10,7 @@ typedef struct ls_video_settings {
     int threads;     /* of the decoder; 0: its own choice */
     bool source_fps; /* the source's own rate instead of 25 */
     const ls_log *log;
+    const ls_cancel *cancel; /* NULL, or ends ls_video_next and ls_video_seek with LS_ECANCELED */
 } ls_video_settings;
 
 typedef struct ls_video_info {

@@ -129,15 +129,26 @@ static bool is_foreign(int folder, const char *name)
 
 static bool remove_ours(int folder, const char *name)
 {
-    if (is_ours(name))
+    if (is_ours(name) && strcmp(name, "job.json"))
         unlinkat(folder, name, 0);
     return false;
 }
 
-/* What is not the job's stays, and with it the folder. */
-static void remove_folder(const ls_job *job)
+/* What was found out for another description. */
+static void remove_findings(ls_job *job)
 {
+    static const char *const names[] = {"journal.jsonl", "faces.jsonl", "video.index"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        unlink(ls_job_path(job, names[i]));
+}
+
+/* What is not the job's stays, and with it the folder. Whatever interrupts this, no journal is left
+ * without its description. */
+static void remove_folder(ls_job *job)
+{
+    remove_findings(job);
     any_file(job, remove_ours);
+    unlink(ls_job_path(job, "job.json"));
     rmdir(job->folder);
 }
 
@@ -148,6 +159,7 @@ int ls_job_open(ls_job **out, const char *folder, bool create, int64_t segment, 
     if (!job)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     struct stat st;
+    bool made = false;
     job->log = log;
     job->lock = job->journal = -1;
     job->folder = strdup(folder);
@@ -155,8 +167,8 @@ int ls_job_open(ls_job **out, const char *folder, bool create, int64_t segment, 
     job->path = malloc(job->path_size);
     int ret = job->folder && job->path ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret && create) {
-        job->removes = !mkdir(folder, 0777);
-        if (job->removes)
+        made = !mkdir(folder, 0777);
+        if (made)
             ls_output_sync_name(folder);
         else if (errno != EEXIST)
             ret = ls_fail_errno(err, errno, "cannot make the folder of the job, %s", folder);
@@ -171,6 +183,7 @@ int ls_job_open(ls_job **out, const char *folder, bool create, int64_t segment, 
                       "%s is a folder with other files in it; a job needs one of its own", folder);
     if (!ret)
         ret = take_lock(job, segment, err);
+    job->removes = made && !ret;
     if (!ret)
         ret = read_description(job, err);
     if (ret)
@@ -265,6 +278,7 @@ int ls_job_describe(ls_job *job, json_t *description, ls_error *err)
         ret = compare(job, description, err);
         json_decref(description);
     } else if (!ret) {
+        remove_findings(job);
         job->description = description;
         ret = write_description(job, err);
     }

@@ -66,7 +66,7 @@ int ls_preview_write(const char *dir, const char *video, bool source_fps,
 {
     preview p = {.dir = dir, .tracks = tracks, .count = count};
     ls_video *v = NULL;
-    const ls_video_settings settings = {0, source_fps, log};
+    const ls_video_settings settings = {0, source_fps, log, NULL};
     *written = 0;
     if (mkdir(dir, 0777) && errno != EEXIST)
         return ls_fail_errno(err, errno, "%s: cannot make the folder for previews", dir);

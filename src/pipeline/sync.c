@@ -6,6 +6,7 @@
 #include "base/output.h"
 #include "base/system.h"
 #include "base/time.h"
+#include "media/codecs.h"
 #include "media/join.h"
 #include "media/pcm.h"
 #include "pipeline/budget.h"
@@ -56,6 +57,7 @@ struct ls_sync {
     bool free_type;       /* the type of numbers was left to us */
     pthread_mutex_t lock; /* of all below, and of calls to the user's functions */
     const char *stage;
+    uint64_t goal;    /* frames that there will be in the end */
     uint64_t written; /* frames of finished segments, and in the one at hand */
     size_t in_flight; /* frames that may be */
     uint64_t found;   /* frames that were finished when the run began */
@@ -69,7 +71,7 @@ static void look(void *opaque, ls_progress *p)
     ls_stream_state state = {.generated = 0};
     size_t n = 0;
     pthread_mutex_lock(&job->lock);
-    *p = (ls_progress){.stage = job->stage, .frame = job->written, .frames = job->frames};
+    *p = (ls_progress){.stage = job->stage, .frame = job->written, .frames = job->goal};
     const double seconds = job->start > 0 ? ls_time_now() - job->start : 0;
     const uint64_t found = job->found;
     const size_t most = job->in_flight;
@@ -206,6 +208,8 @@ static int run_stages(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
         *err = job->faces_err;
     if (own && ls_face_feed_is_vain(job->faces))
         ls_job_keep(job->job, false); // segments without a face are of no use
+    else if (search && !job->faces_err.code && *job->track_path)
+        ls_job_keep(job->job, true); // nor are the faces to be looked for again
     return own ? job->faces_err.code : ret;
 }
 
@@ -306,6 +310,9 @@ static int describe(ls_sync *job, ls_error *err)
     if (!ret)
         ret = describe_contents(job, contents, err);
     if (!ret && (json_object_set(d, "contents", contents) ||
+                 json_object_set_new(d, "program",
+                                     json_pack("{s:s, s:s}", "latentsync", LS_VERSION_STRING,
+                                               "codecs", ls_media_version())) ||
                  json_object_set_new(
                      d, "plan",
                      json_pack("{s:I, s:I, s:I, s:i, s:i}", "frames", (json_int_t)job->frames,
@@ -402,6 +409,7 @@ static int begin(ls_sync *job, bool create, int64_t segment, ls_error *err)
     for (uint64_t k = 0; !ret && k < ls_job_segments(job->job); k++)
         if (ls_job_finished(job->job, k))
             job->found += segment_end(job, k) - k * job->segment_frames;
+    job->goal = job->frames;
     job->written = job->found;
     job->begun = !ret;
     return ret;
@@ -464,8 +472,9 @@ static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
     ret = ls_watch_open(&watch, &w, err);
     if (!ret)
         ret = run_stages(job, from, to, err);
-    int watched = ls_watch_close(&watch, ret ? NULL : err);
-    ret = ret ? ret : watched;
+    ls_error unwatched;
+    if (ls_watch_close(&watch, &unwatched))
+        ls_log_msg(&job->log, LS_LOG_WARN, "%s; the statistics end there", unwatched.message);
     log_ops(job);
     ls_stream_state state;
     ls_stream_get_state(job->stream, &state);
@@ -617,8 +626,11 @@ int ls_sync_render(ls_sync *job, uint64_t segment, ls_error *err)
     if (!ret && ls_job_finished(job->job, segment))
         ls_log_msg(&job->log, LS_LOG_INFO, "segment %llu is finished already",
                    (unsigned long long)segment);
-    else if (!ret)
+    else if (!ret) {
+        job->goal = segment_end(job, segment) - segment * job->segment_frames;
+        job->written = job->found = 0;
         ret = render(job, segment, segment + 1, err);
+    }
     return end(job, ret);
 }
 
@@ -676,7 +688,7 @@ static int keep_stream(ls_sync *job, const char *name, const char **path, ls_err
 static int open_inputs(ls_sync *job, ls_error *err)
 {
     ls_video *video = NULL;
-    const ls_video_settings v = {DECODER_THREADS, job->s.source_fps, &job->log};
+    const ls_video_settings v = {DECODER_THREADS, job->s.source_fps, &job->log, &job->cancel};
     const ls_encoding e = {job->s.video_codec, job->s.preset, job->s.crf, NULL};
     ls_encoding like = e;
     int ret = keep_stream(job, "video", &job->s.video, err);

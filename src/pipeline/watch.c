@@ -23,6 +23,7 @@ struct ls_watch {
     ls_usage_meter *meter;
     int stats; /* -1: none */
     size_t frames, calm;
+    bool over;    /* the budget, which was told */
     ls_error err; /* the first of writing statistics */
     pthread_t thread;
     pthread_mutex_t lock;
@@ -49,6 +50,11 @@ static void keep_within(ls_watch *w, const ls_usage *u)
                                u->pressure};
     const size_t want = ls_watch_frames(&m, w->frames, w->s.least, w->s.frames);
     w->calm = want > w->frames ? w->calm + 1 : 0;
+    if (u->resident > w->s.budget && !w->over) {
+        w->over = true;
+        ls_log_msg(w->s.log, LS_LOG_WARN, "%.0f MB are held, more than the budget of %.0f",
+                   (double)u->resident / 1e6, (double)w->s.budget / 1e6);
+    }
     if (want < w->frames)
         malloc_trim(0); // what was freed counts too
     if (want == w->frames || (want > w->frames && w->calm < CALM))

@@ -90,7 +90,7 @@ def killed_at_random_moments():
             kills += 1
             print(f"# kill {kills} after {pause:.2f} s: {finished('o.mp4.lsjob')} of {SEGMENTS} segments finished",
                   flush=True)
-            assert finished("o.mp4.lsjob") or not os.path.exists("o.mp4")
+            assert finished("o.mp4.lsjob") or not os.path.exists("o.mp4") or digest("o.mp4") == digest("whole.mp4")
     good(run(*command("o.mp4")))
     same("o.mp4")
     print(f"# {kills} kills, {outputs + 1} outputs")
@@ -207,6 +207,33 @@ def damaged_folders_are_refused():
     for folder in ("missing", ".", "video.mp4"):
         r = run(LS, "resume", folder)
         assert r.returncode == 1 and folder in r.stderr and "folder of a job" in r.stderr, r.stderr
+
+
+@test
+def findings_without_their_description_do_not_count():
+    good(run(*command("o.fresh.mp4", "--crf", "30")))
+    os.remove(begun("o.mp4") + "/job.json")
+    r = good(run(*command("o.mp4", "--crf", "30")))
+    assert "finished already" not in r.stderr, r.stderr
+    assert digest("o.mp4") == digest("o.fresh.mp4") != digest("whole.mp4")
+
+
+@test
+def another_version_does_not_go_on():
+    job = begun("o.mp4", 1)
+    d = json.load(open(job + "/job.json"))
+    d["program"]["codecs"] = "FFmpeg 0.5"
+    json.dump(d, open(job + "/job.json", "w"))
+    r = run(LS, "resume", job)
+    assert r.returncode == 1 and 'was begun with codecs "FFmpeg 0.5", not "' in r.stderr, r.stderr
+    shutil.rmtree(job)
+
+
+@test
+def statistics_that_cannot_be_written_do_not_end_the_job():
+    r = good(run(*command("o.mp4", "--stats", "o.jsonl"), env=faulty(path="o.jsonl", write=100)))
+    assert "warning: cannot write o.jsonl: No space left on device" in r.stderr, r.stderr
+    same("o.mp4")
 
 
 @test
