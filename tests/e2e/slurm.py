@@ -47,11 +47,13 @@ def launch(*args):
     daemons.append(subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
 
-def start_slurm():
-    """Whether a cluster of this machine answers."""
+def can_start():
     names = ("munged", "slurmctld", "slurmd", "sbatch", "sinfo")
-    if os.geteuid() != 0 or not all(shutil.which(n, path=os.environ["PATH"] + ":/usr/sbin") for n in names):
-        return False
+    return os.geteuid() == 0 and all(shutil.which(n, path=os.environ["PATH"] + ":/usr/sbin") for n in names)
+
+
+def start_slurm():
+    """A cluster of this machine."""
     os.chmod(DIR, 0o755)
     for name in ("state", "spool"):
         os.mkdir(name)
@@ -69,9 +71,9 @@ def start_slurm():
     launch("/usr/sbin/slurmd", "-D", "-N", host)
     for _ in range(30):
         if "idle" in run("sinfo", "-h", "-o", "%t").stdout:
-            return True
+            return
         time.sleep(1)
-    return False
+    raise RuntimeError("Slurm does not answer: " + open("slurmctld.log").read()[-2000:])
 
 
 def setup():
@@ -84,9 +86,10 @@ def setup():
 
 @test
 def an_array_of_segments():
-    if not start_slurm():
+    if not can_start():
         return "no Slurm here, or not root"
     try:
+        start_slurm()
         args = ["-m", "models", "-t", "track.jsonl", "video.mp4", "speech.wav", *QUICK, "--segment-seconds", "0.6"]
         good(run(LS, "sync", *args, "-o", "whole.mp4"))
         segments = int(good(run(LS, "plan", *args, "-o", "o.mp4")).stdout)
