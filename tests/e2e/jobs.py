@@ -17,6 +17,7 @@ FAULTS = sys.argv[2]
 assert os.path.isabs(FAULTS) and os.path.exists(FAULTS), FAULTS
 SYNC = ["sync", "-m", "models", "-t", "track.jsonl", "video.mp4", "speech.wav", *QUICK, "--segment-seconds", "0.6"]
 SEGMENTS = 13
+TOOK = []  # seconds that an uninterrupted run took
 
 
 def setup():
@@ -25,7 +26,9 @@ def setup():
     ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=44100:d=8.0,aformat=channel_layouts=stereo", "speech.wav")
     track("track.jsonl", 75, skip=range(30, 40))
     good(run(LS, "models", "random", "--size", "mini", "--out", "models"))
+    begin = time.monotonic()
     good(run(LS, *SYNC, "-o", "whole.mp4"))
+    TOOK.append(time.monotonic() - begin)
     assert not os.path.exists("whole.mp4.lsjob")
 
 
@@ -74,11 +77,12 @@ def faulty(**faults):
 
 @test
 def killed_at_random_moments():
-    rng, kills, outputs = random.Random(4), 0, 0
-    while kills < 24:
+    rng, kills, outputs, midway = random.Random(4), 0, 0, 0
+    while kills < 24 or midway < 8:
+        assert kills < 200, "none of the kills falls between the segments"
         p = start(*(command("o.mp4") if kills % 2 or not os.path.exists("o.mp4.lsjob/job.json")
                     else [LS, "resume", "o.mp4.lsjob"]))
-        pause = rng.uniform(0.1, 1.0)
+        pause = rng.uniform(0.05, 0.9) * TOOK[0]
         try:
             p.communicate(timeout=pause)
             assert p.returncode == 0, p.stderr
@@ -88,6 +92,7 @@ def killed_at_random_moments():
             p.kill()
             p.communicate()
             kills += 1
+            midway += 0 < finished("o.mp4.lsjob") < SEGMENTS
             print(f"# kill {kills} after {pause:.2f} s: {finished('o.mp4.lsjob')} of {SEGMENTS} segments finished",
                   flush=True)
             assert finished("o.mp4.lsjob") or not os.path.exists("o.mp4") or digest("o.mp4") == digest("whole.mp4")
