@@ -11,8 +11,9 @@
  * Points in pixels of the decoded, rotated frames of the video's timeline. A frame that is missing
  * has no face; what has no points is no face. With both kinds of points the landmarks count. A
  * single face may stand in the frame itself, with id 1 unless it is given. The timeline, on the
- * first line, is optional: with it, the video ends with the last frame listed; summaries of tracks are for other readers. All keys but "frame" may be
- * missing or null; others are ignored, as are empty lines. */
+ * first line, is optional: with it, the video ends with the last frame listed; summaries of tracks
+ * are for other readers. All keys but "frame" may be missing or null; others are ignored, as are
+ * empty lines. */
 #ifndef LS_FACE_RECORD_H
 #define LS_FACE_RECORD_H
 
