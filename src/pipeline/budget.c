@@ -1,13 +1,12 @@
 #include "pipeline/budget.h"
 #include "base/system.h"
 
-#include <math.h>
+#include <string.h>
 
 #define MB ((uint64_t)1000000)
 #define PROGRAM (90 * MB)
 #define DETECTOR (50 * MB) /* SCRFD or YuNet at 640 x 640, and 2d106det */
 #define DECODED_FRAMES 12  /* that a decoder holds, references included */
-#define ENCODED_FRAMES 60  /* as many bytes an encoder takes with ten frames of look-ahead */
 #define WINDOW ((size_t)48 << 20)
 
 uint64_t ls_budget_default(void)
@@ -20,6 +19,12 @@ uint64_t ls_budget_default(void)
         left = group < left ? group : left;
     }
     return left / 10 * 7;
+}
+
+/* As many bytes an encoder takes, as ls_encoder_open has it. */
+static uint64_t encoded_frames(const char *codec)
+{
+    return !strcmp(codec, "libx264") ? 60 : !strcmp(codec, "libx265") ? 100 : 170 /* SVT-AV1 */;
 }
 
 /* From fast to small. */
@@ -56,7 +61,7 @@ static int estimate(ls_plan_memory *m, const ls_plan_choice *c, const ls_budget_
                               c->frames * (frame + face) + LS_CHUNK_FRAMES * face * sizeof(float),
                           .decode = (job->detects ? 2 : 1) * DECODED_FRAMES * frame + rgb,
                           .window = c->window_bytes > 4 * frame ? c->window_bytes : 4 * frame,
-                          .encode = ENCODED_FRAMES * frame,
+                          .encode = encoded_frames(job->video_codec) * frame,
                           .restore = (uint64_t)c->workers * 4 * frame,
                           .detect = job->detects ? DETECTOR + rgb : 0};
     m->total = m->weights + m->activations + m->buffers + m->program + m->flight + m->decode +

@@ -31,6 +31,7 @@ typedef struct ls_budget_job {
     ls_models *models;
     ls_generator_settings settings; /* vae_frames and split_guidance aside */
     const ls_video_info *video;
+    const char *video_codec;
     bool detects; /* looks for faces */
     int cores;
 } ls_budget_job;

@@ -111,8 +111,7 @@ static int read_track(ls_face_feed *f, const ls_video_info *v, ls_error *err)
         ret = check_timeline(f, ls_record_reader_timeline(reader), v, err);
     while (!ret && (ret = ls_record_read(reader, rec, err)) > 0)
         ret = take_listed(f, rec, &next, err);
-    if (!ret) // one with a timeline lists all frames, while a container may promise more than it
-              // has
+    if (!ret) // a container may promise more frames than a timeline has
         ret = finish_faces(f, ls_record_reader_timeline(reader) ? 0 : (int64_t)v->frames, err);
     if (!ret && !ls_face_path_faces(f->path))
         ret =

@@ -377,6 +377,7 @@ static int plan_memory(ls_sync *job, ls_error *err)
     ls_budget_job b = {.models = &job->models,
                        .settings = generator_settings(job),
                        .video = ls_video_get_info(ls_pingpong_video(job->source)),
+                       .video_codec = job->s.video_codec,
                        .detects = !job->s.face_track,
                        .cores = job->s.threads ? job->s.threads : cpu.cores};
     int ret = ls_budget_plan(&job->choice, &memory, &b, job->budget, err);

@@ -49,6 +49,7 @@ static void the_plan_fits_or_names_what_would(void **state)
         .settings = {.resolution = 256,
                      .sampler = {.steps = 2, .guidance_scale = 1.5f, .cache_interval = 3}},
         .video = &video,
+        .video_codec = "libx264",
         .detects = true,
         .cores = 4};
     ls_plan_choice c, last = {0};
