@@ -1,8 +1,10 @@
 """Writes the trained networks as a model directory in the published formats, and tensors for the test that holds the C graphs
-to the twins: export.py --audio audio.pt --vae vae.pt --unet unet.pt --models ../../models/mini --golden ../../tests/data"""
+to the twins: export.py --audio audio.pt --vae vae.pt --unet unet.pt --detector detector.onnx --models ../../models/mini
+--golden ../../tests/data"""
 import argparse
 import json
 import os
+import shutil
 
 import torch
 
@@ -22,14 +24,15 @@ def half(net, prefix=""):
 
 def main():
     p = argparse.ArgumentParser()
-    for name in ("audio", "vae", "unet", "models", "golden"):
+    for name in ("audio", "vae", "unet", "detector", "models", "golden"):
         p.add_argument("--" + name, required=True)
     args = p.parse_args()
     audio, vae, unet = load_audio(args.audio), load_vae(args.vae), make_unet()
     unet.load_state_dict(torch.load(args.unet)["average"])
     unet.eval()
-    for folder in ("whisper", "vae"):
+    for folder in ("whisper", "vae", "face"):
         os.makedirs(os.path.join(args.models, folder), exist_ok=True)
+    shutil.copyfile(args.detector, os.path.join(args.models, "face", "drawn.onnx"))
     torch.save({"global_step": 0, "state_dict": half(unet)}, os.path.join(args.models, "latentsync_unet.pt"))
     dims = {"n_mels": 80, "n_audio_ctx": WINDOW // 2, "n_audio_state": STATE, "n_audio_head": HEADS, "n_audio_layer": AUDIO_LAYERS}
     torch.save({"dims": dims, "model_state_dict": half(audio, "encoder.")}, os.path.join(args.models, "whisper", "tiny.pt"))

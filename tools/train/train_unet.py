@@ -48,22 +48,25 @@ def load_vae(path):
 
 
 @torch.no_grad()
-def encode_faces(vae, clips, count):
-    """-> latents [count, frames, 2, 4, 16, 16] float16: of the face, and of the face with its mouth greyed out."""
+def encode_faces(args, begin, end):
+    """-> latents [clips, frames, 2, 4, 16, 16] float16: of the face, and of the face with its mouth greyed out."""
+    torch.set_num_threads(1)
+    clips, vae = Clips(args.clips), load_vae(args.vae).to(memory_format=torch.channels_last)
     mask = torch.from_numpy(clips.mask.astype(np.float32) / 255)
-    out = torch.empty(count, clips.faces.shape[1], 2, 4, 16, 16, dtype=torch.float16)
-    vae = copy.deepcopy(vae).to(memory_format=torch.channels_last)
-    for i in range(count):
-        x = pixels(clips.faces[i])
-        both = torch.cat([x, x * mask]).contiguous(memory_format=torch.channels_last)
-        mean = vae.encode(both)[:, :4] * SCALING_FACTOR
-        out[i, :, 0], out[i, :, 1] = mean.chunk(2)
+    out = np.empty((end - begin, clips.faces.shape[1], 2, 4, 16, 16), np.float16)
+    for i in range(begin, end):
+        for j, x in enumerate(pixels(clips.faces[i]).split(8)):
+            both = torch.cat([x, x * mask]).contiguous(memory_format=torch.channels_last)
+            mean = vae.encode(both)[:, :4] * SCALING_FACTOR
+            out[i - begin, 8 * j:8 * j + 8] = torch.stack(mean.chunk(2), 1).numpy()
     return out
 
 
 @torch.no_grad()
-def encode_speech(encoder, clips, seed):
+def encode_speech(args, seed):
     """-> features [clips, frames, 10 * depth, STATE] float16 of the frames with pictures, each clip somewhere in 30 s."""
+    torch.set_num_threads(1)
+    clips, encoder = Clips(args.clips), load_audio(args.audio)
     rng = random.Random(seed)
     frames = clips.faces.shape[1]
     out = torch.zeros(len(clips), frames, 10 * (AUDIO_LAYERS + 1), STATE, dtype=torch.float16)
@@ -89,15 +92,19 @@ def encode_speech(encoder, clips, seed):
                 start += 1  # half a frame: less than the mouth's own width in time
             frame = start // 2 + clips.first[clip] + torch.arange(frames)
             out[clip] = embeddings[feature_rows(frame, rows.expand(frames))].flatten(1, 2)
-    return out
+    return out.numpy()
 
 
 def cached(path, make):
+    """An array in a file, of which all processes together hold one copy."""
     if not os.path.exists(path):
-        value = make()
-        torch.save(value, path + ".tmp")
-        os.replace(path + ".tmp", path)
-    return torch.load(path)
+        np.save(path + ".part.npy", make())
+        os.replace(path + ".part.npy", path)
+    return np.load(path, mmap_mode="r")
+
+
+def tensor(array):
+    return torch.from_numpy(array.astype(np.float32))
 
 
 def opening_of(faces):
@@ -112,8 +119,7 @@ def main():
     p.add_argument("--audio", help="without it only the faces are encoded")
     p.add_argument("--vae", required=True)
     p.add_argument("--out", required=True)
-    p.add_argument("--steps", type=int, default=6000)
-    p.add_argument("--count", type=int, default=1 << 30, help="clips to use")
+    p.add_argument("--steps", type=int, default=3700)
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--workers", type=int, default=2, help="processes of one thread; each adds a batch of its own to a step")
     p.add_argument("--resume", help="unet.part.pt to go on from")
@@ -129,21 +135,16 @@ def main():
 
 def prepare(args):
     """What the workers read: latents and features, made once."""
-    clips = take_clips(args)
-    latents = cached(os.path.join(args.out, "faces.pt"), lambda: encode_faces(load_vae(args.vae), clips, len(clips)))
-    if not args.audio:
-        return latents, None, clips
-    encoder = load_audio(args.audio)
-    return latents, cached(os.path.join(args.out, "speech.pt"), lambda: [encode_speech(encoder, clips, seed) for seed in range(VIEWS)]), clips
+    def pool(make, each):
+        with multiprocessing.get_context("spawn").Pool(args.workers) as p:
+            return p.starmap(make, each, 1)
 
-
-def take_clips(args):
-    clips = Clips(args.clips)
-    count = min(args.count, len(clips))
-    clips.faces = clips.faces[len(clips) - count:]
-    for name in ("samples", "mouths", "first", "seeds"):
-        setattr(clips, name, getattr(clips, name)[-count:])
-    return clips
+    count, block = len(Clips(args.clips)), 50
+    latents = cached(os.path.join(args.out, "faces.npy"), lambda: np.concatenate(
+        pool(encode_faces, [(args, i, min(i + block, count)) for i in range(0, count, block)])))
+    features = args.audio and cached(os.path.join(args.out, "speech.npy"), lambda: np.stack(
+        pool(encode_speech, [(args, seed) for seed in range(VIEWS)])))
+    return latents, features
 
 
 def work(rank, args, port):
@@ -151,7 +152,7 @@ def work(rank, args, port):
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     distributed.init_process_group("gloo", "file://" + port, rank=rank, world_size=args.workers)
-    latents, features, clips = prepare(args)
+    clips, (latents, features) = Clips(args.clips), prepare(args)
     vae = load_vae(args.vae)
     count, length = latents.shape[:2]
     train = count - HELD_OUT
@@ -169,6 +170,10 @@ def work(rank, args, port):
     step = 0
     unet.mid_block.resnets[1].register_forward_hook(lambda module, args, out: seen.append(out.mean((2, 3))))
     params = [*unet.parameters(), *reader.parameters()]
+    gradient, at = torch.zeros(sum(p.numel() for p in params)), 0
+    for p in params:  # all of them in one piece, which the workers add up
+        p.grad = gradient[at:at + p.numel()].view_as(p)
+        at += p.numel()
     opt = torch.optim.AdamW(params, lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99))
     if args.resume:
         saved = torch.load(args.resume)
@@ -192,13 +197,13 @@ def work(rank, args, port):
             a, b = generator.integers(0, length - frames + 1, 2)
             while abs(a - b) < max(FEWEST_APART, frames):
                 a, b = generator.integers(0, length - frames + 1, 2)
-            view = features[generator.integers(VIEWS)]
-            x.append(latents[clip, a:a + frames, 0])
-            rest.append(torch.cat([mask.expand(frames, 1, 16, 16), latents[clip, a:a + frames, 1],
-                                   latents[clip, b:b + frames, 0]], 1))
-            audio.append(view[clip, a:a + frames] * float(generator.random() > 0.12))
+            face = tensor(latents[clip])
+            x.append(face[a:a + frames, 0])
+            rest.append(torch.cat([mask.expand(frames, 1, 16, 16), face[a:a + frames, 1], face[b:b + frames, 0]], 1))
+            heard = tensor(features[generator.integers(VIEWS), clip, a:a + frames])
+            audio.append(heard * float(generator.random() > 0.12))
             mouth.append(said[clip, a:a + frames])
-        return torch.cat(x).float(), torch.cat(rest).float(), torch.cat(audio).float(), torch.cat(mouth)
+        return torch.cat(x), torch.cat(rest), torch.cat(audio), torch.cat(mouth)
 
     def loss_of(net, data, n, frames, u):
         x, rest, audio, mouth = data
@@ -223,9 +228,9 @@ def work(rank, args, port):
             test = [loss_of(average, batch((train, count), 4, 16, generator), 4, 16, torch.rand(4))[0].item() for _ in range(4)]
             guess, want = [], []
             for clip in range(train, train + 6):
-                rest = torch.cat([mask.expand(16, 1, 16, 16), latents[clip, 4:20, 1].float(),
-                                  latents[clip, -16:, 0].float()], 1)
-                out = denoise(average, torch.randn(1, 4, 16, 16), rest, features[0][clip, 4:20].float(), 16, 8, 1.0)
+                face = tensor(latents[clip])
+                rest = torch.cat([mask.expand(16, 1, 16, 16), face[4:20, 1], face[-16:, 0]], 1)
+                out = denoise(average, torch.randn(1, 4, 16, 16), rest, tensor(features[0, clip, 4:20]), 16, 8, 1.0)
                 got = opening_of(vae.decode(out / SCALING_FACTOR))
                 guess.append((got - got.mean()) / (got.std() + 1e-6))
                 o = said[clip, 4:20, 0]
@@ -244,11 +249,10 @@ def work(rank, args, port):
         n, frames = (8, 4) if done < 0.5 else (2, 16)
         u = (torch.arange(n) + torch.rand(n)) / n  # all levels of noise in each batch
         loss, reading = loss_of(unet, batch((0, train), n, frames, rng), n, frames, u[torch.randperm(n)])
-        opt.zero_grad()
+        gradient.zero_()
         (loss + READING * reading).backward()
-        together = nn.utils.parameters_to_vector([p.grad for p in params])
-        distributed.all_reduce(together)
-        nn.utils.vector_to_parameters(together / args.workers, [p.grad for p in params])
+        distributed.all_reduce(gradient)
+        gradient /= args.workers
         if torch.isfinite(nn.utils.clip_grad_norm_(params, 1.0)):
             opt.step()
         step += 1

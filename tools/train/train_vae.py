@@ -58,7 +58,8 @@ def main():
     p.add_argument("--batch", type=int, default=8)
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--kl", type=float, default=2e-4)
-    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--stop", type=int, default=3000, help="the rest of the steps is better spent on whole pictures, with --resume")
     p.add_argument("--resume", help="vae.pt to go on from, with whole pictures")
     args = p.parse_args()
     torch.manual_seed(2)
@@ -75,8 +76,10 @@ def main():
     average = {k: v.clone() for k, v in vae.state_dict().items()}
     weight = weight_map()
     os.makedirs(args.out, exist_ok=True)
-    log = open(os.path.join(args.out, "vae.csv"), "a" if args.resume else "w", buffering=1)
-    args.resume or log.write("step,loss,test_psnr,test_mouth_psnr\n")
+    before = open(os.path.join(os.path.dirname(args.resume), "vae.csv")).readlines() if args.resume else ["step,loss,test_psnr,test_mouth_psnr\n"]
+    log = open(os.path.join(args.out, "vae.csv"), "w", buffering=1)
+    log.writelines(before)
+    logged = int(before[-1].split(",")[0]) if args.resume else 0
     test = pixels(clips.faces[train:, ::11].reshape(-1, 128, 128, 3)[:64])
 
     def psnr():
@@ -88,7 +91,7 @@ def main():
         return -10 * math.log10(e.mean()), -10 * math.log10(e[:, :, 72:104, 36:92].mean())
 
     start, sums, step = time.time(), [], 0
-    while step < args.steps:
+    while step < min(args.steps, args.stop):
         done = step / args.steps
         for g in opt.param_groups:
             g["lr"] = args.lr * min(1, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
@@ -116,7 +119,7 @@ def main():
         sums.append(loss.item())
         step += 1
         if step % 250 == 0:
-            line = "%d,%.5f,%.2f,%.2f" % (step, np.mean(sums), *psnr())
+            line = "%d,%.5f,%.2f,%.2f" % (logged + step, np.mean(sums), *psnr())
             log.write(line + "\n")
             print(line, "%.0f s" % (time.time() - start), flush=True)
             sums = []
@@ -131,7 +134,8 @@ def main():
         # z' = (z - mu) * scale; the decoder undoes it
         q.weight[:4] *= scale.view(4, 1, 1, 1)
         q.bias[:4] = (q.bias[:4] - mu) * scale
-        q.bias[4:] += 2 * scale.log()
+        # the noise of the posterior served the training: the UNet is to see the means, as good as they are
+        q.weight[4:], q.bias[4:] = 0, -20
         d.bias += (d.weight[:, :, 0, 0] * mu).sum(1)
         d.weight /= scale.view(1, 4, 1, 1)
         print("done: %d steps, psnr %.2f, at the mouth %.2f" % (step, *psnr_of(vae, test)))
