@@ -16,7 +16,7 @@ done
 # library's malloc are given back and cleared by the kernel again and again; jemalloc keeps them.
 export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 fast=(env "LD_PRELOAD=$(dpkg -L libjemalloc2 | grep 'so\.2$')"
-    MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,narenas:1 "$python")
+    "MALLOC_CONF=dirty_decay_ms:10000,muzzy_decay_ms:10000,thp:always,narenas:1" "$python")
 ./dev build
 ninja -C build tools/clips tools/scenes
 mkdir -p "$out"
