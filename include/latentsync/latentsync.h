@@ -72,7 +72,7 @@ typedef struct ls_sync_settings {
     size_t detect_every;     /* 1: of so many frames one is looked at, 1 to 250 */
     size_t resolution;       /* 0: side of the face picture that the model was trained for */
     size_t steps;            /* 20: num_inference_steps */
-    float guidance_scale;    /* 1.5: guidance runs above 1 */
+    float guidance_scale;    /* 0: the model's own, 1.5 where it has none; guidance runs above 1 */
     size_t cache_interval;   /* 3: every how many steps the whole UNet runs; 1: always */
     uint64_t seed;           /* 1247 */
     int threads;             /* 0: all cores */

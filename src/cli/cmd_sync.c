@@ -25,7 +25,8 @@ static const char plan_usage[] =
 
 static const char usage[] =
     "  -m, --models DIR       model directory (see \"latentsync models --help\") [the one that\n"
-    "                         \"latentsync models pull\" has installed]\n"
+    "                         \"latentsync models pull\" has installed, else the built-in one,\n"
+    "                         which knows drawn faces only]\n"
     "  -o, --output FILE      .mp4, .mkv or .mov\n"
     "\n"
     "Face\n"
@@ -47,7 +48,8 @@ static const char usage[] =
     "  --resolution N         side of the face picture: 256 for LatentSync 1.5, 512 for 1.6\n"
     "                         [the model's own, 512 where it does not say]\n"
     "  --steps N              denoising steps [20]\n"
-    "  --guidance X           guidance scale; 1 and below turns it off [1.5]\n"
+    "  --guidance X           guidance scale; 1 turns it off [the model's own, 1.5 where it does\n"
+    "                         not say]\n"
     "  --cache-interval N     compute the whole UNet every N steps; 1: always [3]\n"
     "  --seed N               seed of the noise [1247]\n"
     "  --dtype TYPE           auto, f32 or bf16 [auto: bf16 where the CPU is made for it]\n"

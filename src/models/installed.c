@@ -77,23 +77,30 @@ int ls_models_find(char *dir, size_t size, bool *built_in, ls_error *err)
                    "--models names the directory of one");
 }
 
-int ls_models_resolution(const char *dir, size_t *resolution, ls_error *err)
+int ls_models_defaults(const char *dir, size_t *resolution, float *guidance_scale, ls_error *err)
 {
     char path[4096];
     json_error_t why;
     *resolution = 512;
+    *guidance_scale = 1.5f;
     if (snprintf(path, sizeof path, "%s/model.json", dir) >= (int)sizeof path)
         return ls_fail(err, LS_EINVAL, "%s: the path is too long", dir);
     if (access(path, F_OK))
         return 0;
     json_t *d = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+    const json_t *guidance = json_object_get(d, "guidance_scale");
     const json_int_t side = json_integer_value(json_object_get(d, "resolution"));
-    const bool ok = d && side >= 64 && side <= 4096 && side % 64 == 0;
-    *resolution = ok ? (size_t)side : 512;
+    const double scale = guidance ? json_number_value(guidance) : *guidance_scale;
+    const bool ok = side >= 64 && side <= 4096 && side % 64 == 0 && scale > 0 && scale <= 100;
+    if (ok) {
+        *resolution = (size_t)side;
+        *guidance_scale = (float)scale;
+    }
     json_decref(d);
     return ok ? 0
               : ls_fail(err, LS_EFORMAT,
-                        "%s: \"resolution\", a multiple of 64, is expected there; remove the file, "
-                        "or name --resolution",
+                        "%s: \"resolution\", a multiple of 64, is expected there, and "
+                        "\"guidance_scale\", if any, above 0 and up to 100; remove the file, or "
+                        "name --resolution and --guidance",
                         path);
 }

@@ -44,9 +44,10 @@ int ls_models_home(char *dir, size_t size, ls_error *err);
  * *built_in is set and it is the small one that comes with the program. LS_ENOENT, with what to do,
  * when that is missing too. */
 int ls_models_find(char *dir, size_t size, bool *built_in, ls_error *err);
-/* Side of the face picture that a model directory was trained for: "resolution" in its model.json,
- * 512 without that file. */
-int ls_models_resolution(const char *dir, size_t *resolution, ls_error *err);
+/* What a model directory is made for, by its model.json: "resolution", the side of the face
+ * picture, otherwise 512, and "guidance_scale", otherwise 1.5, the original's. LS_EFORMAT when the
+ * file is there and wrong. */
+int ls_models_defaults(const char *dir, size_t *resolution, float *guidance_scale, ls_error *err);
 
 /* Writes a model directory with formula weights, in the published formats: lips will be
  * meaningless. `size` is "mini", "small" or "full" (the published size: 5.5 GB). `dir` is created;

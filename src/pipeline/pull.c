@@ -297,7 +297,7 @@ static int lock(const char *dir, int *fd, ls_error *err)
     return 0;
 }
 
-/* What the files do not say: see ls_models_resolution. */
+/* What the files do not say: see ls_models_defaults. */
 static int write_about(const pull *p, ls_error *err)
 {
     char path[PATH_MAX], text[32];

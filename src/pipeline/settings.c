@@ -17,7 +17,6 @@ void ls_sync_default_settings(ls_sync_settings *s)
                             .max_gap = ls_follow_default_settings().max_gap,
                             .detect_every = 1,
                             .steps = 20,
-                            .guidance_scale = 1.5f,
                             .cache_interval = 3,
                             .seed = 1247,
                             .compute_type = LS_COMPUTE_AUTO,

@@ -718,8 +718,13 @@ static int choose_models(ls_sync *job, ls_error *err)
         ls_log_msg(&job->log, LS_LOG_WARN,
                    "no model is installed, so the built-in one for drawn faces is used; "
                    "\"latentsync models pull\" downloads those for real ones");
-    if (!ret && !job->s.resolution)
-        ret = ls_models_resolution(job->s.models, &job->s.resolution, err);
+    if (ret || (job->s.resolution && job->s.guidance_scale > 0))
+        return ret;
+    size_t resolution;
+    float guidance_scale;
+    ret = ls_models_defaults(job->s.models, &resolution, &guidance_scale, err);
+    job->s.resolution = job->s.resolution ? job->s.resolution : resolution;
+    job->s.guidance_scale = job->s.guidance_scale > 0 ? job->s.guidance_scale : guidance_scale;
     return ret;
 }
 

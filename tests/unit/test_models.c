@@ -215,24 +215,35 @@ static void finds(const char *root, const char *dir)
     assert_false(built_in);
 }
 
-static void model_says_its_resolution(void **state)
+static void model_says_what_it_is_made_for(void **state)
 {
     char root[] = "/tmp/ls-models-XXXXXX";
     size_t resolution = 0;
+    float guidance = 0;
     ls_error err;
     (void)state;
     assert_non_null(mkdtemp(root));
-    assert_int_equal(ls_models_resolution(root, &resolution, &err), 0);
+    assert_int_equal(ls_models_defaults(root, &resolution, &guidance, &err), 0);
     assert_int_equal(resolution, 512);
+    assert_float_equal(guidance, 1.5, 0);
     test_put(root, "model.json", "{\"resolution\": 128}");
-    assert_int_equal(ls_models_resolution(root, &resolution, &err), 0);
+    assert_int_equal(ls_models_defaults(root, &resolution, &guidance, &err), 0);
     assert_int_equal(resolution, 128);
-    static const char *const bad[] = {
-        "{\"resolution\": 100}",     "{\"resolution\": -64}", "{}", "[",
-        "{\"resolution\": \"128\"}", "{\"resolution\": 1e30}"};
+    assert_float_equal(guidance, 1.5, 0);
+    test_put(root, "model.json", "{\"resolution\": 128, \"guidance_scale\": 3}");
+    assert_int_equal(ls_models_defaults(root, &resolution, &guidance, &err), 0);
+    assert_float_equal(guidance, 3, 0);
+    static const char *const bad[] = {"{\"resolution\": 100}",
+                                      "{\"resolution\": -64}",
+                                      "{}",
+                                      "[",
+                                      "{\"resolution\": \"128\"}",
+                                      "{\"resolution\": 128, \"guidance_scale\": -1}",
+                                      "{\"resolution\": 128, \"guidance_scale\": \"much\"}",
+                                      "{\"resolution\": 1e30}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         test_put(root, "model.json", bad[i]);
-        assert_int_equal(ls_models_resolution(root, &resolution, &err), LS_EFORMAT);
+        assert_int_equal(ls_models_defaults(root, &resolution, &guidance, &err), LS_EFORMAT);
         assert_non_null(strstr(err.message, "model.json"));
     }
 }
@@ -286,7 +297,7 @@ int main(void)
         cmocka_unit_test(unet_without_motion_modules_runs),
         cmocka_unit_test(packing_needs_little_more_than_its_result),
         cmocka_unit_test(installed_model_is_found),
-        cmocka_unit_test(model_says_its_resolution),
+        cmocka_unit_test(model_says_what_it_is_made_for),
     };
     return cmocka_run_group_tests_name("models", tests, NULL, NULL);
 }
