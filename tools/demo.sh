@@ -19,14 +19,7 @@ speak "$out/speaker" fox --seed 50007 --size 512 --voice en-us+f2 --rate 150 --t
 echo "demo: recording another sentence"
 speak "$out/speech" morning --speech-only --voice en-us+f2 --rate 150 --text "Good morning everybody, and welcome to the show."
 
-models=models/mini
-if [ ! -f "$models/latentsync_unet.pt" ]; then
-    models=$out/models
-    [ -d "$models" ] || build/latentsync models random --size mini --out "$models"
-    echo "demo: the trained model is not here: made-up weights, so the mouth will be noise"
-fi
-command=(build/latentsync sync --models "$models" --resolution 128 --face-track "$out/speaker/track.jsonl" "$out/speaker/face.mp4"
-    "$out/speech/speech.wav" -o "$out/out.mp4")
+command=(build/latentsync sync --models models/mini "$out/speaker/face.mp4" "$out/speech/speech.wav" -o "$out/out.mp4")
 echo "demo: ${command[*]}"
 "${command[@]}"
 

@@ -106,10 +106,11 @@ static void vae_codes_as_in_training(void **state)
 static void it_is_small(void **state)
 {
     static const char *const files[] = {"latentsync_unet.pt", "whisper/tiny.pt",
-                                        "vae/diffusion_pytorch_model.safetensors"};
+                                        "vae/diffusion_pytorch_model.safetensors",
+                                        "face/drawn.onnx"};
     off_t bytes = 0;
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char dir[4096], path[8192];
         struct stat st;
         snprintf(path, sizeof path, "%s/%s", test_data(dir, "../../models/mini"), files[i]);
