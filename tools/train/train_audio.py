@@ -151,7 +151,7 @@ def main():
     p.add_argument("clips", nargs="+", help="folders of tools/train/clips")
     p.add_argument("--out", required=True)
     p.add_argument("--steps", type=int, default=4500)
-    p.add_argument("--stop", type=int, default=3800, help="before the last steps, which change next to nothing")
+    p.add_argument("--stop", type=int, default=3900, help="before the last steps, which change next to nothing")
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--threads", type=int, default=1)
     args = p.parse_args()
