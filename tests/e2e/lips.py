@@ -114,10 +114,14 @@ def a_search_that_is_complete_is_kept():
     said = p.communicate()[1]
     assert p.returncode == 130 and "faces are looked for" in said and "resume o.mp4.lsjob" in said, said
     p = subprocess.Popen([LS, "resume", "o.mp4.lsjob"], stderr=subprocess.PIPE, text=True)
-    time.sleep(1)
+    said = ""
+    while "frames: frame" not in said:
+        line = p.stderr.readline()
+        assert line, said
+        said += line
     p.send_signal(signal.SIGINT)
-    said = p.communicate()[1]
-    assert p.returncode == 130 and "faces are looked for" not in said, said
+    said += p.stderr.read()
+    assert p.wait() == 130 and "faces are looked for" not in said, said
 
 
 @test
