@@ -32,7 +32,7 @@ audio() {
 pictures() {
     [ -f "$out/vae/vae.pt" ] || "${fast[@]}" tools/train/train_vae.py "$out/faces" --out "$out/vae"
     [ -f "$out/vae2/vae.pt" ] ||
-        "${fast[@]}" tools/train/train_vae.py "$out/faces" --out "$out/vae2" --resume "$out/vae/vae.pt" --steps 1500
+        "${fast[@]}" tools/train/train_vae.py "$out/faces" --out "$out/vae2" --resume "$out/vae/vae.part.pt" --steps 1500
     [ -f "$out/detector.onnx" ] || "${fast[@]}" tools/train/train_detector.py "$out/scenes" --out "$out/detector.onnx"
 }
 audio &

@@ -60,7 +60,7 @@ def main():
     p.add_argument("--kl", type=float, default=2e-4)
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--stop", type=int, default=3000, help="the rest of the steps is better spent on whole pictures, with --resume")
-    p.add_argument("--resume", help="vae.pt to go on from, with whole pictures")
+    p.add_argument("--resume", help="vae.part.pt, before its latents were scaled, to go on from with whole pictures")
     args = p.parse_args()
     torch.manual_seed(2)
     torch.set_num_threads(args.threads)
