@@ -15,6 +15,8 @@
 #ifndef LATENTSYNC_LATENTSYNC_H
 #define LATENTSYNC_LATENTSYNC_H
 
+#include "latentsync/cancel.h"
+#include "latentsync/common.h"
 #include "latentsync/error.h"
 #include "latentsync/version.h"
 
@@ -24,8 +26,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-enum ls_message_level { LS_MESSAGE_ERROR, LS_MESSAGE_WARNING, LS_MESSAGE_INFO, LS_MESSAGE_DEBUG };
 
 enum ls_compute_type {
     LS_COMPUTE_AUTO, /* bfloat16 where the CPU has AVX512-BF16 or AMX, otherwise float32 */

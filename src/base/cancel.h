@@ -1,21 +1,26 @@
 #ifndef LS_BASE_CANCEL_H
 #define LS_BASE_CANCEL_H
 
+#include "latentsync/cancel.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* Set once, from any thread or a signal handler; read by every stage. Zero-initialise. */
-typedef struct ls_cancel {
+/* Set once, from any thread or a signal handler; read by every stage. Zero-initialise, and set
+ * `parent` to one whose request counts here too, or leave it NULL; a parent outlives its children.
+ */
+struct ls_cancel {
     atomic_bool requested;
-} ls_cancel;
+    const ls_cancel *parent;
+};
 
-static inline void ls_cancel_request(ls_cancel *c)
-{
-    atomic_store(&c->requested, true);
-}
+/* `c` may be NULL. */
 static inline bool ls_canceled(const ls_cancel *c)
 {
-    return c && atomic_load_explicit(&((ls_cancel *)c)->requested, memory_order_relaxed);
+    for (; c; c = c->parent)
+        if (atomic_load_explicit(&((ls_cancel *)c)->requested, memory_order_relaxed))
+            return true;
+    return false;
 }
 
 #endif

@@ -33,6 +33,22 @@ const char *ls_error_text(int code)
     return "unknown error";
 }
 
+const char *ls_hint_text(int hint)
+{
+    static const char *const texts[] = {
+#define LS_X(name, text) [name] = text,
+        LS_HINT_MAP(LS_X)
+#undef LS_X
+    };
+    return hint > 0 && hint < (int)(sizeof texts / sizeof *texts) ? texts[hint] : "";
+}
+
+int ls_error_is_temporary(int code)
+{
+    return code == LS_ENOMEM || code == LS_EIO || code == LS_ECANCELED || code == LS_ENOSPC ||
+           code == LS_EBUSY;
+}
+
 static void set_message(ls_error *err, int code, const char *fmt, va_list ap)
 {
     err->code = code;
@@ -46,9 +62,20 @@ int ls_fail(ls_error *err, int code, const char *fmt, ...)
 {
     if (err) {
         va_list ap;
+        err->hint = LS_HINT_NONE;
+        *err->option = '\0';
         va_start(ap, fmt);
         set_message(err, code, fmt, ap);
         va_end(ap);
+    }
+    return code;
+}
+
+int ls_advise(ls_error *err, int code, int hint, const char *option)
+{
+    if (err) {
+        err->hint = hint;
+        snprintf(err->option, sizeof err->option, "%s", option ? option : "");
     }
     return code;
 }
@@ -77,6 +104,8 @@ int ls_fail_errno(ls_error *err, int errnum, const char *fmt, ...)
     if (err) {
         char text[256];
         va_list ap;
+        err->hint = code == LS_ENOSPC ? LS_HINT_FREE_SPACE : LS_HINT_NONE;
+        *err->option = '\0';
         va_start(ap, fmt);
         set_message(err, code, fmt, ap);
         va_end(ap);

@@ -7,7 +7,13 @@
  * Control characters from foreign names are replaced by '?'. */
 int ls_fail(ls_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Puts "what: " in front of the message that `err` already holds; returns err's code. */
+/* Adds to the error just failed with what would help, an ls_hint, and the name of the option it is
+ * about, or NULL; returns `code`: `return ls_advise(err, ls_fail(err, ...), LS_HINT_WAIT, NULL)`.
+ */
+int ls_advise(ls_error *err, int code, int hint, const char *option);
+
+/* Puts "what: " in front of the message that `err` already holds, whose advice is kept; returns
+ * `code`. */
 int ls_fail_context(ls_error *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

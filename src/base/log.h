@@ -1,7 +1,15 @@
 #ifndef LS_BASE_LOG_H
 #define LS_BASE_LOG_H
 
-enum ls_log_level { LS_LOG_ERROR, LS_LOG_WARN, LS_LOG_INFO, LS_LOG_DEBUG };
+#include "latentsync/common.h"
+
+enum {
+    LS_LOG_ERROR = LS_MESSAGE_ERROR,
+    LS_LOG_NOTICE = LS_MESSAGE_NOTICE,
+    LS_LOG_WARN = LS_MESSAGE_WARNING,
+    LS_LOG_INFO = LS_MESSAGE_INFO,
+    LS_LOG_DEBUG = LS_MESSAGE_DEBUG
+};
 
 /* Where messages of one job go. `write` may be called from any of the job's threads, one line
  * without newline a call; messages above `level` are not formatted. A NULL ls_log is silent. */

@@ -416,7 +416,7 @@ static int run_threads(ls_stream *s)
     pthread_t source, encode;
     worker workers[MAX_WORKERS];
     ls_error err = {0};
-    const ls_error no_thread = {LS_ENOMEM, "cannot start a thread"};
+    const ls_error no_thread = {.code = LS_ENOMEM, .message = "cannot start a thread"};
     int started = 0;
     bool has_source = !pthread_create(&source, NULL, run_source, s);
     bool has_encode = has_source && !pthread_create(&encode, NULL, run_encode, s);
