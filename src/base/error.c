@@ -74,6 +74,7 @@ int ls_fail(ls_error *err, int code, const char *fmt, ...)
 int ls_advise(ls_error *err, int code, int hint, const char *option)
 {
     if (err) {
+        err->code = code;
         err->hint = hint;
         snprintf(err->option, sizeof err->option, "%s", option ? option : "");
     }

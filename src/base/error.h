@@ -8,7 +8,8 @@
 int ls_fail(ls_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Adds to the error just failed with what would help, an ls_hint, and the name of the option it is
- * about, or NULL; returns `code`: `return ls_advise(err, ls_fail(err, ...), LS_HINT_WAIT, NULL)`.
+ * about, or NULL; its code becomes `code`, which is returned: `return ls_advise(err, ls_fail(err,
+ * ...), LS_HINT_WAIT, NULL)`.
  */
 int ls_advise(ls_error *err, int code, int hint, const char *option);
 

@@ -3,12 +3,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { NAME_BYTES = 200 }; /* of the name that a temporary file is to get */
 
 int ls_output_open(ls_output_file *o, const char *path, ls_error *err)
 {
@@ -19,8 +22,8 @@ int ls_output_open(ls_output_file *o, const char *path, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "cannot write %s: out of memory", path);
     errno = EEXIST;
     for (int n = 0; n < 1000 && o->fd < 0 && errno == EEXIST; n++) {
-        snprintf(o->temporary, size, "%.*s.%.200s.%ld.%d.part", (int)(name - path), path, name,
-                 (long)getpid(), n);
+        snprintf(o->temporary, size, "%.*s.%.*s.%ld.%d.part", (int)(name - path), path, NAME_BYTES,
+                 name, (long)getpid(), n);
         o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     }
     if (o->fd >= 0)
@@ -70,21 +73,25 @@ int ls_output_close(ls_output_file *o, int ret, ls_error *err)
     return ret;
 }
 
-/* "name.PID.N.part" after the dot. */
-static bool is_temporary_of(const char *entry, const char *name)
+/* ".name.PID.N.part" */
+bool ls_output_is_temporary(const char *name, size_t *n)
 {
-    char start[204];
-    const int n = snprintf(start, sizeof start, ".%.200s.", name);
-    if (strncmp(entry, start, (size_t)n))
+    static const char end[] = ".part";
+    const size_t all = strlen(name);
+    if (*name != '.' || all < sizeof end || strcmp(name + all - (sizeof end - 1), end))
         return false;
-    entry += n;
+    const char *p = name + all - (sizeof end - 1);
     for (int i = 0; i < 2; i++) {
-        const size_t digits = strspn(entry, "0123456789");
-        if (!digits || entry[digits] != '.')
+        const char *digits = p;
+        while (p > name && p[-1] >= '0' && p[-1] <= '9')
+            p--;
+        if (p == digits || p == name || *--p != '.')
             return false;
-        entry += digits + 1;
     }
-    return !strcmp(entry, "part");
+    if (p <= name + 1)
+        return false;
+    *n = (size_t)(p - (name + 1));
+    return true;
 }
 
 void ls_output_remove_stale(const char *path)
@@ -92,26 +99,44 @@ void ls_output_remove_stale(const char *path)
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     char *folder = slash ? strndup(path, (size_t)(name - path)) : strdup(".");
     DIR *d = folder ? opendir(folder) : NULL;
+    const size_t kept = strlen(name) < NAME_BYTES ? strlen(name) : NAME_BYTES;
+    size_t n;
     for (struct dirent *e; d && (e = readdir(d));)
-        if (is_temporary_of(e->d_name, name))
+        if (ls_output_is_temporary(e->d_name, &n) && n == kept && !strncmp(e->d_name + 1, name, n))
             unlinkat(dirfd(d), e->d_name, 0);
     if (d)
         closedir(d);
     free(folder);
 }
 
-int ls_output_copy(const char *from, const char *to, ls_error *err)
+/* More of a file, or of a pipe that may have nothing for now; 0 at its end. */
+static int read_some(int fd, uint8_t *block, size_t size, ssize_t *n, const ls_cancel *cancel,
+                     const char *name, ls_error *err)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    do {
+        if (ls_canceled(cancel))
+            return ls_fail(err, LS_ECANCELED, "canceled");
+        const int polled = poll(&ready, 1, 100);
+        *n = polled > 0 ? read(fd, block, size) : -1;
+        errno = polled ? errno : EINTR;
+    } while (*n < 0 && errno == EINTR);
+    return *n < 0 ? ls_fail_errno(err, errno, "cannot read %s", name) : 0;
+}
+
+int ls_output_copy(const char *from, const char *to, const ls_cancel *cancel, ls_error *err)
 {
     uint8_t block[65536];
     ls_output_file o;
-    ssize_t n = 0;
+    ssize_t n = 1;
     int fd = open(from, O_RDONLY | O_CLOEXEC);
     int ret = fd < 0 ? ls_fail_errno(err, errno, "%s", from) : ls_output_open(&o, to, err);
     if (!ret) {
-        while (!ret && ((n = read(fd, block, sizeof block)) > 0 || (n < 0 && errno == EINTR)))
-            ret = n > 0 ? ls_output_write(&o, block, (size_t)n, err) : 0;
-        if (!ret && n < 0)
-            ret = ls_fail_errno(err, errno, "cannot read %s", from);
+        while (!ret && n > 0) {
+            ret = read_some(fd, block, sizeof block, &n, cancel, from, err);
+            if (!ret)
+                ret = ls_output_write(&o, block, (size_t)n, err);
+        }
         ret = ls_output_close(&o, ret, err);
     }
     if (fd >= 0)

@@ -2,6 +2,7 @@
 #ifndef LS_BASE_OUTPUT_H
 #define LS_BASE_OUTPUT_H
 
+#include "base/cancel.h"
 #include "base/error.h"
 
 #include <stddef.h>
@@ -23,8 +24,12 @@ int ls_output_close(ls_output_file *o, int ret, ls_error *err);
  * process may be at it. */
 void ls_output_remove_stale(const char *path);
 
-/* Copies a file, likewise. */
-int ls_output_copy(const char *from, const char *to, ls_error *err);
+/* Whether a file of that name, without its folder, is a temporary one; *n is then the length of the
+ * name it was to get, which starts at name + 1 (of its first 200 bytes). */
+bool ls_output_is_temporary(const char *name, size_t *n);
+
+/* Copies a file, or what comes through a pipe, likewise. `cancel` may be NULL. */
+int ls_output_copy(const char *from, const char *to, const ls_cancel *cancel, ls_error *err);
 
 /* Makes a new name last through a loss of power, where the system can. */
 void ls_output_sync_name(const char *path);

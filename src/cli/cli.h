@@ -40,6 +40,7 @@ typedef struct cli_console {
 } cli_console;
 
 cli_console cli_console_new(void);
+ls_cancel *cli_cancel(void);
 /* `console` is a cli_console: for the functions of ls_sync_settings. */
 void cli_message(void *console, int level, const char *line);
 void cli_progress(void *console, const ls_progress *p);

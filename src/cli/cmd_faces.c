@@ -51,15 +51,15 @@ static int print_line(void *opaque, const char *line, size_t bytes)
 
 static void print_tracks(const ls_faces *job)
 {
-    ls_faces_track t;
-    for (size_t i = 0; ls_faces_get_track(job, i, &t); i++) {
+    const ls_faces_track *t;
+    for (size_t i = 0; (t = ls_faces_get_track(job, i)); i++) {
         if (!i)
             puts("track   frames         share   score   left   top  width  height");
         char frames[48];
-        snprintf(frames, sizeof frames, "%" PRId64 "-%" PRId64, t.first, t.last);
-        printf("%-7" PRIu32 " %-13s %4.0f %%   %5.2f  %5.0f %5.0f  %5.0f   %5.0f\n", t.id, frames,
-               t.share * 100, t.score, t.box[0], t.box[1], t.box[2] - t.box[0],
-               t.box[3] - t.box[1]);
+        snprintf(frames, sizeof frames, "%" PRId64 "-%" PRId64, t->first, t->last);
+        printf("%-7" PRIu32 " %-13s %4.0f %%   %5.2f  %5.0f %5.0f  %5.0f   %5.0f\n", t->id, frames,
+               t->share * 100, t->score, t->box[0], t->box[1], t->box[2] - t->box[0],
+               t->box[3] - t->box[1]);
     }
 }
 
@@ -71,20 +71,20 @@ static int run_job(void *job, void *argument, ls_error *err)
 
 static void cancel_job(void *job)
 {
-    ls_faces_cancel(job);
+    (void)job;
+    ls_cancel_request(cli_cancel());
 }
 
 static int run(const ls_faces_settings *s, cli_console *c)
 {
     ls_faces *job;
-    ls_faces_track first;
     ls_error err = {0};
     int ret = ls_faces_open(&job, s, &err);
     if (!ret)
         ret = cli_run_job(c, job, run_job, NULL, cancel_job, &err);
     if (!ret && !s->line)
         print_tracks(job);
-    if (!ret && !ls_faces_get_track(job, 0, &first))
+    if (!ret && !ls_faces_get_track(job, 0))
         cli_message(c, LS_MESSAGE_WARNING, "no face was found");
     ls_faces_close(&job);
     if (!ret && fflush(stdout)) {
@@ -141,7 +141,8 @@ int cmd_faces(int argc, char **argv)
 {
     cli_console con = cli_console_new();
     ls_faces_settings s;
-    ls_faces_default_settings(&s);
+    ls_faces_default_settings(&s, sizeof s);
+    s.cancel = cli_cancel();
     s.message = cli_message;
     s.progress = cli_progress;
     s.opaque = &con;

@@ -75,7 +75,8 @@ static bool take_option(const char *command, int c, const char *text, request *r
 static int take_arguments(int argc, char **argv, request *r, cli_console *con)
 {
     const bool renders = !strcmp(argv[0], "render");
-    ls_sync_default_settings(&r->s);
+    ls_sync_default_settings(&r->s, sizeof r->s);
+    r->s.cancel = cli_cancel();
     r->s.message = cli_message;
     r->s.progress = cli_progress;
     r->s.opaque = con;

@@ -182,7 +182,7 @@ static bool take_option(int c, const char *text, ls_sync_settings *s, cli_consol
         break;
     case OPT_SEED:
         ok = cli_int("sync", "seed", text, 0, INT64_MAX, &n);
-        s->seed = (uint64_t)n;
+        s->seed = n;
         break;
     case OPT_DTYPE:
         ok = cli_choose("sync", "dtype", text, dtypes, &s->compute_type);
@@ -229,7 +229,8 @@ static bool take_option(int c, const char *text, ls_sync_settings *s, cli_consol
 static int take_arguments(int argc, char **argv, const char *what, ls_sync_settings *s,
                           cli_console *con)
 {
-    ls_sync_default_settings(s);
+    ls_sync_default_settings(s, sizeof *s);
+    s->cancel = cli_cancel();
     s->message = cli_message;
     s->progress = cli_progress;
     s->opaque = con;

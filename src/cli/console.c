@@ -87,14 +87,14 @@ static void show_line(cli_console *c, const ls_progress *p)
     add(line, sizeof line, ", %.0f MB", (double)p->resident_bytes / 1e6);
     if (p->budget_bytes)
         add(line, sizeof line, " of %.0f", (double)p->budget_bytes / 1e6);
-    for (size_t i = 0; i < sizeof p->stages / sizeof *p->stages && p->stages[i].name; i++) {
+    for (size_t i = 0; i < p->stage_count; i++) {
         if (!p->stages[i].frames)
             continue;
         add(line, sizeof line, "%s%s %.0f", before, p->stages[i].name,
             1000 * p->stages[i].busy_seconds / (double)p->stages[i].frames);
         before = ", ";
     }
-    for (size_t i = 0; i < sizeof p->queues / sizeof *p->queues && p->queues[i].name; i++)
+    for (size_t i = 0; i < p->queue_count; i++)
         add(line, sizeof line, "%s%s %zu", i ? ", " : "; queued: ", p->queues[i].name,
             p->queues[i].items);
     const size_t width = c->terminal ? terminal_width() : 0;
@@ -113,11 +113,11 @@ static void print_json(const ls_progress *p)
             "\"resident_bytes\": %" PRIu64 ", \"budget_bytes\": %" PRIu64 ", \"stages\": {",
             p->stage, p->frame, p->frames, p->frames_per_second, p->seconds_left, p->cpu_percent,
             p->resident_bytes, p->budget_bytes);
-    for (size_t i = 0; i < sizeof p->stages / sizeof *p->stages && p->stages[i].name; i++)
+    for (size_t i = 0; i < p->stage_count; i++)
         fprintf(stderr, "%s\"%s\": {\"busy_seconds\": %.3f, \"frames\": %" PRIu64 "}",
                 i ? ", " : "", p->stages[i].name, p->stages[i].busy_seconds, p->stages[i].frames);
     fputs("}, \"queues\": {", stderr);
-    for (size_t i = 0; i < sizeof p->queues / sizeof *p->queues && p->queues[i].name; i++)
+    for (size_t i = 0; i < p->queue_count; i++)
         fprintf(stderr, "%s\"%s\": {\"items\": %zu, \"max_items\": %zu, \"bytes\": %zu}",
                 i ? ", " : "", p->queues[i].name, p->queues[i].items, p->queues[i].max_items,
                 p->queues[i].bytes);
@@ -229,9 +229,18 @@ int cli_run_job(cli_console *c, void *job, int (*run)(void *job, void *argument,
     return ret;
 }
 
+ls_cancel *cli_cancel(void)
+{
+    static ls_cancel *token;
+    if (!token)
+        token = ls_cancel_new();
+    return token;
+}
+
 static void cancel_sync(void *job)
 {
-    ls_sync_cancel(job);
+    (void)job;
+    ls_cancel_request(cli_cancel());
 }
 
 int cli_run_sync(cli_console *c, ls_sync *job, int opened,

@@ -81,7 +81,7 @@ int ls_models_defaults(const char *dir, size_t *resolution, float *guidance_scal
 {
     char path[4096];
     json_error_t why;
-    *resolution = 512;
+    *resolution = 0;
     *guidance_scale = 1.5f;
     if (snprintf(path, sizeof path, "%s/model.json", dir) >= (int)sizeof path)
         return ls_fail(err, LS_EINVAL, "%s: the path is too long", dir);

@@ -135,6 +135,13 @@ void ls_models_close(ls_models *m)
     ls_workspace_free(&m->workspace);
 }
 
+size_t ls_models_packed(const ls_models *m)
+{
+    return ls_network_usage(ls_unet_network(m->unet)).weights +
+           ls_network_usage(ls_vae_network(m->vae)).weights +
+           ls_network_usage(ls_whisper_network(m->whisper)).weights;
+}
+
 static void describe_unet(ls_models_report *r, const ls_unet_config *c)
 {
     char channels[128];

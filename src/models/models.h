@@ -18,10 +18,12 @@ typedef struct ls_models {
 } ls_models;
 
 /* Opens, detects and checks all three against each other; nothing is packed yet. UNet and VAE
- * compute in `dtype`, Whisper in float32 always. On failure *m is closed. One thread at a time. */
+ * compute in `dtype`, Whisper in float32 always. On failure *m is closed. *m must not be moved. */
 int ls_models_open(ls_models *m, const char *dir, const char *backend, ls_dtype dtype, int threads,
                    ls_error *err);
 void ls_models_close(ls_models *m);
+/* Bytes of weights that are packed so far. */
+size_t ls_models_packed(const ls_models *m);
 
 /* What ls_models_check tells of one file. */
 typedef struct ls_models_report {
@@ -44,9 +46,10 @@ int ls_models_home(char *dir, size_t size, ls_error *err);
  * *built_in is set and it is the small one that comes with the program. LS_ENOENT, with what to do,
  * when that is missing too. */
 int ls_models_find(char *dir, size_t size, bool *built_in, ls_error *err);
-/* What a model directory is made for, by its model.json: "resolution", the side of the face
- * picture, otherwise 512, and "guidance_scale", otherwise 1.5, the original's. LS_EFORMAT when the
- * file is there and wrong. */
+enum { LS_MODELS_RESOLUTION = 512 }; /* of models that name none */
+/* What a model directory is made for, by its model.json: "resolution", the side of the face image,
+ * 0 if it names none, and "guidance_scale", otherwise 1.5, the original's. LS_EFORMAT when the file
+ * is there and wrong. */
 int ls_models_defaults(const char *dir, size_t *resolution, float *guidance_scale, ls_error *err);
 
 /* Writes a model directory with formula weights, in the published formats: lips will be

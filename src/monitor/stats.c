@@ -14,16 +14,15 @@ static void add_count(json_t *o, const char *key, uint64_t v)
     json_object_set_new(o, key, json_integer(v < INT64_MAX ? (json_int_t)v : INT64_MAX));
 }
 
-static void add_usage(json_t *o, const ls_stats *s)
+static void add_usage(json_t *o, const ls_progress *p, const ls_usage *u)
 {
-    const ls_usage *u = &s->usage;
     add_real(o, "cpu_percent", u->cpu_percent);
     add_count(o, "resident_bytes", u->resident);
     add_count(o, "cgroup_bytes", u->cgroup_used);
     if (u->cgroup_limit && u->cgroup_limit != UINT64_MAX)
         add_count(o, "cgroup_limit_bytes", u->cgroup_limit);
-    if (s->budget)
-        add_count(o, "budget_bytes", s->budget);
+    if (p->budget_bytes)
+        add_count(o, "budget_bytes", p->budget_bytes);
     if (u->pressure >= 0)
         add_real(o, "memory_pressure", u->pressure);
     if (!u->has_gpu)
@@ -34,47 +33,46 @@ static void add_usage(json_t *o, const ls_stats *s)
         add_real(o, "gpu_percent", u->gpu_percent);
 }
 
-static json_t *make_stages(const ls_stats *s)
+static json_t *make_stages(const ls_progress *p)
 {
     json_t *all = json_object();
-    for (size_t i = 0; i < s->stage_count; i++) {
+    for (size_t i = 0; i < p->stage_count; i++) {
         json_t *o = json_object();
-        add_real(o, "busy_seconds", s->stages[i].busy_seconds);
-        add_count(o, "frames", s->stages[i].frames);
-        json_object_set_new(all, s->stages[i].name, o);
+        add_real(o, "busy_seconds", p->stages[i].busy_seconds);
+        add_count(o, "frames", p->stages[i].frames);
+        json_object_set_new(all, p->stages[i].name, o);
     }
     return all;
 }
 
-static json_t *make_queues(const ls_stats *s)
+static json_t *make_queues(const ls_progress *p)
 {
     json_t *all = json_object();
-    for (size_t i = 0; i < s->queue_count; i++) {
-        const ls_queue_stats *q = &s->queues[i];
+    for (size_t i = 0; i < p->queue_count; i++) {
+        const ls_progress_queue *q = &p->queues[i];
         json_t *o = json_object();
         add_count(o, "items", q->items);
         add_count(o, "max_items", q->max_items);
         add_count(o, "bytes", q->bytes);
-        add_count(o, "max_bytes", q->max_bytes);
         json_object_set_new(all, q->name, o);
     }
     return all;
 }
 
-size_t ls_stats_json(const ls_stats *s, char *text, size_t size)
+size_t ls_stats_json(const ls_progress *p, const ls_usage *u, char *text, size_t size)
 {
     json_t *o = json_object();
     if (!o)
         return 0;
-    add_real(o, "time", s->usage.seconds);
-    json_object_set_new(o, "stage", json_string(s->stage ? s->stage : ""));
-    add_count(o, "frame", s->frame);
-    add_count(o, "frames", s->frames);
-    add_real(o, "fps", s->frames_per_second);
-    add_real(o, "seconds_left", s->seconds_left);
-    add_usage(o, s);
-    json_object_set_new(o, "stages", make_stages(s));
-    json_object_set_new(o, "queues", make_queues(s));
+    add_real(o, "time", u->seconds);
+    json_object_set_new(o, "stage", json_string(p->stage ? p->stage : ""));
+    add_count(o, "frame", p->frame);
+    add_count(o, "frames", p->frames);
+    add_real(o, "fps", p->frames_per_second);
+    add_real(o, "seconds_left", p->seconds_left);
+    add_usage(o, p, u);
+    json_object_set_new(o, "stages", make_stages(p));
+    json_object_set_new(o, "queues", make_queues(p));
     size_t n = json_dumpb(o, text, size, JSON_COMPACT | JSON_REAL_PRECISION(12));
     json_decref(o);
     if (!n || n >= size)

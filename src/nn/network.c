@@ -25,7 +25,8 @@ struct ls_network {
 void ls_workspace_free(ls_workspace *ws)
 {
     ls_aligned_free(ws->data);
-    *ws = (ls_workspace){0};
+    ws->data = NULL;
+    ws->bytes = 0;
 }
 
 int ls_network_table(ls_params **out, const void *config, ls_network_build build,
@@ -138,8 +139,7 @@ static int measure(ls_network *net, const size_t *key, bool taps, ls_error *err)
     return ret;
 }
 
-int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool taps, ls_plan **plan,
-                       ls_error *err)
+static int prepare(ls_network *net, const size_t *key, bool taps, ls_plan **plan, ls_error *err)
 {
     if (plan)
         *plan = NULL;
@@ -169,6 +169,15 @@ int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool t
     return reserve(net, ls_plan_arena_bytes(found.plan), err);
 }
 
+int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool taps, ls_plan **plan,
+                       ls_error *err)
+{
+    ls_turn_take(&net->workspace->turn, NULL);
+    int ret = prepare(net, key, taps, plan, err);
+    ls_turn_give(&net->workspace->turn);
+    return ret;
+}
+
 int ls_network_estimate_begin(ls_network *net, ls_error *err)
 {
     net->estimated = 0;
@@ -189,9 +198,15 @@ int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_b
                    size_t count, const ls_cancel *cancel, ls_error *err)
 {
     ls_plan *plan;
-    int ret = net->dry ? ls_fail(err, LS_EINVAL, "a network that is measured cannot run")
-                       : ls_network_prepare(net, key, false, &plan, err);
-    return ret ? ret : ls_plan_run(plan, net->workspace->data, bindings, count, cancel, err);
+    int ret = ls_turn_take(&net->workspace->turn, cancel);
+    if (ret)
+        return ls_fail(err, ret, "canceled");
+    ret = net->dry ? ls_fail(err, LS_EINVAL, "a network that is being measured cannot run")
+                   : prepare(net, key, false, &plan, err);
+    if (!ret)
+        ret = ls_plan_run(plan, net->workspace->data, bindings, count, cancel, err);
+    ls_turn_give(&net->workspace->turn);
+    return ret;
 }
 
 ls_weights *ls_network_weights(const ls_network *net)

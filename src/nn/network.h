@@ -4,12 +4,15 @@
 #define LS_NN_NETWORK_H
 
 #include "backend/plan.h"
+#include "base/turn.h"
 #include "nn/layers.h"
 
 #define LS_NETWORK_KEY 8
 
-/* Activation memory that plans which never run at the same time share. Zero-initialise. */
+/* Activation memory that networks share, and the turn in which they use it: their calls may come
+ * from several threads, each waits for the one before. Zero-initialise. */
 typedef struct ls_workspace {
+    ls_turn turn;
     void *data;
     size_t bytes;
 } ls_workspace;
@@ -47,12 +50,13 @@ void ls_network_close(ls_network **net);
  * plan packs the weights. */
 int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool taps, ls_plan **plan,
                        ls_error *err);
-/* Between these two, ls_network_prepare only measures: it compiles as if nothing were packed yet,
- * and reads, packs, reserves and keeps nothing; its plan is NULL, and nothing can run. The end
- * returns what the prepared shapes would have taken, in the order in which they were asked for. */
+/* Between these two, with the workspace's turn taken, ls_network_prepare only measures: it compiles
+ * as if nothing were packed yet, and reads, packs, reserves and keeps nothing; its plan is NULL,
+ * and nothing can run. The end returns what the prepared shapes would have taken, in the order in
+ * which they were asked for. */
 int ls_network_estimate_begin(ls_network *net, ls_error *err);
 ls_network_memory ls_network_estimate_end(ls_network *net);
-/* Prepares and runs. */
+/* Prepares and runs, when it is its turn. */
 int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_binding *bindings,
                    size_t count, const ls_cancel *cancel, ls_error *err);
 

@@ -28,9 +28,9 @@ static uint64_t encoded_frames(const char *codec)
 }
 
 /* From fast to small. */
-static ls_plan_choice choice_at(int level, int cores)
+static ls_budget_choice choice_at(int level, int cores)
 {
-    const ls_plan_choice levels[] = {
+    const ls_budget_choice levels[] = {
         {3 * LS_CHUNK_FRAMES / 2, 1, false, cores < 4 ? cores : 4, WINDOW},
         {LS_CHUNK_FRAMES, 1, false, 1, WINDOW / 2},
         {LS_CHUNK_FRAMES, 1, true, 1, 0},
@@ -40,7 +40,7 @@ static ls_plan_choice choice_at(int level, int cores)
 
 #define LEVELS 3
 
-static int estimate(ls_plan_memory *m, const ls_plan_choice *c, const ls_budget_job *job,
+static int estimate(ls_budget_memory *m, const ls_budget_choice *c, const ls_budget_job *job,
                     ls_error *err)
 {
     ls_generator_settings g = job->settings;
@@ -53,24 +53,24 @@ static int estimate(ls_plan_memory *m, const ls_plan_choice *c, const ls_budget_
     const ls_video_info *v = job->video;
     const uint64_t frame = v->frame_bytes, face = (uint64_t)g.resolution * g.resolution * 3,
                    rgb = (uint64_t)v->width * v->height * 3;
-    *m = (ls_plan_memory){.weights = net.weights,
-                          .activations = net.activations,
-                          .buffers = net.buffers,
-                          .program = PROGRAM,
-                          .flight =
-                              c->frames * (frame + face) + LS_CHUNK_FRAMES * face * sizeof(float),
-                          .decode = (job->detects ? 2 : 1) * DECODED_FRAMES * frame + rgb,
-                          .window = c->window_bytes > 4 * frame ? c->window_bytes : 4 * frame,
-                          .encode = encoded_frames(job->video_codec) * frame,
-                          .restore = (uint64_t)c->workers * 4 * frame,
-                          .detect = job->detects ? DETECTOR + rgb : 0};
+    *m = (ls_budget_memory){.weights = net.weights,
+                            .activations = net.activations,
+                            .buffers = net.buffers,
+                            .program = PROGRAM,
+                            .flight =
+                                c->frames * (frame + face) + LS_CHUNK_FRAMES * face * sizeof(float),
+                            .decode = (job->detects ? 2 : 1) * DECODED_FRAMES * frame + rgb,
+                            .window = c->window_bytes > 4 * frame ? c->window_bytes : 4 * frame,
+                            .encode = encoded_frames(job->video_codec) * frame,
+                            .restore = (uint64_t)c->workers * 4 * frame,
+                            .detect = job->detects ? DETECTOR + rgb : 0};
     m->total = m->weights + m->activations + m->buffers + m->program + m->flight + m->decode +
                m->window + m->encode + m->restore + m->detect;
     return 0;
 }
 
-int ls_budget_plan(ls_plan_choice *choice, ls_plan_memory *memory, const ls_budget_job *job,
-                   uint64_t budget, ls_error *err)
+int ls_budget_choose(ls_budget_choice *choice, ls_budget_memory *memory, const ls_budget_job *job,
+                     uint64_t budget, ls_error *err)
 {
     for (int level = 0; level < LEVELS; level++) {
         *choice = choice_at(level, job->cores);
@@ -79,15 +79,13 @@ int ls_budget_plan(ls_plan_choice *choice, ls_plan_memory *memory, const ls_budg
             return ret;
     }
     const uint64_t needed = (memory->total + MB - 1) / MB;
-    return ls_fail(
-        err, LS_ENOMEM,
-        "%llu MB are the least that this needs at resolution %zu, %llu MB of them for "
-        "the networks; the budget is %llu MB: give it more with --max-memory %lluM, end "
-        "other programs%s",
-        (unsigned long long)needed, job->settings.resolution,
-        (unsigned long long)((memory->weights + memory->activations) / MB),
-        (unsigned long long)(budget / MB), (unsigned long long)((memory->total >> 20) + 1),
-        job->settings.resolution > 256 ? ", or use models made for --resolution 256" : "");
+    ls_fail(err, LS_ENOMEM,
+            "resolution %zu needs at least %llu MB, %llu MB of them for the networks; the limit is "
+            "%llu MB",
+            job->settings.resolution, (unsigned long long)needed,
+            (unsigned long long)((memory->weights + memory->activations) / MB),
+            (unsigned long long)(budget / MB));
+    return ls_advise(err, LS_ENOMEM, LS_HINT_MORE_MEMORY, "max-memory");
 }
 
 static double mb(uint64_t bytes)
@@ -95,10 +93,10 @@ static double mb(uint64_t bytes)
     return (double)bytes / 1e6;
 }
 
-void ls_budget_tell(const ls_plan_choice *c, const ls_plan_memory *m, uint64_t budget,
-                    const char *dtype, const ls_log *log)
+void ls_budget_report(const ls_budget_choice *c, const ls_budget_memory *m, uint64_t budget,
+                      const char *dtype, const ls_log *log)
 {
-    ls_log_msg(log, LS_LOG_INFO,
+    ls_log_msg(log, LS_LOG_DEBUG,
                "memory: at most %.0f MB of %.0f: %.0f for weights (%s), %.0f for activations, %.0f "
                "for %zu frames in flight, %.0f for codecs, %.0f for all else",
                mb(m->total), mb(budget), mb(m->weights), dtype, mb(m->activations), mb(m->flight),

@@ -10,22 +10,22 @@
 uint64_t ls_budget_default(void);
 
 /* How a job runs. The frames of its output do not depend on any of it. */
-typedef struct ls_plan_choice {
+typedef struct ls_budget_choice {
     size_t frames;       /* in flight */
     size_t vae_frames;   /* in a call of the VAE */
     bool split_guidance; /* the UNet's batch rows one after the other */
     int workers;         /* threads that restore, at most */
     size_t window_bytes; /* of frames held to go backwards */
-} ls_plan_choice;
+} ls_budget_choice;
 
 /* What that holds at most, in bytes; all but the first four from the size of a frame, by what was
  * measured (docs/PERFORMANCE.md). */
-typedef struct ls_plan_memory {
+typedef struct ls_budget_memory {
     uint64_t weights, activations, buffers; /* as ls_generator_memory */
     uint64_t program;                       /* with its libraries */
     uint64_t flight, decode, window, encode, restore, detect;
     uint64_t total;
-} ls_plan_memory;
+} ls_budget_memory;
 
 typedef struct ls_budget_job {
     ls_models *models;
@@ -38,11 +38,11 @@ typedef struct ls_budget_job {
 
 /* The fastest way to run that fits into `budget`. LS_ENOMEM, naming the least that would do, when
  * none does; *choice and *memory are then the smallest. */
-int ls_budget_plan(ls_plan_choice *choice, ls_plan_memory *memory, const ls_budget_job *job,
-                   uint64_t budget, ls_error *err);
+int ls_budget_choose(ls_budget_choice *choice, ls_budget_memory *memory, const ls_budget_job *job,
+                     uint64_t budget, ls_error *err);
 
-/* The plan in words. */
-void ls_budget_tell(const ls_plan_choice *choice, const ls_plan_memory *memory, uint64_t budget,
-                    const char *dtype, const ls_log *log);
+/* The choice in words, to the log. */
+void ls_budget_report(const ls_budget_choice *choice, const ls_budget_memory *memory,
+                      uint64_t budget, const char *dtype, const ls_log *log);
 
 #endif

@@ -18,15 +18,13 @@ struct ls_face_feed {
     ls_chooser *chooser;
     ls_record_writer *save; /* NULL unless the track is wanted */
     ls_face_path *path;
-    bool vain;
     double start;
     pthread_mutex_t lock; /* of the two below */
     double seconds;
     uint64_t frames;
 };
 
-/* One more frame of what is known of the faces: to the track that is kept, and through the choice
- * to the crops. */
+/* The faces of one more frame: to the track that is kept, and through the choice to the crops. */
 static int take_record(void *opaque, const ls_face_record *rec, ls_error *err)
 {
     ls_face_feed *f = opaque;
@@ -51,38 +49,58 @@ static int finish_faces(ls_face_feed *f, int64_t frames, ls_error *err)
     return ret;
 }
 
-/* A face is looked for in vain: nobody is served by a copy of the video with other sound. */
+/* No face found: fail rather than emit an unmodified copy. */
 static int check_found(ls_face_feed *f, ls_error *err)
 {
     if (ls_face_path_faces(f->path))
         return 0;
-    f->vain = true;
     const ls_scout_track *tracks;
     size_t count = ls_scout_tracks(f->scout, &tracks);
-    return count
-               ? ls_fail(err, LS_EINVAL,
-                         "%s: --face %s is none of the %zu found; \"latentsync faces\" lists them",
-                         f->s->video, f->s->face, count)
-               : ls_fail(err, LS_EFORMAT,
-                         "%s: no face was found in %llu frames; it has to be seen from the front, "
-                         "50 x 80 pixels or larger",
-                         f->s->video, (unsigned long long)ls_scout_frames(f->scout));
+    if (count)
+        return ls_advise(err,
+                         ls_fail(err, LS_ENOFACE, "%s: face %s is none of the %zu found",
+                                 f->s->video, f->s->face, count),
+                         LS_HINT_LIST_FACES, "face");
+    return ls_fail(
+        err, LS_ENOFACE,
+        "%s: no face was found in %llu frames; it has to be seen from the front, 50 x 80 "
+        "pixels or larger",
+        f->s->video, (unsigned long long)ls_scout_frames(f->scout));
 }
 
-/* A track knows what video it was made for, or says nothing of it. */
-static int check_timeline(const ls_face_feed *f, const ls_record_timeline *t,
+/* A track says what video it was made for, or nothing. */
+static int check_timeline(const char *track, const char *video, const ls_record_timeline *t,
                           const ls_video_info *v, ls_error *err)
 {
     if (!t || (t->width == v->width && t->height == v->height &&
                (int64_t)t->fps_num * v->fps_den == (int64_t)v->fps_num * t->fps_den))
         return 0;
-    return ls_fail(err, LS_EINVAL,
-                   "%s is of a video of %zu x %zu at %.6g frames/s; %s is %zu x %zu at %.6g",
-                   f->track, t->width, t->height, (double)t->fps_num / t->fps_den, f->s->video,
-                   v->width, v->height, (double)v->fps_num / v->fps_den);
+    return ls_advise(
+        err,
+        ls_fail(err, LS_EINVAL,
+                "%s is of a video of %zu x %zu at %.6g frames/s; %s is %zu x %zu at %.6g", track,
+                t->width, t->height, (double)t->fps_num / t->fps_den, video, v->width, v->height,
+                (double)v->fps_num / v->fps_den),
+        LS_HINT_NONE, "face-track");
 }
 
-/* A record, and before it empty ones for the frames that the file passes over. */
+int ls_face_feed_check_track(const char *track, const char *video, const ls_video_info *v,
+                             const ls_cancel *cancel, ls_error *err)
+{
+    ls_record_reader *reader = NULL;
+    ls_face_record *rec = ls_calloc_array(1, sizeof *rec);
+    int ret =
+        rec ? ls_record_reader_open(&reader, track, err) : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret)
+        ret = check_timeline(track, video, ls_record_reader_timeline(reader), v, err);
+    while (!ret && (ret = ls_record_read(reader, rec, err)) > 0)
+        ret = ls_canceled(cancel) ? ls_fail(err, LS_ECANCELED, "canceled") : 0;
+    ls_record_reader_close(&reader);
+    free(rec);
+    return ret;
+}
+
+/* A record, and before it empty ones for the frames that the file skips. */
 static int take_listed(ls_face_feed *f, const ls_face_record *rec, int64_t *next, ls_error *err)
 {
     ls_face_record *none = ls_calloc_array(1, sizeof *none);
@@ -108,16 +126,16 @@ static int read_track(ls_face_feed *f, const ls_video_info *v, ls_error *err)
     int ret = rec ? ls_record_reader_open(&reader, f->track, err)
                   : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret)
-        ret = check_timeline(f, ls_record_reader_timeline(reader), v, err);
+        ret = check_timeline(f->track, f->s->video, ls_record_reader_timeline(reader), v, err);
     while (!ret && (ret = ls_record_read(reader, rec, err)) > 0)
         ret = take_listed(f, rec, &next, err);
     if (!ret) // a container may promise more frames than a timeline has
         ret = finish_faces(f, ls_record_reader_timeline(reader) ? 0 : (int64_t)v->frames, err);
     if (!ret && !ls_face_path_faces(f->path))
-        ret =
-            ls_fail(err, LS_EFORMAT,
-                    "%s: there is no face in it that --face %s would choose, nothing would change",
-                    f->track, f->s->face);
+        ret = ls_advise(err,
+                        ls_fail(err, LS_ENOFACE, "%s: face %s matches no face in this track",
+                                f->track, f->s->face),
+                        LS_HINT_NONE, "face");
     ls_record_reader_close(&reader);
     free(rec);
     return ret;
@@ -133,7 +151,7 @@ static int open_scout(ls_face_feed *f, ls_error *err)
         .log = f->log};
     int ret = ls_scout_open(&f->scout, &s, err);
     if (!ret)
-        ls_log_msg(f->log, LS_LOG_INFO, "faces are looked for with %s",
+        ls_log_msg(f->log, LS_LOG_INFO, "detecting faces with %s",
                    ls_detector_describe(ls_scout_detector(f->scout)));
     return ret;
 }
@@ -152,10 +170,7 @@ int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char 
     f->log = log;
     int ret = ls_face_path_open(&f->path, s->resolution, folder, err);
     if (!ret && !ls_choice_parse(&choice, s->face))
-        ret = ls_fail(err, LS_EINVAL,
-                      "face %s: largest, left, right, the number of a track or a point x,y is "
-                      "expected",
-                      s->face);
+        ret = ls_fail(err, LS_EINVAL, "face: \"%s\" chooses none", s->face);
     if (!ret)
         ret = ls_chooser_open(&f->chooser, &choice, err);
     if (!ret)
@@ -229,9 +244,4 @@ int ls_face_feed_run(ls_face_feed *f, uint64_t frames, const char *track, const 
     if (!ret && index)
         ret = ls_scout_save_index(f->scout, index, err);
     return !ret && f->save ? ls_scout_save(f->scout, f->save, err) : ret;
-}
-
-bool ls_face_feed_is_vain(const ls_face_feed *f)
-{
-    return f->vain;
 }

@@ -6,14 +6,14 @@
 #include "base/cancel.h"
 #include "base/log.h"
 #include "face/detector.h"
-#include "latentsync/latentsync.h"
+#include "latentsync/sync.h"
 #include "media/video.h"
 #include "pipeline/face_path.h"
 
 typedef struct ls_face_feed ls_face_feed;
 
-/* With a track file, all of it is read now, and held against the video; otherwise the detector is
- * opened. `s` and `log` must outlive *out; temporary files are made in `folder`, or where the
+/* With a track file, all of it is read now, and checked against the video; otherwise the detector
+ * is opened. `s` and `log` must outlive *out; temporary files are made in `folder`, or where the
  * system has them when that is NULL. */
 int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char *track,
                       const ls_video_info *video, const char *folder, const ls_log *log,
@@ -27,15 +27,17 @@ ls_face_path *ls_face_feed_path(ls_face_feed *f);
 bool ls_face_feed_runs(const ls_face_feed *f);
 /* The files of networks that look for faces; their number. */
 size_t ls_face_feed_files(const ls_face_feed *f, const char *files[LS_DETECTOR_FILES]);
-/* Looks for faces, in a thread of its own beside the one that asks the path, and writes what it
+/* Detects faces, in a thread of its own beside the one that asks the path, and writes what it
  * finds to the files `track` and `index` (see ls_video_save_index) unless they are NULL. `frames`
- * is how many will be asked for; 0: all. An error when the choice finds no face at all. The caller
- * finishes the path on failure. */
+ * is how many will be asked for; 0: all. LS_ENOFACE when the choice finds no face at all. The
+ * caller finishes the path on failure. */
 int ls_face_feed_run(ls_face_feed *f, uint64_t frames, const char *track, const char *index,
                      const ls_cancel *cancel, ls_error *err);
 /* How far the search is: seconds it has taken, and frames. Any thread. */
 void ls_face_feed_state(ls_face_feed *f, double *seconds, uint64_t *frames);
-/* After that: the search came to its end, and there is nobody to work on. */
-bool ls_face_feed_is_vain(const ls_face_feed *f);
+/* Reads a whole track file, and checks that it is of this video: the errors of ls_face_feed_open,
+ * before anything else is opened. */
+int ls_face_feed_check_track(const char *track, const char *video, const ls_video_info *v,
+                             const ls_cancel *cancel, ls_error *err);
 
 #endif

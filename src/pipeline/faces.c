@@ -2,10 +2,13 @@
 #include "base/alloc.h"
 #include "base/system.h"
 #include "base/time.h"
-#include "latentsync/latentsync.h"
+#include "latentsync/faces.h"
 #include "models/models.h"
+#include "pipeline/events.h"
+#include "pipeline/options.h"
 #include "pipeline/preview.h"
 #include "pipeline/scout.h"
+#include "pipeline/settings.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -13,43 +16,20 @@
 
 struct ls_faces {
     ls_faces_settings s;
+    ls_events *events;
     ls_log log;
-    ls_cancel cancel;
     ls_scout *scout;
     ls_record_writer *writer;
+    ls_faces_track *tracks;
+    size_t track_count;
     double start;
 };
-
-void ls_faces_default_settings(ls_faces_settings *s)
-{
-    *s = (ls_faces_settings){.max_gap = ls_follow_default_settings().max_gap, .detect_every = 1};
-}
-
-static void write_message(void *opaque, int level, const char *line)
-{
-    ls_faces *job = opaque;
-    if (job->s.message)
-        job->s.message(job->s.opaque, level, line);
-}
-
-static int copy_strings(ls_faces_settings *s, ls_error *err)
-{
-    const char **strings[] = {&s->video, &s->models, &s->detector, &s->preview};
-    bool ok = true;
-    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) {
-        if (!*strings[i])
-            continue;
-        *strings[i] = strdup(*strings[i]);
-        ok = ok && *strings[i];
-    }
-    return ok ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
-}
 
 static int write_line(void *opaque, const char *line, size_t n, ls_error *err)
 {
     ls_faces *job = opaque;
     return job->s.line(job->s.opaque, line, n)
-               ? ls_fail(err, LS_EIO, "the face track could not be written")
+               ? ls_fail(err, LS_EIO, "the face track cannot be written")
                : 0;
 }
 
@@ -70,24 +50,42 @@ static int open_job(ls_faces *job, ls_error *err)
                                       err);
 }
 
-int ls_faces_open(ls_faces **out, const ls_faces_settings *s, ls_error *err)
+static int choose_models(ls_faces *job, ls_error *err)
 {
     char dir[PATH_MAX];
     bool built_in;
-    const bool installed = !s->models && !s->detector;
+    if (job->s.models || job->s.detector)
+        return 0;
+    int ret = ls_models_find(dir, sizeof dir, &built_in, err);
+    if (ret)
+        return ls_advise(err, LS_EMODEL, LS_HINT_INSTALL_MODEL, "models");
+    if (built_in)
+        ls_log_msg(&job->log, LS_LOG_NOTICE,
+                   "no model is installed: using the built-in one, which knows drawn faces only");
+    return ls_settings_replace(&job->s.models, dir, err);
+}
+
+int ls_faces_open(ls_faces **out, const ls_faces_settings *settings, ls_error *err)
+{
+    ls_faces_settings s;
     *out = NULL;
-    if (!s->video)
-        return ls_fail(err, LS_EINVAL, "a video is required");
-    int ret = installed ? ls_models_find(dir, sizeof dir, &built_in, err) : 0;
+    int ret = ls_settings_take_faces(&s, settings, err);
+    if (!ret)
+        ret = ls_options_check(NULL, &s, err);
     if (ret)
         return ret;
     ls_faces *job = ls_calloc_array(1, sizeof *job);
     if (!job)
         return ls_fail(err, LS_ENOMEM, "out of memory");
-    job->s = *s;
-    job->s.models = installed ? dir : s->models;
-    job->log = (ls_log){LS_LOG_DEBUG, write_message, job};
-    ret = copy_strings(&job->s, err);
+    job->s = s;
+    ret = ls_settings_own_faces(&job->s, err);
+    const ls_listener listener = {s.message, s.progress, s.opaque};
+    if (!ret)
+        ret = ls_events_open(&job->events, &listener, err);
+    if (!ret) {
+        job->log = ls_events_log(job->events);
+        ret = choose_models(job, err);
+    }
     if (!ret)
         ret = open_job(job, err);
     if (ret)
@@ -103,17 +101,11 @@ void ls_faces_close(ls_faces **pjob)
         return;
     ls_record_writer_close(&job->writer);
     ls_scout_close(&job->scout);
-    free((char *)job->s.video);
-    free((char *)job->s.models);
-    free((char *)job->s.detector);
-    free((char *)job->s.preview);
+    ls_settings_free_faces(&job->s);
+    ls_events_close(&job->events);
+    free(job->tracks);
     free(job);
     *pjob = NULL;
-}
-
-void ls_faces_cancel(ls_faces *job)
-{
-    ls_cancel_request(&job->cancel);
 }
 
 static int take_record(void *opaque, const ls_face_record *rec, ls_error *err)
@@ -125,17 +117,36 @@ static int take_record(void *opaque, const ls_face_record *rec, ls_error *err)
 static void report(void *opaque, uint64_t frame, uint64_t frames)
 {
     ls_faces *job = opaque;
-    double seconds = ls_time_now() - job->start;
-    ls_progress p = {.stage = "faces",
-                     .frame = frame,
-                     .frames = frames > frame ? frames : frame,
-                     .resident_bytes = ls_process_memory_now().resident};
-    if (!job->s.progress)
-        return;
-    p.frames_per_second = seconds > 0 ? (double)frame / seconds : 0;
-    if (p.frames_per_second > 0)
-        p.seconds_left = (double)(p.frames - frame) / p.frames_per_second;
-    job->s.progress(job->s.opaque, &p);
+    const double seconds = ls_time_now() - job->start;
+    ls_report r = {.p = {.stage = "faces",
+                         .frame = frame,
+                         .frames = frames > frame ? frames : frame,
+                         .seconds = seconds,
+                         .resident_bytes = ls_process_memory_now().resident}};
+    r.p.fraction = r.p.frames ? (double)frame / (double)r.p.frames : 0;
+    r.p.frames_per_second = seconds > 0 ? (double)frame / seconds : 0;
+    if (r.p.frames_per_second > 0)
+        r.p.seconds_left = (double)(r.p.frames - frame) / r.p.frames_per_second;
+    ls_events_report(job->events, &r);
+}
+
+static int list_tracks(ls_faces *job, const ls_scout_track *tracks, size_t count, ls_error *err)
+{
+    job->tracks = ls_calloc_array(count ? count : 1, sizeof *job->tracks);
+    if (!job->tracks)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        const ls_track_summary *s = &tracks[i].summary;
+        job->tracks[i] = (ls_faces_track){.id = s->id,
+                                          .first = s->first,
+                                          .last = s->last,
+                                          .frames = tracks[i].frames,
+                                          .share = s->share,
+                                          .score = s->score};
+        memcpy(job->tracks[i].box, s->box, sizeof s->box);
+    }
+    job->track_count = count;
+    return 0;
 }
 
 int ls_faces_run(ls_faces *job, ls_error *err)
@@ -143,18 +154,20 @@ int ls_faces_run(ls_faces *job, ls_error *err)
     const ls_scout_sink sink = {take_record, report, job};
     const ls_scout_track *tracks;
     size_t written = 0;
-    ls_log_msg(&job->log, LS_LOG_INFO, "faces are looked for with %s",
+    ls_log_msg(&job->log, LS_LOG_INFO, "detecting faces with %s",
                ls_detector_describe(ls_scout_detector(job->scout)));
     job->start = ls_time_now();
-    int ret = ls_scout_run(job->scout, 0, &sink, &job->cancel, err);
+    int ret = ls_scout_run(job->scout, 0, &sink, job->s.cancel, err);
     if (!ret && job->writer)
         ret = ls_scout_save(job->scout, job->writer, err);
     size_t count = ls_scout_tracks(job->scout, &tracks);
+    if (!ret)
+        ret = list_tracks(job, tracks, count, err);
     if (!ret && job->s.preview)
         ret = ls_preview_write(job->s.preview, job->s.video, job->s.source_fps, tracks, count,
-                               &written, &job->log, &job->cancel, err);
+                               &written, &job->log, job->s.cancel, err);
     if (!ret && written)
-        ls_log_msg(&job->log, LS_LOG_INFO, "wrote %zu pictures to %s", written, job->s.preview);
+        ls_log_msg(&job->log, LS_LOG_INFO, "wrote %zu images to %s", written, job->s.preview);
     return ret;
 }
 
@@ -163,18 +176,7 @@ uint64_t ls_faces_frames(const ls_faces *job)
     return ls_scout_frames(job->scout);
 }
 
-int ls_faces_get_track(const ls_faces *job, size_t index, ls_faces_track *track)
+const ls_faces_track *ls_faces_get_track(const ls_faces *job, size_t index)
 {
-    const ls_scout_track *t;
-    if (index >= ls_scout_tracks(job->scout, &t))
-        return 0;
-    const ls_track_summary *s = &t[index].summary;
-    *track = (ls_faces_track){.id = s->id,
-                              .first = s->first,
-                              .last = s->last,
-                              .frames = t[index].frames,
-                              .share = s->share,
-                              .score = s->score};
-    memcpy(track->box, s->box, sizeof track->box);
-    return 1;
+    return index < job->track_count ? &job->tracks[index] : NULL;
 }

@@ -176,6 +176,7 @@ int ls_generator_estimate(ls_generator_memory *out, ls_models *models,
     int ret = set_up(&g, models, s, err);
     if (ret)
         return ret;
+    ls_turn_take(&models->workspace.turn, NULL);
     for (size_t i = 0; !ret && i < 3; i++)
         ret = ls_network_estimate_begin(nets[i], err);
     ls_chunk c = chunk_of(&g, frames);
@@ -189,6 +190,7 @@ int ls_generator_estimate(ls_generator_memory *out, ls_models *models,
         if (m.activations > out->activations)
             out->activations = m.activations;
     }
+    ls_turn_give(&models->workspace.turn);
     list_buffers(&g, list);
     for (size_t i = 0; i < BUFFERS; i++)
         out->buffers += list[i].bytes;
@@ -261,7 +263,7 @@ static void report_step(void *opaque, size_t step, size_t steps, const float *x)
     (void)x;
     const step_progress *p = opaque;
     if (p->progress)
-        p->progress(p->opaque, 0.05 + 0.9 * (double)step / (double)steps);
+        p->progress(p->opaque, step, steps);
 }
 
 /* Draws what skipped chunks would have drawn. */
@@ -281,6 +283,8 @@ int ls_generator_run(ls_generator *g, size_t index, size_t frames, const uint8_t
         return ls_fail(err, LS_EINVAL, "chunk %zu of %zu frames cannot be generated now", index,
                        frames);
     skip_to(g, index);
+    if (progress)
+        progress(opaque, 0, g->settings.sampler.steps);
     int ret = ls_features_read(g->features, index * LS_CHUNK_FRAMES, frames, g->audio, cancel, err);
     if (!ret)
         ret = encode(g, frames, faces, 1, g->masked, cancel, err);

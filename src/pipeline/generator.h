@@ -25,8 +25,8 @@ typedef struct ls_generator_memory {
 typedef struct ls_generator ls_generator;
 
 /* What opening and preparing for chunks of `frames` takes in the end, exactly for weights and
- * activations, without packing or allocating it: a second for the published networks. `models` may
- * be in use, but not meanwhile. */
+ * activations, without packing or allocating it: a second for the published networks. Other users
+ * of `models` wait meanwhile. */
 int ls_generator_estimate(ls_generator_memory *out, ls_models *models,
                           const ls_generator_settings *s, size_t frames, ls_error *err);
 
@@ -38,7 +38,8 @@ void ls_generator_close(ls_generator **g);
 /* Compiles and packs everything for chunks of `frames`, so that memory is known before the work. */
 int ls_generator_prepare(ls_generator *g, size_t frames, ls_error *err);
 
-typedef void (*ls_generator_progress)(void *opaque, double fraction);
+/* Denoising steps of the chunk that are done. */
+typedef void (*ls_generator_progress)(void *opaque, size_t step, size_t steps);
 
 /* Chunk `index` of the output: frames 16 * index and on, `frames` of them. faces[i] is [R, R, 3]
  * RGB; images[i] receives [R, R, 3] RGB in -1..1 where it is not NULL. The result depends on the

@@ -152,7 +152,7 @@ static int take_from_other(const pull *p, const char *name, const char *path,
             continue;
         int ret = ls_download_check(&d, other, known->sha256, err);
         if (ret == 1 && link(other, path))
-            ret = ls_output_copy(other, path, err) ? err->code : 1;
+            ret = ls_output_copy(other, path, NULL, err) ? err->code : 1;
         if (ret == 1)
             ls_log_msg(&p->log, LS_LOG_INFO, "%s: the same as in %s", name, versions[i]);
         if (ret)

@@ -1,8 +1,8 @@
 #include "pipeline/settings.h"
 #include "base/alloc.h"
-#include "diffusion/ddim.h"
-#include "face/follow.h"
+#include "face/choose.h"
 #include "face/restore.h"
+#include "pipeline/options.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -10,246 +10,326 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-void ls_sync_default_settings(ls_sync_settings *s)
+static int take(void *to, const void *from, size_t own_size, ls_error *err)
 {
-    *s = (ls_sync_settings){.face = "largest",
-                            .max_gap = ls_follow_default_settings().max_gap,
-                            .detect_every = 1,
-                            .steps = 20,
-                            .cache_interval = 3,
-                            .seed = 1247,
-                            .compute_type = LS_COMPUTE_AUTO,
-                            .video_codec = "libx264",
-                            .preset = "medium",
-                            .crf = 18};
+    size_t size;
+    memcpy(&size, from, sizeof size);
+    if (size < sizeof size || size > own_size)
+        return ls_fail(err, LS_EINVAL,
+                       size > own_size ? "the settings are of a newer version of the library"
+                                       : "the settings were not initialised");
+    memcpy(to, from, size);
+    return 0;
+}
+
+void ls_sync_default_settings(ls_sync_settings *s, size_t size)
+{
+    ls_sync_settings all = {.size = size};
+    ls_options_set_defaults(&all, NULL);
+    memcpy(s, &all, size < sizeof all ? size : sizeof all);
+}
+
+int ls_settings_take(ls_sync_settings *to, const ls_sync_settings *from, ls_error *err)
+{
+    ls_sync_default_settings(to, sizeof *to);
+    return take(to, from, sizeof *to, err);
+}
+
+void ls_faces_default_settings(ls_faces_settings *s, size_t size)
+{
+    ls_faces_settings all = {.size = size};
+    ls_options_set_defaults(NULL, &all);
+    memcpy(s, &all, size < sizeof all ? size : sizeof all);
+}
+
+int ls_settings_take_faces(ls_faces_settings *to, const ls_faces_settings *from, ls_error *err)
+{
+    ls_faces_default_settings(to, sizeof *to);
+    return take(to, from, sizeof *to, err);
+}
+
+/* A file can only be written where there is a folder for it. */
+static int check_folder(const char *path, const char *option, ls_error *err)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (!slash || slash == path)
+        return 0;
+    char *folder = strndup(path, (size_t)(slash - path));
+    if (!folder)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    struct stat st;
+    int ret = 0;
+    if (stat(folder, &st))
+        ret = ls_fail_errno(err, errno, "cannot write %s: the folder %s", path, folder);
+    else if (!S_ISDIR(st.st_mode))
+        ret = ls_fail(err, LS_EINVAL, "cannot write %s: %s is not a folder", path, folder);
+    else if (access(folder, W_OK | X_OK))
+        ret = ls_fail_errno(err, errno, "cannot write %s: the folder %s", path, folder);
+    free(folder);
+    return ret ? ls_advise(err, ret, LS_HINT_OTHER_OUTPUT, option) : 0;
 }
 
 /* The output must not replace what it is made from. */
-static int check_output(const ls_sync_settings *s, ls_error *err)
+static int check_outputs(const ls_sync_settings *s, ls_error *err)
 {
     const char *inputs[] = {s->video, s->audio, s->face_track, s->detector};
-    const char *outputs[] = {s->output, s->save_track, s->stats};
+    const struct {
+        const char *path, *option;
+    } outputs[] = {{s->output, "output"}, {s->save_track, "save-track"}, {s->stats, "stats"}};
     struct stat out, in;
-    for (int o = 0; o < 3; o++) {
-        if (!outputs[o] || stat(outputs[o], &out))
+    int ret = 0;
+    for (size_t o = 0; !ret && o < sizeof outputs / sizeof *outputs; o++) {
+        const char *path = outputs[o].path;
+        ret = check_folder(path, outputs[o].option, err);
+        if (ret || !path || stat(path, &out))
             continue;
-        for (int i = 0; i < 4; i++)
+        for (size_t i = 0; !ret && i < sizeof inputs / sizeof *inputs; i++)
             if (inputs[i] && !stat(inputs[i], &in) && in.st_dev == out.st_dev &&
                 in.st_ino == out.st_ino)
-                return ls_fail(err, LS_EINVAL,
-                               "%s is an input; what is written needs a name of its own",
-                               outputs[o]);
+                ret = ls_advise(err, ls_fail(err, LS_EINVAL, "%s would overwrite an input", path),
+                                LS_HINT_OTHER_OUTPUT, outputs[o].option);
     }
-    if (s->save_track && !strcmp(s->output, s->save_track))
-        return ls_fail(err, LS_EINVAL, "%s: the track needs another name than the video",
-                       s->save_track);
-    return 0;
+    if (!ret && s->no_overwrite && !stat(s->output, &out))
+        ret = ls_advise(err, ls_fail(err, LS_EINVAL, "%s exists", s->output), LS_HINT_OTHER_OUTPUT,
+                        "no-overwrite");
+    if (!ret && s->save_track && !strcmp(s->output, s->save_track))
+        ret = ls_advise(err,
+                        ls_fail(err, LS_EINVAL, "%s: the track needs another name than the video",
+                                s->save_track),
+                        LS_HINT_OTHER_OUTPUT, "save-track");
+    return ret ? ret : check_folder(s->job, "job", err);
 }
 
 int ls_settings_check(const ls_sync_settings *s, ls_error *err)
 {
-    if (!s->video || !s->audio || !s->output)
-        return ls_fail(err, LS_EINVAL, "video, audio and output are required");
-    if (s->max_gap > LS_FOLLOW_MAX_GAP || !s->detect_every || s->detect_every > LS_FOLLOW_MAX_EVERY)
-        return ls_fail(err, LS_EINVAL,
-                       "a gap of %zu frames, detection every %zu: up to %d and %d are possible",
-                       s->max_gap, s->detect_every, LS_FOLLOW_MAX_GAP, LS_FOLLOW_MAX_EVERY);
+    ls_choice choice;
+    int ret = ls_options_check(s, NULL, err);
+    if (ret)
+        return ret;
     if (s->face_track && (s->save_track || s->detector))
-        return ls_fail(err, LS_EINVAL,
-                       "with a face track nothing is looked for: it goes with neither a track to "
-                       "save nor a detector");
+        return ls_advise(
+            err,
+            ls_fail(err, LS_EINVAL,
+                    "face-track cannot be combined with save-track or detector: with a "
+                    "face track nothing is detected"),
+            LS_HINT_NONE, "face-track");
     if (s->resolution && (!ls_resolution_valid(s->resolution) || s->resolution % 64))
-        return ls_fail(err, LS_EINVAL, "resolution %zu: a multiple of 64 is expected, 256 or 512",
-                       s->resolution);
-    if (!(s->guidance_scale >= 0 && s->guidance_scale <= 100))
-        return ls_fail(err, LS_EINVAL, "guidance %g: a number from 0 to 100 is expected",
-                       (double)s->guidance_scale);
-    if (s->steps < 1 || s->steps > LS_DDIM_TRAIN_STEPS || s->cache_interval < 1)
-        return ls_fail(
-            err, LS_EINVAL,
-            "%zu steps with a cache interval of %zu: 1 to %d steps and an interval of at "
-            "least 1 are expected",
-            s->steps, s->cache_interval, LS_DDIM_TRAIN_STEPS);
-    if (!(s->segment_seconds >= 0 && s->segment_seconds <= 86400))
-        return ls_fail(err, LS_EINVAL, "segments of %g s: 0 to 86400 are possible",
-                       s->segment_seconds);
-    return check_output(s, err);
+        return ls_advise(
+            err,
+            ls_fail(err, LS_EINVAL,
+                    "resolution: expected a multiple of 64, such as 256 or 512, not %zu",
+                    s->resolution),
+            LS_HINT_NONE, "resolution");
+    if (s->face && !ls_choice_parse(&choice, s->face))
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL,
+                                 "face: expected largest, left, right, the number of a track or a "
+                                 "point x,y, not \"%s\"",
+                                 s->face),
+                         LS_HINT_NONE, "face");
+    return check_outputs(s, err);
 }
 
-#define STRINGS 12
-
-static void list_strings(ls_sync_settings *s, const char **strings[STRINGS])
+int ls_settings_replace(const char **string, const char *value, ls_error *err)
 {
-    const char **list[STRINGS] = {&s->models,      &s->video,      &s->audio,      &s->output,
-                                  &s->face,        &s->face_track, &s->save_track, &s->detector,
-                                  &s->video_codec, &s->preset,     &s->job,        &s->stats};
-    memcpy(strings, list, sizeof list);
+    char *copy = strdup(value);
+    if (!copy)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    free((char *)*string);
+    *string = copy;
+    return 0;
+}
+
+/* Calls for every string member that has one. */
+static void for_strings(void *settings, bool faces, void (*f)(const char **string))
+{
+    const ls_option_row *row;
+    for (size_t i = 0; (row = ls_option_row_at(i)); i++) {
+        const size_t offset = faces ? row->faces : row->sync;
+        const char **string = (const char **)((char *)settings + offset);
+        if (offset && row->member == LS_MEMBER_STRING && *string)
+            f(string);
+    }
+}
+
+static void copy(const char **string)
+{
+    *string = strdup(*string);
+}
+
+static void release(const char **string)
+{
+    free((char *)*string);
+    *string = NULL;
+}
+
+static size_t count_strings(const void *settings, bool faces)
+{
+    const ls_option_row *row;
+    size_t n = 0;
+    for (size_t i = 0; (row = ls_option_row_at(i)); i++) {
+        const size_t offset = faces ? row->faces : row->sync;
+        n += offset && row->member == LS_MEMBER_STRING &&
+             *(const char *const *)((const char *)settings + offset);
+    }
+    return n;
+}
+
+/* On failure what was copied is owned, the rest NULL. */
+static int own(void *settings, bool faces, ls_error *err)
+{
+    const size_t before = count_strings(settings, faces);
+    for_strings(settings, faces, copy);
+    return count_strings(settings, faces) == before ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
 }
 
 int ls_settings_own(ls_sync_settings *s, ls_error *err)
 {
-    const char **strings[STRINGS];
-    bool ok = true;
-    list_strings(s, strings);
-    s->face = s->face ? s->face : "largest";
-    for (size_t i = 0; i < STRINGS; i++)
-        if (*strings[i])
-            ok = (*strings[i] = strdup(*strings[i])) && ok;
-    if (!s->job) {
-        const size_t size = strlen(s->output) + sizeof ".lsjob";
-        char *job = malloc(size);
-        if (job)
-            snprintf(job, size, "%s.lsjob", s->output);
-        s->job = job;
-    }
-    return ok && s->job ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
+    s->face = s->face ? s->face : ls_option_find("face")->initial;
+    int ret = own(s, false, err);
+    if (ret || s->job)
+        return ret;
+    const size_t size = strlen(s->output) + sizeof ".lsjob";
+    char *job = malloc(size);
+    if (!job)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    snprintf(job, size, "%s.lsjob", s->output);
+    s->job = job;
+    return 0;
 }
 
 void ls_settings_free(ls_sync_settings *s)
 {
-    const char **strings[STRINGS];
-    list_strings(s, strings);
-    for (size_t i = 0; i < STRINGS; i++)
-        free((char *)*strings[i]);
-    *s = (ls_sync_settings){0};
+    for_strings(s, false, release);
+}
+
+int ls_settings_own_faces(ls_faces_settings *s, ls_error *err)
+{
+    int ret = own(s, true, err);
+    if (!ret && s->preview && !(s->preview = strdup(s->preview)))
+        ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    return ret;
+}
+
+void ls_settings_free_faces(ls_faces_settings *s)
+{
+    for_strings(s, true, release);
+    release(&s->preview);
 }
 
 /* Of an input the file itself, of an output the name in its folder. NULL becomes null. */
 static json_t *absolute(const char *path, bool output)
 {
+    char whole[PATH_MAX], folder[PATH_MAX] = ".";
     if (!path)
         return json_null();
+    if (!output)
+        return realpath(path, whole) ? json_string(whole) : NULL;
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    char *folder = slash ? strndup(path, (size_t)(name - path)) : strdup(".");
-    char *whole = output ? folder ? realpath(folder, NULL) : NULL : realpath(path, NULL);
-    json_t *text = !whole   ? NULL
-                   : output ? json_sprintf("%s/%s", strcmp(whole, "/") ? whole : "", name)
-                            : json_string(whole);
-    free(folder);
-    free(whole);
-    return text;
+    if (slash && snprintf(folder, sizeof folder, "%.*s", (int)(name - path), path) >= PATH_MAX)
+        return NULL;
+    if (!realpath(folder, whole))
+        return NULL;
+    return json_sprintf("%s/%s", strcmp(whole, "/") ? whole : "", name);
 }
 
-/* Every setting that decides about the output: name, type and place. */
-enum type { SIZE, INTEGER, REAL, TEXT, SEED };
-
-#define FIELD(name, type, member)                                                                  \
-    {                                                                                              \
-        name, type, offsetof(ls_sync_settings, member)                                             \
-    }
-
-static const struct {
-    const char *name;
-    enum type type;
-    size_t offset;
-} fields[] = {
-    FIELD("face", TEXT, face),
-    FIELD("max_gap", SIZE, max_gap),
-    FIELD("detect_every", SIZE, detect_every),
-    FIELD("resolution", SIZE, resolution),
-    FIELD("steps", SIZE, steps),
-    FIELD("guidance_scale", REAL, guidance_scale),
-    FIELD("cache_interval", SIZE, cache_interval),
-    FIELD("seed", SEED, seed),
-    FIELD("compute_type", INTEGER, compute_type),
-    FIELD("source_fps", INTEGER, source_fps),
-    FIELD("video_codec", TEXT, video_codec),
-    FIELD("preset", TEXT, preset),
-    FIELD("crf", INTEGER, crf),
-};
-
-static const struct {
-    const char *name;
-    bool output;
-    size_t offset;
-} paths[] = {
-    {"models", false, offsetof(ls_sync_settings, models)},
-    {"video", false, offsetof(ls_sync_settings, video)},
-    {"speech", false, offsetof(ls_sync_settings, audio)},
-    {"output", true, offsetof(ls_sync_settings, output)},
-    {"face_track", false, offsetof(ls_sync_settings, face_track)},
-    {"save_track", true, offsetof(ls_sync_settings, save_track)},
-    {"detector", false, offsetof(ls_sync_settings, detector)},
-};
-
-#define COUNT(list) (sizeof(list) / sizeof *(list))
-
-static json_t *value_of(const void *p, enum type type)
+static bool is_path(const ls_option *o)
 {
-    switch (type) {
-    case SIZE:
-        return json_integer((json_int_t) * (const size_t *)p);
-    case SEED:
-        return json_integer((json_int_t) * (const uint64_t *)p);
-    case INTEGER:
-        return json_integer(*(const int *)p);
-    case REAL:
-        return json_real((double)*(const float *)p);
+    return o->type == LS_OPTION_INPUT || o->type == LS_OPTION_OUTPUT ||
+           o->type == LS_OPTION_DIRECTORY;
+}
+
+/* "max_gap" of "max-gap". */
+static void key_of(const ls_option *o, char *key, size_t size)
+{
+    snprintf(key, size, "%s", o->name);
+    for (char *c = key; *c; c++)
+        *c = *c == '-' ? '_' : *c;
+}
+
+static json_t *value_of(const ls_option_row *row, const ls_sync_settings *s)
+{
+    const ls_option *o = &row->option;
+    const ls_option_value v = ls_option_get(row, s, row->sync);
+    switch (o->type) {
+    case LS_OPTION_FLAG:
+        return json_boolean(v.integer);
+    case LS_OPTION_INTEGER:
+    case LS_OPTION_BYTES:
+        return json_integer((json_int_t)v.integer);
+    case LS_OPTION_NUMBER:
+        return json_real(v.number);
+    case LS_OPTION_CHOICE:
+        return json_string(o->choices[v.integer]);
+    case LS_OPTION_TEXT:
+        return v.text ? json_string(v.text) : json_null();
     default:
-        return json_string(*(const char *const *)p);
+        return absolute(v.text, o->type == LS_OPTION_OUTPUT);
     }
 }
 
 int ls_settings_describe(json_t **out, const ls_sync_settings *s, ls_error *err)
 {
     json_t *inputs = json_object(), *values = json_object();
+    const ls_option_row *row;
+    char key[32];
     int ret = inputs && values ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
-    for (size_t i = 0; !ret && i < COUNT(paths); i++) {
-        const char *path = *(const char *const *)((const char *)s + paths[i].offset);
-        if (json_object_set_new(inputs, paths[i].name, absolute(path, paths[i].output)))
-            ret = ls_fail_errno(err, errno, "%s", path);
+    for (size_t i = 0; !ret && (row = ls_option_row_at(i)); i++) {
+        if (!row->option.is_result || !row->sync)
+            continue;
+        key_of(&row->option, key, sizeof key);
+        if (!json_object_set_new(is_path(&row->option) ? inputs : values, key, value_of(row, s)))
+            continue;
+        const char *text = ls_option_get(row, s, row->sync).text;
+        ret = is_path(&row->option)
+                  ? ls_fail_errno(err, errno, "%s", text)
+                  : ls_fail(err, LS_EINVAL, "%s: \"%s\" is not UTF-8", row->option.name, text);
     }
-    for (size_t i = 0; !ret && i < COUNT(fields); i++)
-        if (json_object_set_new(values, fields[i].name,
-                                value_of((const char *)s + fields[i].offset, fields[i].type)))
-            ret = ls_fail(err, LS_EINVAL, "%s: not text that can be kept", fields[i].name);
     *out = ret ? NULL : json_pack("{s:O, s:O}", "inputs", inputs, "settings", values);
     json_decref(inputs);
     json_decref(values);
     return ret || *out ? ret : ls_fail(err, LS_ENOMEM, "out of memory");
 }
 
-static bool take_value(void *p, enum type type, const json_t *v)
+static bool value_from(const ls_option *o, const json_t *v, ls_option_value *out)
 {
-    if (type == TEXT ? !json_is_string(v) : type == REAL ? !json_is_number(v) : !json_is_integer(v))
-        return false;
-    const json_int_t n = json_integer_value(v);
-    switch (type) {
-    case SIZE:
-        *(size_t *)p = (size_t)n;
-        return n >= 0;
-    case SEED:
-        *(uint64_t *)p = (uint64_t)n;
-        return true;
-    case INTEGER:
-        *(int *)p = (int)n;
-        return n >= INT_MIN && n <= INT_MAX;
-    case REAL:
-        *(float *)p = (float)json_number_value(v);
-        return true;
+    *out = (ls_option_value){.integer = json_integer_value(v),
+                             .number = json_number_value(v),
+                             .text = json_string_value(v)};
+    switch (o->type) {
+    case LS_OPTION_FLAG:
+        out->integer = json_is_true(v);
+        return json_is_boolean(v);
+    case LS_OPTION_INTEGER:
+    case LS_OPTION_BYTES:
+        return json_is_integer(v);
+    case LS_OPTION_NUMBER:
+        return json_is_number(v);
+    case LS_OPTION_CHOICE:
+        return json_is_string(v) && !ls_option_parse(o, out->text, out, NULL);
     default:
-        *(const char **)p = json_string_value(v);
-        return true;
+        return json_is_string(v) || json_is_null(v);
     }
 }
 
+/* Ranges are checked when the job is opened. */
 int ls_settings_parse(ls_sync_settings *s, const json_t *description, const char *folder,
                       ls_error *err)
 {
-    const json_t *inputs = json_object_get(description, "inputs"),
-                 *values = json_object_get(description, "settings");
-    for (size_t i = 0; i < COUNT(paths); i++) {
-        const json_t *v = json_object_get(inputs, paths[i].name);
-        if (!json_is_string(v) && !json_is_null(v))
-            return ls_fail(err, LS_EFORMAT, "%s/job.json: \"%s\" is not a path", folder,
-                           paths[i].name);
-        *(const char **)((char *)s + paths[i].offset) = json_string_value(v);
+    const ls_option_row *row;
+    ls_option_value v;
+    char key[32];
+    for (size_t i = 0; (row = ls_option_row_at(i)); i++) {
+        if (!row->option.is_result || !row->sync)
+            continue;
+        key_of(&row->option, key, sizeof key);
+        const json_t *part =
+            json_object_get(description, is_path(&row->option) ? "inputs" : "settings");
+        if (!value_from(&row->option, json_object_get(part, key), &v))
+            return ls_fail(err, LS_EFORMAT, "%s/job.json: \"%s\" is missing or wrong", folder, key);
+        ls_option_put(row, s, row->sync, &v);
     }
-    for (size_t i = 0; i < COUNT(fields); i++)
-        if (!take_value((char *)s + fields[i].offset, fields[i].type,
-                        json_object_get(values, fields[i].name)))
-            return ls_fail(err, LS_EFORMAT, "%s/job.json: \"%s\" is missing or wrong", folder,
-                           fields[i].name);
     return 0;
 }

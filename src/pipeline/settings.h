@@ -3,18 +3,31 @@
 #define LS_PIPELINE_SETTINGS_H
 
 #include "base/error.h"
-#include "latentsync/latentsync.h"
+#include "latentsync/faces.h"
+#include "latentsync/sync.h"
 
 #include <jansson.h>
 
+/* Copies the caller's settings, as many of them as its version has, over the defaults; LS_EINVAL
+ * unless they were set up with ls_sync_default_settings or ls_faces_default_settings. Strings stay
+ * the caller's. */
+int ls_settings_take(ls_sync_settings *to, const ls_sync_settings *from, ls_error *err);
+int ls_settings_take_faces(ls_faces_settings *to, const ls_faces_settings *from, ls_error *err);
+
+/* All that can be checked without opening a file. */
 int ls_settings_check(const ls_sync_settings *s, ls_error *err);
 
-/* Makes the strings the settings' own; the defaults for some that are NULL. */
+/* Makes the strings the settings' own, and names the job's folder. */
 int ls_settings_own(ls_sync_settings *s, ls_error *err);
 void ls_settings_free(ls_sync_settings *s);
+int ls_settings_own_faces(ls_faces_settings *s, ls_error *err);
+void ls_settings_free_faces(ls_faces_settings *s);
 
-/* All that decides what the output is, its plan aside: {"inputs": paths, "settings": values}. Paths
- * are absolute. */
+/* Replaces one of the settings' own strings by a copy of `value`. */
+int ls_settings_replace(const char **string, const char *value, ls_error *err);
+
+/* Everything that decides what the output is: {"inputs": paths, "settings": values}, under the
+ * names of the options with underscores. Paths are absolute. */
 int ls_settings_describe(json_t **out, const ls_sync_settings *s, ls_error *err);
 /* The reverse, over what *s holds; strings belong to `description`. */
 int ls_settings_parse(ls_sync_settings *s, const json_t *description, const char *folder,

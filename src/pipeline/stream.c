@@ -185,15 +185,27 @@ static void *run_source(void *opaque)
 
 typedef struct chunk_progress {
     ls_stream *stream;
+    uint64_t chunk;
     double base, frames;
 } chunk_progress;
 
-static void report_chunk(void *opaque, double fraction)
+/* The VAE's share of a chunk: the encoder's before the first step, the decoder's after the last. */
+static const double encoding = 0.05, decoding = 0.05;
+
+static void report_chunk(const chunk_progress *p, double fraction, size_t step, size_t steps)
 {
-    const chunk_progress *p = opaque;
     pthread_mutex_lock(&p->stream->lock);
     p->stream->state.generated = p->base + fraction * p->frames;
+    p->stream->state.chunk = p->chunk;
+    p->stream->state.step = step;
+    p->stream->state.steps = steps;
     pthread_mutex_unlock(&p->stream->lock);
+}
+
+static void report_step(void *opaque, size_t step, size_t steps)
+{
+    const double done = (double)step / (double)steps;
+    report_chunk(opaque, step ? encoding + (1 - encoding - decoding) * done : 0, step, steps);
 }
 
 /* Frames of a chunk without a face borrow the nearest one of the chunk, for the networks work on
@@ -214,7 +226,7 @@ static int generate(ls_stream *s, size_t chunk, item *const *items, size_t n, ls
     const uint8_t *faces[LS_CHUNK_FRAMES];
     float *images[LS_CHUNK_FRAMES] = {NULL};
     size_t pixels = s->p.resolution * s->p.resolution * 3;
-    chunk_progress p = {s, s->state.generated, (double)n};
+    chunk_progress p = {s, chunk, s->state.generated, (double)n};
     const double start = ls_time_now();
     if (nearest_face(items, n, 0)) {
         for (size_t i = 0; i < n; i++) {
@@ -225,7 +237,7 @@ static int generate(ls_stream *s, size_t chunk, item *const *items, size_t n, ls
             if (!images[i])
                 return ls_fail(err, LS_ENOMEM, "out of memory for a face");
         }
-        int ret = ls_generator_run(s->p.generator, chunk, n, faces, images, report_chunk, &p,
+        int ret = ls_generator_run(s->p.generator, chunk, n, faces, images, report_step, &p,
                                    s->p.cancel, err);
         if (ret)
             return ret;
@@ -240,7 +252,7 @@ static int generate(ls_stream *s, size_t chunk, item *const *items, size_t n, ls
     s->state.without_face += without;
     pthread_mutex_unlock(&s->lock);
     count(s, LS_STAGE_GENERATE, n, start);
-    report_chunk(&p, 1);
+    report_chunk(&p, 1, s->state.step, s->state.steps);
     return 0;
 }
 

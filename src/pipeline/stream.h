@@ -32,7 +32,9 @@ typedef struct ls_stream_state {
     double seconds[LS_STAGES]; /* that the threads of each stage were busy, together */
     double busy[LS_STAGES];    /* their mean over the threads that took part */
     uint64_t frames[LS_STAGES];
-    double generated; /* frames' worth of generation that is done, parts of chunks included */
+    double generated;   /* frames' worth of generation that is done, parts of chunks included */
+    uint64_t chunk;     /* that the networks have, of the whole output */
+    size_t step, steps; /* denoising steps of it that are done; steps 0: none has started */
     uint64_t without_face;
     size_t in_flight;
     ls_queue_fill queue[LS_STREAM_QUEUES];

@@ -1,127 +1,71 @@
 /* A job from its folder to its output: plan, render what is missing, join. */
-#include "latentsync/latentsync.h"
+#include "latentsync/sync.h"
 #include "backend/backend.h"
 #include "base/alloc.h"
-#include "base/log.h"
 #include "base/output.h"
 #include "base/system.h"
 #include "base/time.h"
-#include "media/codecs.h"
 #include "media/join.h"
 #include "media/pcm.h"
 #include "pipeline/budget.h"
-#include "pipeline/face_feed.h"
-#include "pipeline/job.h"
-#include "pipeline/settings.h"
-#include "pipeline/stream.h"
+#include "pipeline/describe.h"
+#include "pipeline/engine.h"
+#include "pipeline/job_folder.h"
+#include "pipeline/options.h"
+#include "pipeline/progress.h"
 #include "pipeline/watch.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define DECODER_THREADS 2
-#define SEGMENT_CHUNKS 15 /* 9.6 s: a key frame so often costs few bits */
+#define SEGMENT_CHUNKS 15 /* 9.6 s: a key frame that often costs few bits */
 #define MANY_SEGMENTS 4096
+#define FEW_STEPS 5
+#define HIGH_GUIDANCE 8.0f
 
 struct ls_sync {
     ls_sync_settings s;
+    ls_events *events;
     ls_log log;
-    ls_cancel cancel, end_faces;
-    ls_models models;
-    ls_pingpong *source;
+    ls_cancel cancel, end_faces; /* the user's token above the first, the first above the second */
+    ls_engine *engine, *own_engine;
+    ls_models *models;
+    ls_pingpong *source; /* NULL until ls_sync_run where an input is a pipe */
     ls_face_feed *faces;
     ls_pcm *pcm;
     ls_log_mel *mel;
     ls_features *features;
     ls_generator *generator;
     ls_stream *stream;
-    ls_job *job;
-    bool begun;         /* the folder is this job's */
-    const char *folder; /* s.job, when it is there to go on with */
+    ls_job_folder *folder;
+    bool started;          /* the folder is this job's */
+    const char *resumable; /* s.job, if the folder is there to resume */
     uint64_t frames, segment_frames;
+    ls_budget_choice choice;
+    bool free_type; /* the number type was left to us */
+    ls_job_progress progress;
+    ls_sync_summary summary;
+    bool complete;
+    char audio[64]; /* of the summary */
     /* of the thread that encodes */
     ls_segment *segment;
     char segment_path[PATH_MAX];
-    /* of the thread that looks for faces */
+    /* of the thread that detects faces */
     char track_path[PATH_MAX], index_path[PATH_MAX]; /* empty: not to be written */
     ls_error faces_err;
-    uint64_t budget; /* bytes that the process may hold */
-    ls_plan_choice choice;
-    bool free_type;       /* the type of numbers was left to us */
-    pthread_mutex_t lock; /* of all below, and of calls to the user's functions */
-    const char *stage;
-    uint64_t goal;    /* frames that there will be in the end */
-    uint64_t written; /* frames of finished segments, and in the one at hand */
-    size_t in_flight; /* frames that may be */
-    uint64_t found;   /* frames that were finished when the run began */
-    double start;
 };
-
-/* All that is known but what the watch itself measures. */
-static void look(void *opaque, ls_progress *p)
-{
-    ls_sync *job = opaque;
-    ls_stream_state state = {.generated = 0};
-    size_t n = 0;
-    pthread_mutex_lock(&job->lock);
-    *p = (ls_progress){.stage = job->stage, .frame = job->written, .frames = job->goal};
-    const double seconds = job->start > 0 ? ls_time_now() - job->start : 0;
-    const uint64_t found = job->found;
-    const size_t most = job->in_flight;
-    pthread_mutex_unlock(&job->lock);
-    if (!job->stream)
-        return;
-    ls_stream_get_state(job->stream, &state);
-    if (seconds > 0 && state.generated > 0) {
-        p->frames_per_second = state.generated / seconds;
-        p->seconds_left = ((double)(p->frames - found) - state.generated) / p->frames_per_second;
-    }
-    if (ls_face_feed_runs(job->faces)) {
-        p->stages[n].name = "faces";
-        ls_face_feed_state(job->faces, &p->stages[n].busy_seconds, &p->stages[n].frames);
-        n++;
-    }
-    for (int i = 0; i < LS_STAGES; i++, n++)
-        p->stages[n] = (ls_progress_stage){ls_stage_name(i), state.busy[i], state.frames[i]};
-    for (int i = 0; i < LS_STREAM_QUEUES; i++)
-        p->queues[i] = (ls_progress_queue){ls_stream_queue_name(i), state.queue[i].items, most,
-                                           state.queue[i].bytes};
-}
-
-static void tell(void *opaque, const ls_progress *p)
-{
-    ls_sync *job = opaque;
-    pthread_mutex_lock(&job->lock);
-    if (job->s.progress)
-        job->s.progress(job->s.opaque, p);
-    pthread_mutex_unlock(&job->lock);
-}
-
-static void report(ls_sync *job, const char *stage)
-{
-    ls_progress p;
-    pthread_mutex_lock(&job->lock);
-    job->stage = stage;
-    pthread_mutex_unlock(&job->lock);
-    look(job, &p);
-    p.resident_bytes = ls_process_memory_now().resident;
-    p.budget_bytes = job->budget;
-    tell(job, &p);
-}
 
 static void narrow(void *opaque, size_t frames)
 {
     ls_sync *job = opaque;
-    pthread_mutex_lock(&job->lock);
-    job->in_flight = frames;
-    pthread_mutex_unlock(&job->lock);
+    ls_job_progress_set_in_flight(&job->progress, frames);
     ls_stream_set_frames(job->stream, frames);
 }
 
@@ -131,18 +75,28 @@ static uint64_t segment_end(const ls_sync *job, uint64_t segment)
     return end < job->frames ? end : job->frames;
 }
 
+static uint64_t segment_length(const ls_sync *job, uint64_t segment)
+{
+    return segment_end(job, segment) - segment * job->segment_frames;
+}
+
+static ls_encoding encoding_of(const ls_sync *job)
+{
+    return (ls_encoding){job->s.video_codec, job->s.preset, job->s.crf,
+                         ls_pingpong_video(job->source)};
+}
+
 /* The next frame of the output, to its segment. */
 static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err)
 {
     ls_sync *job = opaque;
     const uint64_t k = index / job->segment_frames;
-    const ls_encoding e = {job->s.video_codec, job->s.preset, job->s.crf,
-                           ls_pingpong_video(job->source)};
+    const ls_encoding e = encoding_of(job);
     ls_segment_info info;
     int ret = 0;
     if (!job->segment) {
         snprintf(job->segment_path, sizeof job->segment_path, "%s",
-                 ls_job_segment_path(job->job, k));
+                 ls_job_folder_segment(job->folder, k));
         ls_output_remove_stale(job->segment_path);
         ret = ls_segment_open(&job->segment, job->segment_path, &e, err);
     }
@@ -152,11 +106,9 @@ static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err
         ret = ls_segment_finish(job->segment, &info, err);
         ls_segment_close(&job->segment);
         if (!ret)
-            ret = ls_job_record(job->job, k, &info, err);
+            ret = ls_job_folder_record(job->folder, k, &info, err);
     }
-    pthread_mutex_lock(&job->lock);
-    job->written++;
-    pthread_mutex_unlock(&job->lock);
+    ls_job_progress_count_frame(&job->progress);
     return ret;
 }
 
@@ -172,13 +124,13 @@ static void *run_faces(void *opaque)
     return NULL;
 }
 
-/* Segments [from, to), as far as they are not finished, in runs without a gap. */
+/* Segments [from, to) that are not finished, in runs without a gap. */
 static int run_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
 {
     int ret = 0;
     for (uint64_t k = from; !ret && k < to;) {
         uint64_t end = k;
-        while (end < to && !ls_job_finished(job->job, end))
+        while (end < to && !ls_job_folder_finished(job->folder, end))
             end++;
         if (end > k)
             ret =
@@ -188,14 +140,12 @@ static int run_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
     return ret;
 }
 
-/* The same beside the search for faces, where there is one. */
+/* The same in parallel with face detection, where faces are detected. */
 static int run_stages(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
 {
     pthread_t faces;
     const bool search = ls_face_feed_runs(job->faces);
-    pthread_mutex_lock(&job->lock);
-    job->start = ls_time_now();
-    pthread_mutex_unlock(&job->lock);
+    ls_job_progress_start_frames(&job->progress);
     if (search && pthread_create(&faces, NULL, run_faces, job))
         return ls_fail(err, LS_ENOMEM, "cannot start a thread");
     int ret = run_segments(job, from, to, err);
@@ -206,10 +156,10 @@ static int run_stages(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
     const bool own = job->faces_err.code && !(ret && job->faces_err.code == LS_ECANCELED);
     if (own && err)
         *err = job->faces_err;
-    if (own && ls_face_feed_is_vain(job->faces))
-        ls_job_keep(job->job, false); // segments without a face are of no use
+    if (own && job->faces_err.code == LS_ENOFACE)
+        ls_job_folder_keep(job->folder, false); // segments without a face are of no use
     else if (search && !job->faces_err.code && *job->track_path)
-        ls_job_keep(job->job, true); // nor are the faces to be looked for again
+        ls_job_folder_keep(job->folder, true); // the faces need not be detected again
     return own ? job->faces_err.code : ret;
 }
 
@@ -225,10 +175,13 @@ static int open_speech(ls_sync *job, ls_error *err)
     const double fps = (double)v->fps_num / v->fps_den;
     int ret = ls_pcm_open(&job->pcm, job->s.audio, job->s.job, &job->cancel, err);
     ls_pcm_source pcm = {job->pcm ? ls_pcm_samples(job->pcm) : 0, read_pcm, job->pcm};
-    if (!ret && (ret = ls_log_mel_open(&job->mel, &pcm, &job->cancel, err)))
-        ret = ret == LS_ECANCELED ? ret : ls_fail_context(err, ret, "%s", job->s.audio);
+    if (!ret) {
+        ret = ls_log_mel_open(&job->mel, &pcm, &job->cancel, err);
+        if (ret && ret != LS_ECANCELED)
+            ls_fail_context(err, ret, "%s", job->s.audio);
+    }
     if (!ret)
-        ret = ls_features_open(&job->features, job->models.whisper, job->mel, fps, err);
+        ret = ls_features_open(&job->features, job->models->whisper, job->mel, fps, err);
     if (ret)
         return ret;
     job->frames = ls_features_frames(job->features);
@@ -247,7 +200,7 @@ static int open_speech(ls_sync *job, ls_error *err)
 
 static int open_faces(ls_sync *job, bool whole, ls_error *err)
 {
-    const char *kept = ls_job_path(job->job, "faces.jsonl"), *track = job->s.face_track;
+    const char *kept = ls_job_folder_file(job->folder, "faces.jsonl"), *track = job->s.face_track;
     if (!track && !access(kept, F_OK))
         track = kept;
     else if (!track && whole)
@@ -255,7 +208,7 @@ static int open_faces(ls_sync *job, bool whole, ls_error *err)
     int ret = ls_face_feed_open(&job->faces, &job->s, track,
                                 ls_video_get_info(ls_pingpong_video(job->source)), job->s.job,
                                 &job->log, err);
-    const char *index = ls_job_path(job->job, "video.index");
+    const char *index = ls_job_folder_file(job->folder, "video.index");
     const bool known = !ret && !access(index, F_OK) &&
                        !ls_video_load_index(ls_pingpong_video(job->source), index, NULL);
     if (!known && whole)
@@ -263,88 +216,17 @@ static int open_faces(ls_sync *job, bool whole, ls_error *err)
     return ret;
 }
 
-static int add_digest(json_t *contents, const char *name, const char *path, ls_error *err)
-{
-    uint8_t sha256[LS_SHA256_BYTES];
-    char text[LS_SHA256_TEXT];
-    int ret = path ? ls_digest_sample(path, sha256, err) : 0;
-    if (path && !ret) {
-        ls_digest_text(text, sha256);
-        if (json_object_set_new(contents, name, json_string(text)))
-            ret = ls_fail(err, LS_ENOMEM, "out of memory");
-    }
-    return ret;
-}
-
-/* The inputs' digests: what a job was begun with it has to be finished with. */
-static int describe_contents(const ls_sync *job, json_t *contents, ls_error *err)
-{
-    const char *found[LS_DETECTOR_FILES] = {NULL};
-    if (job->faces)
-        ls_face_feed_files(job->faces, found);
-    const struct {
-        const char *name, *path;
-    } files[] = {
-        {"video", job->s.video},
-        {"speech", job->s.audio},
-        {"UNet", ls_weights_path(ls_network_weights(ls_unet_network(job->models.unet)))},
-        {"VAE", ls_weights_path(ls_network_weights(ls_vae_network(job->models.vae)))},
-        {"Whisper", ls_weights_path(ls_network_weights(ls_whisper_network(job->models.whisper)))},
-        {"face track", job->s.face_track},
-        {"detector", found[0]},
-        {"landmarks network", found[1]}};
-    int ret = 0;
-    for (size_t i = 0; !ret && i < sizeof files / sizeof *files; i++)
-        ret = add_digest(contents, files[i].name, files[i].path, err);
-    return ret;
-}
-
 static int describe(ls_sync *job, ls_error *err)
 {
-    const ls_video_info *v = ls_video_get_info(ls_pingpong_video(job->source));
-    const json_int_t segments =
-        (json_int_t)((job->frames + job->segment_frames - 1) / job->segment_frames);
-    json_t *d = NULL, *contents = json_object();
-    int ret = contents ? ls_settings_describe(&d, &job->s, err)
-                       : ls_fail(err, LS_ENOMEM, "out of memory");
-    if (!ret)
-        ret = describe_contents(job, contents, err);
-    if (!ret && (json_object_set(d, "contents", contents) ||
-                 json_object_set_new(d, "program",
-                                     json_pack("{s:s, s:s}", "latentsync", LS_VERSION_STRING,
-                                               "codecs", ls_media_version())) ||
-                 json_object_set_new(
-                     d, "plan",
-                     json_pack("{s:I, s:I, s:I, s:i, s:i}", "frames", (json_int_t)job->frames,
-                               "segment_frames", (json_int_t)job->segment_frames, "segments",
-                               segments, "fps_num", v->fps_num, "fps_den", v->fps_den))))
-        ret = ls_fail(err, LS_ENOMEM, "out of memory");
-    json_decref(contents);
-    if (ret)
-        json_decref(d);
-    return ret ? ret : ls_job_describe(job->job, d, err);
-}
-
-/* An unknown type is what the job was begun with, or what suits the machine. */
-static int choose_compute_type(ls_sync *job, ls_error *err)
-{
-    json_t *d = NULL;
-    char path[PATH_MAX];
-    if (job->s.compute_type != LS_COMPUTE_AUTO)
-        return 0;
-    job->free_type = true;
-    job->s.compute_type = ls_backend_prefers_bf16() ? LS_COMPUTE_BFLOAT16 : LS_COMPUTE_FLOAT32;
-    if (snprintf(path, sizeof path, "%s/job.json", job->s.job) >= PATH_MAX)
-        return ls_fail(err, LS_EINVAL, "%s: the name is too long", job->s.job);
-    d = json_load_file(path, 0, NULL);
-    const json_t *was = json_object_get(json_object_get(d, "settings"), "compute_type");
-    if (json_integer_value(was) == LS_COMPUTE_FLOAT32 ||
-        json_integer_value(was) == LS_COMPUTE_BFLOAT16) {
-        job->s.compute_type = (int)json_integer_value(was);
-        job->free_type = false;
-    }
-    json_decref(d);
-    return 0;
+    const ls_job_facts facts = {.settings = &job->s,
+                                .models = job->models,
+                                .faces = job->faces,
+                                .video = ls_video_get_info(ls_pingpong_video(job->source)),
+                                .frames = job->frames,
+                                .segment_frames = job->segment_frames};
+    json_t *d;
+    int ret = ls_describe_job(&d, &facts, err);
+    return ret ? ret : ls_job_folder_describe(job->folder, d, err);
 }
 
 static ls_generator_settings generator_settings(const ls_sync *job)
@@ -354,51 +236,136 @@ static ls_generator_settings generator_settings(const ls_sync *job)
                                                .guidance_scale = job->s.guidance_scale,
                                                .cache_interval = job->s.cache_interval,
                                                .split_guidance = job->choice.split_guidance},
-                                   .seed = job->s.seed,
+                                   .seed = (uint64_t)job->s.seed,
                                    .vae_frames = job->choice.vae_frames};
+}
+
+/* Returns the models; those that no other job may want are closed. */
+static void close_models(ls_sync *job)
+{
+    if (job->engine)
+        ls_engine_return(job->engine, &job->models);
+    if (job->own_engine)
+        ls_engine_trim(job->own_engine);
 }
 
 static int open_models(ls_sync *job, ls_error *err)
 {
-    ls_models_close(&job->models);
-    return ls_models_open(&job->models, job->s.models, "onednn",
-                          job->s.compute_type == LS_COMPUTE_BFLOAT16 ? LS_BF16 : LS_F32,
-                          job->s.threads, err);
+    const ls_model_request r = {job->s.models,
+                                job->s.compute_type == LS_COMPUTE_BFLOAT16 ? LS_BF16 : LS_F32,
+                                job->s.threads};
+    close_models(job);
+    int ret = ls_engine_borrow(job->engine, &r, &job->models, err);
+    return ret && ret != LS_ENOMEM ? ls_advise(err, LS_EMODEL, LS_HINT_MODEL_DIRECTORY, "models")
+                                   : ret;
 }
 
-/* Chooses how to run, before anything large is read. Where the type of numbers is free, the smaller
- * one is better than none. */
+/* Chooses how to run, before anything large is read. Where the number type is free, the smaller one
+ * is better than none. */
 static int plan_memory(ls_sync *job, ls_error *err)
 {
     ls_cpu cpu;
-    ls_plan_memory memory;
+    ls_budget_memory memory;
     ls_cpu_detect(&cpu, "");
-    job->budget = job->s.max_memory ? job->s.max_memory : ls_budget_default();
-    ls_budget_job b = {.models = &job->models,
+    const uint64_t budget =
+        job->s.max_memory ? job->s.max_memory : ls_budget_default() + ls_models_packed(job->models);
+    ls_budget_job b = {.models = job->models,
                        .settings = generator_settings(job),
                        .video = ls_video_get_info(ls_pingpong_video(job->source)),
                        .video_codec = job->s.video_codec,
                        .detects = !job->s.face_track,
                        .cores = job->s.threads ? job->s.threads : cpu.cores};
-    int ret = ls_budget_plan(&job->choice, &memory, &b, job->budget, err);
+    job->progress.budget = budget;
+    int ret = ls_budget_choose(&job->choice, &memory, &b, budget, err);
     if (ret == LS_ENOMEM && job->free_type && job->s.compute_type == LS_COMPUTE_FLOAT32) {
         job->s.compute_type = LS_COMPUTE_BFLOAT16;
         ret = open_models(job, err);
+        b.models = job->models;
         if (!ret)
-            ret = ls_budget_plan(&job->choice, &memory, &b, job->budget, err);
+            ret = ls_budget_choose(&job->choice, &memory, &b, budget, err);
     }
     if (!ret)
-        ls_budget_tell(&job->choice, &memory, job->budget,
-                       job->s.compute_type == LS_COMPUTE_BFLOAT16 ? "bfloat16" : "float32",
-                       &job->log);
+        ls_budget_report(&job->choice, &memory, budget,
+                         job->s.compute_type == LS_COMPUTE_BFLOAT16 ? "bfloat16" : "float32",
+                         &job->log);
     return ret;
 }
 
-/* Takes the folder, or a segment of it, and brings it and what was opened together. */
-static int begin(ls_sync *job, bool create, int64_t segment, ls_error *err)
+static bool is_stream(const char *path)
 {
-    report(job, "prepare");
-    int ret = job->job ? 0 : ls_job_open(&job->job, job->s.job, create, segment, &job->log, err);
+    struct stat st;
+    return !stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+/* Inputs are read more than once, so a pipe's bytes are kept in the job's folder. */
+static int keep_stream(ls_sync *job, const char *name, const char **path, ls_error *err)
+{
+    if (!is_stream(*path))
+        return 0;
+    const char *kept = ls_job_folder_file(job->folder, name);
+    ls_log_msg(&job->log, LS_LOG_INFO, "%s is not a regular file; buffering it in %s", *path, kept);
+    int ret = ls_output_copy(*path, kept, &job->cancel, err);
+    return ret ? ret : ls_settings_replace(path, ls_job_folder_file(job->folder, name), err);
+}
+
+/* Whether the chosen point lies in the picture. */
+static int check_face(const ls_sync *job, ls_error *err)
+{
+    const ls_video_info *v = ls_video_get_info(ls_pingpong_video(job->source));
+    ls_choice c;
+    if (!ls_choice_parse(&c, job->s.face) || c.kind != LS_CHOOSE_POINT ||
+        (c.x >= 0 && c.y >= 0 && c.x < (double)v->width && c.y < (double)v->height))
+        return 0;
+    return ls_advise(err,
+                     ls_fail(err, LS_EINVAL,
+                             "face: the point %s lies outside the picture, which is %zu x %zu",
+                             job->s.face, v->width, v->height),
+                     LS_HINT_NONE, "face");
+}
+
+static int open_inputs(ls_sync *job, ls_error *err)
+{
+    ls_video *video = NULL;
+    const ls_video_settings v = {DECODER_THREADS, job->s.source_fps, &job->log, &job->cancel};
+    int ret = ls_video_open(&video, job->s.video, &v, err);
+    if (!ret)
+        ret = ls_pingpong_open(&job->source, &video, 0, job->s.job, err);
+    if (!ret)
+        ret = check_face(job, err);
+    if (!ret && job->s.face_track)
+        ret = ls_face_feed_check_track(job->s.face_track, job->s.video,
+                                       ls_video_get_info(ls_pingpong_video(job->source)),
+                                       &job->cancel, err);
+    if (ret)
+        return ret;
+    const ls_encoding like = encoding_of(job);
+    const ls_join_settings s = {
+        .path = job->s.output, .audio = job->s.audio, .encoding = &like, .log = &job->log};
+    return ls_join_check(&s, err);
+}
+
+static int open_folder(ls_sync *job, ls_job_folder_mode mode, int64_t segment, ls_error *err)
+{
+    if (mode == LS_JOB_CREATE && job->s.restart)
+        mode = LS_JOB_RESTART;
+    int ret = ls_job_folder_open(&job->folder, job->s.job, mode, segment, &job->log, err);
+    if (ret || job->source)
+        return ret;
+    ret = keep_stream(job, "video", &job->s.video, err);
+    if (!ret)
+        ret = keep_stream(job, "audio", &job->s.audio, err);
+    return ret ? ret : open_inputs(job, err);
+}
+
+/* Takes the folder, or a segment of it, and brings it and what was opened together. */
+static int start(ls_sync *job, ls_job_folder_mode mode, int64_t segment, bool renders,
+                 ls_error *err)
+{
+    uint64_t found = 0;
+    ls_job_progress_enter(&job->progress, "prepare");
+    int ret = open_folder(job, mode, segment, err);
+    if (!ret && renders)
+        ret = plan_memory(job, err);
     if (!ret)
         ret = open_speech(job, err);
     if (!ret)
@@ -406,14 +373,15 @@ static int begin(ls_sync *job, bool create, int64_t segment, ls_error *err)
     if (!ret)
         ret = describe(job, err);
     if (!ret)
-        ret = ls_job_read_journal(job->job, segment, &job->cancel, err);
-    for (uint64_t k = 0; !ret && k < ls_job_segments(job->job); k++)
-        if (ls_job_finished(job->job, k))
-            job->found += segment_end(job, k) - k * job->segment_frames;
-    job->goal = job->frames;
-    job->written = job->found;
-    job->begun = !ret;
-    return ret;
+        ret = ls_job_folder_read_journal(job->folder, segment, &job->cancel, err);
+    if (ret)
+        return ret;
+    for (uint64_t k = 0; k < ls_job_folder_segments(job->folder); k++)
+        if (ls_job_folder_finished(job->folder, k))
+            found += segment_length(job, k);
+    ls_job_progress_set_goal(&job->progress, job->frames, found);
+    job->started = true;
+    return 0;
 }
 
 /* Where the time of the networks went. */
@@ -422,9 +390,9 @@ static void log_ops(ls_sync *job)
     struct {
         const char *name;
         ls_network *net;
-    } nets[] = {{"UNet", ls_unet_network(job->models.unet)},
-                {"VAE", ls_vae_network(job->models.vae)},
-                {"Whisper", ls_whisper_network(job->models.whisper)}};
+    } nets[] = {{"UNet", ls_unet_network(job->models->unet)},
+                {"VAE", ls_vae_network(job->models->vae)},
+                {"Whisper", ls_whisper_network(job->models->whisper)}};
     for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
         double seconds[LS_OP_COUNT] = {0};
         ls_network_op_seconds(nets[i].net, seconds);
@@ -435,13 +403,48 @@ static void log_ops(ls_sync *job)
     }
 }
 
-/* Segments [from, to), as far as they are not finished. */
+static int open_watch(ls_watch **watch, ls_sync *job, ls_error *err)
+{
+    const ls_watch_settings w = {.stats = job->s.stats,
+                                 .budget = job->progress.budget,
+                                 .least = LS_CHUNK_FRAMES,
+                                 .frames = job->choice.frames,
+                                 .log = &job->log,
+                                 .look = ls_job_progress_look,
+                                 .report = ls_job_progress_report,
+                                 .progress = &job->progress,
+                                 .narrow = job->stream ? narrow : NULL,
+                                 .opaque = job};
+    return ls_watch_open(watch, &w, err);
+}
+
+static void close_watch(ls_watch **watch, ls_sync *job)
+{
+    ls_error err;
+    if (ls_watch_close(watch, &err))
+        ls_log_msg(&job->log, LS_LOG_WARN, "%s; statistics are no longer written", err.message);
+}
+
+static void note_faces(ls_sync *job, bool succeeded)
+{
+    ls_stream_state state;
+    ls_stream_get_state(job->stream, &state);
+    const uint64_t frames = state.frames[LS_STAGE_GENERATE];
+    job->summary.frames_generated = frames;
+    job->summary.frames_with_face = frames - state.without_face;
+    if (succeeded && state.without_face)
+        ls_log_msg(&job->log, LS_LOG_WARN, "no face in %llu of %llu frames; those are unchanged",
+                   (unsigned long long)state.without_face, (unsigned long long)frames);
+}
+
+/* Segments [from, to) that are not finished. */
 static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
 {
     const ls_generator_settings g = generator_settings(job);
-    job->in_flight = job->choice.frames;
+    ls_watch *watch = NULL;
+    ls_job_progress_set_in_flight(&job->progress, job->choice.frames);
     ls_pingpong_set_window(job->source, job->choice.window_bytes);
-    int ret = ls_generator_open(&job->generator, &job->models, job->features, &g, err);
+    int ret = ls_generator_open(&job->generator, job->models, job->features, &g, err);
     if (!ret)
         ret = ls_generator_prepare(
             job->generator, job->frames < LS_CHUNK_FRAMES ? job->frames : LS_CHUNK_FRAMES, err);
@@ -449,7 +452,7 @@ static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
                                    .path = ls_face_feed_path(job->faces),
                                    .generator = job->generator,
                                    .resolution = job->s.resolution,
-                                   .frames = job->in_flight,
+                                   .frames = job->choice.frames,
                                    .workers = job->choice.workers,
                                    .cancel = &job->cancel,
                                    .log = &job->log,
@@ -459,30 +462,17 @@ static int render(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
         ret = ls_stream_open(&job->stream, &parts, err);
     if (ret)
         return ret;
-    report(job, "frames");
-    const ls_watch_settings w = {.stats = job->s.stats,
-                                 .budget = job->budget,
-                                 .least = LS_CHUNK_FRAMES,
-                                 .frames = parts.frames,
-                                 .log = &job->log,
-                                 .look = look,
-                                 .tell = tell,
-                                 .narrow = narrow,
-                                 .opaque = job};
-    ls_watch *watch;
-    ret = ls_watch_open(&watch, &w, err);
+    job->progress.stream = job->stream;
+    job->progress.faces = ls_face_feed_runs(job->faces) ? job->faces : NULL;
+    ls_job_progress_enter(&job->progress, "frames");
+    ret = open_watch(&watch, job, err);
     if (!ret)
         ret = run_stages(job, from, to, err);
-    ls_error unwatched;
-    if (ls_watch_close(&watch, &unwatched))
-        ls_log_msg(&job->log, LS_LOG_WARN, "%s; the statistics end there", unwatched.message);
+    close_watch(&watch, job);
+    job->progress.stream = NULL;
+    job->progress.faces = NULL;
     log_ops(job);
-    ls_stream_state state;
-    ls_stream_get_state(job->stream, &state);
-    if (!ret && state.without_face)
-        ls_log_msg(&job->log, LS_LOG_WARN, "%llu of %llu frames lack the face and are as they were",
-                   (unsigned long long)state.without_face,
-                   (unsigned long long)state.frames[LS_STAGE_GENERATE]);
+    note_faces(job, !ret);
     return ret;
 }
 
@@ -495,60 +485,74 @@ static void close_parts(ls_sync *job)
     ls_features_close(&job->features);
     ls_log_mel_close(&job->mel);
     ls_pcm_close(&job->pcm);
-    ls_models_close(&job->models);
+    close_models(job);
     ls_face_feed_close(&job->faces);
 }
 
 static int check_finished(ls_sync *job, ls_error *err)
 {
-    const uint64_t n = ls_job_segments(job->job), missing = n - ls_job_count_finished(job->job);
+    const uint64_t n = ls_job_folder_segments(job->folder),
+                   missing = n - ls_job_folder_count_finished(job->folder);
     uint64_t k = 0;
-    while (k < n && ls_job_finished(job->job, k))
+    while (k < n && ls_job_folder_finished(job->folder, k))
         k++;
     return k == n ? 0
-                  : ls_fail(err, LS_EINVAL,
-                            "%llu of the %llu segments of %s are not finished; the first is %llu: "
-                            "\"latentsync render %s --segment %llu\"",
-                            (unsigned long long)missing, (unsigned long long)n, job->s.job,
-                            (unsigned long long)k, job->s.job, (unsigned long long)k);
+                  : ls_advise(err,
+                              ls_fail(err, LS_EINVAL,
+                                      "%llu of the %llu segments of %s are not finished; the first "
+                                      "is %llu",
+                                      (unsigned long long)missing, (unsigned long long)n,
+                                      job->s.job, (unsigned long long)k),
+                              LS_HINT_RENDER_MISSING, NULL);
+}
+
+static void summarize(ls_sync *job, const char *audio)
+{
+    const ls_video_info *v = ls_video_get_info(ls_pingpong_video(job->source));
+    snprintf(job->audio, sizeof job->audio, "%s", audio);
+    job->summary.output = job->s.output;
+    job->summary.frames = job->frames;
+    job->summary.seconds = (double)job->frames * v->fps_den / v->fps_num;
+    job->summary.audio = job->audio;
+    job->summary.seed = job->s.seed;
+    job->complete = true;
 }
 
 static int join(ls_sync *job, ls_error *err)
 {
-    const ls_encoding e = {job->s.video_codec, job->s.preset, job->s.crf,
-                           ls_pingpong_video(job->source)};
+    const ls_encoding e = encoding_of(job);
     ls_join_settings s = {
         .path = job->s.output, .audio = job->s.audio, .encoding = &e, .log = &job->log};
     ls_join *out = NULL;
-    const uint64_t n = ls_job_segments(job->job);
-    report(job, "finish");
+    const uint64_t n = ls_job_folder_segments(job->folder);
+    ls_job_progress_enter(&job->progress, "finish");
     int ret = check_finished(job, err);
-    for (uint64_t k = 0; !ret && k < n; k++)
-        s.delay = s.delay > ls_job_finished(job->job, k)->delay
-                      ? s.delay
-                      : ls_job_finished(job->job, k)->delay;
+    for (uint64_t k = 0; !ret && k < n; k++) {
+        const uint64_t delay = ls_job_folder_finished(job->folder, k)->delay;
+        s.delay = s.delay > delay ? s.delay : delay;
+    }
     if (!ret) {
         ls_output_remove_stale(job->s.output);
         ret = ls_join_open(&out, &s, err);
     }
     for (uint64_t k = 0; !ret && k < n; k++)
-        ret = ls_join_add(out, ls_job_segment_path(job->job, k),
-                          segment_end(job, k) - k * job->segment_frames, &job->cancel, err);
+        ret = ls_join_add(out, ls_job_folder_segment(job->folder, k), segment_length(job, k),
+                          &job->cancel, err);
     if (!ret)
         ret = ls_join_finish(out, err);
     if (!ret)
-        ls_log_msg(&job->log, LS_LOG_INFO, "wrote %s (sound: %s)", job->s.output,
-                   ls_join_audio_mode(out));
+        summarize(job, ls_join_audio_mode(out));
     ls_join_close(&out);
     if (!ret && job->s.save_track)
-        ret = ls_output_copy(ls_job_path(job->job, "faces.jsonl"), job->s.save_track, err);
+        ret = ls_output_copy(ls_job_folder_file(job->folder, "faces.jsonl"), job->s.save_track,
+                             NULL, err);
     if (!ret && !job->s.keep_job)
-        ls_job_remove(&job->job);
+        ls_job_folder_remove(&job->folder);
     return ret;
 }
 
 /* With LS_MEM in the environment: who held how much. */
-static void tell_memory(const ls_log *log)
+static void log_memory(const ls_log *log, const ls_process_memory *m)
 {
     ls_memory_tally tallies[LS_MEMORY_MODULES];
     const char *wanted = getenv("LS_MEM");
@@ -558,78 +562,87 @@ static void tell_memory(const ls_log *log)
     for (size_t i = 0; i < n; i++)
         ls_log_msg(log, LS_LOG_INFO, "LS_MEM %-10s %8.1f MB at most, %8.1f at the end",
                    tallies[i].module, (double)tallies[i].peak / 1e6, (double)tallies[i].now / 1e6);
-    const ls_process_memory m = ls_process_memory_now();
     ls_log_msg(
         log, LS_LOG_INFO,
         "LS_MEM process    %8.1f MB at most, %8.1f at the end, codecs and libraries included",
-        (double)m.peak_resident / 1e6, (double)m.resident / 1e6);
+        (double)m->peak_resident / 1e6, (double)m->resident / 1e6);
 }
 
-/* The folder is given back in any case; after a failure it is told whether there is one. */
+/* Always releases the folder; on failure records whether it can be resumed. */
 static int end(ls_sync *job, int ret)
 {
     struct stat st;
+    const ls_process_memory m = ls_process_memory_now();
     close_parts(job);
-    tell_memory(&job->log);
-    ls_job_close(&job->job);
-    if (ret && job->begun && !stat(job->s.job, &st))
-        job->folder = job->s.job;
+    log_memory(&job->log, &m);
+    ls_job_folder_close(&job->folder);
+    if (ret && job->started && !stat(job->s.job, &st))
+        job->resumable = job->s.job;
+    job->complete = job->complete && !ret;
+    job->summary.peak_resident_bytes = m.peak_resident;
+    job->summary.elapsed_seconds = ls_time_now() - job->progress.start;
     return ret;
 }
 
 int ls_sync_run(ls_sync *job, ls_error *err)
 {
-    int ret = plan_memory(job, err);
-    if (!ret)
-        ret = begin(job, true, LS_JOB_ALL, err);
-    const uint64_t n = ret ? 0 : ls_job_segments(job->job);
-    if (!ret && ls_job_count_finished(job->job))
-        ls_log_msg(&job->log, LS_LOG_INFO, "%llu of %llu segments in %s are finished already",
-                   (unsigned long long)ls_job_count_finished(job->job), (unsigned long long)n,
-                   job->s.job);
-    if (!ret && ls_job_count_finished(job->job) < n)
+    int ret = start(job, LS_JOB_CREATE, LS_JOB_ALL, true, err);
+    const uint64_t n = ret ? 0 : ls_job_folder_segments(job->folder),
+                   done = ret ? 0 : ls_job_folder_count_finished(job->folder);
+    if (done)
+        ls_log_msg(&job->log, LS_LOG_INFO, "resuming: %llu of %llu segments in %s are finished",
+                   (unsigned long long)done, (unsigned long long)n, job->s.job);
+    if (done < n)
         ret = render(job, 0, n, err);
     close_parts(job);
     return end(job, ret ? ret : join(job, err));
 }
 
-int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err)
+static int plan_faces(ls_sync *job, ls_error *err)
 {
-    int ret = plan_memory(job, err);
-    if (!ret)
-        ret = begin(job, true, LS_JOB_ALL, err);
-    if (!ret && ls_face_feed_runs(job->faces)) {
+    ls_watch *watch = NULL;
+    job->progress.faces = job->faces;
+    ls_job_progress_enter(&job->progress, "faces");
+    int ret = open_watch(&watch, job, err);
+    if (!ret) {
         run_faces(job);
         ret = job->faces_err.code;
         if (ret && err)
             *err = job->faces_err;
     }
-    if (!ret && *job->index_path && access(job->index_path, F_OK)) { // no search has made one
+    close_watch(&watch, job);
+    job->progress.faces = NULL;
+    return ret;
+}
+
+int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err)
+{
+    int ret = start(job, LS_JOB_CREATE, LS_JOB_ALL, true, err);
+    if (!ret && ls_face_feed_runs(job->faces))
+        ret = plan_faces(job, err);
+    if (!ret && *job->index_path && access(job->index_path, F_OK)) { // no detection has made one
         ret = ls_pingpong_seek(job->source, job->frames - 1, err);
         if (!ret)
             ret = ls_video_save_index(ls_pingpong_video(job->source), job->index_path, err);
     }
-    *segments = ret ? 0 : ls_job_segments(job->job);
+    *segments = ret ? 0 : ls_job_folder_segments(job->folder);
     if (!ret)
-        ls_job_keep(job->job, true);
+        ls_job_folder_keep(job->folder, true);
     return end(job, ret);
 }
 
 int ls_sync_render(ls_sync *job, uint64_t segment, ls_error *err)
 {
-    int ret = plan_memory(job, err);
-    if (!ret)
-        ret = begin(job, false, (int64_t)segment, err);
-    if (!ret && segment >= ls_job_segments(job->job))
+    int ret = start(job, LS_JOB_EXISTING, (int64_t)segment, true, err);
+    if (!ret && segment >= ls_job_folder_segments(job->folder))
         ret = ls_fail(err, LS_EINVAL, "segment %llu: %s has segments 0 to %llu",
                       (unsigned long long)segment, job->s.job,
-                      (unsigned long long)ls_job_segments(job->job) - 1);
-    if (!ret && ls_job_finished(job->job, segment))
-        ls_log_msg(&job->log, LS_LOG_INFO, "segment %llu is finished already",
+                      (unsigned long long)ls_job_folder_segments(job->folder) - 1);
+    if (!ret && ls_job_folder_finished(job->folder, segment)) {
+        ls_log_msg(&job->log, LS_LOG_INFO, "segment %llu is already finished",
                    (unsigned long long)segment);
-    else if (!ret) {
-        job->goal = segment_end(job, segment) - segment * job->segment_frames;
-        job->written = job->found = 0;
+    } else if (!ret) {
+        ls_job_progress_set_goal(&job->progress, segment_length(job, segment), 0);
         ret = render(job, segment, segment + 1, err);
     }
     return end(job, ret);
@@ -637,122 +650,158 @@ int ls_sync_render(ls_sync *job, uint64_t segment, ls_error *err)
 
 int ls_sync_join(ls_sync *job, ls_error *err)
 {
-    int ret = begin(job, false, LS_JOB_ALL, err);
+    int ret = start(job, LS_JOB_EXISTING, LS_JOB_ALL, false, err);
     close_parts(job);
     return end(job, ret ? ret : join(job, err));
 }
 
+const ls_sync_summary *ls_sync_get_summary(const ls_sync *job)
+{
+    return job->complete ? &job->summary : NULL;
+}
+
 const char *ls_sync_folder(const ls_sync *job)
 {
-    return job->folder;
+    return job->resumable;
 }
 
-void ls_sync_cancel(ls_sync *job)
+static void warn_of_settings(const ls_sync *job, size_t models_resolution)
 {
-    ls_cancel_request(&job->cancel);
-    ls_cancel_request(&job->end_faces);
-}
-
-static void write_message(void *opaque, int level, const char *line)
-{
-    ls_sync *job = opaque;
-    pthread_mutex_lock(&job->lock);
-    if (job->s.message)
-        job->s.message(job->s.opaque, level, line);
-    pthread_mutex_unlock(&job->lock);
-}
-
-/* Inputs are read more than once, so one that flows past is kept in the folder of the job. */
-static int keep_stream(ls_sync *job, const char *name, const char **path, ls_error *err)
-{
-    struct stat st;
-    if (stat(*path, &st) || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
-        return 0; // what cannot be opened is told of when it is
-    int ret = job->job ? 0 : ls_job_open(&job->job, job->s.job, true, LS_JOB_ALL, &job->log, err);
-    char *kept = ret ? NULL : strdup(ls_job_path(job->job, name));
-    if (!ret && !kept)
-        ret = ls_fail(err, LS_ENOMEM, "out of memory");
-    if (!ret)
-        ls_log_msg(&job->log, LS_LOG_INFO, "%s is not a file; what comes of it is kept in %s",
-                   *path, kept);
-    if (!ret)
-        ret = ls_output_copy(*path, kept, err);
-    if (ret) {
-        free(kept);
-        return ret;
-    }
-    free((char *)*path);
-    *path = kept;
-    return 0;
-}
-
-static int open_inputs(ls_sync *job, ls_error *err)
-{
-    ls_video *video = NULL;
-    const ls_video_settings v = {DECODER_THREADS, job->s.source_fps, &job->log, &job->cancel};
-    const ls_encoding e = {job->s.video_codec, job->s.preset, job->s.crf, NULL};
-    ls_encoding like = e;
-    int ret = keep_stream(job, "video", &job->s.video, err);
-    if (!ret)
-        ret = keep_stream(job, "speech", &job->s.audio, err);
-    if (!ret)
-        ret = ls_video_open(&video, job->s.video, &v, err);
-    if (!ret)
-        ret = ls_pingpong_open(&job->source, &video, 0, job->s.job, err);
-    if (ret)
-        return ret;
-    like.like = ls_pingpong_video(job->source);
-    const ls_join_settings s = {
-        .path = job->s.output, .audio = job->s.audio, .encoding = &like, .log = &job->log};
-    return ls_join_check(&s, err);
+    const ls_sync_settings *s = &job->s;
+    if (models_resolution && s->resolution != models_resolution)
+        ls_log_msg(&job->log, LS_LOG_WARN,
+                   "resolution %zu is not the model's own, %zu: expect a visible mask and blur",
+                   s->resolution, models_resolution);
+    if (s->steps < FEW_STEPS)
+        ls_log_msg(&job->log, LS_LOG_WARN, "%zu denoising steps are few: expect blur and noise",
+                   s->steps);
+    if (s->guidance_scale > HIGH_GUIDANCE)
+        ls_log_msg(&job->log, LS_LOG_WARN, "guidance %g is high: expect distorted mouths",
+                   (double)s->guidance_scale);
 }
 
 static int choose_models(ls_sync *job, ls_error *err)
 {
     char dir[PATH_MAX];
     bool built_in = false;
-    int ret = job->s.models ? 0 : ls_models_find(dir, sizeof dir, &built_in, err);
-    if (!ret && !job->s.models && !(job->s.models = strdup(dir)))
-        ret = ls_fail(err, LS_ENOMEM, "out of memory");
-    if (!ret && built_in)
-        ls_log_msg(&job->log, LS_LOG_WARN,
-                   "no model is installed, so the built-in one for drawn faces is used; "
-                   "\"latentsync models pull\" downloads those for real ones");
-    if (ret || (job->s.resolution && job->s.guidance_scale > 0))
-        return ret;
     size_t resolution;
     float guidance_scale;
-    ret = ls_models_defaults(job->s.models, &resolution, &guidance_scale, err);
-    job->s.resolution = job->s.resolution ? job->s.resolution : resolution;
-    job->s.guidance_scale = job->s.guidance_scale > 0 ? job->s.guidance_scale : guidance_scale;
+    int ret = job->s.models ? 0 : ls_models_find(dir, sizeof dir, &built_in, err);
+    if (!ret && !job->s.models)
+        ret = ls_settings_replace(&job->s.models, dir, err);
+    if (!ret && built_in)
+        ls_log_msg(&job->log, LS_LOG_NOTICE,
+                   "no model is installed: using the built-in one, which knows drawn faces only");
+    if (!ret)
+        ret = ls_models_defaults(job->s.models, &resolution, &guidance_scale, err);
+    if (ret)
+        return ls_advise(err, LS_EMODEL, LS_HINT_INSTALL_MODEL, "models");
+    if (!job->s.resolution)
+        job->s.resolution = resolution ? resolution : LS_MODELS_RESOLUTION;
+    if (!(job->s.guidance_scale > 0))
+        job->s.guidance_scale = guidance_scale;
+    warn_of_settings(job, resolution);
+    return 0;
+}
+
+/* What was left open is what the job was started with, or what suits the machine. */
+static int settle_open_settings(ls_sync *job, ls_error *err)
+{
+    ls_sync_settings was = {.seed = -1};
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/job.json", job->s.job) >= PATH_MAX)
+        return ls_fail(err, LS_EINVAL, "%s: the name is too long", job->s.job);
+    json_t *d = job->s.restart ? NULL : json_load_file(path, 0, NULL);
+    if (d && ls_settings_parse(&was, d, job->s.job, NULL))
+        was = (ls_sync_settings){.seed = -1};
+    json_decref(d); // of `was` only numbers are used
+    if (job->s.compute_type == LS_COMPUTE_AUTO) {
+        job->free_type = was.compute_type == LS_COMPUTE_AUTO;
+        job->s.compute_type = !job->free_type             ? was.compute_type
+                              : ls_backend_prefers_bf16() ? LS_COMPUTE_BFLOAT16
+                                                          : LS_COMPUTE_FLOAT32;
+    }
+    if (job->s.seed >= 0)
+        return 0;
+    uint32_t drawn;
+    if (was.seed < 0 && getrandom(&drawn, sizeof drawn, 0) != sizeof drawn)
+        return ls_fail_errno(err, errno, "cannot draw a seed");
+    job->s.seed = was.seed >= 0 ? was.seed : (int64_t)drawn;
+    ls_log_msg(&job->log, LS_LOG_INFO, "seed %lld", (long long)job->s.seed);
+    return 0;
+}
+
+static int open_job(ls_sync *job, ls_error *err)
+{
+    const ls_listener listener = {job->s.message, job->s.progress, job->s.opaque};
+    int ret = ls_events_open(&job->events, &listener, err);
+    if (ret)
+        return ret;
+    job->log = ls_events_log(job->events);
+    job->progress.events = job->events;
+    job->engine = job->s.engine;
+    if (!job->engine)
+        ret = ls_engine_open(&job->own_engine, err);
+    if (job->own_engine)
+        job->engine = job->own_engine;
+    if (!ret)
+        ret = choose_models(job, err);
+    if (!ret)
+        ret = settle_open_settings(job, err);
+    if (!ret && !is_stream(job->s.video) && !is_stream(job->s.audio))
+        ret = open_inputs(job, err);
+    if (!ret)
+        ret = open_models(job, err);
+    if (!ret && ls_canceled(&job->cancel))
+        ret = ls_fail(err, LS_ECANCELED, "canceled");
     return ret;
 }
 
-int ls_sync_open(ls_sync **out, const ls_sync_settings *s, ls_error *err)
+int ls_sync_open(ls_sync **out, const ls_sync_settings *settings, ls_error *err)
 {
+    ls_sync_settings s;
     *out = NULL;
-    int ret = ls_settings_check(s, err);
+    int ret = ls_settings_take(&s, settings, err);
+    if (!ret)
+        ret = ls_settings_check(&s, err);
     if (ret)
         return ret;
     ls_sync *job = ls_calloc_array(1, sizeof *job);
     if (!job)
         return ls_fail(err, LS_ENOMEM, "out of memory");
-    job->s = *s;
-    job->log = (ls_log){LS_LOG_DEBUG, write_message, job};
-    pthread_mutex_init(&job->lock, NULL);
+    job->s = s;
+    job->cancel.parent = s.cancel;
+    job->end_faces.parent = &job->cancel;
+    ls_job_progress_open(&job->progress, NULL);
     ret = ls_settings_own(&job->s, err);
     if (!ret)
-        ret = choose_models(job, err);
-    if (!ret)
-        ret = choose_compute_type(job, err);
-    if (!ret)
-        ret = open_inputs(job, err);
-    if (!ret)
-        ret = open_models(job, err);
+        ret = open_job(job, err);
     if (ret)
         ls_sync_close(&job);
     *out = job;
     return ret;
+}
+
+/* Of the caller's settings those that a job which exists takes. */
+static int take_how(ls_sync_settings *s, const ls_sync_settings *how, ls_error *err)
+{
+    ls_sync_settings all;
+    const ls_option_row *row;
+    int ret = ls_settings_take(&all, how, err);
+    if (ret)
+        return ret;
+    for (size_t i = 0; (row = ls_option_row_at(i)); i++) {
+        if (!(row->option.used_by & LS_OPTION_RESUME))
+            continue;
+        const ls_option_value v = ls_option_get(row, &all, row->sync);
+        ls_option_put(row, s, row->sync, &v);
+    }
+    s->engine = all.engine;
+    s->cancel = all.cancel;
+    s->message = all.message;
+    s->progress = all.progress;
+    s->opaque = all.opaque;
+    return 0;
 }
 
 int ls_sync_open_job(ls_sync **out, const char *folder, const ls_sync_settings *how, ls_error *err)
@@ -762,25 +811,19 @@ int ls_sync_open_job(ls_sync **out, const char *folder, const ls_sync_settings *
     struct stat st;
     json_error_t why;
     *out = NULL;
-    ls_sync_default_settings(&s);
-    if (how) {
-        s.threads = how->threads;
-        s.keep_job = how->keep_job;
-        s.max_memory = how->max_memory;
-        s.stats = how->stats;
-        s.message = how->message;
-        s.progress = how->progress;
-        s.opaque = how->opaque;
-    }
+    ls_sync_default_settings(&s, sizeof s);
+    int ret = how ? take_how(&s, how, err) : 0;
+    if (ret)
+        return ret;
     s.job = folder;
     if (snprintf(path, sizeof path, "%s/job.json", folder) >= PATH_MAX)
         return ls_fail(err, LS_EINVAL, "%s: the name is too long", folder);
     if (stat(path, &st))
         return ls_fail_errno(err, errno, "%s is not the folder of a job: job.json", folder);
     json_t *d = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
-    int ret = d ? ls_settings_parse(&s, d, folder, err)
-                : ls_fail(err, LS_EFORMAT, "%s, line %d: %s; the folder of the job is damaged",
-                          path, why.line, why.text);
+    ret = d ? ls_settings_parse(&s, d, folder, err)
+            : ls_fail(err, LS_EFORMAT, "%s, line %d: %s; the folder of the job is damaged", path,
+                      why.line, why.text);
     const json_t *plan = json_object_get(d, "plan");
     const double frames = (double)json_integer_value(json_object_get(plan, "segment_frames")),
                  num = (double)json_integer_value(json_object_get(plan, "fps_num")),
@@ -798,10 +841,12 @@ void ls_sync_close(ls_sync **pjob)
     if (!job)
         return;
     close_parts(job);
-    ls_job_close(&job->job);
+    ls_job_folder_close(&job->folder);
     ls_pingpong_close(&job->source);
+    ls_engine_close(&job->own_engine);
     ls_settings_free(&job->s);
-    pthread_mutex_destroy(&job->lock);
+    ls_job_progress_close(&job->progress);
+    ls_events_close(&job->events);
     free(job);
     *pjob = NULL;
 }

@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COUNT(list) (sizeof(list) / sizeof *(list))
 #define TIGHT 0.92 /* of a limit */
 #define ROOMY 0.75
 #define PRESSURE 20.0 /* percent */
@@ -23,7 +22,7 @@ struct ls_watch {
     ls_usage_meter *meter;
     int stats; /* -1: none */
     size_t frames, calm;
-    bool over;    /* the budget, which was told */
+    bool over;    /* the budget, which was reported */
     ls_error err; /* the first of writing statistics */
     pthread_t thread;
     pthread_mutex_t lock;
@@ -52,17 +51,18 @@ static void keep_within(ls_watch *w, const ls_usage *u)
     w->calm = want > w->frames ? w->calm + 1 : 0;
     if (u->resident > w->s.budget && !w->over) {
         w->over = true;
-        ls_log_msg(w->s.log, LS_LOG_WARN, "%.0f MB are held, more than the budget of %.0f",
+        ls_log_msg(w->s.log, LS_LOG_WARN, "resident memory %.0f MB exceeds the %.0f MB budget",
                    (double)u->resident / 1e6, (double)w->s.budget / 1e6);
     }
     if (want < w->frames)
-        malloc_trim(0); // what was freed counts too
+        malloc_trim(0); // freed memory is resident until it is trimmed
     if (want == w->frames || (want > w->frames && w->calm < CALM))
         return;
-    ls_log_msg(w->s.log, LS_LOG_DEBUG,
-               "%.0f MB of %.0f held, memory pressure %.0f %%: %zu frames in flight, %zu before",
-               (double)u->resident / 1e6, (double)w->s.budget / 1e6,
-               u->pressure > 0 ? u->pressure : 0, want, w->frames);
+    ls_log_msg(
+        w->s.log, LS_LOG_DEBUG,
+        "%.0f of %.0f MB resident, memory pressure %.0f %%: %zu frames in flight, %zu before",
+        (double)u->resident / 1e6, (double)w->s.budget / 1e6, u->pressure > 0 ? u->pressure : 0,
+        want, w->frames);
     w->frames = want;
     w->calm = 0;
     w->s.narrow(w->s.opaque, want);
@@ -71,27 +71,8 @@ static void keep_within(ls_watch *w, const ls_usage *u)
 /* A line in one write. */
 static void write_stats(ls_watch *w, const ls_progress *p, const ls_usage *u)
 {
-    ls_stage_stats stages[COUNT(p->stages)];
-    ls_queue_stats queues[COUNT(p->queues)];
-    ls_stats s = {.usage = *u,
-                  .stage = p->stage,
-                  .frame = p->frame,
-                  .frames = p->frames,
-                  .frames_per_second = p->frames_per_second,
-                  .seconds_left = p->seconds_left,
-                  .budget = p->budget_bytes,
-                  .stages = stages,
-                  .queues = queues};
-    for (; s.stage_count < COUNT(p->stages) && p->stages[s.stage_count].name; s.stage_count++) {
-        const ls_progress_stage *t = &p->stages[s.stage_count];
-        stages[s.stage_count] = (ls_stage_stats){t->name, t->busy_seconds, t->frames};
-    }
-    for (; s.queue_count < COUNT(p->queues) && p->queues[s.queue_count].name; s.queue_count++) {
-        const ls_progress_queue *q = &p->queues[s.queue_count];
-        queues[s.queue_count] = (ls_queue_stats){q->name, q->items, q->max_items, q->bytes, 0};
-    }
     char line[4096];
-    const size_t n = ls_stats_json(&s, line, sizeof line);
+    const size_t n = ls_stats_json(p, u, line, sizeof line);
     if (w->stats < 0 || !n || w->err.code)
         return;
     const ssize_t got = write(w->stats, line, n);
@@ -101,17 +82,19 @@ static void write_stats(ls_watch *w, const ls_progress *p, const ls_usage *u)
 
 static void look(ls_watch *w)
 {
-    ls_progress p = {.stage = NULL};
+    ls_report r;
     ls_usage u;
     ls_usage_sample(w->meter, &u);
-    w->s.look(w->s.opaque, &p);
-    p.resident_bytes = u.resident;
-    p.cpu_percent = u.cpu_percent;
-    p.budget_bytes = w->s.budget;
-    write_stats(w, &p, &u);
-    keep_within(w, &u);
-    if (w->s.tell)
-        w->s.tell(w->s.opaque, &p);
+    w->s.look(w->s.progress, &r);
+    r.p.stages = r.stages;
+    r.p.queues = r.queues;
+    r.p.resident_bytes = u.resident;
+    r.p.cpu_percent = u.cpu_percent;
+    r.p.budget_bytes = w->s.budget;
+    write_stats(w, &r.p, &u);
+    if (w->s.narrow)
+        keep_within(w, &u);
+    w->s.report(w->s.progress, &r);
 }
 
 static void *run(void *opaque)
@@ -140,8 +123,7 @@ static int open_stats(ls_watch *w, ls_error *err)
     if (w->stats < 0)
         return ls_fail_errno(err, errno, "cannot write %s", w->s.stats);
     if (pread(w->stats, &first, 1, 0) == 1 && first != '{')
-        return ls_fail(err, LS_EINVAL,
-                       "%s is there, and holds something else than statistics; name another file",
+        return ls_fail(err, LS_EINVAL, "%s exists and holds something other than statistics",
                        w->s.stats);
     off_t end = lseek(w->stats, 0, SEEK_END);
     while (end > 0 && pread(w->stats, &last, 1, end - 1) == 1 && last != '\n')

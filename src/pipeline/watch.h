@@ -5,25 +5,26 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "latentsync/latentsync.h"
+#include "pipeline/events.h"
 
 typedef struct ls_watch_settings {
     const char *stats;    /* file that lines are appended to, or NULL */
     uint64_t budget;      /* bytes that the process may hold */
     size_t least, frames; /* that may be in flight, at any time and while there is room */
     const ls_log *log;
-    /* Fills all but the figures of the process; any thread. */
-    void (*look)(void *opaque, ls_progress *p);
-    /* Called from the watch's thread after each look; may be NULL. */
-    void (*tell)(void *opaque, const ls_progress *p);
-    /* So many frames are to be in flight from now on. */
+    /* Fills everything but the figures of the process. */
+    void (*look)(void *progress, ls_report *r);
+    /* Takes the whole after each look. */
+    void (*report)(void *progress, const ls_report *r);
+    void *progress;
+    /* Sets how many frames may be in flight from now on; NULL: none are. */
     void (*narrow)(void *opaque, size_t frames);
     void *opaque;
 } ls_watch_settings;
 
 typedef struct ls_watch ls_watch;
 
-/* Begins to watch; settings are copied, strings must outlive *out. */
+/* Starts to watch; settings are copied, strings must outlive *out. */
 int ls_watch_open(ls_watch **out, const ls_watch_settings *s, ls_error *err);
 /* One last look. LS_EIO where the statistics could not be written. */
 int ls_watch_close(ls_watch **w, ls_error *err);

@@ -52,12 +52,12 @@ static void the_plan_fits_or_names_what_would(void **state)
         .video_codec = "libx264",
         .detects = true,
         .cores = 4};
-    ls_plan_choice c, last = {0};
-    ls_plan_memory memory;
+    ls_budget_choice c, last = {0};
+    ls_budget_memory memory;
     uint64_t least = 0;
     for (uint64_t budget = 10u << 20; budget < 4 * GB; budget += budget / 8) {
         err = (ls_error){0};
-        int ret = ls_budget_plan(&c, &memory, &job, budget, &err);
+        int ret = ls_budget_choose(&c, &memory, &job, budget, &err);
         assert_true(memory.total > memory.weights + memory.activations);
         if (ret) {
             assert_int_equal(ret, LS_ENOMEM);
@@ -75,8 +75,8 @@ static void the_plan_fits_or_names_what_would(void **state)
     }
     assert_true(least > 0);
     assert_false(last.split_guidance);
-    assert_int_equal(ls_budget_plan(&c, &memory, &job, least, &err), 0);
-    assert_int_equal(ls_budget_plan(&c, &memory, &job, least - 1, &err), LS_ENOMEM);
+    assert_int_equal(ls_budget_choose(&c, &memory, &job, least, &err), 0);
+    assert_int_equal(ls_budget_choose(&c, &memory, &job, least - 1, &err), LS_ENOMEM);
     ls_models_close(&m);
     snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);

@@ -224,7 +224,7 @@ static void model_says_what_it_is_made_for(void **state)
     (void)state;
     assert_non_null(mkdtemp(root));
     assert_int_equal(ls_models_defaults(root, &resolution, &guidance, &err), 0);
-    assert_int_equal(resolution, 512);
+    assert_int_equal(resolution, 0);
     assert_float_equal(guidance, 1.5, 0);
     test_put(root, "model.json", "{\"resolution\": 128}");
     assert_int_equal(ls_models_defaults(root, &resolution, &guidance, &err), 0);

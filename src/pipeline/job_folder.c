@@ -1,5 +1,5 @@
 #define _GNU_SOURCE // F_OFD_SETLK
-#include "pipeline/job.h"
+#include "pipeline/job_folder.h"
 #include "base/alloc.h"
 #include "base/output.h"
 
@@ -14,7 +14,7 @@
 
 #define HOLDER_BYTES 128 /* of the lock file, for the whole job and for each segment */
 
-struct ls_job {
+struct ls_job_folder {
     const ls_log *log;
     char *folder, *path; /* `path` has room for the names of all files */
     size_t path_size;
@@ -28,41 +28,36 @@ struct ls_job {
     } * segment;
 };
 
-const char *ls_job_path(ls_job *job, const char *name)
+const char *ls_job_folder_file(ls_job_folder *job, const char *name)
 {
     snprintf(job->path, job->path_size, "%s/%s", job->folder, name);
     return job->path;
 }
 
-const char *ls_job_segment_path(ls_job *job, uint64_t segment)
+const char *ls_job_folder_segment(ls_job_folder *job, uint64_t segment)
 {
     snprintf(job->path, job->path_size, "%s/segment-%05llu.nut", job->folder,
              (unsigned long long)segment);
     return job->path;
 }
 
-const char *ls_job_folder(const ls_job *job)
-{
-    return job->folder;
-}
-
 /* The lock file has a line for the whole job and one for each segment. The locks are fcntl's, which
  * end with the process however it ends; the text only says whose they are. */
-static int take_lock(ls_job *job, int64_t segment, ls_error *err)
+static int take_lock(ls_job_folder *job, int64_t segment, ls_error *err)
 {
     struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char holder[HOLDER_BYTES + 1] = "", host[64] = "";
     const off_t line = segment < 0 ? 0 : (off_t)(segment + 1) * HOLDER_BYTES;
     range.l_start = line;
     range.l_len = segment < 0 ? 0 : HOLDER_BYTES; // 0: to the end of all segments
-    job->lock = open(ls_job_path(job, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    job->lock = open(ls_job_folder_file(job, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (job->lock < 0)
         return ls_fail_errno(err, errno, "cannot write %s", job->path);
     if (!fcntl(job->lock, F_OFD_SETLK, &range)) {
         gethostname(host, sizeof host - 1);
         snprintf(holder, sizeof holder, "process %ld on %.60s", (long)getpid(), host);
         if (pwrite(job->lock, holder, HOLDER_BYTES, line) != HOLDER_BYTES)
-            return ls_fail_errno(err, errno, "cannot write %s", ls_job_path(job, "lock"));
+            return ls_fail_errno(err, errno, "cannot write %s", ls_job_folder_file(job, "lock"));
         return 0;
     }
     if (errno != EAGAIN && errno != EACCES)
@@ -71,16 +66,18 @@ static int take_lock(ls_job *job, int64_t segment, ls_error *err)
         pread(job->lock, holder, HOLDER_BYTES, range.l_start) <= 0)
         *holder = 0;
     if (segment < 0)
-        return ls_fail(err, LS_EBUSY, "%s is being worked on by %s; wait for it to end",
-                       job->folder, *holder ? holder : "another process");
-    return ls_fail(err, LS_EBUSY, "segment %lld of %s is being worked on by %s", (long long)segment,
-                   job->folder, *holder ? holder : "another process");
+        ls_fail(err, LS_EBUSY, "%s is being worked on by %s", job->folder,
+                *holder ? holder : "another process");
+    else
+        ls_fail(err, LS_EBUSY, "segment %lld of %s is being worked on by %s", (long long)segment,
+                job->folder, *holder ? holder : "another process");
+    return ls_advise(err, LS_EBUSY, LS_HINT_WAIT, NULL);
 }
 
-static int read_description(ls_job *job, ls_error *err)
+static int read_description(ls_job_folder *job, ls_error *err)
 {
     json_error_t why;
-    const char *path = ls_job_path(job, "job.json");
+    const char *path = ls_job_folder_file(job, "job.json");
     if (access(path, F_OK))
         return 0;
     job->description = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
@@ -90,26 +87,32 @@ static int read_description(ls_job *job, ls_error *err)
     return 0;
 }
 
+/* "segment-00000.nut", with any number of digits. */
+static bool is_segment(const char *name, size_t n)
+{
+    static const char start[] = "segment-", end[] = ".nut";
+    const size_t digits = n > sizeof start ? strspn(name + sizeof start - 1, "0123456789") : 0;
+    return digits && n == sizeof start - 1 + digits + sizeof end - 1 &&
+           !strncmp(name, start, sizeof start - 1) &&
+           !strncmp(name + n - (sizeof end - 1), end, sizeof end - 1);
+}
+
 /* Whether a job makes files of that name, temporary ones included. */
 static bool is_ours(const char *name)
 {
-    static const char *const names[] = {"job.json",    "journal.jsonl", "segment-", "faces.jsonl",
-                                        "video.index", "lock",          "video",    "speech"};
-    const bool temporary = *name == '.';
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const size_t n = strlen(names[i]);
-        const char *rest = name + temporary + n;
-        if (strncmp(name + temporary, names[i], n))
-            continue;
-        if (temporary || names[i][n - 1] == '-' ? strspn(rest, "0123456789.nutpar") == strlen(rest)
-                                                : !*rest)
+    static const char *const names[] = {"job.json", "journal.jsonl", "faces.jsonl", "video.index",
+                                        "lock",     "video",         "audio"};
+    size_t n = strlen(name);
+    if (ls_output_is_temporary(name, &n))
+        name++;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == n && !strncmp(name, names[i], n))
             return true;
-    }
-    return false;
+    return is_segment(name, n);
 }
 
 /* Calls for every file in the folder until one gives true; whether one did. */
-static bool any_file(const ls_job *job, bool (*what)(int folder, const char *name))
+static bool any_file(const ls_job_folder *job, bool (*what)(int folder, const char *name))
 {
     DIR *d = opendir(job->folder);
     bool found = false;
@@ -129,37 +132,44 @@ static bool is_foreign(int folder, const char *name)
 
 static bool remove_ours(int folder, const char *name)
 {
-    if (is_ours(name) && strcmp(name, "job.json"))
+    if (is_ours(name) && strcmp(name, "job.json") && strcmp(name, "lock"))
         unlinkat(folder, name, 0);
     return false;
 }
 
-/* What was found out for another description. */
-static void remove_findings(ls_job *job)
+/* What belongs to another description. */
+static void remove_findings(ls_job_folder *job)
 {
     static const char *const names[] = {"journal.jsonl", "faces.jsonl", "video.index"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        unlink(ls_job_path(job, names[i]));
+        unlink(ls_job_folder_file(job, names[i]));
 }
 
-/* What is not the job's stays, and with it the folder. Whatever interrupts this, no journal is left
- * without its description. */
-static void remove_folder(ls_job *job)
+/* All but the lock. Whatever interrupts this, no journal is left without its description. */
+static void remove_files(ls_job_folder *job)
 {
     remove_findings(job);
     any_file(job, remove_ours);
-    unlink(ls_job_path(job, "job.json"));
+    unlink(ls_job_folder_file(job, "job.json"));
+}
+
+/* Files that are not the job's stay, and with them the folder. */
+static void remove_folder(ls_job_folder *job)
+{
+    remove_files(job);
+    unlink(ls_job_folder_file(job, "lock"));
     rmdir(job->folder);
 }
 
-int ls_job_open(ls_job **out, const char *folder, bool create, int64_t segment, const ls_log *log,
-                ls_error *err)
+int ls_job_folder_open(ls_job_folder **out, const char *folder, ls_job_folder_mode mode,
+                       int64_t segment, const ls_log *log, ls_error *err)
 {
-    ls_job *job = *out = ls_calloc_array(1, sizeof *job);
+    ls_job_folder *job = *out = ls_calloc_array(1, sizeof *job);
     if (!job)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     struct stat st;
     bool made = false;
+    const bool create = mode != LS_JOB_EXISTING;
     job->log = log;
     job->lock = job->journal = -1;
     job->folder = strdup(folder);
@@ -176,24 +186,26 @@ int ls_job_open(ls_job **out, const char *folder, bool create, int64_t segment, 
     if (!ret && (stat(folder, &st) || !S_ISDIR(st.st_mode)))
         ret = ls_fail(err, LS_ENOENT, "%s is not the folder of a job; its name ends with .lsjob",
                       folder);
-    if (!ret && !create && access(ls_job_path(job, "job.json"), F_OK))
+    if (!ret && !create && access(ls_job_folder_file(job, "job.json"), F_OK))
         ret = ls_fail_errno(err, errno, "%s is not the folder of a job: %s", folder, job->path);
-    if (!ret && access(ls_job_path(job, "job.json"), F_OK) && any_file(job, is_foreign))
+    if (!ret && access(ls_job_folder_file(job, "job.json"), F_OK) && any_file(job, is_foreign))
         ret = ls_fail(err, LS_EINVAL,
                       "%s is a folder with other files in it; a job needs one of its own", folder);
     if (!ret)
         ret = take_lock(job, segment, err);
     job->removes = made && !ret;
+    if (!ret && mode == LS_JOB_RESTART)
+        remove_files(job);
     if (!ret)
         ret = read_description(job, err);
     if (ret)
-        ls_job_close(out);
+        ls_job_folder_close(out);
     return ret;
 }
 
-void ls_job_close(ls_job **pjob)
+void ls_job_folder_close(ls_job_folder **pjob)
 {
-    ls_job *job = *pjob;
+    ls_job_folder *job = *pjob;
     if (!job)
         return;
     if (job->removes)
@@ -210,35 +222,36 @@ void ls_job_close(ls_job **pjob)
     *pjob = NULL;
 }
 
-void ls_job_keep(ls_job *job, bool keep)
+void ls_job_folder_keep(ls_job_folder *job, bool keep)
 {
     job->removes = !keep;
 }
 
-const json_t *ls_job_description(const ls_job *job)
+const json_t *ls_job_folder_description(const ls_job_folder *job)
 {
     return job->description;
 }
 
-static int fail_different(const ls_job *job, const char *part, const char *key, const json_t *was,
-                          const json_t *is, ls_error *err)
+static int fail_different(const ls_job_folder *job, const char *part, const char *key,
+                          const json_t *was, const json_t *is, ls_error *err)
 {
-    static const char advice[] = "finish it with \"latentsync resume\" as it was begun, or remove "
-                                 "the folder to begin anew";
     if (!strcmp(part, "contents"))
-        return ls_fail(err, LS_EINVAL,
-                       "the %s is not the one that %s was begun with: it has "
-                       "changed, or is another file; remove the folder to begin anew",
-                       key, job->folder);
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL,
+                                 "the %s differs from the one that %s was started with: it has "
+                                 "changed, or is another file",
+                                 key, job->folder),
+                         LS_HINT_REMOVE_JOB, NULL);
     char *old = json_dumps(was, JSON_ENCODE_ANY), *now = json_dumps(is, JSON_ENCODE_ANY);
-    int ret = ls_fail(err, LS_EINVAL, "%s was begun with %s %s, not %s; %s", job->folder, key,
-                      old ? old : "none", now ? now : "none", advice);
+    ls_fail(err, LS_EINVAL, "%s was started with %s %s, not %s", job->folder, key,
+            old ? old : "none", now ? now : "none");
     free(old);
     free(now);
-    return ret;
+    return ls_advise(err, LS_EINVAL,
+                     strcmp(part, "program") ? LS_HINT_RESUME_OR_REMOVE : LS_HINT_REMOVE_JOB, NULL);
 }
 
-static int compare(const ls_job *job, const json_t *now, ls_error *err)
+static int compare(const ls_job_folder *job, const json_t *now, ls_error *err)
 {
     const char *part, *key;
     json_t *fields, *value;
@@ -254,13 +267,13 @@ static int compare(const ls_job *job, const json_t *now, ls_error *err)
     return 0;
 }
 
-static int write_description(ls_job *job, ls_error *err)
+static int write_description(ls_job_folder *job, ls_error *err)
 {
     ls_output_file o;
     char *text = json_dumps(job->description, JSON_INDENT(2));
     if (!text)
         return ls_fail(err, LS_ENOMEM, "out of memory");
-    char *path = strdup(ls_job_path(job, "job.json"));
+    char *path = strdup(ls_job_folder_file(job, "job.json"));
     int ret = path ? ls_output_open(&o, path, err) : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret) {
         ret = ls_output_write(&o, text, strlen(text), err);
@@ -271,7 +284,7 @@ static int write_description(ls_job *job, ls_error *err)
     return ret;
 }
 
-int ls_job_describe(ls_job *job, json_t *description, ls_error *err)
+int ls_job_folder_describe(ls_job_folder *job, json_t *description, ls_error *err)
 {
     int ret = description ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret && job->description) {
@@ -287,9 +300,11 @@ int ls_job_describe(ls_job *job, json_t *description, ls_error *err)
     json_int_t n =
         json_integer_value(json_object_get(json_object_get(job->description, "plan"), "segments"));
     if (n < 1 || n > LS_JOB_MAX_SEGMENTS)
-        return ls_fail(err, LS_EINVAL,
-                       "%s: %lld segments; 1 to %d are possible, choose other --segment-seconds",
-                       job->folder, (long long)n, LS_JOB_MAX_SEGMENTS);
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL,
+                                 "%s: %lld segments; 1 to %d are possible, with longer segments",
+                                 job->folder, (long long)n, LS_JOB_MAX_SEGMENTS),
+                         LS_HINT_NONE, "segment-seconds");
     job->segments = (uint64_t)n;
     job->segment = ls_calloc_array((size_t)n, sizeof *job->segment);
     return job->segment ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
@@ -309,7 +324,7 @@ static bool parse_digest(uint8_t sha256[LS_SHA256_BYTES], const char *text)
 }
 
 /* A line of the journal; false when it is none, as the last one after a crash may be. */
-static bool take_line(ls_job *job, const char *line)
+static bool take_line(ls_job_folder *job, const char *line)
 {
     json_int_t k, frames, bytes, delay;
     const char *sha;
@@ -330,26 +345,27 @@ static bool take_line(ls_job *job, const char *line)
     return ok;
 }
 
-static void check_segment(ls_job *job, uint64_t k)
+static void check_segment(ls_job_folder *job, uint64_t k)
 {
     uint8_t sha256[LS_SHA256_BYTES];
     uint64_t bytes = 0;
     const ls_segment_info *info = &job->segment[k].info;
     ls_error err = {0};
-    int ret = ls_digest_file(ls_job_segment_path(job, k), sha256, &bytes, &err);
+    int ret = ls_digest_file(ls_job_folder_segment(job, k), sha256, &bytes, &err);
     if (!ret && bytes == info->bytes && !memcmp(sha256, info->sha256, sizeof sha256))
         return;
     job->segment[k].finished = false;
-    ls_log_msg(job->log, LS_LOG_WARN, "segment %llu is %s and will be made anew",
-               (unsigned long long)k, ret == LS_ENOENT ? "gone" : "damaged");
+    ls_log_msg(job->log, LS_LOG_WARN, "segment %llu is %s and will be rendered again",
+               (unsigned long long)k, ret == LS_ENOENT ? "missing" : "damaged");
 }
 
-int ls_job_read_journal(ls_job *job, int64_t segment, const ls_cancel *cancel, ls_error *err)
+int ls_job_folder_read_journal(ls_job_folder *job, int64_t segment, const ls_cancel *cancel,
+                               ls_error *err)
 {
     char *line = NULL;
     size_t size = 0, bad = 0;
     int ret = 0;
-    FILE *f = fopen(ls_job_path(job, "journal.jsonl"), "re");
+    FILE *f = fopen(ls_job_folder_file(job, "journal.jsonl"), "re");
     if (!f && errno != ENOENT)
         return ls_fail_errno(err, errno, "%s", job->path);
     while (f && getline(&line, &size, f) > 0)
@@ -360,7 +376,7 @@ int ls_job_read_journal(ls_job *job, int64_t segment, const ls_cancel *cancel, l
         fclose(f);
     free(line);
     if (bad)
-        ls_log_msg(job->log, LS_LOG_WARN, "%s: %zu damaged lines are passed over", job->path, bad);
+        ls_log_msg(job->log, LS_LOG_WARN, "%s: ignoring %zu damaged lines", job->path, bad);
     for (uint64_t k = 0; !ret && k < job->segments; k++) {
         if (job->segment[k].finished && (segment == LS_JOB_ALL || (uint64_t)segment == k))
             check_segment(job, k);
@@ -370,18 +386,18 @@ int ls_job_read_journal(ls_job *job, int64_t segment, const ls_cancel *cancel, l
     return ret;
 }
 
-uint64_t ls_job_segments(const ls_job *job)
+uint64_t ls_job_folder_segments(const ls_job_folder *job)
 {
     return job->segments;
 }
 
-const ls_segment_info *ls_job_finished(const ls_job *job, uint64_t segment)
+const ls_segment_info *ls_job_folder_finished(const ls_job_folder *job, uint64_t segment)
 {
     return segment < job->segments && job->segment[segment].finished ? &job->segment[segment].info
                                                                      : NULL;
 }
 
-uint64_t ls_job_count_finished(const ls_job *job)
+uint64_t ls_job_folder_count_finished(const ls_job_folder *job)
 {
     uint64_t n = 0;
     for (uint64_t k = 0; k < job->segments; k++)
@@ -390,17 +406,18 @@ uint64_t ls_job_count_finished(const ls_job *job)
 }
 
 /* One line in one write, after a newline where the last writer was stopped within a line. */
-static int append(ls_job *job, const char *line, ls_error *err)
+static int append(ls_job_folder *job, const char *line, ls_error *err)
 {
     struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char last = '\n';
     if (job->journal < 0)
-        job->journal =
-            open(ls_job_path(job, "journal.jsonl"), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        job->journal = open(ls_job_folder_file(job, "journal.jsonl"),
+                            O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (job->journal >= 0)
         ls_output_sync_name(job->path);
     if (job->journal < 0 || fcntl(job->journal, F_OFD_SETLKW, &all))
-        return ls_fail_errno(err, errno, "cannot write %s", ls_job_path(job, "journal.jsonl"));
+        return ls_fail_errno(err, errno, "cannot write %s",
+                             ls_job_folder_file(job, "journal.jsonl"));
     const off_t end = lseek(job->journal, 0, SEEK_END);
     const size_t n = strlen(line);
     bool ok = end <= 0 || pread(job->journal, &last, 1, end - 1) == 1;
@@ -408,13 +425,15 @@ static int append(ls_job *job, const char *line, ls_error *err)
     errno = ENOSPC; // where a write was short
     ok = ok && write(job->journal, line, n) == (ssize_t)n && !fsync(job->journal);
     int ret =
-        ok ? 0 : ls_fail_errno(err, errno, "cannot write %s", ls_job_path(job, "journal.jsonl"));
+        ok ? 0
+           : ls_fail_errno(err, errno, "cannot write %s", ls_job_folder_file(job, "journal.jsonl"));
     all.l_type = F_UNLCK;
     fcntl(job->journal, F_OFD_SETLK, &all);
     return ret;
 }
 
-int ls_job_record(ls_job *job, uint64_t segment, const ls_segment_info *info, ls_error *err)
+int ls_job_folder_record(ls_job_folder *job, uint64_t segment, const ls_segment_info *info,
+                         ls_error *err)
 {
     char sha[LS_SHA256_TEXT], line[512];
     ls_digest_text(sha, info->sha256);
@@ -427,14 +446,14 @@ int ls_job_record(ls_job *job, uint64_t segment, const ls_segment_info *info, ls
     if (!ret) {
         job->segment[segment].info = *info;
         job->segment[segment].finished = true;
-        ls_job_keep(job, true);
+        ls_job_folder_keep(job, true);
     }
     return ret;
 }
 
-void ls_job_remove(ls_job **job)
+void ls_job_folder_remove(ls_job_folder **job)
 {
     remove_folder(*job);
     (*job)->removes = false;
-    ls_job_close(job);
+    ls_job_folder_close(job);
 }

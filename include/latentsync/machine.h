@@ -1,0 +1,37 @@
+/* What this machine offers, and the libraries underneath. */
+#ifndef LATENTSYNC_MACHINE_H
+#define LATENTSYNC_MACHINE_H
+
+#include "latentsync/common.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Bytes are 0 where unknown, UINT64_MAX where there is no limit. */
+typedef struct ls_machine {
+    size_t size; /* of this struct as the caller knows it */
+    char cpu[128];
+    char features[128];  /* "avx2 fma avx512", those that kernels use */
+    int cores;           /* that this process may use, its cgroup's quota included */
+    int compute_type;    /* what LS_COMPUTE_AUTO means here */
+    double cgroup_cores; /* CPU quota; 0: none */
+    uint64_t memory, available, cgroup_limit, cgroup_used;
+} ls_machine;
+
+/* Fills what `size`, sizeof *m, covers. Any thread. */
+LS_API void ls_machine_get(ls_machine *m, size_t size);
+
+/* The video encoders that a job may name; NULL past the last. Static storage; any thread. */
+LS_API const char *ls_encoder_name(size_t index);
+
+/* Versions of FFmpeg's libraries, "libavcodec 59.37.100". Static storage; any thread. */
+LS_API const char *ls_codec_version(void);
+/* Whether FFmpeg's own messages go to standard error. They are a setting of the process, which the
+ * library leaves alone otherwise; FFmpeg's default is 1. */
+LS_API void ls_codec_messages(int show);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,163 @@
+/* A lip-sync job. */
+#ifndef LATENTSYNC_SYNC_H
+#define LATENTSYNC_SYNC_H
+
+#include "latentsync/cancel.h"
+#include "latentsync/engine.h"
+#include "latentsync/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum ls_compute_type {
+    LS_COMPUTE_AUTO, /* bfloat16 where the CPU has AVX512-BF16 or AMX, otherwise float32 */
+    LS_COMPUTE_FLOAT32,
+    LS_COMPUTE_BFLOAT16
+};
+
+/* What a stage has done since the start. */
+typedef struct ls_progress_stage {
+    const char *name;    /* "faces", "decode", "generate", "restore", "encode" */
+    double busy_seconds; /* not waiting; the mean where several threads take part */
+    uint64_t frames;
+} ls_progress_stage;
+
+/* A queue between two stages. */
+typedef struct ls_progress_queue {
+    const char *name;        /* what its frames are: "cropped", "generated", "restored" */
+    size_t items, max_items; /* frames; the limit holds for all queues and stages together */
+    size_t bytes;
+} ls_progress_queue;
+
+/* Later versions may add members at the end. */
+typedef struct ls_progress {
+    const char *stage;               /* "prepare", "faces", "frames" or "finish" */
+    uint64_t frame, frames;          /* written so far, and in all; frames 0: not known yet */
+    uint64_t chunk, chunks;          /* the 16 frames in the networks, from 1; 0: none */
+    uint64_t step, steps;            /* denoising steps of that chunk that are done */
+    double fraction;                 /* of the work, 0 to 1, steps included */
+    double frames_per_second;        /* 0 while unknown */
+    double seconds_left;             /* 0 while unknown */
+    double seconds;                  /* since the start */
+    double cpu_percent;              /* of one core, by this process; 0 while unknown */
+    uint64_t resident_bytes;         /* of the process */
+    uint64_t budget_bytes;           /* that it may hold; 0: not decided yet */
+    const ls_progress_stage *stages; /* in their order */
+    size_t stage_count;
+    const ls_progress_queue *queues;
+    size_t queue_count;
+} ls_progress;
+
+/* Fields beside `size` and the callbacks are also options (option.h), under the names given there;
+ * the defaults are given here. Strings are copied when the job is opened. */
+typedef struct ls_sync_settings {
+    size_t size;        /* of this struct as the caller knows it */
+    const char *models; /* model directory; NULL: the installed one, else the built-in one */
+    const char *video, *audio, *output; /* required */
+    /* Which face, and where it is. Each string may be NULL. */
+    const char *face;       /* "largest", "left", "right", a track's number, or "x,y" in pixels; the
+                               choice is kept along a track */
+    const char *face_track; /* JSON lines, see docs/FORMATS.md; NULL: detect faces */
+    const char *save_track; /* where to write such a file of what was found */
+    const char *detector;   /* ONNX file of the detector; NULL: the best in MODELS/face */
+    size_t max_gap;         /* 12: longest gap, in frames, to interpolate; 0 to 250 */
+    size_t detect_every;    /* 1: run detection on every Nth frame; 1 to 250 */
+    size_t resolution;      /* 0: side of the face image that the model was trained for */
+    size_t steps;           /* 20: num_inference_steps */
+    float guidance_scale;   /* 0: the model's own, 1.5 where it has none; 1 turns guidance off */
+    size_t cache_interval;  /* 3: run the whole UNet every Nth step; 1: always */
+    int64_t seed;           /* 1247; -1: drawn at random, and reported */
+    int threads;            /* 0: all cores */
+    int compute_type;       /* LS_COMPUTE_AUTO */
+    int source_fps;         /* 0: 25 frames/s, the model's own; 1: keep the source's rate */
+    const char *video_codec; /* "libx264": an encoder of libavcodec, see ls_encoder_name */
+    const char *preset;      /* "medium" */
+    int crf;                 /* 18 */
+    /* How the job runs; the frames do not depend on it. */
+    const char *job;        /* folder of the job; NULL: OUTPUT.lsjob */
+    double segment_seconds; /* 0: 9.6 s at 25 frames/s. What a kill can cost at most, in whole
+                               chunks of 16 frames; each segment starts with a key frame */
+    int keep_job;           /* 1: keep the folder when the output is complete */
+    int restart;            /* 1: remove what an earlier run of the job left, instead of resuming */
+    int no_overwrite;       /* 1: fail if the output exists; 0: replace it when complete */
+    uint64_t max_memory;    /* bytes that the process may hold; 0: 70 % of what is free */
+    const char *stats;      /* NULL, or a file to which a line of JSON is appended every second */
+    ls_engine *engine;      /* NULL: the job opens its models itself */
+    ls_cancel *cancel;      /* NULL, or what cancels opening and running; outlives the job */
+    /* Each may be NULL. Called from any thread of the job, one call at a time, with no lock held: a
+     * slow callback delays only messages, and it may call ls_cancel_request, though nothing else
+     * on this job. What they are given is valid during the call. */
+    void (*message)(void *opaque, int level, const char *line);
+    void (*progress)(void *opaque, const ls_progress *p);
+    void *opaque;
+} ls_sync_settings;
+
+/* One thread at a time, except where noted. */
+typedef struct ls_sync ls_sync;
+
+/* Sets every field to its default; the required strings become NULL. `size` is sizeof *s. */
+LS_API void ls_sync_default_settings(ls_sync_settings *s, size_t size);
+
+/* Sets one option by name (option.h, one with LS_OPTION_SYNC or LS_OPTION_RESUME), from text. The
+ * text of a string option must outlive *s. LS_ENOENT for an unknown name, LS_EINVAL for a value
+ * that is not possible. */
+LS_API int ls_sync_set(ls_sync_settings *s, const char *name, const char *value, ls_error *err);
+
+/* Opens inputs and models and checks all there is to check before the work starts. Writes nothing;
+ * where an input is a pipe, it is opened and checked by ls_sync_run. On failure *out is NULL.
+ * LS_EINVAL for settings, LS_EMODEL for models; for inputs LS_ENOENT, LS_EFORMAT, LS_EUNSUPPORTED
+ * or LS_EIO; LS_ECANCELED. */
+LS_API int ls_sync_open(ls_sync **out, const ls_sync_settings *s, ls_error *err);
+
+/* Opens a job by its folder, as it was started. Of `s`, which may be NULL, only the fields of
+ * options with LS_OPTION_RESUME, the engine, `cancel` and the callbacks are used. */
+LS_API int ls_sync_open_job(ls_sync **out, const char *folder, const ls_sync_settings *s,
+                            ls_error *err);
+
+/* Runs the job, or the remainder of it, in the calling thread and threads of its own. Once. The
+ * output appears under its name only when it is complete; until then finished segments are kept in
+ * the job's folder, and running the same job again resumes after them: the output is
+ * byte-identical. LS_ENOFACE when there is no face to work on, LS_ENOSPC, LS_ENOMEM, LS_ECANCELED;
+ * LS_EBUSY while another process works on it. */
+LS_API int ls_sync_run(ls_sync *job, ls_error *err);
+
+/* The pieces of ls_sync_run, for several processes or machines that share the folder. Each is
+ * called once, instead of ls_sync_run. Plan makes the folder, finds the faces and returns the
+ * number of segments; render makes one segment, 0 to segments - 1, unless it is finished; join
+ * writes the output. */
+LS_API int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err);
+LS_API int ls_sync_render(ls_sync *job, uint64_t segment, ls_error *err);
+LS_API int ls_sync_join(ls_sync *job, ls_error *err);
+
+/* What a job has made. Later versions may add members at the end. */
+typedef struct ls_sync_summary {
+    const char *output;
+    uint64_t frames;
+    double seconds;            /* length of the output */
+    double elapsed_seconds;    /* of this run */
+    uint64_t frames_generated; /* by this run; the rest was finished before */
+    uint64_t frames_with_face; /* of those */
+    uint64_t peak_resident_bytes;
+    const char *audio; /* how it got its audio, in words */
+    int64_t seed;
+} ls_sync_summary;
+
+/* After ls_sync_run or ls_sync_join has succeeded, otherwise NULL. Belongs to the job. */
+LS_API const ls_sync_summary *ls_sync_get_summary(const ls_sync *job);
+
+/* The job's folder, if a job that failed can be resumed; otherwise NULL. Belongs to the job. */
+LS_API const char *ls_sync_folder(const ls_sync *job);
+
+/* Sets *job to NULL; takes NULL. Not while the job runs. */
+LS_API void ls_sync_close(ls_sync **job);
+
+/* Draws a file of statistics (`stats`) as one self-contained page of HTML: memory and CPU over
+ * time, how busy each stage was, how full the queues. The last line may be cut off, as a killed run
+ * leaves it. `html` appears when it is complete, and replaces a file of that name. */
+LS_API int ls_report_write(const char *stats, const char *html, ls_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,73 @@
+#include "pipeline/describe.h"
+#include "latentsync/version.h"
+#include "media/codecs.h"
+#include "media/digest.h"
+
+static int add_digest(json_t *contents, const char *name, const char *path, ls_error *err)
+{
+    uint8_t sha256[LS_SHA256_BYTES];
+    char text[LS_SHA256_TEXT];
+    if (!path)
+        return 0;
+    int ret = ls_digest_sample(path, sha256, err);
+    if (ret)
+        return ret;
+    ls_digest_text(text, sha256);
+    return json_object_set_new(contents, name, json_string(text))
+               ? ls_fail(err, LS_ENOMEM, "out of memory")
+               : 0;
+}
+
+static const char *weights_of(const ls_network *net)
+{
+    return ls_weights_path(ls_network_weights(net));
+}
+
+/* The inputs' digests: what a job was started with it has to be finished with. */
+static int describe_contents(json_t *contents, const ls_job_facts *f, ls_error *err)
+{
+    const char *found[LS_DETECTOR_FILES] = {NULL};
+    ls_face_feed_files(f->faces, found);
+    const struct {
+        const char *name, *path;
+    } files[] = {{"video", f->settings->video},
+                 {"audio", f->settings->audio},
+                 {"UNet", weights_of(ls_unet_network(f->models->unet))},
+                 {"VAE", weights_of(ls_vae_network(f->models->vae))},
+                 {"Whisper", weights_of(ls_whisper_network(f->models->whisper))},
+                 {"face track", f->settings->face_track},
+                 {"detector", found[0]},
+                 {"landmarks network", found[1]}};
+    int ret = 0;
+    for (size_t i = 0; !ret && i < sizeof files / sizeof *files; i++)
+        ret = add_digest(contents, files[i].name, files[i].path, err);
+    return ret;
+}
+
+int ls_describe_job(json_t **out, const ls_job_facts *f, ls_error *err)
+{
+    const uint64_t segments = (f->frames + f->segment_frames - 1) / f->segment_frames;
+    json_t *contents = json_object();
+    *out = NULL;
+    int ret = contents ? ls_settings_describe(out, f->settings, err)
+                       : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret)
+        ret = describe_contents(contents, f, err);
+    if (!ret &&
+        (json_object_set_new(*out, "program",
+                             json_pack("{s:i, s:s, s:s}", "format", LS_JOB_FORMAT, "latentsync",
+                                       LS_VERSION_STRING, "codecs", ls_media_version())) ||
+         json_object_set(*out, "contents", contents) ||
+         json_object_set_new(*out, "plan",
+                             json_pack("{s:I, s:I, s:I, s:i, s:i}", "frames", (json_int_t)f->frames,
+                                       "segment_frames", (json_int_t)f->segment_frames, "segments",
+                                       (json_int_t)segments, "fps_num", f->video->fps_num,
+                                       "fps_den", f->video->fps_den))))
+        ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    json_decref(contents);
+    if (ret) {
+        json_decref(*out);
+        *out = NULL;
+    }
+    return ret;
+}

@@ -1,0 +1,72 @@
+/* The folder of a job: what is to be made, which parts of it are finished, and who works on it.
+ *
+ *   OUT.lsjob/job.json             what is to be made: settings, digests of the inputs, the plan
+ *             journal.jsonl        a line for each finished segment, with its SHA-256
+ *             segment-00000.nut    finished segments
+ *             faces.jsonl          where the faces are, once detection is complete
+ *             video.index          how to seek to any place of the video, likewise
+ *             lock                 who works on the job
+ *             video, audio         inputs that came through pipes
+ *
+ * Files get their names when they are complete and on the disk, so the folder is sound whenever its
+ * users are killed. Any number of processes on any machines may share it, as long as the file
+ * system has fcntl's locks. */
+#ifndef LS_PIPELINE_JOB_FOLDER_H
+#define LS_PIPELINE_JOB_FOLDER_H
+
+#include "base/log.h"
+#include "base/cancel.h"
+#include "media/segment.h"
+
+#include <jansson.h>
+
+#define LS_JOB_MAX_SEGMENTS 100000
+
+/* One thread at a time. */
+typedef struct ls_job_folder ls_job_folder;
+
+enum { LS_JOB_ALL = -1 }; /* instead of the number of a segment */
+
+typedef enum ls_job_folder_mode {
+    LS_JOB_EXISTING, /* the folder is there, with its description */
+    LS_JOB_CREATE,   /* or is made */
+    LS_JOB_RESTART   /* likewise, and what an earlier run left in it is removed */
+} ls_job_folder_mode;
+
+/* Opens a folder and takes the lock on the whole job or on one segment; LS_EBUSY, naming the
+ * holder, when another process has it. `log` must outlive *out. */
+int ls_job_folder_open(ls_job_folder **out, const char *path, ls_job_folder_mode mode,
+                       int64_t segment, const ls_log *log, ls_error *err);
+/* Releases the lock. A folder that ls_job_folder_open made is removed, unless it is to be kept. */
+void ls_job_folder_close(ls_job_folder **job);
+/* Whether the folder holds something worth resuming; a segment that is finished from now on always
+ * is. */
+void ls_job_folder_keep(ls_job_folder *job, bool keep);
+
+/* Path of a file in the folder, valid until the next call. */
+const char *ls_job_folder_file(ls_job_folder *job, const char *name);
+const char *ls_job_folder_segment(ls_job_folder *job, uint64_t segment);
+
+/* What job.json says; NULL as long as there is none. It belongs to the job. */
+const json_t *ls_job_folder_description(const ls_job_folder *job);
+/* Takes `description`, an object of objects, as what is to be made, or compares it with what
+ * job.json says: LS_EINVAL with the first difference. Takes the reference over. Its "plan" has
+ * "segments". */
+int ls_job_folder_describe(ls_job_folder *job, json_t *description, ls_error *err);
+/* Reads the journal and checks the bytes of a segment, or of all; a segment that is damaged or
+ * missing is not finished, with a warning. */
+int ls_job_folder_read_journal(ls_job_folder *job, int64_t segment, const ls_cancel *cancel,
+                               ls_error *err);
+
+uint64_t ls_job_folder_segments(const ls_job_folder *job);
+/* NULL unless the segment is finished. */
+const ls_segment_info *ls_job_folder_finished(const ls_job_folder *job, uint64_t segment);
+uint64_t ls_job_folder_count_finished(const ls_job_folder *job);
+/* A segment lies under its name; from now on it is finished. */
+int ls_job_folder_record(ls_job_folder *job, uint64_t segment, const ls_segment_info *info,
+                         ls_error *err);
+
+/* Removes the job's files, and the folder unless there are others in it, and closes the job. */
+void ls_job_folder_remove(ls_job_folder **job);
+
+#endif
