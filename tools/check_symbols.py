@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""check_symbols.py LIBRARY: every global symbol that a static library defines begins with ls_."""
+"""check_symbols.py STATIC SHARED HEADER...: every global symbol of the static library begins with ls_, and the
+shared library exports exactly the functions that the headers mark with LS_API."""
+import pathlib
 import re
 import subprocess
 import sys
@@ -7,19 +9,40 @@ import sys
 ALLOWED = re.compile(r"^ls_")
 
 
+def names(listing):
+    """Names of nm's output."""
+    return {line.split()[2] for line in listing.split("\n") if len(line.split()) == 3}
+
+
 def foreign(listing):
-    """Names of nm's output without the prefix; None when there are no names at all."""
-    names = {line.split()[2] for line in listing.split("\n") if len(line.split()) == 3}
-    return sorted(n for n in names if not ALLOWED.match(n)) if names else None
+    """Those without the prefix; None when there are no names at all."""
+    found = names(listing)
+    return sorted(n for n in found if not ALLOWED.match(n)) if found else None
+
+
+def declared(header):
+    """Functions marked with LS_API; comments and line ends do not matter."""
+    code = re.sub(r"/\*.*?\*/", " ", header, flags=re.S)
+    return {m.group(1) for m in re.finditer(r"^LS_API\b[^;(]*?\b(\w+)\s*\(", code, flags=re.M)}
+
+
+def nm(*args):
+    return subprocess.run(["nm", *args], check=True, capture_output=True, text=True).stdout
 
 
 if foreign("0000 T ls_a\n0000 D ls_b\n0010 T helper\n0000 B table\n") != ["helper", "table"] or \
-        foreign("0000 T ls_a\n") != [] or foreign("lib.a:\n") is not None:
-    sys.exit("check_symbols: the rule does not catch what it should")
-bad = foreign(subprocess.run(["nm", "--defined-only", "--extern-only", sys.argv[1]], check=True,
-                             capture_output=True, text=True).stdout)
+        foreign("0000 T ls_a\n") != [] or foreign("lib.a:\n") is not None or \
+        declared("/* LS_API int no(void); */\nLS_API const char *ls_a(int);\nLS_API int ls_b(\n int);\nint c(void);") \
+        != {"ls_a", "ls_b"}:
+    sys.exit("check_symbols: the rules do not catch what they should")
+static, shared, *headers = sys.argv[1:]
+bad = foreign(nm("--defined-only", "--extern-only", static))
 if bad is None:
-    sys.exit("check_symbols: no symbols in " + sys.argv[1])
-for n in bad:
-    print(f"{sys.argv[1]}: global symbol {n} lacks the prefix ls_")
-sys.exit(1 if bad else 0)
+    sys.exit("check_symbols: no symbols in " + static)
+lines = [f"{static}: global symbol {n} lacks the prefix ls_" for n in bad]
+exported = names(nm("-D", "--defined-only", shared))
+wanted = set().union(*(declared(pathlib.Path(h).read_text()) for h in headers))
+lines += [f"{shared}: exports {n}, which no public header marks with LS_API" for n in sorted(exported - wanted)]
+lines += [f"{shared}: lacks {n}, which a public header declares" for n in sorted(wanted - exported)]
+print("\n".join(lines), end="\n" if lines else "")
+sys.exit(1 if lines else 0)

@@ -25,7 +25,7 @@ for test in tests/*/test_*.c tests/fuzz/fuzz_*.c; do
     }
 done
 echo "lint: symbols"
-python3 tools/check_symbols.py build/src/liblatentsync.a
+python3 tools/check_symbols.py build/src/liblatentsync.a build/src/liblatentsync.so include/latentsync/*.h
 echo "lint: public headers compile alone"
 for h in include/latentsync/*.h; do
     gcc -std=c11 -Wall -Wextra -Werror -Iinclude -fsyntax-only -x c "$h"
