@@ -1,0 +1,69 @@
+/* The inside of a job: what its files share. */
+#ifndef LS_PIPELINE_SYNC_JOB_H
+#define LS_PIPELINE_SYNC_JOB_H
+
+#include "latentsync/sync.h"
+#include "media/pcm.h"
+#include "media/segment.h"
+#include "pipeline/budget.h"
+#include "pipeline/engine.h"
+#include "pipeline/job_folder.h"
+#include "pipeline/progress.h"
+
+#include <limits.h>
+
+struct ls_sync {
+    ls_sync_settings s;
+    ls_events *events;
+    ls_log log;
+    ls_cancel cancel, end_faces; /* the user's token above the first, the first above the second */
+    ls_engine *engine, *own_engine;
+    ls_models *models;
+    ls_pingpong *source; /* NULL until ls_sync_run where an input is a pipe */
+    ls_face_feed *faces;
+    ls_pcm *pcm;
+    ls_log_mel *mel;
+    ls_features *features;
+    ls_generator *generator;
+    ls_stream *stream;
+    ls_job_folder *folder;
+    bool started;          /* the folder is this job's */
+    const char *resumable; /* s.job, if the folder is there to resume */
+    uint64_t frames, segment_frames;
+    ls_budget_choice choice;
+    bool free_type; /* the number type was left to us */
+    ls_job_progress progress;
+    ls_sync_summary summary;
+    bool complete;
+    char audio[64]; /* of the summary */
+    /* of the thread that encodes */
+    ls_segment *segment;
+    char segment_path[PATH_MAX];
+    /* of the thread that detects faces */
+    char track_path[PATH_MAX], index_path[PATH_MAX]; /* empty: not to be written */
+    ls_error faces_err;
+};
+
+/* Where a segment ends, and how many frames it has. */
+uint64_t ls_sync_segment_end(const ls_sync *job, uint64_t segment);
+uint64_t ls_sync_segment_length(const ls_sync *job, uint64_t segment);
+ls_encoding ls_sync_encoding(const ls_sync *job);
+ls_generator_settings ls_sync_generator_settings(const ls_sync *job);
+
+/* Whether a path is there, but not a file that can be read more than once. */
+bool ls_sync_is_stream(const char *path);
+/* Opens video and audio, and checks what was chosen of them and the output. */
+int ls_sync_open_inputs(ls_sync *job, ls_error *err);
+/* Borrows the models for the compute type that is set now; returns them, and closes those that no
+ * other job may want. */
+int ls_sync_borrow_models(ls_sync *job, ls_error *err);
+void ls_sync_return_models(ls_sync *job);
+/* Closes what the output is made of: joining needs little memory. */
+void ls_sync_close_parts(ls_sync *job);
+
+/* Renders segments [from, to) that are not finished, detecting faces meanwhile if need be. */
+int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *err);
+/* Only detects the faces. */
+int ls_sync_plan_faces(ls_sync *job, ls_error *err);
+
+#endif

@@ -1,0 +1,280 @@
+/* A job opened and closed: settings, models, inputs. */
+#include "backend/backend.h"
+#include "base/alloc.h"
+#include "face/choose.h"
+#include "media/join.h"
+#include "pipeline/options.h"
+#include "pipeline/settings.h"
+#include "pipeline/sync_job.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#define DECODER_THREADS 2
+#define FEW_STEPS 5
+#define HIGH_GUIDANCE 8.0f
+
+/* Returns the models; those that no other job may want are closed. */
+void ls_sync_return_models(ls_sync *job)
+{
+    if (job->engine)
+        ls_engine_return(job->engine, &job->models);
+    if (job->own_engine)
+        ls_engine_trim(job->own_engine);
+}
+
+int ls_sync_borrow_models(ls_sync *job, ls_error *err)
+{
+    const ls_model_request r = {job->s.models,
+                                job->s.compute_type == LS_COMPUTE_BFLOAT16 ? LS_BF16 : LS_F32,
+                                job->s.threads};
+    ls_sync_return_models(job);
+    int ret = ls_engine_borrow(job->engine, &r, &job->models, err);
+    return ret && ret != LS_ENOMEM ? ls_advise(err, LS_EMODEL, LS_HINT_MODEL_DIRECTORY, "models")
+                                   : ret;
+}
+
+bool ls_sync_is_stream(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+/* Whether the chosen point lies in the picture. */
+static int check_face(const ls_sync *job, ls_error *err)
+{
+    const ls_video_info *v = ls_video_get_info(ls_pingpong_video(job->source));
+    ls_choice c;
+    if (!ls_choice_parse(&c, job->s.face) || c.kind != LS_CHOOSE_POINT ||
+        (c.x >= 0 && c.y >= 0 && c.x < (double)v->width && c.y < (double)v->height))
+        return 0;
+    return ls_advise(err,
+                     ls_fail(err, LS_EINVAL,
+                             "face: the point %s lies outside the picture, which is %zu x %zu",
+                             job->s.face, v->width, v->height),
+                     LS_HINT_NONE, "face");
+}
+
+int ls_sync_open_inputs(ls_sync *job, ls_error *err)
+{
+    ls_video *video = NULL;
+    const ls_video_settings v = {DECODER_THREADS, job->s.source_fps, &job->log, &job->cancel};
+    int ret = ls_video_open(&video, job->s.video, &v, err);
+    if (!ret)
+        ret = ls_pingpong_open(&job->source, &video, 0, job->s.job, err);
+    if (!ret)
+        ret = check_face(job, err);
+    if (!ret && job->s.face_track)
+        ret = ls_face_feed_check_track(job->s.face_track, job->s.video,
+                                       ls_video_get_info(ls_pingpong_video(job->source)),
+                                       &job->cancel, err);
+    if (ret)
+        return ret;
+    const ls_encoding like = ls_sync_encoding(job);
+    const ls_join_settings s = {
+        .path = job->s.output, .audio = job->s.audio, .encoding = &like, .log = &job->log};
+    return ls_join_check(&s, err);
+}
+
+/* What the output is made of; all of it gone, joining needs little memory. */
+void ls_sync_close_parts(ls_sync *job)
+{
+    ls_segment_close(&job->segment);
+    ls_stream_close(&job->stream);
+    ls_generator_close(&job->generator);
+    ls_features_close(&job->features);
+    ls_log_mel_close(&job->mel);
+    ls_pcm_close(&job->pcm);
+    ls_sync_return_models(job);
+    ls_face_feed_close(&job->faces);
+}
+
+static void warn_of_settings(const ls_sync *job, size_t models_resolution)
+{
+    const ls_sync_settings *s = &job->s;
+    if (models_resolution && s->resolution != models_resolution)
+        ls_log_msg(&job->log, LS_LOG_WARN,
+                   "resolution %zu is not the model's own, %zu: expect a visible mask and blur",
+                   s->resolution, models_resolution);
+    if (s->steps < FEW_STEPS)
+        ls_log_msg(&job->log, LS_LOG_WARN, "%zu denoising steps are few: expect blur and noise",
+                   s->steps);
+    if (s->guidance_scale > HIGH_GUIDANCE)
+        ls_log_msg(&job->log, LS_LOG_WARN, "guidance %g is high: expect distorted mouths",
+                   (double)s->guidance_scale);
+}
+
+static int choose_models(ls_sync *job, ls_error *err)
+{
+    char dir[PATH_MAX];
+    bool built_in = false;
+    size_t resolution;
+    float guidance_scale;
+    int ret = job->s.models ? 0 : ls_models_find(dir, sizeof dir, &built_in, err);
+    if (!ret && !job->s.models)
+        ret = ls_settings_replace(&job->s.models, dir, err);
+    if (!ret && built_in)
+        ls_log_msg(&job->log, LS_LOG_NOTICE,
+                   "no model is installed: using the built-in one, which knows drawn faces only");
+    if (!ret)
+        ret = ls_models_defaults(job->s.models, &resolution, &guidance_scale, err);
+    if (ret)
+        return ls_advise(err, LS_EMODEL, LS_HINT_INSTALL_MODEL, "models");
+    if (!job->s.resolution)
+        job->s.resolution = resolution ? resolution : LS_MODELS_RESOLUTION;
+    if (!(job->s.guidance_scale > 0))
+        job->s.guidance_scale = guidance_scale;
+    warn_of_settings(job, resolution);
+    return 0;
+}
+
+/* What was left open is what the job was started with, or what suits the machine. */
+static int settle_open_settings(ls_sync *job, ls_error *err)
+{
+    ls_sync_settings was = {.seed = -1};
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/job.json", job->s.job) >= PATH_MAX)
+        return ls_fail(err, LS_EINVAL, "%s: the name is too long", job->s.job);
+    json_t *d = job->s.restart ? NULL : json_load_file(path, 0, NULL);
+    if (d && ls_settings_parse(&was, d, job->s.job, NULL))
+        was = (ls_sync_settings){.seed = -1};
+    json_decref(d); // of `was` only numbers are used
+    if (job->s.compute_type == LS_COMPUTE_AUTO) {
+        job->free_type = was.compute_type == LS_COMPUTE_AUTO;
+        job->s.compute_type = !job->free_type             ? was.compute_type
+                              : ls_backend_prefers_bf16() ? LS_COMPUTE_BFLOAT16
+                                                          : LS_COMPUTE_FLOAT32;
+    }
+    if (job->s.seed >= 0)
+        return 0;
+    uint32_t drawn;
+    if (was.seed < 0 && getrandom(&drawn, sizeof drawn, 0) != sizeof drawn)
+        return ls_fail_errno(err, errno, "cannot draw a seed");
+    job->s.seed = was.seed >= 0 ? was.seed : (int64_t)drawn;
+    ls_log_msg(&job->log, LS_LOG_INFO, "seed %lld", (long long)job->s.seed);
+    return 0;
+}
+
+static int open_job(ls_sync *job, ls_error *err)
+{
+    const ls_listener listener = {job->s.message, job->s.progress, job->s.opaque};
+    int ret = ls_events_open(&job->events, &listener, err);
+    if (ret)
+        return ret;
+    job->log = ls_events_log(job->events);
+    job->progress.events = job->events;
+    job->engine = job->s.engine;
+    if (!job->engine)
+        ret = ls_engine_open(&job->own_engine, err);
+    if (job->own_engine)
+        job->engine = job->own_engine;
+    if (!ret)
+        ret = choose_models(job, err);
+    if (!ret)
+        ret = settle_open_settings(job, err);
+    if (!ret && !ls_sync_is_stream(job->s.video) && !ls_sync_is_stream(job->s.audio))
+        ret = ls_sync_open_inputs(job, err);
+    if (!ret)
+        ret = ls_sync_borrow_models(job, err);
+    if (!ret && ls_canceled(&job->cancel))
+        ret = ls_fail(err, LS_ECANCELED, "canceled");
+    return ret;
+}
+
+int ls_sync_open(ls_sync **out, const ls_sync_settings *settings, ls_error *err)
+{
+    ls_sync_settings s;
+    *out = NULL;
+    int ret = ls_settings_take(&s, settings, err);
+    if (!ret)
+        ret = ls_settings_check(&s, err);
+    if (ret)
+        return ret;
+    ls_sync *job = ls_calloc_array(1, sizeof *job);
+    if (!job)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    job->s = s;
+    job->cancel.parent = s.cancel;
+    job->end_faces.parent = &job->cancel;
+    ls_job_progress_open(&job->progress, NULL);
+    ret = ls_settings_own(&job->s, err);
+    if (!ret)
+        ret = open_job(job, err);
+    if (ret)
+        ls_sync_close(&job);
+    *out = job;
+    return ret;
+}
+
+/* Of the caller's settings those that a job which exists takes. */
+static int take_how(ls_sync_settings *s, const ls_sync_settings *how, ls_error *err)
+{
+    ls_sync_settings all;
+    const ls_option_row *row;
+    int ret = ls_settings_take(&all, how, err);
+    if (ret)
+        return ret;
+    for (size_t i = 0; (row = ls_option_row_at(i)); i++) {
+        if (!(row->option.used_by & LS_OPTION_RESUME))
+            continue;
+        const ls_option_value v = ls_option_get(row, &all, row->sync);
+        ls_option_put(row, s, row->sync, &v);
+    }
+    s->engine = all.engine;
+    s->cancel = all.cancel;
+    s->message = all.message;
+    s->progress = all.progress;
+    s->opaque = all.opaque;
+    return 0;
+}
+
+int ls_sync_open_job(ls_sync **out, const char *folder, const ls_sync_settings *how, ls_error *err)
+{
+    ls_sync_settings s;
+    char path[PATH_MAX];
+    struct stat st;
+    json_error_t why;
+    *out = NULL;
+    ls_sync_default_settings(&s, sizeof s);
+    int ret = how ? take_how(&s, how, err) : 0;
+    if (ret)
+        return ret;
+    s.job = folder;
+    if (snprintf(path, sizeof path, "%s/job.json", folder) >= PATH_MAX)
+        return ls_fail(err, LS_EINVAL, "%s: the name is too long", folder);
+    if (stat(path, &st))
+        return ls_fail_errno(err, errno, "%s is not the folder of a job: job.json", folder);
+    json_t *d = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+    ret = d ? ls_settings_parse(&s, d, folder, err)
+            : ls_fail(err, LS_EFORMAT, "%s, line %d: %s; the folder of the job is damaged", path,
+                      why.line, why.text);
+    const json_t *plan = json_object_get(d, "plan");
+    const double frames = (double)json_integer_value(json_object_get(plan, "segment_frames")),
+                 num = (double)json_integer_value(json_object_get(plan, "fps_num")),
+                 den = (double)json_integer_value(json_object_get(plan, "fps_den"));
+    s.segment_seconds = frames * den / (num > 0 ? num : 1);
+    if (!ret)
+        ret = ls_sync_open(out, &s, err);
+    json_decref(d);
+    return ret;
+}
+
+void ls_sync_close(ls_sync **pjob)
+{
+    ls_sync *job = *pjob;
+    if (!job)
+        return;
+    ls_sync_close_parts(job);
+    ls_job_folder_close(&job->folder);
+    ls_pingpong_close(&job->source);
+    ls_engine_close(&job->own_engine);
+    ls_settings_free(&job->s);
+    ls_job_progress_close(&job->progress);
+    ls_events_close(&job->events);
+    free(job);
+    *pjob = NULL;
+}

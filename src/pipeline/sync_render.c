@@ -1,0 +1,200 @@
+/* The frames of a job: segments encoded, faces detected, watched over. */
+#include "base/output.h"
+#include "base/time.h"
+#include "pipeline/sync_job.h"
+#include "pipeline/watch.h"
+
+#include <stdio.h>
+
+static void narrow(void *opaque, size_t frames)
+{
+    ls_sync *job = opaque;
+    ls_job_progress_set_in_flight(&job->progress, frames);
+    ls_stream_set_frames(job->stream, frames);
+}
+
+/* The next frame of the output, to its segment. */
+static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err)
+{
+    ls_sync *job = opaque;
+    const uint64_t k = index / job->segment_frames;
+    const ls_encoding e = ls_sync_encoding(job);
+    ls_segment_info info;
+    int ret = 0;
+    if (!job->segment) {
+        snprintf(job->segment_path, sizeof job->segment_path, "%s",
+                 ls_job_folder_segment(job->folder, k));
+        ls_output_remove_stale(job->segment_path);
+        ret = ls_segment_open(&job->segment, job->segment_path, &e, err);
+    }
+    if (!ret)
+        ret = ls_segment_write(job->segment, f, err);
+    if (!ret && index + 1 == ls_sync_segment_end(job, k)) {
+        ret = ls_segment_finish(job->segment, &info, err);
+        ls_segment_close(&job->segment);
+        if (!ret)
+            ret = ls_job_folder_record(job->folder, k, &info, err);
+    }
+    ls_job_progress_count_frame(&job->progress);
+    return ret;
+}
+
+static void *run_faces(void *opaque)
+{
+    ls_sync *job = opaque;
+    const char *track = *job->track_path ? job->track_path : NULL,
+               *index = *job->index_path ? job->index_path : NULL;
+    int ret = ls_face_feed_run(job->faces, job->s.save_track ? 0 : job->frames, track, index,
+                               &job->end_faces, &job->faces_err);
+    if (ret)
+        ls_face_path_finish(ls_face_feed_path(job->faces), 0, job->faces_err.code = ret);
+    return NULL;
+}
+
+/* Segments [from, to) that are not finished, in runs without a gap. */
+static int run_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
+{
+    int ret = 0;
+    for (uint64_t k = from; !ret && k < to;) {
+        uint64_t end = k;
+        while (end < to && !ls_job_folder_finished(job->folder, end))
+            end++;
+        if (end > k)
+            ret = ls_stream_run(job->stream, k * job->segment_frames,
+                                ls_sync_segment_end(job, end - 1), err);
+        k = end + 1;
+    }
+    return ret;
+}
+
+/* The same in parallel with face detection, where faces are detected. */
+static int run_stages(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
+{
+    pthread_t faces;
+    const bool search = ls_face_feed_runs(job->faces);
+    ls_job_progress_start_frames(&job->progress);
+    if (search && pthread_create(&faces, NULL, run_faces, job))
+        return ls_fail(err, LS_ENOMEM, "cannot start a thread");
+    int ret = run_segments(job, from, to, err);
+    if (ret)
+        ls_cancel_request(&job->end_faces);
+    if (search)
+        pthread_join(faces, NULL);
+    const bool own = job->faces_err.code && !(ret && job->faces_err.code == LS_ECANCELED);
+    if (own && err)
+        *err = job->faces_err;
+    if (own && job->faces_err.code == LS_ENOFACE)
+        ls_job_folder_keep(job->folder, false); // segments without a face are of no use
+    else if (search && !job->faces_err.code && *job->track_path)
+        ls_job_folder_keep(job->folder, true); // the faces need not be detected again
+    return own ? job->faces_err.code : ret;
+}
+
+/* Where the time of the networks went. */
+static void log_ops(ls_sync *job)
+{
+    struct {
+        const char *name;
+        ls_network *net;
+    } nets[] = {{"UNet", ls_unet_network(job->models->unet)},
+                {"VAE", ls_vae_network(job->models->vae)},
+                {"Whisper", ls_whisper_network(job->models->whisper)}};
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+        double seconds[LS_OP_COUNT] = {0};
+        ls_network_op_seconds(nets[i].net, seconds);
+        for (int op = 0; op < LS_OP_COUNT; op++)
+            if (seconds[op] > 0.01)
+                ls_log_msg(&job->log, LS_LOG_DEBUG, "%s %s: %.2f s", nets[i].name, ls_op_name(op),
+                           seconds[op]);
+    }
+}
+
+static int open_watch(ls_watch **watch, ls_sync *job, ls_error *err)
+{
+    const ls_watch_settings w = {.stats = job->s.stats,
+                                 .budget = job->progress.budget,
+                                 .least = LS_CHUNK_FRAMES,
+                                 .frames = job->choice.frames,
+                                 .log = &job->log,
+                                 .look = ls_job_progress_look,
+                                 .report = ls_job_progress_report,
+                                 .progress = &job->progress,
+                                 .narrow = job->stream ? narrow : NULL,
+                                 .opaque = job};
+    return ls_watch_open(watch, &w, err);
+}
+
+static void close_watch(ls_watch **watch, ls_sync *job)
+{
+    ls_error err;
+    if (ls_watch_close(watch, &err))
+        ls_log_msg(&job->log, LS_LOG_WARN, "%s; statistics are no longer written", err.message);
+}
+
+static void note_faces(ls_sync *job, bool succeeded)
+{
+    ls_stream_state state;
+    ls_stream_get_state(job->stream, &state);
+    const uint64_t frames = state.frames[LS_STAGE_GENERATE];
+    job->summary.frames_generated = frames;
+    job->summary.frames_with_face = frames - state.without_face;
+    if (succeeded && state.without_face)
+        ls_log_msg(&job->log, LS_LOG_WARN, "no face in %llu of %llu frames; those are unchanged",
+                   (unsigned long long)state.without_face, (unsigned long long)frames);
+}
+
+/* Segments [from, to) that are not finished. */
+int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
+{
+    const ls_generator_settings g = ls_sync_generator_settings(job);
+    ls_watch *watch = NULL;
+    ls_job_progress_set_in_flight(&job->progress, job->choice.frames);
+    ls_pingpong_set_window(job->source, job->choice.window_bytes);
+    int ret = ls_generator_open(&job->generator, job->models, job->features, &g, err);
+    if (!ret)
+        ret = ls_generator_prepare(
+            job->generator, job->frames < LS_CHUNK_FRAMES ? job->frames : LS_CHUNK_FRAMES, err);
+    const ls_stream_parts parts = {.source = job->source,
+                                   .path = ls_face_feed_path(job->faces),
+                                   .generator = job->generator,
+                                   .resolution = job->s.resolution,
+                                   .frames = job->choice.frames,
+                                   .workers = job->choice.workers,
+                                   .cancel = &job->cancel,
+                                   .log = &job->log,
+                                   .encode = encode,
+                                   .opaque = job};
+    if (!ret)
+        ret = ls_stream_open(&job->stream, &parts, err);
+    if (ret)
+        return ret;
+    job->progress.stream = job->stream;
+    job->progress.faces = ls_face_feed_runs(job->faces) ? job->faces : NULL;
+    ls_job_progress_enter(&job->progress, "frames");
+    ret = open_watch(&watch, job, err);
+    if (!ret)
+        ret = run_stages(job, from, to, err);
+    close_watch(&watch, job);
+    job->progress.stream = NULL;
+    job->progress.faces = NULL;
+    log_ops(job);
+    note_faces(job, !ret);
+    return ret;
+}
+
+int ls_sync_plan_faces(ls_sync *job, ls_error *err)
+{
+    ls_watch *watch = NULL;
+    job->progress.faces = job->faces;
+    ls_job_progress_enter(&job->progress, "faces");
+    int ret = open_watch(&watch, job, err);
+    if (!ret) {
+        run_faces(job);
+        ret = job->faces_err.code;
+        if (ret && err)
+            *err = job->faces_err;
+    }
+    close_watch(&watch, job);
+    job->progress.faces = NULL;
+    return ret;
+}
