@@ -19,7 +19,7 @@ typedef struct ls_backend_vtable {
                    ls_error *err);
     /* in[i] is the memory of node->in[i]; NULL for absent inputs and for params. `out` overlaps no
      * input, but may be the one of in_place. Called by one thread at a time; may use the backend's
-     * team of threads. */
+     * team of threads. OpenMP's settings are the caller's again on return, as after compile. */
     int (*run)(ls_backend *be, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,
                void *scratch, ls_error *err);
     void (*free_kernel)(ls_kernel *k);

@@ -3,7 +3,6 @@
 #include "base/time.h"
 #include "tensor/arena.h"
 
-#include <omp.h>
 #include <stdlib.h>
 
 typedef struct step {
@@ -120,7 +119,6 @@ int ls_plan_compile(ls_plan **out, ls_graph **g, ls_backend *be, ls_error *err)
         ret = ls_fail(err, LS_ENOMEM, "out of memory while compiling a graph");
     for (size_t i = 0; !ret && i < tensors; i++)
         p->offset[i] = SIZE_MAX;
-    omp_set_num_threads(be->threads);
     for (size_t i = 0; !ret && i < nodes; i++)
         ret = be->vtable->compile(be, ls_graph_node(p->graph, i), &p->steps[i].kernel, &scratch[i],
                                   err);
@@ -193,7 +191,6 @@ int ls_plan_run(ls_plan *p, void *arena, const ls_binding *bindings, size_t coun
 {
     const ls_graph *g = p->graph;
     int ret = bind(p, arena, bindings, count, err);
-    omp_set_num_threads(p->backend->threads);
     for (size_t i = 0; !ret && i < ls_graph_node_count(g); i++) {
         if (ls_canceled(cancel))
             return ls_fail(err, LS_ECANCELED, "canceled");

@@ -7,10 +7,12 @@
 #include "oracle.h"
 
 #include <math.h>
+#include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 
 #define TOLERANCE_F32 1e-5
 #define TOLERANCE_BF16 2e-2
+#define HOST_THREADS 7
 
 typedef enum fill {
     NORMAL,
@@ -188,9 +190,11 @@ static float *compute_on(ls_backend *be, test *t, ls_dtype type)
 static float *compute(test *t, const char *backend, ls_dtype type, int threads)
 {
     ls_backend *be;
+    omp_set_num_threads(HOST_THREADS);
     assert_int_equal(ls_backend_open(&be, backend, threads, NULL), 0);
     float *result = compute_on(be, t, type);
     ls_backend_close(&be);
+    assert_int_equal(omp_get_max_threads(), HOST_THREADS); // the caller's setting
     return result;
 }
 

@@ -1,6 +1,6 @@
 #include "backend/onednn/onednn.h"
+#include "backend/team.h"
 
-#include <omp.h>
 #include <stdlib.h>
 
 int ls_onednn_check(dnnl_status_t status, const char *what, ls_error *err)
@@ -118,7 +118,7 @@ static int compile(ls_backend *base, const ls_node *node, ls_kernel **out, size_
     onednn_backend *be = (onednn_backend *)base;
     *out = NULL;
     *scratch = 0;
-    omp_set_num_threads(base->threads);
+    const ls_team before = ls_team_enter(base->threads);
     int ret;
     if (node->op == LS_OP_CONV2D)
         ret = ls_onednn_compile_conv2d(be, node, out, scratch, err);
@@ -128,14 +128,17 @@ static int compile(ls_backend *base, const ls_node *node, ls_kernel **out, size_
         ret = ls_onednn_compile_image_op(be, node, out, scratch, err);
     else
         ret = ls_onednn_compile_op(be, node, out, scratch, err);
+    ls_team_leave(before);
     return ret ? ls_fail_context(err, ret, "%s", ls_op_name(node->op)) : 0;
 }
 
 static int run(ls_backend *base, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,
                void *scratch, ls_error *err)
 {
-    omp_set_num_threads(base->threads);
-    return k->run((onednn_backend *)base, k, in, out, scratch, err);
+    const ls_team before = ls_team_enter(base->threads);
+    const int ret = k->run((onednn_backend *)base, k, in, out, scratch, err);
+    ls_team_leave(before);
+    return ret;
 }
 
 static void free_kernel(ls_kernel *k)

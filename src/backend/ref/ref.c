@@ -1,6 +1,7 @@
 /* The oracle: every op as plain loops in float32. Sums of more than a few terms are kept in double,
  * so that the other backends are held to something better than themselves. */
 #include "backend/backend.h"
+#include "backend/team.h"
 #include "base/alloc.h"
 
 #include <math.h>
@@ -397,10 +398,8 @@ static void timestep(const ls_node *n, const float *t, float *y)
     }
 }
 
-static int run(ls_backend *be, ls_kernel *k, void *const memory[LS_MAX_INPUTS], void *out,
-               void *scratch, ls_error *err)
+static int compute(ls_kernel *k, void *const memory[LS_MAX_INPUTS], void *out, ls_error *err)
 {
-    (void)be, (void)scratch;
     const ls_node *n = &k->node;
     const float *in[LS_MAX_INPUTS];
     for (size_t i = 0; i < LS_MAX_INPUTS; i++)
@@ -458,6 +457,16 @@ static int run(ls_backend *be, ls_kernel *k, void *const memory[LS_MAX_INPUTS], 
         break;
     }
     return failed ? ls_fail(err, LS_ENOMEM, "out of memory in %s", ls_op_name(n->op)) : 0;
+}
+
+static int run(ls_backend *be, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,
+               void *scratch, ls_error *err)
+{
+    (void)scratch;
+    const ls_team before = ls_team_enter(be->threads);
+    const int ret = compute(k, in, out, err);
+    ls_team_leave(before);
+    return ret;
 }
 
 static void close_backend(ls_backend *be)
