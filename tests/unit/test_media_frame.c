@@ -8,7 +8,7 @@ static ls_frame *first_frame(const char *path)
 {
     ls_error err = {0};
     ls_video *v;
-    ls_frame *f;
+    ls_frame *f = NULL;
     if (ls_video_open(&v, path, &(ls_video_settings){.source_fps = true}, &err) ||
         ls_video_next(v, &f, &err))
         fail_msg("%s", err.message);
