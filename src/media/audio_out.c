@@ -1,4 +1,5 @@
 #include "media/audio_out.h"
+#include "media/input.h"
 #include "media/resample.h"
 #include "base/alloc.h"
 
@@ -80,7 +81,7 @@ static int aac_rate(const AVCodec *codec, int rate)
 static int open_encoder(ls_audio_out *a, ls_error *err)
 {
     const AVCodec *codec = avcodec_find_encoder(AV_CODEC_ID_AAC);
-    int ret = ls_av_open_decoder(&a->decoder, a->from, 1, err);
+    int ret = ls_decoder_open(&a->decoder, a->from, 1, err);
     if (ret)
         return ret;
     if (!codec)
@@ -119,9 +120,9 @@ int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux
     a->last_dts = AV_NOPTS_VALUE;
     a->path = strdup(path);
     a->packet = av_packet_alloc();
-    int ret = a->path && a->packet ? ls_av_open_input(&a->in, path, err)
+    int ret = a->path && a->packet ? ls_input_open(&a->in, path, NULL, err)
                                    : ls_fail(err, LS_ENOMEM, "out of memory");
-    int stream = ret ? -1 : ls_av_choose_stream(a->in, AVMEDIA_TYPE_AUDIO);
+    int stream = ret ? -1 : ls_input_choose_stream(a->in, AVMEDIA_TYPE_AUDIO);
     if (!ret && stream < 0)
         ret = ls_fail(err, LS_EFORMAT, "%s has no audio stream", path);
     if (!ret) {
@@ -167,7 +168,7 @@ static int read_packet(ls_audio_out *a, ls_error *err)
            a->packet->stream_index != a->from->index)
         av_packet_unref(a->packet);
     if (ret < 0) {
-        ret = ls_av_check_read(a->in, a->path, err);
+        ret = ls_input_check_read(a->in, a->path, err);
         return ret ? ret : LS_EOF;
     }
     if (a->from->start_time == AV_NOPTS_VALUE)

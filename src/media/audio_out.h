@@ -4,6 +4,8 @@
 
 #include "media/av.h"
 
+#include <stdbool.h>
+
 typedef struct ls_audio_out ls_audio_out;
 
 /* Adds a stream to `mux`. */

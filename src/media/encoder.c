@@ -1,4 +1,5 @@
 #include "media/encoder.h"
+#include "media/av.h"
 #include "media/codecs.h"
 
 #include <libavutil/opt.h>

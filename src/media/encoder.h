@@ -2,14 +2,27 @@
 #ifndef LS_MEDIA_ENCODER_H
 #define LS_MEDIA_ENCODER_H
 
-#include "media/segment.h"
-#include "media/av.h"
+#include "base/log.h"
+#include "media/video.h"
 
-/* Opens the encoder. What the output will lack of the source is told to `log`, which may be NULL.
+typedef struct ls_encoding {
+    const char *codec; /* an encoder of libavcodec, "libx264" */
+    const char *preset;
+    int crf;
+    const ls_video *like; /* size, format, color tags, sample aspect and frame rate */
+} ls_encoding;
+
+struct AVCodecContext;
+struct AVFormatContext;
+
+/* Opens the encoder. What the output will lack of the source is reported to `log`, which may be
+ * NULL. */
+int ls_encoder_open(struct AVCodecContext **out, const ls_encoding *e, const ls_log *log,
+                    ls_error *err);
+
+/* A stream of `mux` for what the encoder makes, its time base one frame; NULL when out of memory.
  */
-int ls_encoder_open(AVCodecContext **out, const ls_encoding *e, const ls_log *log, ls_error *err);
-
-/* A stream of `mux` for what the encoder makes, its time base one frame. */
-AVStream *ls_encoder_stream(AVFormatContext *mux, const AVCodecContext *encoder);
+struct AVStream *ls_encoder_stream(struct AVFormatContext *mux,
+                                   const struct AVCodecContext *encoder);
 
 #endif

@@ -1,30 +1,11 @@
-#include "media/av.h"
+#include "media/avframe.h"
+#include "media/format.h"
 #include "base/alloc.h"
 
 #include <libavutil/imgutils.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define RGB_STEP 64 /* sizes of converted parts, so that one converter serves many */
-
-int ls_fail_av(ls_error *err, int averror, const char *fmt, ...)
-{
-    char what[512], why[128];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(what, sizeof what, fmt, ap);
-    va_end(ap);
-    av_strerror(averror, why, sizeof why);
-    int code = averror == AVERROR(ENOMEM)             ? LS_ENOMEM
-               : averror == AVERROR(ENOSPC)           ? LS_ENOSPC
-               : averror == AVERROR(ENOENT)           ? LS_ENOENT
-               : averror == AVERROR_INVALIDDATA       ? LS_EFORMAT
-               : averror == AVERROR_DECODER_NOT_FOUND ? LS_EUNSUPPORTED
-                                                      : LS_EIO;
-    return ls_fail(err, code, "%s: %s", what, why);
-}
 
 ls_frame *ls_frame_wrap(AVFrame *av)
 {
@@ -53,21 +34,6 @@ void ls_frame_unref(ls_frame **f)
     *f = NULL;
 }
 
-static ls_color_matrix matrix_of(const AVFrame *f)
-{
-    switch (f->colorspace) {
-    case AVCOL_SPC_BT709:
-        return LS_COLOR_BT709;
-    case AVCOL_SPC_BT2020_NCL:
-    case AVCOL_SPC_BT2020_CL:
-        return LS_COLOR_BT2020;
-    case AVCOL_SPC_UNSPECIFIED: // players take high definition for BT.709
-        return ls_is_high_definition(f) ? LS_COLOR_BT709 : LS_COLOR_BT601;
-    default:
-        return LS_COLOR_BT601;
-    }
-}
-
 ls_picture ls_frame_picture(const ls_frame *f)
 {
     const AVFrame *av = f->av;
@@ -77,7 +43,7 @@ ls_picture ls_frame_picture(const ls_frame *f)
                     .depth = (unsigned)d->comp[0].depth,
                     .sub_x = d->log2_chroma_w,
                     .sub_y = d->log2_chroma_h,
-                    .matrix = matrix_of(av),
+                    .matrix = ls_format_matrix(av),
                     .full_range = av->color_range == AVCOL_RANGE_JPEG};
     for (int i = 0; i < 3 && i < d->nb_components; i++) {
         p.data[i] = av->data[i];
@@ -96,16 +62,6 @@ size_t ls_frame_bytes(const ls_frame *f)
 {
     int n = av_image_get_buffer_size(f->av->format, f->av->width, f->av->height, 1);
     return n > 0 ? (size_t)n : 0;
-}
-
-int ls_sws_colors(struct SwsContext *sws, const AVFrame *src, bool full_range_out)
-{
-    static const int matrices[] = {[LS_COLOR_BT601] = SWS_CS_ITU601,
-                                   [LS_COLOR_BT709] = SWS_CS_ITU709,
-                                   [LS_COLOR_BT2020] = SWS_CS_BT2020};
-    const int *m = sws_getCoefficients(matrices[matrix_of(src)]);
-    return sws_setColorspaceDetails(sws, m, src->color_range == AVCOL_RANGE_JPEG, m, full_range_out,
-                                    0, 1 << 16, 1 << 16);
 }
 
 struct ls_rgb_converter {

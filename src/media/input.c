@@ -1,4 +1,4 @@
-#include "media/av.h"
+#include "media/input.h"
 
 #include <errno.h>
 #include <libavutil/avstring.h>
@@ -13,7 +13,12 @@ static int open_this_file_only(AVFormatContext *s, AVIOContext **pb, const char 
                         : AVERROR(EPERM);
 }
 
-int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
+static int is_canceled(void *opaque)
+{
+    return ls_canceled(opaque);
+}
+
+int ls_input_open(AVFormatContext **out, const char *path, const ls_cancel *cancel, ls_error *err)
 {
     struct stat st;
     *out = NULL;
@@ -31,6 +36,7 @@ int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
     int ret = AVERROR(ENOMEM);
     if (*out) {
         (*out)->io_open = open_this_file_only;
+        (*out)->interrupt_callback = (AVIOInterruptCB){is_canceled, (void *)cancel};
         ret = avformat_open_input(out, url, NULL, NULL);
     }
     av_free(url);
@@ -44,7 +50,7 @@ int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
     const char *kind = (*out)->iformat->name;
     if (!strcmp(kind, "tty") || !strcmp(kind, "concat")) {
         avformat_close_input(out);
-        return ls_fail(err, LS_EFORMAT, "%s is a text, not a video or audio file", path);
+        return ls_fail(err, LS_EFORMAT, "%s is a text file, not a video or audio file", path);
     }
     ret = avformat_find_stream_info(*out, NULL);
     if (ret < 0) {
@@ -54,13 +60,13 @@ int ls_av_open_input(AVFormatContext **out, const char *path, ls_error *err)
     return 0;
 }
 
-int ls_av_check_read(const AVFormatContext *format, const char *path, ls_error *err)
+int ls_input_check_read(const AVFormatContext *format, const char *path, ls_error *err)
 {
     const int error = format->pb ? format->pb->error : 0;
     return error < 0 && error != AVERROR_EOF ? ls_fail_av(err, error, "cannot read %s", path) : 0;
 }
 
-int ls_av_choose_stream(const AVFormatContext *format, enum AVMediaType type)
+int ls_input_choose_stream(const AVFormatContext *format, enum AVMediaType type)
 {
     int64_t best = 0;
     int chosen = AVERROR_STREAM_NOT_FOUND;
@@ -81,7 +87,14 @@ int ls_av_choose_stream(const AVFormatContext *format, enum AVMediaType type)
     return chosen;
 }
 
-int ls_av_open_decoder(AVCodecContext **out, const AVStream *st, int threads, ls_error *err)
+void ls_input_discard_others(AVFormatContext *format, int stream)
+{
+    for (unsigned i = 0; i < format->nb_streams; i++)
+        if ((int)i != stream)
+            format->streams[i]->discard = AVDISCARD_ALL;
+}
+
+int ls_decoder_open(AVCodecContext **out, const AVStream *st, int threads, ls_error *err)
 {
     const AVCodec *codec = avcodec_find_decoder(st->codecpar->codec_id);
     if (!codec)
@@ -93,7 +106,7 @@ int ls_av_open_decoder(AVCodecContext **out, const AVStream *st, int threads, ls
     int ret = avcodec_parameters_to_context(c, st->codecpar);
     c->pkt_timebase = st->time_base;
     c->thread_count = threads;
-    c->max_pixels = (int64_t)1 << 28;
+    c->max_pixels = LS_MAX_FRAME_PIXELS;
     if (ret >= 0)
         ret = avcodec_open2(c, codec, NULL);
     if (ret < 0) {

@@ -3,7 +3,7 @@
 #ifndef LS_MEDIA_INTERMEDIATE_H
 #define LS_MEDIA_INTERMEDIATE_H
 
-#include "media/av.h"
+#include "media/avframe.h"
 
 typedef struct ls_intermediate ls_intermediate;
 

@@ -1,8 +1,8 @@
 #include "media/join.h"
 #include "media/audio_out.h"
-#include "media/encoder.h"
+#include "media/input.h"
+#include "media/muxer.h"
 #include "base/alloc.h"
-#include "base/output.h"
 
 #include <libavutil/avstring.h>
 #include <math.h>
@@ -12,8 +12,7 @@
 
 struct ls_join {
     ls_join_settings s;
-    ls_output_file file; /* its path is NULL while there is none */
-    AVFormatContext *mux;
+    ls_muxer mux;
     AVCodecContext *encoder; /* as those of the segments; makes nothing here */
     AVStream *stream;
     ls_audio_out *audio;
@@ -43,11 +42,6 @@ static int guess_format(const AVOutputFormat **format, const ls_join_settings *s
     return 0;
 }
 
-static bool is_mp4(const ls_join *j)
-{
-    return strstr(j->mux->oformat->name, "mp4") || strstr(j->mux->oformat->name, "mov");
-}
-
 /* The muxer and its two streams. */
 static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
 {
@@ -56,19 +50,22 @@ static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
     if (ret)
         return ret;
     j->packet = av_packet_alloc();
-    if (!j->packet || avformat_alloc_output_context2(&j->mux, format, NULL, NULL) < 0)
+    if (!j->packet)
         return ls_fail(err, LS_ENOMEM, "out of memory");
-    j->mux->flags |= AVFMT_FLAG_BITEXACT;
-    j->mux->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL; // FLAC in mp4
+    ret = ls_muxer_open(&j->mux, format, err);
+    if (ret)
+        return ret;
+    AVFormatContext *mux = j->mux.format;
+    mux->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL; // FLAC in mp4
     ret = ls_encoder_open(&j->encoder, j->s.encoding, log, err);
     if (ret)
         return ret;
-    j->stream = ls_encoder_stream(j->mux, j->encoder);
+    j->stream = ls_encoder_stream(mux, j->encoder);
     if (!j->stream)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     if (j->encoder->codec_id == AV_CODEC_ID_HEVC && !strcmp(format->name, "mp4"))
         j->stream->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1'); // what Apple's players want
-    return ls_audio_out_open(&j->audio, j->s.audio, j->mux, err);
+    return ls_audio_out_open(&j->audio, j->s.audio, mux, err);
 }
 
 int ls_join_check(const ls_join_settings *s, ls_error *err)
@@ -79,39 +76,20 @@ int ls_join_check(const ls_join_settings *s, ls_error *err)
     j->s = *s;
     uint8_t *header = NULL;
     int ret = open_streams(j, s->log, err);
-    if (!ret && avio_open_dyn_buf(&j->mux->pb) < 0)
+    if (!ret && avio_open_dyn_buf(&j->mux.format->pb) < 0)
         ret = ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret) {
-        int tried = avformat_write_header(j->mux, NULL);
+        AVFormatContext *mux = j->mux.format;
+        int tried = avformat_write_header(mux, NULL);
         if (tried < 0)
             ret = ls_fail_av(err, tried, "%s cannot hold what %s encodes; use .mkv", s->path,
                              s->encoding->codec);
-        avio_close_dyn_buf(j->mux->pb, &header);
-        j->mux->pb = NULL;
+        avio_close_dyn_buf(mux->pb, &header);
+        mux->pb = NULL;
         av_free(header);
     }
     ls_join_close(&j);
     return ret;
-}
-
-static int open_file(ls_join *j, ls_error *err)
-{
-    int ret = ls_output_open(&j->file, j->s.path, err);
-    if (ret)
-        j->file.path = NULL;
-    if (ret)
-        return ret;
-    AVDictionary *options = NULL;
-    j->mux->url = av_asprintf("file:%s", j->file.temporary);
-    if (!j->mux->url)
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    ret = avio_open(&j->mux->pb, j->mux->url, AVIO_FLAG_WRITE);
-    if (is_mp4(j))
-        av_dict_set(&options, "movflags", "+faststart", 0);
-    if (ret >= 0)
-        ret = avformat_write_header(j->mux, &options);
-    av_dict_free(&options);
-    return ret < 0 ? ls_fail_av(err, ret, "cannot write %s", j->s.path) : 0;
 }
 
 int ls_join_open(ls_join **out, const ls_join_settings *s, ls_error *err)
@@ -121,8 +99,11 @@ int ls_join_open(ls_join **out, const ls_join_settings *s, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     j->s = *s;
     int ret = open_streams(j, NULL, err);
-    if (!ret)
-        ret = open_file(j, err);
+    if (!ret) {
+        const char *format = j->mux.format->oformat->name;
+        const bool is_mp4 = strstr(format, "mp4") || strstr(format, "mov");
+        ret = ls_muxer_start(&j->mux, s->path, is_mp4 ? "+faststart" : NULL, err);
+    }
     if (ret)
         ls_join_close(out);
     return ret;
@@ -135,11 +116,7 @@ void ls_join_close(ls_join **pj)
         return;
     ls_audio_out_close(&j->audio);
     avcodec_free_context(&j->encoder);
-    if (j->mux)
-        avio_closep(&j->mux->pb);
-    if (j->file.path)
-        ls_output_close(&j->file, LS_ECANCELED, NULL);
-    avformat_free_context(j->mux);
+    ls_muxer_close(&j->mux);
     av_packet_free(&j->packet);
     free(j);
     *pj = NULL;
@@ -148,13 +125,6 @@ void ls_join_close(ls_join **pj)
 const char *ls_join_audio_mode(const ls_join *j)
 {
     return ls_audio_out_copies(j->audio) ? "copied" : "AAC";
-}
-
-static int check_file(const ls_join *j, int ret, ls_error *err)
-{
-    if (ret >= 0 && j->mux->pb->error < 0)
-        ret = j->mux->pb->error;
-    return ret < 0 ? ls_fail_av(err, ret, "cannot write %s", j->s.path) : 0;
 }
 
 /* The packet in j->packet, the `n`th of its segment. Segments are closed, so decoding runs through
@@ -171,7 +141,7 @@ static int write_packet(ls_join *j, uint64_t n, ls_error *err)
     int ret =
         ls_audio_out_write_until(j->audio, (double)p->dts * av_q2d(j->stream->time_base), err);
     return ret ? ls_fail_context(err, ret, "cannot write %s", j->s.path)
-               : check_file(j, av_interleaved_write_frame(j->mux, p), err);
+               : ls_muxer_check(&j->mux, av_interleaved_write_frame(j->mux.format, p), err);
 }
 
 /* A segment as it was written: packets are not looked into. */
@@ -208,7 +178,7 @@ int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cance
         av_packet_unref(j->packet);
     }
     if (!ret)
-        ret = ls_av_check_read(in, segment, err);
+        ret = ls_input_check_read(in, segment, err);
     avformat_close_input(&in);
     if (!ret && n != frames)
         ret = ls_fail(err, LS_EFORMAT, "%s holds %llu frames instead of %llu", segment,
@@ -221,17 +191,6 @@ int ls_join_finish(ls_join *j, ls_error *err)
 {
     int ret = ls_audio_out_write_until(j->audio, INFINITY, err);
     if (!ret)
-        ret = check_file(j, av_write_trailer(j->mux), err);
-    if (!ret) {
-        avio_flush(j->mux->pb);
-        ret = check_file(j, 0, err);
-    }
-    if (ret)
-        return ret;
-    int closed = avio_closep(&j->mux->pb);
-    if (closed < 0)
-        ret = ls_fail_av(err, closed, "cannot write %s", j->s.path);
-    ret = ls_output_close(&j->file, ret, err);
-    j->file.path = NULL;
-    return ret;
+        ret = ls_muxer_end(&j->mux, err);
+    return ret ? ret : ls_muxer_name(&j->mux, 0, err);
 }

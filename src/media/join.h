@@ -3,7 +3,8 @@
 #define LS_MEDIA_JOIN_H
 
 #include "base/cancel.h"
-#include "media/segment.h"
+#include "base/log.h"
+#include "media/encoder.h"
 
 typedef struct ls_join_settings {
     const char *path;  /* the container is told by its extension */

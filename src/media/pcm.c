@@ -1,4 +1,5 @@
 #include "media/pcm.h"
+#include "media/input.h"
 #include "media/resample.h"
 #include "base/alloc.h"
 #include "base/temporary.h"
@@ -58,17 +59,15 @@ static int decode_packet(decoding *d, ls_pcm *p, const AVPacket *packet, ls_erro
 
 static int decode_all(decoding *d, ls_pcm *p, const ls_cancel *cancel, ls_error *err)
 {
-    int ret = ls_av_open_input(&d->format, d->path, err);
+    int ret = ls_input_open(&d->format, d->path, cancel, err);
     if (ret)
         return ret;
-    d->stream = ls_av_choose_stream(d->format, AVMEDIA_TYPE_AUDIO);
+    d->stream = ls_input_choose_stream(d->format, AVMEDIA_TYPE_AUDIO);
     if (d->stream < 0)
         return ls_fail(err, LS_EFORMAT, "%s has no audio stream; a speech recording is expected",
                        d->path);
-    for (unsigned i = 0; i < d->format->nb_streams; i++)
-        if ((int)i != d->stream)
-            d->format->streams[i]->discard = AVDISCARD_ALL;
-    ret = ls_av_open_decoder(&d->decoder, d->format->streams[d->stream], 1, err);
+    ls_input_discard_others(d->format, d->stream);
+    ret = ls_decoder_open(&d->decoder, d->format->streams[d->stream], 1, err);
     if (ret)
         return ls_fail_context(err, ret, "%s", d->path);
     ret = ls_resampler_open(&d->resampler, &(AVChannelLayout)AV_CHANNEL_LAYOUT_MONO,
@@ -81,7 +80,7 @@ static int decode_all(decoding *d, ls_pcm *p, const ls_cancel *cancel, ls_error 
             ret = ls_fail(err, LS_ECANCELED, "canceled");
     }
     if (!ret)
-        ret = ls_av_check_read(d->format, d->path, err);
+        ret = ls_input_check_read(d->format, d->path, err);
     if (!ret)
         ret = decode_packet(d, p, NULL, err);
     if (!ret)

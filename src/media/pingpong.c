@@ -1,4 +1,4 @@
-#include "media/video.h"
+#include "media/pingpong.h"
 #include "media/intermediate.h"
 #include "base/alloc.h"
 

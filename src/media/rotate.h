@@ -4,6 +4,8 @@
 
 #include "media/av.h"
 
+#include <stdbool.h>
+
 /* First the transposition, then the flips. */
 typedef struct ls_rotation {
     bool transpose, flip_x, flip_y;

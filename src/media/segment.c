@@ -1,15 +1,14 @@
 #include "media/segment.h"
-#include "media/encoder.h"
+#include "media/avframe.h"
+#include "media/format.h"
+#include "media/muxer.h"
 #include "base/alloc.h"
-#include "base/output.h"
 
-#include <libavutil/avstring.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct ls_segment {
-    ls_output_file file; /* its path is NULL while there is none */
-    AVFormatContext *mux;
+    ls_muxer mux;
     AVCodecContext *encoder;
     AVStream *stream;
     struct SwsContext *sws;
@@ -45,40 +44,24 @@ static int open_converter(ls_segment *s, const AVFrame *model, ls_error *err)
     return 0;
 }
 
-static int open_file(ls_segment *s, const char *path, ls_error *err)
-{
-    int ret = ls_output_open(&s->file, path, err);
-    if (ret)
-        s->file.path = NULL;
-    if (ret)
-        return ret;
-    s->mux->url = av_asprintf("file:%s", s->file.temporary);
-    if (!s->mux->url)
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    ret = avio_open(&s->mux->pb, s->mux->url, AVIO_FLAG_WRITE);
-    if (ret >= 0)
-        ret = avformat_write_header(s->mux, NULL);
-    return ret < 0 ? ls_fail_av(err, ret, "cannot write %s", path) : 0;
-}
-
 int ls_segment_open(ls_segment **out, const char *path, const ls_encoding *e, ls_error *err)
 {
     ls_segment *s = *out = ls_calloc_array(1, sizeof *s);
     if (!s)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     s->packet = av_packet_alloc();
-    int ret = s->packet && avformat_alloc_output_context2(&s->mux, NULL, "nut", NULL) >= 0
-                  ? ls_encoder_open(&s->encoder, e, NULL, err)
-                  : ls_fail(err, LS_ENOMEM, "out of memory");
+    int ret = s->packet ? ls_muxer_open(&s->mux, av_guess_format("nut", NULL, NULL), err)
+                        : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret)
+        ret = ls_encoder_open(&s->encoder, e, NULL, err);
     if (!ret) {
-        s->mux->flags |= AVFMT_FLAG_BITEXACT;
-        s->mux->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED; // only the pts are kept
-        s->stream = ls_encoder_stream(s->mux, s->encoder);
+        s->mux.format->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED; // only the pts are kept
+        s->stream = ls_encoder_stream(s->mux.format, s->encoder);
         ret = s->stream ? open_converter(s, ls_video_model(e->like), err)
                         : ls_fail(err, LS_ENOMEM, "out of memory");
     }
     if (!ret)
-        ret = open_file(s, path, err);
+        ret = ls_muxer_start(&s->mux, path, NULL, err);
     if (ret)
         ls_segment_close(out);
     return ret;
@@ -90,23 +73,12 @@ void ls_segment_close(ls_segment **ps)
     if (!s)
         return;
     avcodec_free_context(&s->encoder);
-    if (s->mux)
-        avio_closep(&s->mux->pb);
-    if (s->file.path)
-        ls_output_close(&s->file, LS_ECANCELED, NULL);
-    avformat_free_context(s->mux);
+    ls_muxer_close(&s->mux);
     sws_freeContext(s->sws);
     av_frame_free(&s->frame);
     av_packet_free(&s->packet);
     free(s);
     *ps = NULL;
-}
-
-static int check_file(const ls_segment *s, int ret, ls_error *err)
-{
-    if (ret >= 0 && s->mux->pb->error < 0)
-        ret = s->mux->pb->error;
-    return ret < 0 ? ls_fail_av(err, ret, "cannot write %s", s->file.path) : 0;
 }
 
 static int drain(ls_segment *s, ls_error *err)
@@ -120,7 +92,7 @@ static int drain(ls_segment *s, ls_error *err)
         s->packets++;
         av_packet_rescale_ts(s->packet, s->encoder->time_base, s->stream->time_base);
         s->packet->stream_index = s->stream->index;
-        int bad = check_file(s, av_write_frame(s->mux, s->packet), err);
+        int bad = ls_muxer_check(&s->mux, av_write_frame(s->mux.format, s->packet), err);
         av_packet_unref(s->packet);
         if (bad)
             return bad;
@@ -193,20 +165,11 @@ int ls_segment_finish(ls_segment *s, ls_segment_info *info, ls_error *err)
                       "the encoder %s made %lld packets of %lld frames; choose another",
                       s->encoder->codec->name, (long long)s->packets, (long long)s->next_pts);
     if (!ret)
-        ret = check_file(s, av_write_trailer(s->mux), err);
-    if (!ret) {
-        avio_flush(s->mux->pb);
-        ret = check_file(s, 0, err);
-    }
+        ret = ls_muxer_end(&s->mux, err);
     if (ret)
         return ret;
-    int closed = avio_closep(&s->mux->pb);
-    if (closed < 0)
-        ret = ls_fail_av(err, closed, "cannot write %s", s->file.path);
-    if (!ret)
-        ret = ls_digest_file(s->file.temporary, s->info.sha256, &s->info.bytes, err);
-    ret = ls_output_close(&s->file, ret, err);
-    s->file.path = NULL;
+    ret = ls_digest_file(s->mux.file.temporary, s->info.sha256, &s->info.bytes, err);
+    ret = ls_muxer_name(&s->mux, ret, err);
     s->info.frames = (uint64_t)s->next_pts;
     *info = s->info;
     return ret;

@@ -4,14 +4,8 @@
 #define LS_MEDIA_SEGMENT_H
 
 #include "media/digest.h"
-#include "media/video.h"
-
-typedef struct ls_encoding {
-    const char *codec; /* an encoder of libavcodec, "libx264" */
-    const char *preset;
-    int crf;
-    const ls_video *like; /* size, format, colour tags, sample aspect and frame rate */
-} ls_encoding;
+#include "media/encoder.h"
+#include "media/frame.h"
 
 /* One thread at a time. */
 typedef struct ls_segment ls_segment;

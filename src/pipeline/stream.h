@@ -6,7 +6,7 @@
 #include "base/cancel.h"
 #include "base/log.h"
 #include "base/queue.h"
-#include "media/video.h"
+#include "media/pingpong.h"
 #include "pipeline/face_path.h"
 #include "pipeline/generator.h"
 

@@ -4,6 +4,7 @@
 
 #include "media/codecs.h"
 #include "media/join.h"
+#include "media/segment.h"
 
 #include <dirent.h>
 #include <math.h>

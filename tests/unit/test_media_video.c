@@ -2,7 +2,7 @@
 #include "media_oracle.h"
 
 #include "media/intermediate.h"
-#include "media/video.h"
+#include "media/pingpong.h"
 
 /* Reference pictures are converted with accurate rounding, as ours; the range of grey, which is
  * full, is kept, where the program would narrow that of more than 8 bits. */

@@ -3,6 +3,7 @@
 
 #include "media/codecs.h"
 #include "media/join.h"
+#include "media/segment.h"
 
 /* libx265 3.5 never frees some of its own blocks. */
 __attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);

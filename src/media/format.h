@@ -1,0 +1,23 @@
+/* Pixel formats that the program works in, and colors of frames. */
+#ifndef LS_MEDIA_FORMAT_H
+#define LS_MEDIA_FORMAT_H
+
+#include "media/av.h"
+#include "media/frame.h"
+
+/* The format that frames of another one are converted to. Planar Y'CbCr of 8 to 16 bits, subsampled
+ * as 4:4:4, 4:2:2 or 4:2:0, and 8-bit grey stay. */
+enum AVPixelFormat ls_format_planar(enum AVPixelFormat f);
+
+/* Converts `f` in place to the format and size of `like`, or with NULL to ls_format_planar; only
+ * renames the format where the data is the same. `transpose`: `f` will be turned by 90 degrees
+ * before it is as `like`. `sws` is made as needed, for sws_freeContext. */
+int ls_format_convert(struct SwsContext **sws, AVFrame *f, const AVFrame *like, bool transpose,
+                      ls_error *err);
+
+/* The frame's matrix; by its size where it has none: BT.709 in high definition, as players do. */
+ls_color_matrix ls_format_matrix(const AVFrame *f);
+/* Tells swscale the matrices and ranges of both ends. */
+int ls_sws_colors(struct SwsContext *sws, const AVFrame *src, bool full_range_out);
+
+#endif

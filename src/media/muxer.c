@@ -1,0 +1,68 @@
+#include "media/muxer.h"
+
+#include <libavutil/avstring.h>
+
+int ls_muxer_open(ls_muxer *m, const AVOutputFormat *format, ls_error *err)
+{
+    const int ret = avformat_alloc_output_context2(&m->format, format, NULL, NULL);
+    if (ret < 0)
+        return ls_fail_av(err, ret, "cannot write such a file");
+    m->format->flags |= AVFMT_FLAG_BITEXACT;
+    return 0;
+}
+
+int ls_muxer_start(ls_muxer *m, const char *path, const char *movflags, ls_error *err)
+{
+    int ret = ls_output_open(&m->file, path, err);
+    if (ret) {
+        m->file.path = NULL;
+        return ret;
+    }
+    AVFormatContext *f = m->format;
+    AVDictionary *options = NULL;
+    f->url = av_asprintf("file:%s", m->file.temporary);
+    if (!f->url)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    ret = avio_open(&f->pb, f->url, AVIO_FLAG_WRITE);
+    if (movflags)
+        av_dict_set(&options, "movflags", movflags, 0);
+    if (ret >= 0)
+        ret = avformat_write_header(f, &options);
+    av_dict_free(&options);
+    return ret < 0 ? ls_fail_av(err, ret, "cannot write %s", path) : 0;
+}
+
+int ls_muxer_check(const ls_muxer *m, int averror, ls_error *err)
+{
+    if (averror >= 0 && m->format->pb->error < 0)
+        averror = m->format->pb->error;
+    return averror < 0 ? ls_fail_av(err, averror, "cannot write %s", m->file.path) : 0;
+}
+
+int ls_muxer_end(ls_muxer *m, ls_error *err)
+{
+    int ret = ls_muxer_check(m, av_write_trailer(m->format), err);
+    if (ret)
+        return ret;
+    avio_flush(m->format->pb);
+    ret = ls_muxer_check(m, 0, err);
+    const int closed = ret ? 0 : avio_closep(&m->format->pb);
+    return closed < 0 ? ls_fail_av(err, closed, "cannot write %s", m->file.path) : ret;
+}
+
+int ls_muxer_name(ls_muxer *m, int ret, ls_error *err)
+{
+    ret = ls_output_close(&m->file, ret, err);
+    m->file.path = NULL;
+    return ret;
+}
+
+void ls_muxer_close(ls_muxer *m)
+{
+    if (m->format)
+        avio_closep(&m->format->pb);
+    if (m->file.path)
+        ls_muxer_name(m, LS_ECANCELED, NULL);
+    avformat_free_context(m->format);
+    m->format = NULL;
+}
