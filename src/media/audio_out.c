@@ -70,7 +70,7 @@ static bool can_copy(const ls_audio_out *a)
 static int aac_rate(const AVCodec *codec, int rate)
 {
     int best = 0, highest = 0;
-    for (const int *r = codec->supported_samplerates; r && *r; r++) {
+    for (const int *r = ls_av_sample_rates(codec); r && *r; r++) {
         if (*r >= rate && (!best || *r < best))
             best = *r;
         highest = *r > highest ? *r : highest;

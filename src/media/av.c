@@ -21,3 +21,98 @@ int ls_fail_av(ls_error *err, int averror, const char *fmt, ...)
                                                       : LS_EIO;
     return ls_fail(err, code, "%s: %s", what, why);
 }
+
+int64_t ls_av_duration(const AVFrame *f)
+{
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100) // FFmpeg 6.0
+    return f->duration;
+#else
+    return f->pkt_duration;
+#endif
+}
+
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 7, 100) // FFmpeg 6.1
+
+bool ls_av_is_key(const AVFrame *f)
+{
+    return f->flags & AV_FRAME_FLAG_KEY;
+}
+
+void ls_av_clear_key(AVFrame *f)
+{
+    f->flags &= ~AV_FRAME_FLAG_KEY;
+}
+
+bool ls_av_is_interlaced(const AVFrame *f)
+{
+    return f->flags & AV_FRAME_FLAG_INTERLACED;
+}
+
+#else
+
+bool ls_av_is_key(const AVFrame *f)
+{
+    return f->key_frame;
+}
+
+void ls_av_clear_key(AVFrame *f)
+{
+    f->key_frame = 0;
+}
+
+bool ls_av_is_interlaced(const AVFrame *f)
+{
+    return f->interlaced_frame;
+}
+
+#endif
+
+const int32_t *ls_av_display_matrix(const AVStream *st)
+{
+    const void *data = NULL;
+    size_t size = 0;
+#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 15, 100) // FFmpeg 6.1
+    const AVCodecParameters *p = st->codecpar;
+    const AVPacketSideData *found = av_packet_side_data_get(
+        p->coded_side_data, p->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
+    if (found) {
+        data = found->data;
+        size = found->size;
+    }
+#else
+    data = av_stream_get_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, &size);
+#endif
+    return size >= 9 * sizeof(int32_t) ? data : NULL;
+}
+
+#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(61, 13, 100) // FFmpeg 7.1
+
+static const void *supported(const AVCodec *codec, enum AVCodecConfig config)
+{
+    const void *list = NULL;
+    return avcodec_get_supported_config(NULL, codec, config, 0, &list, NULL) < 0 ? NULL : list;
+}
+
+const enum AVPixelFormat *ls_av_pixel_formats(const AVCodec *codec)
+{
+    return supported(codec, AV_CODEC_CONFIG_PIX_FORMAT);
+}
+
+const int *ls_av_sample_rates(const AVCodec *codec)
+{
+    return supported(codec, AV_CODEC_CONFIG_SAMPLE_RATE);
+}
+
+#else
+
+const enum AVPixelFormat *ls_av_pixel_formats(const AVCodec *codec)
+{
+    return codec->pix_fmts;
+}
+
+const int *ls_av_sample_rates(const AVCodec *codec)
+{
+    return codec->supported_samplerates;
+}
+
+#endif

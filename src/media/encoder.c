@@ -24,7 +24,7 @@ static int list_encoders(ls_error *err, const char *name)
 
 static bool supports(const AVCodec *codec, enum AVPixelFormat f)
 {
-    const enum AVPixelFormat *p = codec->pix_fmts;
+    const enum AVPixelFormat *p = ls_av_pixel_formats(codec);
     while (p && *p != AV_PIX_FMT_NONE && *p != f)
         p++;
     return !p || *p == f;
@@ -41,7 +41,7 @@ static enum AVPixelFormat encoder_format(const AVCodec *codec, const AVFrame *mo
     }
     if (supports(codec, AV_PIX_FMT_YUV420P))
         return AV_PIX_FMT_YUV420P;
-    return avcodec_find_best_pix_fmt_of_list(codec->pix_fmts, model->format, 0, NULL);
+    return avcodec_find_best_pix_fmt_of_list(ls_av_pixel_formats(codec), model->format, 0, NULL);
 }
 
 /* Of encoders with a known appetite. x265 would choose threads, and with them its output, by the

@@ -2,8 +2,7 @@
 
 ls_rotation ls_rotation_of(const AVStream *st)
 {
-    const int32_t *m =
-        (const int32_t *)(const void *)av_stream_get_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, NULL);
+    const int32_t *m = ls_av_display_matrix(st);
     ls_rotation r = {0};
     if (!m)
         return r;

@@ -150,7 +150,7 @@ int ls_segment_write(ls_segment *s, const ls_frame *f, ls_error *err)
         return src ? ls_fail(err, LS_ENOMEM, "out of memory for a frame") : LS_EIO;
     send->pts = s->next_pts++;
     send->pict_type = AV_PICTURE_TYPE_NONE;
-    send->key_frame = 0;
+    ls_av_clear_key(send);
     int ret = avcodec_send_frame(s->encoder, send);
     av_frame_free(&send);
     return ret < 0 ? ls_fail_av(err, ret, "cannot encode the video") : drain(s, err);

@@ -144,7 +144,7 @@ static void place(ls_video *v)
 {
     const ls_stream_times times = times_of(v);
     v->emission = ls_timeline_place(&v->t, &times, v->current->best_effort_timestamp,
-                                    v->current->pkt_duration, v->last->buf[0]);
+                                    ls_av_duration(v->current), v->last->buf[0]);
     if (!v->t.unique)
         ls_index_drop(&v->index, v->t.previous_pts);
     if (v->emission.ignore) {
@@ -235,7 +235,7 @@ static bool resume_from(ls_video *v, const ls_checkpoint *c, int64_t from)
         if (decode_current(v, NULL))
             return false;
         pts = v->current->best_effort_timestamp;
-        key |= v->current->key_frame && pts != AV_NOPTS_VALUE && pts <= c->t.previous_pts;
+        key |= ls_av_is_key(v->current) && pts != AV_NOPTS_VALUE && pts <= c->t.previous_pts;
     } while (pts == AV_NOPTS_VALUE || pts < c->t.previous_pts);
     return key && pts == c->t.previous_pts && sum_luma(v->current) == c->luma;
 }
