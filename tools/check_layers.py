@@ -9,10 +9,10 @@ import re
 import sys
 
 BELOW = {"base": [], "monitor": ["base"], "media": ["base"], "tensor": ["base"],
-         "net": ["base", "media"]}
+         "net": ["base"]}
 for name, on in [("backend", ["tensor"]), ("weights", ["backend"]), ("nn", ["weights"]),
                  ("models", ["nn"]), ("diffusion", ["models"]), ("face", ["models"]),
-                 ("pipeline", ["monitor", "net", "diffusion", "face"]), ("cli", ["pipeline"]),
+                 ("pipeline", ["monitor", "media", "net", "diffusion", "face"]), ("cli", ["pipeline"]),
                  ("server", ["pipeline"])]:
     BELOW[name] = sorted({b for o in on for b in [o, *BELOW[o]]})
 
@@ -43,7 +43,7 @@ def selftest():
     bad = [("src/tensor/a.c", '#include "backend/backend.h"'), ("src/face/a.c", "#include <libavutil/frame.h>"),
            ("src/nn/a.c", "#include <oneapi/dnnl/dnnl.h>"), ("src/media/a.c", "    exit(1);"), ("src/nn/a.c", "fputs(a, stderr);"),
            ("src/diffusion/a.c", '#include "face/mask.h"'), ("src/media/a.c", '#include "tensor/dtype.h"'),
-           ("src/pipeline/a.c", "#include <curl/curl.h>"), ("src/media/a.c", '#include "net/download.h"')]
+           ("src/pipeline/a.c", "#include <curl/curl.h>"), ("src/media/a.c", '#include "net/download.h"'), ("src/net/a.c", '#include "media/video.h"')]
     good = [("src/nn/a.c", '#include "tensor/graph.h"'), ("src/media/a.c", "#include <libavutil/frame.h>"),
             ("src/base/a.c", 'ls_fail(err, 1, "exit(1)"); snprintf(a, 1, ""); // abort()'),
             ("src/cli/a.c", "printf();"), ("src/pipeline/a.c", '#include "face/mask.h"')]

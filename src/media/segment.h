@@ -3,7 +3,7 @@
 #ifndef LS_MEDIA_SEGMENT_H
 #define LS_MEDIA_SEGMENT_H
 
-#include "media/digest.h"
+#include "base/digest.h"
 #include "media/encoder.h"
 #include "media/frame.h"
 

@@ -2,7 +2,7 @@
 #include "base/output.h"
 #include "base/time.h"
 #include "latentsync/version.h"
-#include "media/digest.h"
+#include "base/digest.h"
 
 #include <curl/curl.h>
 #include <errno.h>

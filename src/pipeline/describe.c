@@ -1,7 +1,7 @@
 #include "pipeline/describe.h"
 #include "latentsync/version.h"
 #include "media/codecs.h"
-#include "media/digest.h"
+#include "base/digest.h"
 
 static int add_digest(json_t *contents, const char *name, const char *path, ls_error *err)
 {

@@ -1,6 +1,6 @@
 #include "pipeline/pull.h"
 #include "base/output.h"
-#include "media/digest.h"
+#include "base/digest.h"
 #include "models/models.h"
 #include "pipeline/known.h"
 

@@ -1,9 +1,8 @@
-#include "media/digest.h"
+#include "base/digest.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libavutil/mem.h>
-#include <libavutil/sha.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -14,48 +13,47 @@
 #define WHOLE ((uint64_t)64 << 20)
 
 /* Adds up to BLOCK bytes from `offset` on; the number of them, or -1. */
-static ssize_t add_block(struct AVSHA *sha, int fd, uint8_t *block, uint64_t offset)
+static ssize_t add_block(ls_sha256 *sha, int fd, uint8_t *block, uint64_t offset)
 {
     ssize_t n;
     do
         n = pread(fd, block, BLOCK, (off_t)offset);
     while (n < 0 && errno == EINTR);
     if (n > 0)
-        av_sha_update(sha, block, (size_t)n);
+        ls_sha256_add(sha, block, (size_t)n);
     return n;
 }
 
 static int digest(const char *path, bool sample, uint8_t *sha256, uint64_t *bytes, ls_error *err)
 {
     struct stat st;
-    struct AVSHA *sha = av_sha_alloc();
+    ls_sha256 sha;
     uint8_t *block = malloc(BLOCK);
     int fd = open(path, O_RDONLY | O_CLOEXEC), ret = 0;
     ssize_t n = 1;
     if (fd < 0 || fstat(fd, &st)) {
         ret = ls_fail_errno(err, errno, "%s", path);
-    } else if (!sha || !block) {
+    } else if (!block) {
         ret = ls_fail(err, LS_ENOMEM, "out of memory");
     } else {
         const uint64_t size = (uint64_t)st.st_size;
-        av_sha_init(sha, 8 * LS_SHA256_BYTES);
+        ls_sha256_begin(&sha);
         *bytes = 0;
         if (sample)
-            av_sha_update(sha, (const uint8_t *)&size, sizeof size);
+            ls_sha256_add(&sha, &size, sizeof size);
         if (sample && size > WHOLE)
             for (uint64_t i = 0; i < BLOCKS && n > 0; i++)
-                n = add_block(sha, fd, block, (size - BLOCK) / (BLOCKS - 1) * i);
+                n = add_block(&sha, fd, block, (size - BLOCK) * i / (BLOCKS - 1));
         else
-            while ((n = add_block(sha, fd, block, *bytes)) > 0)
+            while ((n = add_block(&sha, fd, block, *bytes)) > 0)
                 *bytes += (uint64_t)n;
         if (n < 0)
             ret = ls_fail_errno(err, errno, "cannot read %s", path);
-        av_sha_final(sha, sha256);
+        ls_sha256_end(&sha, sha256);
     }
     if (fd >= 0)
         close(fd);
     free(block);
-    av_free(sha);
     return ret;
 }
 
@@ -71,41 +69,16 @@ int ls_digest_sample(const char *path, uint8_t sha256[LS_SHA256_BYTES], ls_error
     return digest(path, true, sha256, &bytes, err);
 }
 
-struct ls_digest {
-    struct AVSHA *sha;
-};
-
 ls_digest *ls_digest_new(void)
 {
     ls_digest *d = malloc(sizeof *d);
-    if (d && !(d->sha = av_sha_alloc())) {
-        free(d);
-        d = NULL;
-    }
     if (d)
-        ls_digest_begin(d);
+        ls_sha256_begin(d);
     return d;
-}
-
-void ls_digest_begin(ls_digest *d)
-{
-    av_sha_init(d->sha, 8 * LS_SHA256_BYTES);
-}
-
-void ls_digest_add(ls_digest *d, const void *data, size_t size)
-{
-    av_sha_update(d->sha, data, size);
-}
-
-void ls_digest_end(ls_digest *d, uint8_t sha256[LS_SHA256_BYTES])
-{
-    av_sha_final(d->sha, sha256);
 }
 
 void ls_digest_free(ls_digest **d)
 {
-    if (*d)
-        av_free((*d)->sha);
     free(*d);
     *d = NULL;
 }
