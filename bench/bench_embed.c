@@ -61,7 +61,7 @@ static int in_process(void)
     ls_sync_settings s;
     ls_sync *job;
     ls_error err;
-    ls_sync_default_settings(&s);
+    ls_sync_default_settings(&s, sizeof s);
     s.models = MODELS;
     s.video = video;
     s.audio = audio;

@@ -12,7 +12,8 @@ BELOW = {"base": [], "monitor": ["base"], "media": ["base"], "tensor": ["base"],
          "net": ["base"]}
 for name, on in [("backend", ["tensor"]), ("weights", ["backend"]), ("nn", ["weights"]),
                  ("models", ["nn"]), ("diffusion", ["models"]), ("face", ["models"]),
-                 ("pipeline", ["monitor", "media", "net", "diffusion", "face"]), ("cli", ["pipeline"]),
+                 ("pull", ["net", "face"]),
+                 ("pipeline", ["monitor", "media", "diffusion", "face"]), ("cli", ["pull", "pipeline"]),
                  ("server", ["pipeline"])]:
     BELOW[name] = sorted({b for o in on for b in [o, *BELOW[o]]})
 

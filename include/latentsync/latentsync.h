@@ -29,6 +29,7 @@
 #include "latentsync/error.h"
 #include "latentsync/faces.h"
 #include "latentsync/machine.h"
+#include "latentsync/models.h"
 #include "latentsync/option.h"
 #include "latentsync/sync.h"
 #include "latentsync/version.h"

@@ -3,7 +3,7 @@
 #define LS_CLI_CLI_H
 
 #include "latentsync/latentsync.h"
-#include "net/download.h"
+#include "latentsync/models.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,7 +45,7 @@ ls_cancel *cli_cancel(void);
 void cli_message(void *console, int level, const char *line);
 void cli_progress(void *console, const ls_progress *p);
 /* The same for ls_pull_settings. */
-void cli_transfer(void *console, const ls_download_progress *p);
+void cli_transfer(void *console, const ls_models_progress *p);
 
 /* The options that every job has, for getopt_long ("qv" among the short ones), and what they do;
  * false after a message, also for any other option. */
@@ -73,7 +73,7 @@ int cmd_plan(int argc, char **argv);
 int cmd_job(int argc, char **argv);
 int cmd_faces(int argc, char **argv);
 int cmd_models(int argc, char **argv);
-int cmd_pull(int argc, char **argv); /* argv[0] is "pull" of "models pull" */
+int cmd_pull(int argc, char **argv); /* argv[0] is "pull" or "import" of "models" */
 int cmd_report(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 

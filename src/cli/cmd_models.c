@@ -1,6 +1,4 @@
 #include "cli/cli.h"
-#include "face/detector.h"
-#include "models/models.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -8,12 +6,14 @@
 
 static const char usage[] =
     "usage: latentsync models pull [OPTIONS] [1.6|1.5]\n"
+    "       latentsync models import [OPTIONS] DIR [1.6|1.5]\n"
     "       latentsync models check DIR\n"
     "       latentsync models random --size mini|small|full --out DIR\n"
     "\n"
     "pull     downloads the published model, 5.8 GB, to where sync looks for it; with its "
     "licences.\n"
-    "         \"latentsync models pull --help\" tells the options.\n"
+    "         \"latentsync models pull --help\" lists the options.\n"
+    "import   finds the same files in a folder that has them already, and links them there\n"
     "check    opens the UNet, VAE and Whisper files of a model directory, reads every tensor,\n"
     "         and prints what was found; the face networks too.\n"
     "random   writes a model directory with made-up weights in the published formats, so that\n"
@@ -33,21 +33,12 @@ static const char usage[] =
 static void print_report(void *opaque, const ls_models_report *r)
 {
     (void)opaque;
-    printf("%-8s %s\n         %zu tensors, %.1f million parameters; %s\n", r->role, r->path,
-           r->tensors, (double)r->parameters / 1e6, r->summary);
-}
-
-/* A directory without a detector is one for runs with face tracks. */
-static int check_faces(const char *dir, ls_error *err)
-{
-    ls_detector *d;
-    int ret = ls_detector_open(&d, &(ls_detector_settings){.models = dir}, err);
-    if (ret == LS_ENOENT)
-        puts("Faces    none: sync needs a face track");
-    else if (!ret)
-        printf("Faces    %s/face\n         %s\n", dir, ls_detector_describe(d));
-    ls_detector_close(&d);
-    return ret == LS_ENOENT ? 0 : ret;
+    printf("%-8s %s\n", r->role, r->path ? r->path : "none: sync needs a face track");
+    if (r->tensors)
+        printf("         %zu tensors, %.1f million parameters; %s\n", r->tensors,
+               (double)r->parameters / 1e6, r->summary);
+    else if (r->path)
+        printf("         %s\n", r->summary);
 }
 
 static int check(int argc, char **argv)
@@ -55,7 +46,7 @@ static int check(int argc, char **argv)
     ls_error err = {0};
     if (argc != 2)
         return cli_usage("models", "models check takes one model directory");
-    if (ls_models_check(argv[1], print_report, NULL, &err) || check_faces(argv[1], &err))
+    if (ls_models_check(argv[1], print_report, NULL, NULL, &err))
         return cli_fail(&err);
     puts("ok");
     return EXIT_OK;
@@ -92,7 +83,7 @@ static int make_random(int argc, char **argv)
 int cmd_models(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
-    if (!strcmp(name, "pull"))
+    if (!strcmp(name, "pull") || !strcmp(name, "import"))
         return cmd_pull(argc - 1, argv + 1);
     if (!strcmp(name, "check"))
         return check(argc - 1, argv + 1);
@@ -102,5 +93,5 @@ int cmd_models(int argc, char **argv)
         fputs(usage, stdout);
         return EXIT_OK;
     }
-    return cli_usage("models", "models needs \"pull\", \"check\" or \"random\"");
+    return cli_usage("models", "models needs \"pull\", \"import\", \"check\" or \"random\"");
 }

@@ -1,5 +1,4 @@
 #include "cli/cli.h"
-#include "pipeline/pull.h"
 
 #include <ctype.h>
 #include <getopt.h>
@@ -9,6 +8,7 @@
 
 static const char usage[] =
     "usage: latentsync models pull [OPTIONS] [1.6|1.5]\n"
+    "       latentsync models import [OPTIONS] DIR [1.6|1.5]\n"
     "\n"
     "Downloads the published LatentSync, 1.6 unless told, with all that sync needs beside it (5.8 "
     "GB):\n"
@@ -18,10 +18,15 @@ static const char usage[] =
     "into ~/.local/share/latentsync/VERSION ($XDG_DATA_HOME/latentsync/VERSION).\n"
     "\n"
     "Every file is checked by its SHA-256, and gets its name when it is complete; what is there\n"
-    "already is checked and left alone. After an interruption the same command goes on where it\n"
-    "stopped. Proxies are those of the environment (https_proxy); SSL_CERT_FILE may name a file "
+    "already is checked and left alone. After an interruption the same command resumes where it\n"
+    "stopped. HF_TOKEN and HF_ENDPOINT are used as by Hugging Face's programs. Proxies are those "
+    "of the environment (https_proxy); SSL_CERT_FILE may name a file "
     "of\n"
     "certificates to trust instead of the system's.\n"
+    "\n"
+    "import looks for these files in DIR: LatentSync's checkpoints, ComfyUI's models, the Hugging "
+    "Face\n"
+    "cache, InsightFace's models. They are recognised by their SHA-256, and linked, not moved.\n"
     "\n"
     "InsightFace's networks are for non-commercial research only. On a terminal you are asked; "
     "else\n"
@@ -97,9 +102,16 @@ static bool settle_terms(const char *dir, bool accepted)
     return false;
 }
 
-static int run(void *cancel, void *settings, ls_error *err)
+typedef struct request {
+    ls_pull_settings s;
+    const char *from; /* of an import */
+} request;
+
+static int run(void *cancel, void *opaque, ls_error *err)
 {
-    return ls_pull(settings, cancel, err);
+    request *r = opaque;
+    r->s.cancel = cancel;
+    return r->from ? ls_models_import(&r->s, r->from, err) : ls_models_pull(&r->s, err);
 }
 
 static void cancel_pull(void *cancel)
@@ -107,61 +119,67 @@ static void cancel_pull(void *cancel)
     ls_cancel_request(cancel);
 }
 
-static int pull(const ls_pull_settings *s, cli_console *con, bool accepted)
+static int pull(request *r, cli_console *con, bool accepted)
 {
-    ls_cancel cancel = {0};
-    ls_pull_settings settings = *s;
     ls_error err = {0};
     char dir[4096];
-    if (ls_pull_directory(s, dir, sizeof dir, &err))
+    if (ls_pull_directory(&r->s, dir, sizeof dir, &err))
         return err.code == LS_EINVAL ? (cli_fail(&err), EXIT_USAGE) : cli_fail(&err);
-    tell_terms(con, s->faces);
-    if (s->faces && !settle_terms(dir, accepted))
+    if (!r->from)
+        tell_terms(con, r->s.faces);
+    if (!r->from && r->s.faces && !settle_terms(dir, accepted))
         return EXIT_USAGE;
-    int ret = cli_run_job(con, &cancel, run, &settings, cancel_pull, &err);
+    ls_cancel *cancel = ls_cancel_new();
+    int ret = cancel ? cli_run_job(con, cancel, run, r, cancel_pull, &err) : LS_ENOMEM;
+    ls_cancel_free(&cancel);
     if (ret == LS_ECANCELED) {
-        fputs("latentsync: interrupted; the same command goes on where it stopped\n", stderr);
+        fputs("latentsync: interrupted; run the same command to resume\n", stderr);
         return EXIT_INTERRUPTED;
     }
     if (ret)
         return cli_fail(&err);
-    if (con->level >= LS_MESSAGE_INFO)
-        printf("%s holds LatentSync %s%s\n", dir, s->version,
-               s->faces ? "" : ", without face networks");
+    if (con->level >= LS_MESSAGE_INFO && r->from)
+        printf("imported into %s\n", dir);
+    else if (con->level >= LS_MESSAGE_INFO)
+        printf("%s holds LatentSync %s%s\n", dir, r->s.version,
+               r->s.faces ? "" : ", without face networks");
     return EXIT_OK;
 }
 
 int cmd_pull(int argc, char **argv)
 {
     cli_console con = cli_console_new();
-    ls_pull_settings s;
+    request r = {0};
+    ls_pull_settings *s = &r.s;
+    const bool import = !strcmp(argv[0], "import");
     bool accepted = false, ok = true;
     long long n = 0;
-    ls_pull_default_settings(&s);
+    ls_pull_default_settings(s, sizeof *s);
+    s->faces = 1;
     for (int c; (c = getopt_long(argc, argv, "o:qvh", options, NULL)) != -1;) {
         switch (c) {
         case 'h':
             fputs(usage, stdout);
             return EXIT_OK;
         case 'o':
-            s.folder = optarg;
+            s->folder = optarg;
             break;
         case OPT_MIRROR:
-            s.mirror = optarg;
+            s->mirror = optarg;
             break;
         case OPT_ACCEPT:
             accepted = true;
             break;
         case OPT_WITHOUT:
-            s.faces = false;
+            s->faces = false;
             break;
         case OPT_TIMEOUT:
             ok = cli_int("models pull", "timeout", optarg, 1, 86400, &n);
-            s.stall_seconds = (int)n;
+            s->stall_seconds = (int)n;
             break;
         case OPT_RETRIES:
             ok = cli_int("models pull", "retries", optarg, 0, 1000, &n);
-            s.retries = (int)n;
+            s->retries = (int)n;
             break;
         default:
             ok = cli_console_option("models pull", &con, c, optarg);
@@ -169,14 +187,18 @@ int cmd_pull(int argc, char **argv)
         if (!ok)
             return EXIT_USAGE;
     }
+    if (import && optind < argc)
+        r.from = argv[optind++];
+    if (import && !r.from)
+        return cli_usage("models pull", "models import needs the folder to import from");
     if (argc - optind > 1)
         return cli_usage("models pull", "one version is expected, 1.6 or 1.5");
-    if (accepted && !s.faces)
+    if (accepted && !s->faces)
         return cli_usage("models pull", "--accept-licence and --without-faces exclude each other");
     if (optind < argc)
-        s.version = argv[optind];
-    s.log = (ls_log){con.level, cli_message, &con};
-    s.progress = cli_transfer;
-    s.opaque = &con;
-    return pull(&s, &con, accepted);
+        s->version = argv[optind];
+    s->message = cli_message;
+    s->progress = cli_transfer;
+    s->opaque = &con;
+    return pull(&r, &con, accepted);
 }

@@ -149,7 +149,7 @@ void cli_progress(void *opaque, const ls_progress *p)
         show_line(c, p);
 }
 
-void cli_transfer(void *opaque, const ls_download_progress *p)
+void cli_transfer(void *opaque, const ls_models_progress *p)
 {
     cli_console *c = opaque;
     const char *stage = p->checking ? "check" : "download";

@@ -29,7 +29,11 @@ static const char usage[] =
 
 int cli_fail(const ls_error *err)
 {
-    fprintf(stderr, "latentsync: %s\n", err->code ? err->message : "failed");
+    fprintf(stderr, "latentsync: %s%s\n", err->code ? err->message : "failed",
+            err->hint == LS_HINT_INSTALL_MODEL
+                ? ": \"latentsync models pull\" downloads one (5.8 GB), or --models names the "
+                  "directory of one"
+                : "");
     return EXIT_FAILED;
 }
 

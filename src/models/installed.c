@@ -1,6 +1,9 @@
+#define _GNU_SOURCE // dladdr
 #include "models/models.h"
 
+#include <dlfcn.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,33 +36,45 @@ int ls_models_home(char *dir, size_t size, ls_error *err)
     const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     const bool given = data && *data == '/'; // a relative one is to be ignored
     if (!given && (!home || *home != '/'))
-        return ls_fail(err, LS_ENOENT, "neither XDG_DATA_HOME nor HOME says where models are");
+        return ls_fail(err, LS_ENOENT,
+                       "neither XDG_DATA_HOME nor HOME is set, so there is no place for models");
     const int n = given ? snprintf(dir, size, "%s/latentsync", data)
                         : snprintf(dir, size, "%s/.local/share/latentsync", home);
     return n < (int)size ? 0 : ls_fail(err, LS_EINVAL, "the path of the home folder is too long");
 }
 
-/* Beside the program: where it is installed, or in its source. */
-static bool find_built_in(char *dir, size_t size)
+/* Near a program or library: where it is installed, or in its source or build folder. */
+static bool find_near(const char *file, char *dir, size_t size)
 {
-    static const char *const places[] = {"../share/latentsync/models/mini", "../models/mini"};
-    char program[4096];
-    const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-    program[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(program, '/');
+    static const char *const places[] = {"../share/latentsync/models/mini",
+                                         "../../share/latentsync/models/mini", "../models/mini",
+                                         "../../models/mini", "models/mini"};
+    char real[PATH_MAX];
+    char *slash = realpath(file, real) ? strrchr(real, '/') : NULL;
     if (slash)
         *slash = '\0';
     for (size_t i = 0; slash && i < sizeof places / sizeof *places; i++)
-        if (snprintf(dir, size, "%s/%s", program, places[i]) < (int)size && is_complete(dir))
+        if (snprintf(dir, size, "%s/%s", real, places[i]) < (int)size && is_complete(dir))
             return true;
     return false;
 }
 
-int ls_models_find(char *dir, size_t size, bool *built_in, ls_error *err)
+static bool find_built_in(char *dir, size_t size)
+{
+    static const char here;
+    Dl_info library;
+    return (dladdr(&here, &library) && library.dli_fname &&
+            find_near(library.dli_fname, dir, size)) ||
+           find_near("/proc/self/exe", dir, size) ||
+           (snprintf(dir, size, "%s/latentsync/models/mini", LS_DATADIR) < (int)size &&
+            is_complete(dir));
+}
+
+int ls_models_find(char *dir, size_t size, int *built_in, ls_error *err)
 {
     char home[4096];
     const char *p = getenv("XDG_DATA_DIRS");
-    *built_in = false;
+    *built_in = 0;
     if (!ls_models_home(home, sizeof home, NULL) &&
         find_in(home, strlen(home) - strlen("/latentsync"), dir, size))
         return 0;
@@ -72,9 +87,8 @@ int ls_models_find(char *dir, size_t size, bool *built_in, ls_error *err)
     *built_in = find_built_in(dir, size);
     if (*built_in)
         return 0;
-    return ls_fail(err, LS_ENOENT,
-                   "no model is installed: \"latentsync models pull\" downloads one (5.8 GB), or "
-                   "--models names the directory of one");
+    return ls_advise(err, ls_fail(err, LS_EMODEL, "no model is installed"), LS_HINT_INSTALL_MODEL,
+                     "models");
 }
 
 int ls_models_defaults(const char *dir, size_t *resolution, float *guidance_scale, ls_error *err)
@@ -97,10 +111,13 @@ int ls_models_defaults(const char *dir, size_t *resolution, float *guidance_scal
         *guidance_scale = (float)scale;
     }
     json_decref(d);
-    return ok ? 0
-              : ls_fail(err, LS_EFORMAT,
-                        "%s: \"resolution\", a multiple of 64, is expected there, and "
-                        "\"guidance_scale\", if any, above 0 and up to 100; remove the file, or "
-                        "name --resolution and --guidance",
-                        path);
+    if (ok)
+        return 0;
+    return ls_advise(
+        err,
+        ls_fail(err, LS_EMODEL,
+                "%s: expected \"resolution\", a multiple of 64, and optionally "
+                "\"guidance_scale\", above 0 and up to 100; correct or remove the file",
+                path),
+        LS_HINT_MODEL_DIRECTORY, "models");
 }

@@ -1,10 +1,7 @@
 #include "models/models.h"
-#include "base/alloc.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -96,6 +93,15 @@ static int check_fit(const ls_unet_config *u, const ls_vae_config *v, const char
     return 0;
 }
 
+int ls_models_unusable(int ret, ls_error *err)
+{
+    if (ret != LS_ENOENT && ret != LS_EFORMAT && ret != LS_ESHAPE && ret != LS_EUNSUPPORTED)
+        return ret;
+    if (err)
+        err->code = LS_EMODEL;
+    return ls_advise(err, LS_EMODEL, LS_HINT_MODEL_DIRECTORY, "models");
+}
+
 int ls_models_open(ls_models *m, const char *dir, const char *backend, ls_dtype dtype, int threads,
                    ls_error *err)
 {
@@ -124,7 +130,7 @@ int ls_models_open(ls_models *m, const char *dir, const char *backend, ls_dtype 
     ls_weights_close(&whisper);
     if (ret)
         ls_models_close(m);
-    return ret;
+    return ls_models_unusable(ret, err);
 }
 
 void ls_models_close(ls_models *m)
@@ -140,81 +146,4 @@ size_t ls_models_packed(const ls_models *m)
     return ls_network_usage(ls_unet_network(m->unet)).weights +
            ls_network_usage(ls_vae_network(m->vae)).weights +
            ls_network_usage(ls_whisper_network(m->whisper)).weights;
-}
-
-static void describe_unet(ls_models_report *r, const ls_unet_config *c)
-{
-    char channels[128];
-    bool motion = c->mid_motion;
-    for (size_t i = 0; i < c->blocks; i++)
-        motion |= c->down_motion[i] || c->up_motion[i];
-    ls_shape_text(channels, sizeof channels, c->block_out_channels, c->blocks);
-    snprintf(r->summary, sizeof r->summary,
-             "channels %s, %zu layers per block, cross attention %zu wide, %zu norm groups, %s",
-             channels, c->layers_per_block, c->cross_attention_dim, c->norm_num_groups,
-             motion ? "motion modules" : "no motion modules");
-}
-
-static void describe_vae(ls_models_report *r, const ls_vae_config *c)
-{
-    char channels[128];
-    ls_shape_text(channels, sizeof channels, c->block_out_channels, c->blocks);
-    snprintf(r->summary, sizeof r->summary, "channels %s, %zu latent channels, %zu norm groups",
-             channels, c->latent_channels, c->norm_num_groups);
-}
-
-static void describe_whisper(ls_models_report *r, const ls_whisper_config *c)
-{
-    snprintf(r->summary, sizeof r->summary, "%zu wide, %zu heads, %zu layers, %zu mel bands",
-             c->n_audio_state, c->n_audio_head, c->n_audio_layer, c->n_mels);
-}
-
-/* Reads every tensor once. */
-static int scan(ls_models_report *r, ls_weights *w, ls_error *err)
-{
-    snprintf(r->path, sizeof r->path, "%s", ls_weights_path(w));
-    r->tensors = ls_weights_count(w);
-    r->parameters = 0;
-    float *values = NULL;
-    size_t capacity = 0;
-    int ret = 0;
-    for (size_t i = 0; !ret && i < r->tensors; i++) {
-        const ls_weight_info *t = ls_weights_at(w, i);
-        r->parameters += t->count;
-        if (t->count > capacity) {
-            free(values);
-            values = ls_malloc_array(capacity = t->count, sizeof *values);
-        }
-        ret = values || !t->count ? ls_weights_read_f32(w, t, values, err)
-                                  : ls_fail(err, LS_ENOMEM, "out of memory for %s", t->name);
-        for (size_t k = 0; !ret && k < t->count; k++)
-            if (!isfinite(values[k]))
-                ret = ls_fail(err, LS_EFORMAT,
-                              "%s: tensor %s holds a value that is not finite; the file is damaged",
-                              r->path, t->name);
-    }
-    free(values);
-    return ret;
-}
-
-int ls_models_check(const char *dir, void (*report)(void *opaque, const ls_models_report *r),
-                    void *opaque, ls_error *err)
-{
-    ls_models m;
-    int ret = ls_models_open(&m, dir, "ref", LS_F32, 1, err);
-    if (ret)
-        return ret;
-    ls_models_report r[3] = {{.role = "UNet"}, {.role = "VAE"}, {.role = "Whisper"}};
-    describe_unet(&r[0], ls_unet_get_config(m.unet));
-    describe_vae(&r[1], ls_vae_get_config(m.vae));
-    describe_whisper(&r[2], ls_whisper_get_config(m.whisper));
-    ls_network *nets[] = {ls_unet_network(m.unet), ls_vae_network(m.vae),
-                          ls_whisper_network(m.whisper)};
-    for (int i = 0; !ret && i < 3; i++) {
-        ret = scan(&r[i], ls_network_weights(nets[i]), err);
-        if (!ret)
-            report(opaque, &r[i]);
-    }
-    ls_models_close(&m);
-    return ret;
 }

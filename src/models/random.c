@@ -33,7 +33,7 @@ static int preset_of(preset *p, const char *size, ls_error *err)
         return 0;
     }
     if (strcmp(size, "mini"))
-        return ls_fail(err, LS_EINVAL, "there is no size \"%s\"; use mini, small or full", size);
+        return ls_fail(err, LS_EINVAL, "unknown size \"%s\": use mini, small or full", size);
     memcpy(p->unet.block_out_channels, (size_t[]){32, 32, 32, 32}, 4 * sizeof(size_t));
     p->unet.layers_per_block = 1;
     p->unet.cross_attention_dim = 32;

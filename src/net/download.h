@@ -1,52 +1,52 @@
 /* One file over HTTP or HTTPS: resumed, checked, and under its name only when it is complete.
  *
- * Hugging Face's hub answers with a redirect to where the bytes are, and tells on it what they
- * will be: X-Linked-Etag, for a file in its large storage the SHA-256, and X-Linked-Size. (For a
- * small file that is a SHA-1 of git's, which counts as none here.) See huggingface_hub,
- * get_hf_file_metadata. A server that does not tell serves only files whose SHA-256 the caller
- * knows: nothing is taken unchecked. */
+ * Hugging Face's hub answers with a redirect to where the bytes are, and describes them in its
+ * header: X-Linked-Etag, for a file in its large storage the SHA-256, and X-Linked-Size. (For a
+ * small file the former is a SHA-1 of git's, which is ignored here.) See huggingface_hub,
+ * get_hf_file_metadata. From a server that sends neither only files whose SHA-256 the caller knows
+ * are accepted: nothing is taken unchecked. */
 #ifndef LS_NET_DOWNLOAD_H
 #define LS_NET_DOWNLOAD_H
 
 #include "base/cancel.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "latentsync/models.h"
 
 #include <stdbool.h>
-#include <stdint.h>
-
-typedef struct ls_download_progress {
-    const char *name;
-    bool checking; /* reading what is on the disk already */
-    uint64_t bytes, total;
-    double bytes_per_second; /* since this run began with the file; 0 while unknown */
-} ls_download_progress;
 
 typedef struct ls_download {
     const char *name; /* for messages */
-    const char *url;  /* http or https; of redirects from https only https is followed */
-    const char *path; /* in a folder that is there. One process at a time */
-    /* The file as the caller knows it, NULL and 0 if not: used when the server does not tell, or,
-     * if `fixed`, in any case. */
+    const char *url;  /* http or https; redirects of https must be https too */
+    const char *path; /* in an existing folder. One process at a time */
+    /* The file as the caller knows it, NULL and 0 if not: used when the server does not describe
+     * it, or, if `fixed`, in any case. */
     const char *sha256;
     uint64_t size;
     bool fixed;
-    int stall_seconds; /* how long nothing may come */
-    int retries;       /* of a connection that fails without bringing the file forward */
+    const char *token; /* or NULL; sent to the host of `url` only, not where it redirects to */
+    /* Whether the host of `url` has ever answered, kept by the caller over several files. Until it
+     * has, a name that does not resolve or a connection that cannot be made is not retried. */
+    bool *reached;
+    int stall_seconds; /* give up a silent connection after that */
+    int retries;       /* of a connection that fails before the file has grown */
     const ls_cancel *cancel;
     ls_log log;
-    void (*progress)(void *opaque, const ls_download_progress *p); /* or NULL */
+    void (*progress)(void *opaque, const ls_models_progress *p); /* or NULL */
     void *opaque;
 } ls_download;
 
-/* A file that is there as it has to be is left alone: *there is then true. Until a file is complete
- * PATH.part has its beginning, and PATH.part.info says of what; they stay after a cut connection, a
- * full disk and LS_ECANCELED, and the next call goes on with them. Certificates are the system's,
- * or those in the file that SSL_CERT_FILE names. LS_EFORMAT: what came is not the file, or the
- * server contradicts itself. Blocks; any thread. */
+/* Leaves a file alone that is complete already, *there is then true. Until then PATH.part has its
+ * beginning, and PATH.part.info describes of what; they stay after a cut connection, a full disk
+ * and LS_ECANCELED, and the next call resumes from them. Certificates are the system's, or those in
+ * the file that SSL_CERT_FILE names. LS_EIO for a connection that fails (with
+ * LS_HINT_FETCH_BY_HAND if the host has never answered), LS_ENOENT for status 404,
+ * LS_EFORMAT when what came is not the file or the server contradicts itself, LS_EUNSUPPORTED in a
+ * build without networking. Blocks; any thread. */
 int ls_download_file(const ls_download *d, bool *there, ls_error *err);
 
-/* Whether the file at `path` has this SHA-256 (hexadecimal): 1, 0, or an error. Tells progress. */
+/* Whether the file at `path` has this SHA-256 (hexadecimal): 1, 0, or an error. Reports progress.
+ */
 int ls_download_check(const ls_download *d, const char *path, const char *sha256, ls_error *err);
 
 #endif

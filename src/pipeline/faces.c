@@ -1,4 +1,5 @@
 /* The public listing of faces. */
+#include "backend/team.h"
 #include "base/alloc.h"
 #include "base/system.h"
 #include "base/time.h"
@@ -53,12 +54,12 @@ static int open_job(ls_faces *job, ls_error *err)
 static int choose_models(ls_faces *job, ls_error *err)
 {
     char dir[PATH_MAX];
-    bool built_in;
+    int built_in;
     if (job->s.models || job->s.detector)
         return 0;
     int ret = ls_models_find(dir, sizeof dir, &built_in, err);
     if (ret)
-        return ls_advise(err, LS_EMODEL, LS_HINT_INSTALL_MODEL, "models");
+        return ret;
     if (built_in)
         ls_log_msg(&job->log, LS_LOG_NOTICE,
                    "no model is installed: using the built-in one, which knows drawn faces only");
@@ -157,7 +158,10 @@ int ls_faces_run(ls_faces *job, ls_error *err)
     ls_log_msg(&job->log, LS_LOG_INFO, "detecting faces with %s",
                ls_detector_describe(ls_scout_detector(job->scout)));
     job->start = ls_time_now();
-    int ret = ls_scout_run(job->scout, 0, &sink, job->s.cancel, err);
+    ls_quiet *quiet = NULL;
+    int ret = ls_quiet_open(&quiet, err);
+    if (!ret)
+        ret = ls_scout_run(job->scout, 0, &sink, job->s.cancel, err);
     if (!ret && job->writer)
         ret = ls_scout_save(job->scout, job->writer, err);
     size_t count = ls_scout_tracks(job->scout, &tracks);
@@ -166,6 +170,7 @@ int ls_faces_run(ls_faces *job, ls_error *err)
     if (!ret && job->s.preview)
         ret = ls_preview_write(job->s.preview, job->s.video, job->s.source_fps, tracks, count,
                                &written, &job->log, job->s.cancel, err);
+    ls_quiet_close(&quiet);
     if (!ret && written)
         ls_log_msg(&job->log, LS_LOG_INFO, "wrote %zu images to %s", written, job->s.preview);
     return ret;

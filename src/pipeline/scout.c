@@ -1,6 +1,7 @@
 #include "pipeline/scout.h"
 #include "base/alloc.h"
 #include "face/cut.h"
+#include "models/models.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +31,10 @@ int ls_scout_open(ls_scout **out, const ls_scout_settings *settings, ls_error *e
     s->s = *settings;
     const ls_video_settings v = {DECODER_THREADS, s->s.source_fps, s->s.log, NULL};
     int ret = ls_video_open(&s->video, s->s.video, &v, err);
-    if (!ret && (ret = ls_detector_open(&s->detector, &s->s.detector, err)) && ret != LS_ENOMEM)
-        ret = ls_advise(err, LS_EMODEL, LS_HINT_INSTALL_MODEL, "detector");
+    if (!ret) {
+        ret = ls_detector_open(&s->detector, &s->s.detector, err);
+        ret = ret ? ls_models_unusable(ret, err) : 0;
+    }
     if (!ret)
         ret = ls_follow_open(&s->follow, &s->s.follow, err);
     if (!ret)

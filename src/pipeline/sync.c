@@ -171,7 +171,9 @@ static int start(ls_sync *job, ls_job_folder_mode mode, int64_t segment, bool re
 {
     uint64_t found = 0;
     ls_job_progress_enter(&job->progress, "prepare");
-    int ret = open_folder(job, mode, segment, err);
+    int ret = ls_quiet_open(&job->quiet, err);
+    if (!ret)
+        ret = open_folder(job, mode, segment, err);
     if (!ret && renders)
         ret = plan_memory(job, err);
     if (!ret)
@@ -279,6 +281,7 @@ static int end(ls_sync *job, int ret)
     ls_sync_close_parts(job);
     log_memory(&job->log, &m);
     ls_job_folder_close(&job->folder);
+    ls_quiet_close(&job->quiet);
     if (ret && job->started && !stat(job->s.job, &st))
         job->resumable = job->s.job;
     job->complete = job->complete && !ret;

@@ -2,6 +2,7 @@
 #ifndef LS_PIPELINE_SYNC_JOB_H
 #define LS_PIPELINE_SYNC_JOB_H
 
+#include "backend/team.h"
 #include "latentsync/sync.h"
 #include "media/pcm.h"
 #include "media/segment.h"
@@ -18,6 +19,7 @@ struct ls_sync {
     ls_log log;
     ls_cancel cancel, end_faces; /* the user's token above the first, the first above the second */
     ls_engine *engine, *own_engine;
+    ls_quiet *quiet; /* while it runs */
     ls_models *models;
     ls_pingpong *source; /* NULL until ls_sync_run where an input is a pipe */
     ls_face_feed *faces;

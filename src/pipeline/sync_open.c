@@ -33,9 +33,7 @@ int ls_sync_borrow_models(ls_sync *job, ls_error *err)
                                 job->s.compute_type == LS_COMPUTE_BFLOAT16 ? LS_BF16 : LS_F32,
                                 job->s.threads};
     ls_sync_return_models(job);
-    int ret = ls_engine_borrow(job->engine, &r, &job->models, err);
-    return ret && ret != LS_ENOMEM ? ls_advise(err, LS_EMODEL, LS_HINT_MODEL_DIRECTORY, "models")
-                                   : ret;
+    return ls_engine_borrow(job->engine, &r, &job->models, err);
 }
 
 bool ls_sync_is_stream(const char *path)
@@ -111,7 +109,7 @@ static void warn_of_settings(const ls_sync *job, size_t models_resolution)
 static int choose_models(ls_sync *job, ls_error *err)
 {
     char dir[PATH_MAX];
-    bool built_in = false;
+    int built_in = 0;
     size_t resolution;
     float guidance_scale;
     int ret = job->s.models ? 0 : ls_models_find(dir, sizeof dir, &built_in, err);
@@ -123,7 +121,7 @@ static int choose_models(ls_sync *job, ls_error *err)
     if (!ret)
         ret = ls_models_defaults(job->s.models, &resolution, &guidance_scale, err);
     if (ret)
-        return ls_advise(err, LS_EMODEL, LS_HINT_INSTALL_MODEL, "models");
+        return ret;
     if (!job->s.resolution)
         job->s.resolution = resolution ? resolution : LS_MODELS_RESOLUTION;
     if (!(job->s.guidance_scale > 0))
@@ -271,6 +269,7 @@ void ls_sync_close(ls_sync **pjob)
     ls_sync_close_parts(job);
     ls_job_folder_close(&job->folder);
     ls_pingpong_close(&job->source);
+    ls_quiet_close(&job->quiet);
     ls_engine_close(&job->own_engine);
     ls_settings_free(&job->s);
     ls_job_progress_close(&job->progress);

@@ -177,7 +177,7 @@ def know(**other):
 
 
 def env(**more):
-    return {**{k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")},
+    return {**{k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and not k.startswith("HF_")},
             "LS_TEST_KNOWN": os.path.abspath("known"), **more}
 
 
@@ -254,7 +254,7 @@ def cut_connections_are_resumed():
         assert [a.get("Range") for a in asked] == [None, "bytes=1100000-", "bytes=2200000-"], asked
         assert [a.get("If-Range") for a in asked] == [None, unet.etag, unet.etag], asked
         assert s.sent == sum(len(BODY[f]) for f in (UNET, TINY, VAE)) + len(ZIP), s.sent
-        assert "again in 1 s" in r.stderr, r.stderr
+        assert "retrying in 1 s" in r.stderr, r.stderr
 
 
 @test
@@ -274,14 +274,14 @@ def retries_end():
     with Server() as s:
         unet = publish(s)
         unet.cuts = [100_000, 1000, 1000, 1000]
-        refused(pull(s, "--retries", "1"), UNET, "same command goes on", part=True)
+        refused(pull(s, "--retries", "1"), UNET, "next run resumes", part=True)
         assert len(s.requests(HUB % ("1.6", UNET))) == 2
         unet.cuts = []
         sent = s.sent
         r = good(pull(s))
         assert s.requests("/storage" + HUB % ("1.6", UNET))[-1]["Range"] == "bytes=101000-"
         assert s.sent - sent == sum(len(BODY[f]) for f in BODY if f in (UNET, TINY, VAE)) - 101000 + len(ZIP)
-        assert "going on after 0.1 of 3.0 MB" in r.stderr, r.stderr
+        assert "resuming after 0.1 of 3.0 MB" in r.stderr, r.stderr
         complete()
 
 
@@ -301,7 +301,7 @@ def killed_run_goes_on():
             _, err = p.communicate(timeout=30)
             assert p.returncode == code, (p.returncode, err)
             assert not os.path.exists("o.models/1.6/" + UNET)
-        assert "same command goes on" in err, err
+        assert "same command to resume" in err, err
         unet.pause = 0
         have = os.path.getsize("o.models/1.6/" + UNET + ".part")
         good(pull(s))
@@ -411,7 +411,7 @@ def lies_about_the_size():
         refused(pull(s, "--retries", "0"), "2999999")
         # no length, and more than was promised
         unet.linked["X-Linked-Size"], unet.chunked, unet.extra = "3000000", True, b"x" * 5_000_000
-        refused(pull(s, "--retries", "0"), "more than the 3000000 bytes")
+        refused(pull(s, "--retries", "0"), "more than the file's 3000000 bytes")
         # promised, and never sent
         unet.extra, unet.cuts = b"", [2_000_000]
         refused(pull(s, "--retries", "0"), "too early", part=True)
@@ -484,7 +484,7 @@ def silent_server():
         unet = publish(s)
         unet.stall = 500_000
         start = time.time()
-        refused(pull(s, "--timeout", "1", "--retries", "0"), UNET, "same command goes on", part=True)
+        refused(pull(s, "--timeout", "1", "--retries", "0"), UNET, "next run resumes", part=True)
         assert time.time() - start < 10
         unet.stall = None
         good(pull(s))
@@ -587,7 +587,7 @@ def versions_share_files():
         complete("1.5")
         complete()
         assert s.sent - sent == len(OLD_UNET), s.sent - sent
-        assert r.stderr.count("the same as in 1.6") == 4, r.stderr
+        assert r.stderr.count("checked, hard link to") == 4 and "o.models/1.6/" + VAE in r.stderr, r.stderr
         assert os.path.samefile("o.models/1.5/" + VAE, "o.models/1.6/" + VAE)
         # a damaged one is not taken
         os.remove("o.models/1.5/" + VAE)
@@ -645,7 +645,7 @@ def full_disk():
     with Server() as s:
         publish(s)
         r = pull(s, more={"LD_PRELOAD": preload(FAULTS), "LS_FAULT_PATH": UNET, "LS_FAULT_WRITE": "1000000"})
-        refused(r, "No space left", "same command goes on", part=True)
+        refused(r, "No space left", "next run resumes", part=True)
         assert len(s.requests(HUB % ("1.6", UNET))) == 1
         have = os.path.getsize("o.models/1.6/" + UNET + ".part")
         assert 500_000 < have <= 1_000_000, have
@@ -700,13 +700,19 @@ def progress():
         assert r.returncode == 1 and "404" in r.stderr and "without the mirror" in r.stderr, r.stderr
 
 
+def certify(name, hosts="DNS:localhost"):
+    """A certificate, in NAME.pem; what a server needs."""
+    good(run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", name + ".key", "-out",
+             name + ".pem", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=" + hosts))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(name + ".pem", name + ".key")
+    return context
+
+
 @test
 def certificates():
-    for name in ("ours", "other"):
-        good(run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", name + ".key", "-out",
-                 name + ".pem", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain("ours.pem", "ours.key")
+    context = certify("ours")
+    certify("other")
     with Server(context) as s, Server() as plain:
         unet = publish(s)
         refused(pull(s), "certificate")
@@ -721,6 +727,256 @@ def certificates():
         assert not plain.log
         s.url = s.url.replace("localhost", "127.0.0.1")  # another name than the certificate's
         refused(pull(s, more={"SSL_CERT_FILE": "ours.pem"}), "127.0.0.1")
+
+
+@test
+def token_stays_with_the_hub():
+    context = certify("both", "DNS:localhost,IP:127.0.0.1")
+    secret = {"HF_TOKEN": "hf_secret", "SSL_CERT_FILE": "both.pem"}
+    with Server(context) as s, Server(context) as other, Server() as plain:
+        for server in (s, other, plain):
+            publish(server)
+        path = "/storage" + HUB % ("1.6", UNET)
+        for elsewhere in (other.url, s.url.replace("localhost", "127.0.0.1")):  # another port, another name
+            s.items[HUB % ("1.6", UNET)].location = elsewhere + path
+            s.log.clear()
+            good(pull(s, more=secret))
+            complete()
+            for asked, headers in s.log:
+                own = asked != path and asked != ZIP_URL
+                assert headers.get("Authorization") == ("Bearer hf_secret" if own else None), (asked, headers)
+            assert {ZIP_URL, HUB % ("1.6", UNET), VAE_URL} <= {asked for asked, _ in s.log}, s.log
+            shutil.rmtree("o.models")
+        assert other.requests(path) and not any("Authorization" in h for _, h in other.log), other.log
+        good(pull(plain, more=secret))  # everybody could read it
+        assert not any("Authorization" in h for _, h in plain.log), plain.log
+        for token in ("a b", "a\r\nX: y", "\u00e4"):
+            r = pull(s, out="o.none", more={**secret, "HF_TOKEN": token})
+            assert r.returncode == 1 and "token" in r.stderr and token not in r.stderr, r.stderr
+        good(pull(s, out="o.other", more={**secret, "HF_TOKEN": ""}))
+
+
+def listed(stderr):
+    """What is to be fetched by hand: URL, SHA-256 and path."""
+    words = [line.removeprefix("latentsync: ").split(" ") for line in stderr.splitlines()]
+    return [w for w in words if len(w) == 3 and len(w[1]) == 64]
+
+
+def fetch(lines):
+    for url, _, path in lines:
+        body = {UNET: BODY[UNET], TINY: BODY[TINY], VAE: BODY[VAE], "face/buffalo_l.zip": ZIP}
+        with open(path, "wb") as f:
+            f.write(next(b for name, b in body.items() if path.endswith(name)))
+
+
+@test
+def offline_lists_what_to_fetch():
+    with Server() as s:
+        publish(s)
+    want = [[s.url + url, sha(body), "o.models/1.6/" + name] for url, body, name in
+            ((HUB % ("1.6", UNET), BODY[UNET], UNET), (HUB % ("1.6", TINY), BODY[TINY], TINY), (VAE_URL, BODY[VAE], VAE),
+             (ZIP_URL, ZIP, "face/buffalo_l.zip"))]
+    start = time.time()
+    r = pull(s)
+    assert r.returncode == 1 and "connect" in r.stderr and "retrying" not in r.stderr, r.stderr
+    assert time.time() - start < 10
+    assert listed(r.stderr) == want, r.stderr
+    assert listed(pull(s, terms="--without-faces").stderr) == want[:3]
+    fetch(want)
+    good(pull(s))
+    complete()
+    # what is not as published is asked for again, and nothing else
+    with open("o.models/1.6/" + TINY, "r+b") as f:
+        f.write(b"damaged")
+    os.remove("o.models/1.6/" + DET)
+    r = pull(s)
+    assert r.returncode == 1 and TINY + ": not the published file" in r.stderr, r.stderr
+    assert listed(r.stderr) == [want[1], want[3]], r.stderr
+    fetch(want)
+    good(pull(s))
+    complete()
+    # a name that does not resolve
+    s.url = "http://name.invalid"
+    r = pull(s, out="o.other")
+    assert r.returncode == 1 and "resolve" in r.stderr and "retrying" not in r.stderr, r.stderr
+    assert len(listed(r.stderr)) == 4, r.stderr
+
+
+@test
+def connection_lost_later_is_retried():
+    with Server() as s, Server() as gone:
+        unet = publish(s)
+    with Server() as s:
+        unet = publish(s)
+        unet.location = gone.url + "/storage"
+        refused(pull(s, "--retries", "1"), "retrying in 1 s", "connect")
+        assert len(s.requests(HUB % ("1.6", UNET))) == 2
+        unet.location = None
+        r = good(pull(s))
+        assert not listed(r.stderr)
+
+
+@test
+def endpoint_of_the_hub():
+    with Server() as s:
+        publish(s)
+        args = [PULL, "models", "pull", "--out", "o.models"]
+        nowhere = {"https_proxy": "http://localhost:1"}
+        r = run(*args, "--accept-licence", env=env(HF_ENDPOINT=s.url + "/", **nowhere))
+        assert r.returncode == 1 and "retrying" not in r.stderr, r.stderr
+        complete(faces=False)
+        assert listed(r.stderr) == [["https://github.com" + ZIP_URL, sha(ZIP), "o.models/1.6/face/buffalo_l.zip"]], r.stderr
+        r = run(*args, "--without-faces", "--out", "o.other", env=env(HF_ENDPOINT="", **nowhere))
+        assert r.returncode == 1 and "https://huggingface.co" + VAE_URL in [x[0] for x in listed(r.stderr)], r.stderr
+        r = run(*args, "--without-faces", env=env(HF_ENDPOINT="ftp://localhost"))
+        assert r.returncode == 1 and "ftp://localhost" in r.stderr, r.stderr
+        before = len(s.log)
+        good(run(*args, "--without-faces", "--mirror", s.url, "--out", "o.mirror", env=env(HF_ENDPOINT="ftp://localhost")))
+        assert len(s.log) > before
+
+
+def put(path, body):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(body)
+
+
+def take(origin, *options, out="o.models", **kw):
+    return run(PULL, "models", "import", "--out", out, origin, *options, env=env(), **kw)
+
+
+def snapshot(root):
+    return {os.path.join(d, f): (os.readlink(p) if os.path.islink(p := os.path.join(d, f)) else
+                                 (os.stat(p).st_ino, os.stat(p).st_mtime_ns, os.stat(p).st_size))
+            for d, _, files in os.walk(root) for f in files}
+
+
+def collect(root):
+    """A folder with what other programs keep."""
+    cache = f"{root}/.cache/huggingface/hub/models--stabilityai--sd-vae-ft-mse"
+    put(f"{root}/LatentSync/checkpoints/{UNET}", BODY[UNET])
+    put(f"{root}/ComfyUI/custom_nodes/ComfyUI-LatentSyncWrapper/checkpoints/{TINY}", BODY[TINY])
+    put(f"{cache}/blobs/{sha(BODY[VAE])}", BODY[VAE])
+    os.makedirs(f"{cache}/snapshots/31f26f")
+    os.symlink(f"../../blobs/{sha(BODY[VAE])}", f"{cache}/snapshots/31f26f/diffusion_pytorch_model.safetensors")
+    put(f"{root}/.insightface/models/buffalo_l/det_10g.onnx", BODY[DET])
+    put(f"{root}/.insightface/models/buffalo_l/2d106det.onnx", BODY[LANDMARKS])
+
+
+@test
+def import_from_other_programs():
+    collect("o.from")
+    before = snapshot("o.from")
+    r = good(take("o.from"))
+    complete()
+    assert snapshot("o.from") == before
+    assert "imported into o.models/1.6" in r.stdout and r.stderr.count("checked, hard link to") == 5, r.stderr
+    assert os.path.abspath("o.from/LatentSync/checkpoints/" + UNET) in r.stderr, r.stderr
+    assert not listed(r.stderr)
+    for name in (UNET, TINY, VAE, DET):
+        assert not os.path.islink("o.models/1.6/" + name) and os.stat("o.models/1.6/" + name).st_nlink == 2
+    r = good(take("o.from"))
+    assert r.stderr.count("there already, checked") == 5, r.stderr
+    with Server() as s:
+        good(pull(s))  # nothing is left to ask for
+        assert not s.log
+    # a damaged one is replaced, and the original of the link is not what is written to
+    os.remove("o.models/1.6/" + TINY)
+    put("o.models/1.6/" + TINY, b"damaged")
+    os.remove("o.models/1.6/" + VAE)
+    os.symlink("gone", "o.models/1.6/" + VAE)
+    good(take("o.from"))
+    complete()
+    assert snapshot("o.from") == before
+
+
+@test
+def import_of_a_part():
+    put("o.from/checkpoints/renamed.bin", BODY[TINY])
+    put("o.from/a/same size", b"x" * len(BODY[VAE]))
+    put("o.from/1.5.pt", OLD_UNET + b"0")
+    know(**{"1.5/" + UNET: OLD_UNET + b"0"})
+    r = good(take("o.from"))
+    assert os.listdir("o.models/1.6/whisper") == ["tiny.pt"] and not os.path.exists("o.models/1.6/" + UNET)
+    assert "seems to have the UNet of LatentSync 1.5, not of 1.6" in r.stderr, r.stderr
+    assert "same size has the size of " + VAE + " but not its SHA-256" in r.stderr, r.stderr
+    assert [x[2] for x in listed(r.stderr)] == ["o.models/1.6/" + f for f in (UNET, VAE, "face/buffalo_l.zip")], r.stderr
+    assert listed(r.stderr)[0][0] == "https://huggingface.co" + HUB % ("1.6", UNET)
+    assert listed(r.stderr)[0][1] == sha(BODY[UNET])
+    r = take("o.from")
+    assert r.returncode == 1 and "no published file" in r.stderr and len(listed(r.stderr)) == 3, r.stderr
+    good(take("o.from", "1.5"))
+    assert os.path.samefile("o.models/1.5/" + UNET, "o.from/1.5.pt")
+    assert os.path.samefile("o.models/1.5/" + TINY, "o.models/1.6/" + TINY)
+    know()
+    put("o.zip/Downloads/buffalo.zip", ZIP)
+    put("o.zip/unet", BODY[UNET])
+    put("o.zip/vae", BODY[VAE])
+    r = good(take("o.zip"))
+    complete()
+    assert "from o.zip/Downloads/buffalo.zip" in r.stderr, r.stderr
+    for origin in ("o.nowhere", "o.zip/vae"):
+        r = take(origin, out="o.more")
+        assert r.returncode == 1 and origin in r.stderr, r.stderr
+    r = run(PULL, "models", "import", env=env())
+    assert r.returncode == 2 and "folder" in r.stderr, r.stderr
+
+
+@test
+def import_from_another_disk():
+    origin = "/dev/shm/ls-import-%d" % os.getpid()
+    if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == os.stat(".").st_dev:
+        return "there is no other disk"
+    try:
+        collect(origin)
+        r = good(take(origin))
+        complete()
+        assert r.stderr.count("symbolic link to " + origin) == 5, r.stderr
+        assert os.readlink("o.models/1.6/" + UNET) == f"{origin}/LatentSync/checkpoints/{UNET}"
+        assert "/blobs/" in os.readlink("o.models/1.6/" + VAE)
+    finally:
+        shutil.rmtree(origin)
+
+
+@test
+def import_of_hostile_folders():
+    collect("o.from")
+    name = os.fsencode("o.from/") + b"bad\n\x1b[31m\xff"
+    os.rename("o.from/LatentSync", name)
+    os.symlink("..", "o.from/ComfyUI/up")
+    os.symlink("gone", "o.from/dangling")
+    os.mkfifo("o.from/pipe")
+    r = subprocess.run([PULL, "models", "import", "--out", "o.models", "o.from"], env=env(), capture_output=True, timeout=60)
+    assert r.returncode == 0, r.stderr
+    complete()
+    assert b"\x1b" not in r.stderr and b"bad??[31m" in r.stderr, r.stderr
+    # folders without end
+    for i in range(15):
+        os.makedirs(f"o.maze/{i}")
+        for k in range(9):
+            os.symlink(f"../{i + 1}", f"o.maze/{i}/{k}")
+    os.makedirs("o.maze/15")
+    r = take("o.maze", out="o.more")
+    assert r.returncode == 1 and "only the first 200000" in r.stderr, r.stderr
+    put("o.deep/" + "d/" * 40 + "tiny.pt", BODY[TINY])
+    assert take("o.deep", out="o.more").returncode == 1
+
+
+@test
+def import_is_interrupted():
+    put("o.from/unet", b"")
+    os.truncate("o.from/unet", 1 << 36)
+    lines = open("known").read().replace(f"1.6/{UNET} {sha(BODY[UNET])} {len(BODY[UNET])}", f"1.6/{UNET} {sha(b'')} {1 << 36}")
+    with open("known", "w") as f:
+        f.write(lines)
+    p = subprocess.Popen([PULL, "models", "import", "--progress", "json", "--out", "o.models", "o.from"], env=env(),
+                         stderr=subprocess.PIPE, text=True)
+    line = json.loads(p.stderr.readline())
+    p.send_signal(signal.SIGINT)
+    _, err = p.communicate(timeout=30)
+    know()
+    assert line["stage"] == "check" and line["file"] == UNET and line["total_bytes"] == 1 << 36, line
+    assert p.returncode == 130 and not os.path.exists("o.models/1.6/" + UNET), (p.returncode, err)
 
 
 @test

@@ -1,6 +1,6 @@
 /* In place of what the library knows of the published files: what the file that LS_TEST_KNOWN names
- * says of made-up ones, in lines "NAME SHA256 SIZE". */
-#include "pipeline/known.h"
+ * lists of made-up ones, in lines "NAME SHA256 SIZE". */
+#include "pull/known.h"
 
 #include <inttypes.h>
 #include <stdio.h>

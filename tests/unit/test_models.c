@@ -208,7 +208,7 @@ static void finds(const char *root, const char *dir)
 {
     char want[4096], found[4096];
     ls_error err;
-    bool built_in = true;
+    int built_in = 1;
     snprintf(want, sizeof want, "%s/%s", root, dir);
     assert_int_equal(ls_models_find(found, sizeof found, &built_in, &err), 0);
     assert_string_equal(found, want);
@@ -243,7 +243,7 @@ static void model_says_what_it_is_made_for(void **state)
                                       "{\"resolution\": 1e30}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         test_put(root, "model.json", bad[i]);
-        assert_int_equal(ls_models_defaults(root, &resolution, &guidance, &err), LS_EFORMAT);
+        assert_int_equal(ls_models_defaults(root, &resolution, &guidance, &err), LS_EMODEL);
         assert_non_null(strstr(err.message, "model.json"));
     }
 }
@@ -252,7 +252,7 @@ static void installed_model_is_found(void **state)
 {
     char root[] = "/tmp/ls-models-XXXXXX", path[4096], found[4096], command[64];
     ls_error err;
-    bool built_in;
+    int built_in;
     (void)state;
     assert_non_null(mkdtemp(root));
     setenv("HOME", root, 1);
@@ -260,8 +260,9 @@ static void installed_model_is_found(void **state)
     setenv("XDG_DATA_HOME", path, 1);
     snprintf(path, sizeof path, "relative:%s/one:%s/two", root, root);
     setenv("XDG_DATA_DIRS", path, 1);
-    assert_int_equal(ls_models_find(found, sizeof found, &built_in, &err), LS_ENOENT);
-    assert_non_null(strstr(err.message, "latentsync models pull"));
+    assert_int_equal(ls_models_find(found, sizeof found, &built_in, &err), LS_EMODEL);
+    assert_int_equal(err.hint, LS_HINT_INSTALL_MODEL);
+    assert_string_equal(err.option, "models");
 
     put_model(root, "two/latentsync/1.6");
     finds(root, "two/latentsync/1.6");
@@ -273,7 +274,7 @@ static void installed_model_is_found(void **state)
     finds(root, "data/latentsync/1.5");
     put_model(root, "data/latentsync/1.6");
     finds(root, "data/latentsync/1.6");
-    assert_int_equal(ls_models_find(found, 20, &built_in, NULL), LS_ENOENT);
+    assert_int_equal(ls_models_find(found, 20, &built_in, NULL), LS_EMODEL);
 
     put_model(root, ".local/share/latentsync/1.6");
     setenv("XDG_DATA_HOME", "relative", 1);

@@ -1,4 +1,4 @@
-#include "pipeline/known.h"
+#include "pull/known.h"
 
 #include <stddef.h>
 #include <string.h>
