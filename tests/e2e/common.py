@@ -35,7 +35,7 @@ def probe(path, stream="v:0"):
 def planes(path, fmt="yuv420p", *filters):
     """Decoded pictures, one bytes object each."""
     info = probe(path)
-    r = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, *filters, "-an", "-vsync", "0",
+    r = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, *filters, "-an", "-fps_mode", "passthrough",
                         "-f", "rawvideo", "-pix_fmt", fmt, "-"], capture_output=True, timeout=300)
     size = info["width"] * info["height"] * 3 // 2 * (2 if "10" in fmt else 1)
     return [r.stdout[i:i + size] for i in range(0, len(r.stdout), size)]

@@ -30,10 +30,11 @@ static void find_cuts(char out[static 4096], const char *inputs, const char *gra
 /* The same by ffmpeg's own measure. */
 static void find_cuts_ffmpeg(char out[static 4096], const char *inputs, const char *graph)
 {
-    FILE *p = media_pipe("ffmpeg -v error %s -filter_complex \"%s,setpts=N/25/TB,"
-                         "select='gt(scene,0.3)'\" -an -sn -vsync passthrough -enc_time_base 1/25 "
-                         "-pix_fmt gray -f framecrc -",
-                         inputs, graph);
+    FILE *p =
+        media_pipe("ffmpeg -v error %s -filter_complex \"%s,setpts=N/25/TB,"
+                   "select='gt(scene,0.3)'\" -an -sn -fps_mode passthrough -enc_time_base 1/25 "
+                   "-pix_fmt gray -f framecrc -",
+                   inputs, graph);
     char line[512];
     size_t n = 0;
     *out = 0;

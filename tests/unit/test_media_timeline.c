@@ -95,11 +95,12 @@ static void made_files_at_25_fps(void **state)
         {"29.97", "2", "-c:v libx264 -pix_fmt yuv420p -output_ts_offset 3.21 m.ts"},
         {"30", "2", "-c:v libx264 -pix_fmt yuv420p -output_ts_offset 1.017 m.mkv"},
         {"30", "4",
-         "-vf select='not(between(n\\,20\\,70))' -vsync vfr -c:v libx264 -pix_fmt yuv420p m.mkv"},
+         "-vf select='not(between(n\\,20\\,70))' -fps_mode vfr -c:v libx264 -pix_fmt yuv420p "
+         "m.mkv"},
         {"30", "4",
-         "-vf select='gt(random(1)\\,0.6)' -vsync vfr -c:v libx264 -pix_fmt yuv420p m.mp4"},
+         "-vf select='gt(random(1)\\,0.6)' -fps_mode vfr -c:v libx264 -pix_fmt yuv420p m.mp4"},
         {"30", "4",
-         "-vf setpts=\"N/30/TB+0.02*random(1)/TB\" -vsync vfr -enc_time_base 1:90000 "
+         "-vf setpts=\"N/30/TB+0.02*random(1)/TB\" -fps_mode vfr -enc_time_base 1:90000 "
          "-c:v libx264 -pix_fmt yuv420p m.mp4"},
     };
     char path[4096];

@@ -122,10 +122,11 @@ static const recipe recipes[] = {
      "F " SOURCE "50:d=3 -vf \"select='lt(mod(t,0.5),0.13)+gt(t,2)',setpts=PTS+0.01*random(0)/TB\" "
      "-vsync vfr" X264 "uneven.mkv",
      "", NULL},
-    {"gap.mp4", "F " SOURCE "50:d=6 -vf \"select='lt(t,0.5)+gt(t,4.3)'\" -vsync vfr" X264 "gap.mp4",
-     "", NULL},
+    {"gap.mp4",
+     "F " SOURCE "50:d=6 -vf \"select='lt(t,0.5)+gt(t,4.3)'\" -fps_mode vfr" X264 "gap.mp4", "",
+     NULL},
     {"two_days.mkv", /* a second part 55 hours later counts as following */
-     "F " SOURCE "25:d=2 -vf \"setpts=PTS+gte(N\\,25)*200000/TB\" -vsync passthrough" X264
+     "F " SOURCE "25:d=2 -vf \"setpts=PTS+gte(N\\,25)*200000/TB\" -fps_mode passthrough" X264
      "-bf 0 two_days.mkv",
      "", NULL},
     {"long.mp4", "F " SOURCE "30:d=6" X264 "-g 1000 -bf 3 long.mp4", "", NULL},
