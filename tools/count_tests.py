@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Counts the test cases of meson's testlog.json: lines of TAP where a program printed them, otherwise
+"""Counts the test cases of meson's testlog.json, one or several: lines of TAP where a program printed them, otherwise
 the program itself. The last line is "N passed, N failed[, N skipped]"; exit code 1 when a test failed,
-a program ended badly after its last result, or nothing ran."""
+a program ended badly after its last result, a log is missing, or nothing ran."""
 import json
 import os
 import re
@@ -37,8 +37,12 @@ if not selftest():
 if sys.argv[1:] == ["--selftest"]:
     sys.exit(0)
 count = {"passed": 0, "failed": 0, "skipped": 0}
-if os.path.exists(sys.argv[1]):
-    with open(sys.argv[1], encoding="utf-8") as log:
+for path in sys.argv[1:]:
+    if not os.path.exists(path):
+        count["failed"] += 1
+        print(f"failed: no {path}")
+        continue
+    with open(path, encoding="utf-8") as log:
         for run in map(json.loads, log):
             for state, name in cases(run):
                 count[state] += 1
