@@ -9,10 +9,13 @@ int ls_backend_open(ls_backend **out, const char *name, int threads, ls_error *e
     int ret;
     if (!strcmp(name, "ref"))
         ret = ls_backend_ref_open(out, err);
+#if HAVE_ONEDNN
     else if (!strcmp(name, "onednn"))
         ret = ls_backend_onednn_open(out, err);
+#endif
     else
-        return ls_fail(err, LS_EINVAL, "there is no backend \"%s\"; use ref or onednn", name);
+        return ls_fail(err, LS_EINVAL, "there is no backend \"%s\"; use ref%s", name,
+                       HAVE_ONEDNN ? " or onednn" : ", for this build is without oneDNN");
     if (ret)
         return ret;
     ls_cpu cpu;
@@ -28,9 +31,14 @@ void ls_backend_close(ls_backend **be)
     *be = NULL;
 }
 
+const char *ls_backend_default(void)
+{
+    return HAVE_ONEDNN ? "onednn" : "ref";
+}
+
 bool ls_backend_prefers_bf16(void)
 {
     ls_cpu cpu;
     ls_cpu_detect(&cpu, "");
-    return cpu.avx512_bf16 || cpu.amx_bf16;
+    return HAVE_ONEDNN && (cpu.avx512_bf16 || cpu.amx_bf16);
 }

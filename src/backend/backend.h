@@ -41,6 +41,8 @@ struct ls_backend {
 /* `name` is "ref" (plain C, float32 only: the oracle) or "onednn". `threads` 0 means all cores. */
 int ls_backend_open(ls_backend **out, const char *name, int threads, ls_error *err);
 void ls_backend_close(ls_backend **be);
+/* The fastest of this build: "onednn", or "ref" where that was left out. */
+const char *ls_backend_default(void);
 /* Whether bfloat16 is worth using here: the CPU has AVX512-BF16 or AMX. */
 bool ls_backend_prefers_bf16(void);
 

@@ -68,7 +68,8 @@ int main(int argc, char **argv)
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     ls_workspace workspace = {0};
-    ls_compute compute = {.backend = "onednn", .dtype = LS_F32, .workspace = &workspace};
+    ls_compute compute = {
+        .backend = ls_backend_default(), .dtype = LS_F32, .workspace = &workspace};
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         if (c == 'b') {
             compute.backend = optarg;

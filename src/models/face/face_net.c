@@ -183,7 +183,7 @@ static int open_net(ls_face_net *net, const ls_onnx *m, ls_dtype dtype, int thre
     if (!ret)
         ret = bind(net, err);
     if (!ret)
-        ret = ls_backend_open(&net->be, "onednn", threads, err);
+        ret = ls_backend_open(&net->be, ls_backend_default(), threads, err);
     if (!ret)
         ret = ls_plan_compile(&net->plan, &g, net->be, err);
     ls_graph_free(&g);
