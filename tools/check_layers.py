@@ -2,6 +2,7 @@
 """Checks what the source files may include and call:
   - a module of src/ includes only itself and the modules below it;
   - libav* is included by src/media alone, oneDNN by src/backend/onednn alone, libcurl by src/net;
+  - what only some systems have, and /proc, is in src/base/os/; ALLOWED says who may do otherwise;
   - the library does not print, exit or abort.
 `--selftest` shows that each rule can fail."""
 import pathlib
@@ -20,6 +21,10 @@ for name, on in [("backend", ["tensor"]), ("weights", ["backend"]), ("nn", ["wei
 FOREIGN = [(re.compile(r"^lib(av|sw)\w*/"), "src/media/"),
            (re.compile(r"^(oneapi/)?dnnl"), "src/backend/onednn/"),
            (re.compile(r"^curl/"), "src/net/")]
+SYSTEM = re.compile(r"^(sys/(?!stat\.h|types\.h)|linux/|asm/|(dlfcn|fcntl|malloc|sched|execinfo)\.h)")
+ALLOWED = [("fcntl.h", r"media|net|pipeline|weights"),  # open()'s flags
+           ("sys/mman.h", r"weights"), ("dlfcn.h", r"monitor"), ("sys/ioctl.h", r"cli"),
+           ("sys/file.h", r"pipeline"), ("sys/statvfs.h", r"net")]
 CALLS = re.compile(r"(?<![\w.>])((printf|puts|putchar|vprintf|perror|exit|_exit|abort)\s*\(|std(out|err)\b)")
 
 
@@ -36,6 +41,11 @@ def problems(path, text):
             for pattern, home in FOREIGN:
                 if pattern.match(name) and not path.startswith(home):
                     yield f"{where} only {home} includes {name}"
+            if SYSTEM.match(name) and not path.startswith("src/base/os/") and not any(
+                    name == header and re.fullmatch(modules, module) for header, modules in ALLOWED):
+                yield f"{where} only src/base/os/ includes {name}"
+        if '"/proc' in line and not path.startswith("src/base/os/"):
+            yield f"{where} only src/base/os/ reads /proc"
         if module not in ("cli", "server") and CALLS.search(re.sub(r'"(\\.|[^"\\])*"|//.*', "", line)):
             yield f"{where} the library does not print, exit or abort"
 
@@ -44,10 +54,14 @@ def selftest():
     bad = [("src/tensor/a.c", '#include "backend/backend.h"'), ("src/face/a.c", "#include <libavutil/frame.h>"),
            ("src/nn/a.c", "#include <oneapi/dnnl/dnnl.h>"), ("src/media/a.c", "    exit(1);"), ("src/nn/a.c", "fputs(a, stderr);"),
            ("src/diffusion/a.c", '#include "face/mask.h"'), ("src/media/a.c", '#include "tensor/dtype.h"'),
-           ("src/pipeline/a.c", "#include <curl/curl.h>"), ("src/media/a.c", '#include "net/download.h"'), ("src/net/a.c", '#include "media/video.h"')]
+           ("src/pipeline/a.c", "#include <curl/curl.h>"), ("src/media/a.c", '#include "net/download.h"'),
+           ("src/net/a.c", '#include "media/video.h"'),
+           ("src/base/a.c", "#include <sys/mman.h>"), ("src/cli/a.c", "#include <malloc.h>"), ("src/nn/a.c", "#include <fcntl.h>"),
+           ("src/models/a.c", 'readlink("/proc/self/exe", a, 1);')]
     good = [("src/nn/a.c", '#include "tensor/graph.h"'), ("src/media/a.c", "#include <libavutil/frame.h>"),
             ("src/base/a.c", 'ls_fail(err, 1, "exit(1)"); snprintf(a, 1, ""); // abort()'),
-            ("src/cli/a.c", "printf();"), ("src/pipeline/a.c", '#include "face/mask.h"')]
+            ("src/cli/a.c", "printf();"), ("src/pipeline/a.c", '#include "face/mask.h"'),
+            ("src/base/os/a.c", "#include <sys/mman.h>"), ("src/weights/a.c", "#include <sys/mman.h>"), ("src/nn/a.c", "#include <sys/stat.h>")]
     return all(list(problems(*b)) for b in bad) and not any(list(problems(*g)) for g in good)
 
 

@@ -1,11 +1,10 @@
 #include "base/alloc.h"
+#include "base/os/memory.h"
 
-#include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
@@ -72,8 +71,8 @@ void *ls_aligned_alloc_for(const char *file, size_t bytes)
     if (!ls_add_size(bytes, 1, &size) || posix_memalign(&p, align, size))
         return NULL;
     if (align == HUGE_PAGE)
-        madvise(p, bytes, MADV_HUGEPAGE);
-    const size_t usable = malloc_usable_size(p), module = module_of(file);
+        ls_os_huge_pages(p, bytes);
+    const size_t usable = ls_os_block_bytes(p), module = module_of(file);
     ((uint8_t *)p)[usable - 1] = (uint8_t)module;
     count(module, (ptrdiff_t)usable);
     return p;
@@ -83,7 +82,7 @@ void ls_aligned_free(void *p)
 {
     if (!p)
         return;
-    const size_t usable = malloc_usable_size(p);
+    const size_t usable = ls_os_block_bytes(p);
     count(((const uint8_t *)p)[usable - 1], -(ptrdiff_t)usable);
     free(p);
 }

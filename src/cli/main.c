@@ -1,7 +1,8 @@
 #include "cli/cli.h"
+#include "base/os/memory.h"
+#include "base/os/program.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -92,14 +93,13 @@ bool cli_size(const char *command, const char *option, const char *text, uint64_
 static void wait_passively(char **argv)
 {
     if (!getenv("OMP_WAIT_POLICY") && !setenv("OMP_WAIT_POLICY", "passive", 1))
-        execv("/proc/self/exe", argv);
+        ls_os_restart(argv);
 }
 
 int main(int argc, char **argv)
 {
     wait_passively(argv);
-    mallopt(M_MMAP_THRESHOLD, 64 << 10); // pictures go back to the system instead of leaving holes
-    mallopt(M_ARENA_MAX, 2);
+    ls_os_tune_heap();
     signal(SIGXFSZ, SIG_IGN); // a file-size limit is an error to be told, not the end
     static const struct {
         const char *name;

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE // dladdr
 #include "models/models.h"
+#include "base/os/program.h"
 
 #include <dlfcn.h>
 #include <jansson.h>
@@ -62,10 +63,11 @@ static bool find_near(const char *file, char *dir, size_t size)
 static bool find_built_in(char *dir, size_t size)
 {
     static const char here;
+    char program[PATH_MAX];
     Dl_info library;
     return (dladdr(&here, &library) && library.dli_fname &&
             find_near(library.dli_fname, dir, size)) ||
-           find_near("/proc/self/exe", dir, size) ||
+           (ls_os_program(program, sizeof program) && find_near(program, dir, size)) ||
            (snprintf(dir, size, "%s/latentsync/models/mini", LS_DATADIR) < (int)size &&
             is_complete(dir));
 }

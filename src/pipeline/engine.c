@@ -130,8 +130,9 @@ static int open_entry(entry **out, const ls_model_request *r, const char *dir, l
     n->dtype = r->dtype;
     n->threads = r->threads;
     n->dir = strdup(dir);
-    int ret = n->dir ? ls_models_open(&n->models, r->dir, ls_backend_default(), r->dtype, r->threads, err)
-                     : ls_fail(err, LS_ENOMEM, "out of memory");
+    int ret =
+        n->dir ? ls_models_open(&n->models, r->dir, ls_backend_default(), r->dtype, r->threads, err)
+               : ls_fail(err, LS_ENOMEM, "out of memory");
     if (ret) {
         free(n->dir);
         free(n);

@@ -1,6 +1,6 @@
-#define _GNU_SOURCE // F_OFD_SETLK
 #include "pipeline/job_folder.h"
 #include "base/alloc.h"
+#include "base/os/lock.h"
 #include "base/output.h"
 
 #include <dirent.h>
@@ -45,15 +45,13 @@ const char *ls_job_folder_segment(ls_job_folder *job, uint64_t segment)
  * end with the process however it ends; the text only says whose they are. */
 static int take_lock(ls_job_folder *job, int64_t segment, ls_error *err)
 {
-    struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char holder[HOLDER_BYTES + 1] = "", host[64] = "";
     const off_t line = segment < 0 ? 0 : (off_t)(segment + 1) * HOLDER_BYTES;
-    range.l_start = line;
-    range.l_len = segment < 0 ? 0 : HOLDER_BYTES; // 0: to the end of all segments
+    const off_t bytes = segment < 0 ? 0 : HOLDER_BYTES; // 0: to the end of all segments
     job->lock = open(ls_job_folder_file(job, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (job->lock < 0)
         return ls_fail_errno(err, errno, "cannot write %s", job->path);
-    if (!fcntl(job->lock, F_OFD_SETLK, &range)) {
+    if (!ls_os_lock(job->lock, line, bytes, false)) {
         gethostname(host, sizeof host - 1);
         snprintf(holder, sizeof holder, "process %ld on %.60s", (long)getpid(), host);
         if (pwrite(job->lock, holder, HOLDER_BYTES, line) != HOLDER_BYTES)
@@ -62,8 +60,8 @@ static int take_lock(ls_job_folder *job, int64_t segment, ls_error *err)
     }
     if (errno != EAGAIN && errno != EACCES)
         return ls_fail_errno(err, errno, "cannot lock %s", job->path);
-    if (!fcntl(job->lock, F_OFD_GETLK, &range) && range.l_type != F_UNLCK &&
-        pread(job->lock, holder, HOLDER_BYTES, range.l_start) <= 0)
+    const off_t other = ls_os_lock_in_the_way(job->lock, line, bytes);
+    if (other >= 0 && pread(job->lock, holder, HOLDER_BYTES, other) <= 0)
         *holder = 0;
     if (segment < 0)
         ls_fail(err, LS_EBUSY, "%s is being worked on by %s", job->folder,
@@ -408,14 +406,13 @@ uint64_t ls_job_folder_count_finished(const ls_job_folder *job)
 /* One line in one write, after a newline where the last writer was stopped within a line. */
 static int append(ls_job_folder *job, const char *line, ls_error *err)
 {
-    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char last = '\n';
     if (job->journal < 0)
         job->journal = open(ls_job_folder_file(job, "journal.jsonl"),
                             O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (job->journal >= 0)
         ls_output_sync_name(job->path);
-    if (job->journal < 0 || fcntl(job->journal, F_OFD_SETLKW, &all))
+    if (job->journal < 0 || ls_os_lock(job->journal, 0, 0, true))
         return ls_fail_errno(err, errno, "cannot write %s",
                              ls_job_folder_file(job, "journal.jsonl"));
     const off_t end = lseek(job->journal, 0, SEEK_END);
@@ -427,8 +424,7 @@ static int append(ls_job_folder *job, const char *line, ls_error *err)
     int ret =
         ok ? 0
            : ls_fail_errno(err, errno, "cannot write %s", ls_job_folder_file(job, "journal.jsonl"));
-    all.l_type = F_UNLCK;
-    fcntl(job->journal, F_OFD_SETLK, &all);
+    ls_os_unlock(job->journal, 0, 0);
     return ret;
 }
 

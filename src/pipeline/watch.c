@@ -1,10 +1,10 @@
 #include "pipeline/watch.h"
 #include "base/alloc.h"
+#include "base/os/memory.h"
 #include "monitor/stats.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +55,7 @@ static void keep_within(ls_watch *w, const ls_usage *u)
                    (double)u->resident / 1e6, (double)w->s.budget / 1e6);
     }
     if (want < w->frames)
-        malloc_trim(0); // freed memory is resident until it is trimmed
+        ls_os_trim_heap(); // freed memory is resident until it is trimmed
     if (want == w->frames || (want > w->frames && w->calm < CALM))
         return;
     ls_log_msg(

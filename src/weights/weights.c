@@ -1,5 +1,6 @@
 #include "weights/internal.h"
 #include "base/alloc.h"
+#include "base/os/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -231,13 +232,10 @@ const char *ls_weights_meta_text(const ls_weights *w, const char *key)
     return json_string_value(json_object_get(w->meta, key));
 }
 
-/* Gives the pages of `n` bytes back to the system; they stay in its cache. */
 static void release(const ls_weights *w, const uint8_t *p, size_t n)
 {
-    if (w->fd < 0)
-        return;
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)p & ~(page - 1);
-    madvise((void *)from, (uintptr_t)p + n - from, MADV_DONTNEED);
+    if (w->fd >= 0)
+        ls_os_release_pages(p, n);
 }
 
 /* `n` elements at `src`, `stride` elements apart, into a contiguous dst. */

@@ -1,0 +1,37 @@
+#include "base/os/memory.h"
+
+#include <malloc.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+void ls_os_huge_pages(void *p, size_t bytes)
+{
+    madvise(p, bytes, MADV_HUGEPAGE);
+}
+
+void ls_os_release_pages(const void *p, size_t bytes)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)p & ~(page - 1);
+    madvise((void *)from, (uintptr_t)p + bytes - from, MADV_DONTNEED);
+}
+
+size_t ls_os_block_bytes(void *block)
+{
+    return malloc_usable_size(block);
+}
+
+void ls_os_trim_heap(void)
+{
+#if HAVE_MALLOC_TRIM
+    malloc_trim(0);
+#endif
+}
+
+void ls_os_tune_heap(void)
+{
+#if HAVE_MALLOPT
+    mallopt(M_MMAP_THRESHOLD, 64 << 10);
+    mallopt(M_ARENA_MAX, 2);
+#endif
+}
