@@ -1,6 +1,7 @@
 /* A job opened and closed: settings, models, inputs. */
 #include "backend/backend.h"
 #include "base/alloc.h"
+#include "base/os/random.h"
 #include "face/choose.h"
 #include "media/join.h"
 #include "pipeline/options.h"
@@ -11,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
+
 #include <sys/stat.h>
 
 #define DECODER_THREADS 2
@@ -150,7 +151,7 @@ static int settle_open_settings(ls_sync *job, ls_error *err)
     if (job->s.seed >= 0)
         return 0;
     uint32_t drawn;
-    if (was.seed < 0 && getrandom(&drawn, sizeof drawn, 0) != sizeof drawn)
+    if (was.seed < 0 && ls_os_random(&drawn, sizeof drawn))
         return ls_fail_errno(err, errno, "cannot draw a seed");
     job->s.seed = was.seed >= 0 ? was.seed : (int64_t)drawn;
     ls_log_msg(&job->log, LS_LOG_INFO, "seed %lld", (long long)job->s.seed);
