@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""Faces that are found, followed and chosen: in drawn speakers by the built-in detector, and, where those
+are at hand, in videos of people by SCRFD. Prints TAP. usage: faces.py LATENTSYNC PUPPET"""
+import json
+import os
+import shutil
+import sys
+
+from common import LS, QUICK, SHARED_ABS, TESTS, bad, digest, ffmpeg, good, main, planes, probe, run, test
+
+PUPPET = os.path.abspath(sys.argv[2])
+HERE = os.path.dirname(os.path.abspath(__file__))
+RECORDING = os.path.join(HERE, "../../tools/puppet/recordings/fox")
+FAST = [*QUICK, "--steps", "1", "--crf", "0"]
+
+
+class Drawn:
+    """What the project itself makes."""
+    name, side = "drawn", 200
+    face = (25, 20, 160, 190)  # where the first speaker's mask may reach: left, top, right, bottom
+    hidden = (45, 25, 100, 130)  # a patch that covers the face: left, top, width, height
+    detector = os.path.join(HERE, "../../models/mini/face/drawn.onnx")
+
+    def missing(self):
+        return None
+
+    def video(self, number, frames):
+        """A speaker, drawn once; 200 x 200, with the frames asked for."""
+        folder = f"speaker{number}"
+        if not os.path.exists(folder):
+            good(run(PUPPET, "--seed", 7 + number, "--size", self.side, "--speech", RECORDING + ".wav", "--phones",
+                     RECORDING + ".txt", folder))
+        return made(f"drawn{number}-{frames}.mp4", "-stream_loop", "-1", "-i", f"{folder}/face.mp4", "-frames:v", frames,
+                    "-c:v", "libx264", "-crf", "10")
+
+
+class Real:
+    """What others made and drew nothing of."""
+    name, side = "real", 400
+    face, hidden = (80, 100, 320, 370), (105, 110, 180, 170)
+    detector = os.path.join(SHARED_ABS, "models/scrfd_500m_kps.onnx")
+    videos = [os.path.join(SHARED_ABS, "media", n) for n in ("retalking_face_2.mp4", "demo1_video.mp4")]
+    frame = ("", "crop=iw*0.55:iw*0.55:iw*0.22:ih*0.1,")
+
+    def missing(self):
+        return None if all(map(os.path.exists, [self.detector, *self.videos])) else "no detector and no videos here"
+
+    def video(self, number, frames):
+        return made(f"real{number}-{frames}.mp4", "-i", self.videos[number], "-an", "-frames:v", frames, "-vf",
+                    f"{self.frame[number]}scale=400:400,setsar=1,fps=25", "-c:v", "libx264", "-crf", "10")
+
+
+def of_both(f):
+    """A test of drawn speakers, and the same of people."""
+    for world in (Drawn(), Real()):
+        def one(world=world):
+            return world.missing() or f(world)
+        one.__name__ = f"{f.__name__}_{world.name}"
+        TESTS.append(one)
+    return f
+
+
+def setup():
+    for world in (Drawn(), Real()):
+        if not world.missing():
+            good(run(LS, "models", "random", "--size", "mini", "--out", world.name))
+            os.mkdir(f"{world.name}/face")
+            shutil.copy(world.detector, f"{world.name}/face/det_500m.onnx")
+    ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=44100:d=1.0,aformat=channel_layouts=stereo", "speech.wav")
+    ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=44100:d=0.4", "short.wav")
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=1.0", "-c:v", "libx264", "-pix_fmt", "yuv420p", "nobody.mp4")
+
+
+def made(name, *args):
+    if not os.path.exists(name):
+        ffmpeg(*args, name)
+    return name
+
+
+def faces(world, video, *options):
+    return run(LS, "faces", "-m", world.name, "-q", *options, video)
+
+
+def sync(world, video, speech, out, *options):
+    return run(LS, "sync", "-m", world.name, *FAST, video, speech, "-o", out, *options)
+
+
+def records(text):
+    lines = [json.loads(x) for x in text.splitlines()]
+    return ([x for x in lines if "timeline" in x], [x for x in lines if "frame" in x],
+            [x for x in lines if "track" in x])
+
+
+def search(world, video, *options):
+    return records(good(faces(world, video, "--json", *options)).stdout)
+
+
+def without_face(frames):
+    return [f["frame"] for f in frames if not f.get("faces")]
+
+
+@of_both
+def faces_are_found_without_a_track(world):
+    video, side, (x0, y0, x1, y1) = world.video(0, 40), world.side, world.face
+    r = good(sync(world, video, "speech.wav", "o.mkv", "--save-track", "saved.jsonl"))
+    assert "det_500m.onnx" in r.stderr and "lack the face" not in r.stderr, r.stderr
+    before, after = planes(video), planes("o.mkv")
+    assert len(after) == 27
+    for i, (b, a) in enumerate(zip(before, after)):
+        changed = [k for k in range(side * side) if a[k] != b[k]]
+        assert len(changed) > side * side / 80, (i, len(changed))
+        assert all(x0 < k % side < x1 and y0 < k // side < y1 for k in changed), \
+            (i, min(k % side for k in changed), max(k % side for k in changed), changed[0] // side, changed[-1] // side)
+    # another run from what was found is the same video
+    good(sync(world, video, "speech.wav", "o.again.mkv", "-t", "saved.jsonl"))
+    assert digest("o.mkv") == digest("o.again.mkv")
+    head, frames, tracks = records(open("saved.jsonl").read())
+    assert head[0]["timeline"] == {"width": side, "height": side, "fps": "25/1"}
+    assert [f["frame"] for f in frames] == list(range(40)), "the track is of the whole video"
+    assert len(tracks) == 1 and (tracks[0]["first"], tracks[0]["last"]) == (0, 39)
+
+
+@of_both
+def the_list_of_faces(world):
+    video = world.video(0, 40)
+    r = good(faces(world, video, "--preview", f"{world.name}.pictures"))
+    head, row = r.stdout.splitlines()
+    assert head.split() == ["track", "frames", "share", "score", "left", "top", "width", "height"]
+    assert row.split()[:4] == ["1", "0-39", "100", "%"], row
+    left, top, width, height = map(float, row.split()[5:])
+    x, y, w, h = world.hidden
+    assert x - 10 < left < x + w / 4 and y - 30 < top < y + h / 4 and 0.5 * w < width < 0.95 * w and \
+        0.7 * h < height < 1.3 * h, row
+    picture = f"{world.name}.pictures/track-1.png"
+    assert os.listdir(f"{world.name}.pictures") == ["track-1.png"]
+    assert (probe(picture)["width"], probe(picture)["height"]) == (world.side, world.side)
+    _, frames, tracks = search(world, video)
+    assert len(frames) == 40 and all(len(f["faces"]) == 1 for f in frames)
+    box = tracks[0]["box"]
+    assert abs(box[0] - left) < 1 and abs(box[3] - box[1] - height) < 1
+    # every third frame looked at: near the same, by interpolation
+    for a, b in zip(frames, search(world, video, "--detect-every", "3")[1]):
+        fa, fb = a["faces"][0], b["faces"][0]
+        assert fb.get("interpolated", False) == (b["frame"] % 3 != 0 and b["frame"] < 39), b["frame"]
+        assert all(abs(p - q) < 6 for x, y in zip(fa["points5"], fb["points5"]) for p, q in zip(x, y))
+
+
+@test
+def points_are_where_the_drawing_has_them():
+    world = Drawn()
+    for number in (0, 1):
+        found = [f["faces"][0]["points5"] for f in search(world, world.video(number, 40))[1]]
+        drawn = [json.loads(x)["points5"] for x in open(f"speaker{number}/track.jsonl")]
+        off = [abs(p - q) for a, b in zip(drawn, found) for x, y in zip(a, b) for p, q in zip(x, y)]
+        print(f"# speaker {number}: points within {max(off):.1f} pixels of a face 80 wide, {sum(off) / len(off):.2f} on average")
+        assert max(off) < 8 and sum(off) / len(off) < 2, max(off)
+
+
+@of_both
+def a_still_picture_does_not_tremble(world):
+    still = f"{world.name}.still.mkv"
+    made(f"{world.name}.png", "-i", world.video(0, 40), "-frames:v", "1")
+    made(still, "-loop", "1", "-framerate", "25", "-i", f"{world.name}.png", "-frames:v", "50", "-c:v", "ffv1",
+         "-pix_fmt", "yuv420p")
+    frames = search(world, still)[1]
+    assert len(frames) == 50
+    assert all(f["faces"] == frames[0]["faces"] for f in frames)
+
+
+@of_both
+def the_chosen_face_of_two(world):
+    side, two = world.side, f"{world.name}.two.mp4"
+    made(two, "-i", world.video(0, 30), "-i", world.video(1, 30), "-filter_complex", "hstack", "-an", "-c:v", "libx264",
+         "-crf", "10")
+    listed = good(faces(world, two, "--json")).stdout
+    open("two.jsonl", "w").write(listed)
+    tracks = records(listed)[2]
+    assert len(tracks) == 2 and all(t["share"] == 1 for t in tracks), tracks
+    by_side = {("left" if t["box"][0] < side else "right"): t for t in tracks}
+    area = {s: (t["box"][2] - t["box"][0]) * (t["box"][3] - t["box"][1]) for s, t in by_side.items()}
+    box = by_side["right"]["box"]
+    centre = f"{(box[0] + box[2]) / 2:.0f},{(box[1] + box[3]) / 2:.0f}"
+    before = planes(two)
+    for which, face in (("left", "left"), ("right", "right"), ("largest", max(area, key=area.get)),
+                        (by_side["right"]["track"], "right"), (by_side["left"]["track"], "left"), (centre, "right")):
+        good(sync(world, two, "short.wav", "o.mkv", "--face", which))
+        after = planes("o.mkv")
+        assert len(after) == 12
+        for i, (b, a) in enumerate(zip(before, after)):
+            halves = [any(a[2 * y * side + x:2 * y * side + x + side] != b[2 * y * side + x:2 * y * side + x + side]
+                          for y in range(side)) for x in (0, side)]
+            assert halves == [face == "left", face == "right"], (which, i)
+        # the list as a track chooses the same
+        good(sync(world, two, "short.wav", "o.again.mkv", "--face", which, "-t", "two.jsonl"))
+        assert digest("o.mkv") == digest("o.again.mkv"), which
+    bad(sync(world, two, "short.wav", "out.mkv", "--face", "7"), "--face 7", "2", "latentsync faces")
+
+
+@of_both
+def black_frames_pass_and_the_rest_is_synced(world):
+    black = f"{world.name}.black.mp4"
+    made(black, "-i", world.video(0, 80), "-an", "-vf", "drawbox=t=fill:color=black:enable='between(n,20,59)'", "-c:v",
+         "libx264", "-crf", "10")
+    made("long.wav", "-f", "lavfi", "-i", "sine=f=300:r=16000:d=3.1")
+    r = good(sync(world, black, "long.wav", "o.mkv"))
+    before, after = planes(black), planes("o.mkv")
+    assert len(after) == 79, len(after)
+    for i, (b, a) in enumerate(zip(before, after)):
+        assert (a == b) == (20 <= i < 60), i
+    assert "40 of 79 frames lack the face" in r.stderr, r.stderr
+
+
+@of_both
+def short_gaps_are_bridged(world):
+    patched = f"{world.name}.patched.mp4"  # grey patches over the face, but no cut
+    x, y, w, h = world.hidden
+    made(patched, "-i", world.video(0, 40), "-vf",
+         f"drawbox=x={x}:y={y}:w={w}:h={h}:t=fill:color=gray:enable='between(n,8,13)+between(n,20,34)'", "-c:v", "libx264",
+         "-crf", "10")
+    frames = search(world, patched)[1]
+    interpolated = [f["frame"] for f in frames if any(x.get("interpolated") for x in f.get("faces", []))]
+    assert interpolated == list(range(8, 14)), interpolated
+    assert without_face(frames) == list(range(20, 35)), without_face(frames)
+    assert not any(f.get("cut") for f in frames)
+    gone = without_face(search(world, patched, "--max-gap", "5")[1])
+    assert gone == list(range(8, 14)) + list(range(20, 35)), gone
+
+
+@of_both
+def a_cut_begins_another_face(world):
+    cut = f"{world.name}.cut.mp4"
+    made(cut, "-i", world.video(0, 30), "-i", world.video(1, 30), "-filter_complex", "concat", "-an", "-c:v", "libx264",
+         "-crf", "10")
+    _, frames, tracks = search(world, cut)
+    assert [f["frame"] for f in frames if f.get("cut")] == [30]
+    assert [(t["first"], t["last"]) for t in tracks] == [(0, 29), (30, 59)], tracks
+    # the new mouth is there at once on both sides of it
+    made("cut.wav", "-f", "lavfi", "-i", "sine=f=300:r=16000:d=1.4")
+    good(sync(world, cut, "cut.wav", "o.mkv"))
+    amount = [sum(abs(x - y) for x, y in zip(b, a)) for b, a in zip(planes(cut), planes("o.mkv"))]
+    assert min(amount[28:32]) > 0.3 * max(amount), amount
+
+
+@of_both
+def a_size_that_is_odd(world):
+    odd = f"{world.name}.odd.mkv"
+    w, h = world.side + 1, world.side - 21
+    made(odd, "-i", world.video(0, 12), "-vf", f"scale={w}:{h}", "-c:v", "ffv1")
+    frames = search(world, odd)[1]
+    assert len(frames) == 12 and not without_face(frames)
+    r = good(sync(world, odd, "short.wav", "o.mkv"))
+    v = probe("o.mkv")
+    assert (v["width"], v["height"], v["nb_read_frames"]) == (w + 1, h + 1, "12"), v
+    assert "lack the face" not in r.stderr, r.stderr
+
+
+@of_both
+def no_face_anywhere(world):
+    bad(sync(world, "nobody.mp4", "speech.wav", "out.mkv"), "nobody.mp4", "no face")
+    r = good(run(LS, "faces", "-m", world.name, "nobody.mp4"))
+    assert not r.stdout and "no face was found" in r.stderr
+
+
+@test
+def bad_detectors():
+    open("cut.onnx", "wb").write(open(Drawn.detector, "rb").read()[:100000])
+    open("junk.onnx", "wb").write(b"junk")
+    for name, word in (("cut.onnx", "cut off"), ("junk.onnx", "not an ONNX file"), ("missing.onnx", "missing.onnx"),
+                       ("speech.wav", "not an ONNX file")):
+        bad(run(LS, "faces", "--detector", name, "nobody.mp4"), name, word)
+        bad(sync(Drawn, "nobody.mp4", "speech.wav", "out.mp4", "--detector", name), name, word)
+    os.makedirs("bare", exist_ok=True)
+    bad(run(LS, "faces", "-m", "bare", "nobody.mp4"), "bare/face", "no face detector")
+
+
+sys.exit(main(setup))
