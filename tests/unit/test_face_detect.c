@@ -1,11 +1,12 @@
 /* Finding faces against OpenCV (tests/data/face/make_goldens.py), against ONNX Runtime's and
- * InsightFace's faces, and against PyTorch for the network of 106 landmarks. */
+ * InsightFace's faces, against drawings, and against PyTorch for the network of 106 landmarks. */
 #include "golden.h"
-#include "media.h"
+#include "drawn.h"
 
 #include "base/alloc.h"
 #include "face/detect.h"
 #include "face/detector.h"
+#include "face/record.h"
 
 #include <math.h>
 
@@ -201,28 +202,55 @@ static const char *absolute(char buf[static 4096], const char *path)
     return buf;
 }
 
+/* The first picture of what ffmpeg makes of its arguments, a square. */
+static ls_rgb read_picture(size_t side, const char *order, const char *arguments)
+{
+    ls_rgb p = {malloc(side * side * 3), (ptrdiff_t)side * 3, side, side};
+    FILE *f =
+        media_pipe("ffmpeg -v error %s -frames:v 1 -f rawvideo -pix_fmt %s -", arguments, order);
+    assert_int_equal(fread(p.data, 1, side * side * 3, f), side * side * 3);
+    assert_int_equal(pclose(f), 0);
+    return p;
+}
+
 /* The picture of the shared goldens, 640 x 640. */
 static ls_rgb golden_picture(const char *order)
 {
-    char path[4096], full[4096];
+    char path[4096], full[4096], arguments[5000];
     test_shared(path, "golden/onnx/t1_letterbox_640_bgr.png");
-    ls_rgb p = {malloc((size_t)640 * 640 * 3), 640 * 3, 640, 640};
-    FILE *f = media_pipe("ffmpeg -v error -i '%s' -f rawvideo -pix_fmt %s -", absolute(full, path),
-                         order);
-    assert_int_equal(fread(p.data, 1, (size_t)640 * 640 * 3, f), (size_t)640 * 640 * 3);
-    assert_int_equal(pclose(f), 0);
-    return p;
+    snprintf(arguments, sizeof arguments, "-i '%s'", absolute(full, path));
+    return read_picture(640, order, arguments);
+}
+
+/* Speakers 1 to 4, two in a row. */
+static ls_rgb drawn_picture(void)
+{
+    for (unsigned i = 1; i <= 4; i++)
+        drawn_speaker(i);
+    return read_picture(2 * (size_t)DRAWN_SIDE, "rgb24",
+                        "-i speaker1/face.mp4 -i speaker2/face.mp4 -i speaker3/face.mp4 "
+                        "-i speaker4/face.mp4 -filter_complex xstack=grid=2x2");
+}
+
+static ls_detector *open_file(const char *path, ls_dtype dtype)
+{
+    ls_error err = {0};
+    ls_detector *d;
+    if (ls_detector_open(&d, &(ls_detector_settings){.path = path, .dtype = dtype}, &err))
+        fail_msg("%s", err.message);
+    return d;
 }
 
 static ls_detector *open_detector(const char *name, ls_dtype dtype)
 {
     char path[4096];
-    ls_error err = {0};
-    ls_detector *d;
-    if (ls_detector_open(
-            &d, &(ls_detector_settings){.path = test_shared(path, name), .dtype = dtype}, &err))
-        fail_msg("%s", err.message);
-    return d;
+    return open_file(test_shared(path, name), dtype);
+}
+
+static ls_detector *open_drawn(ls_dtype dtype)
+{
+    char path[4096];
+    return open_file(test_data(path, DRAWN_DETECTOR), dtype);
 }
 
 static size_t find(ls_detector *d, const ls_rgb *p, ls_face faces[MAX_FACES])
@@ -354,34 +382,98 @@ static void scrfd_agrees_with_insightfaces_larger_one(void **state)
     ls_detector_close(&d);
 }
 
+/* Closes both. */
+static void expect_same_in_bfloat16(ls_detector *d, ls_detector *half, const ls_rgb *p,
+                                    size_t faces)
+{
+    ls_face want[MAX_FACES], have[MAX_FACES];
+    size_t count = find(d, p, want);
+    double worst = 0;
+    assert_int_equal(count, faces);
+    assert_int_equal(find(half, p, have), count);
+    for (size_t i = 0; i < count; i++) {
+        size_t k = 0; /* faces of like scores change places */
+        while (k < count && overlap(have[i].box, want[k].box) < 0.8)
+            k++;
+        assert_true(k < count);
+        for (size_t j = 0; j < 5; j++)
+            worst = fmax(worst, hypot(have[i].points[j][0] - want[k].points[j][0],
+                                      have[i].points[j][1] - want[k].points[j][1]));
+    }
+    print_message("# %s: points in bfloat16 are within %.2f pixels\n", ls_detector_describe(d),
+                  worst);
+    assert_true(worst > 0);
+    ls_detector_close(&d);
+    ls_detector_close(&half);
+}
+
 static void bfloat16_finds_the_same_faces(void **state)
 {
     (void)state;
     const char *const names[] = {"models/scrfd_2.5g_kps.onnx", "models/scrfd_500m_kps.onnx",
                                  "models/yunet_n_640_640.onnx"};
-    for (size_t n = 0; n < 3; n++) {
-        ls_detector *d = open_detector(names[n], LS_F32), *half = open_detector(names[n], LS_BF16);
-        const ls_rgb p = golden_picture("rgb24");
-        ls_face want[MAX_FACES], have[MAX_FACES];
-        size_t count = find(d, &p, want);
-        double worst = 0;
-        assert_int_equal(count, 6);
-        assert_int_equal(find(half, &p, have), count);
-        for (size_t i = 0; i < count; i++) {
-            size_t k = 0; /* faces of like scores change places */
-            while (k < count && overlap(have[i].box, want[k].box) < 0.8)
-                k++;
-            assert_true(k < count);
+    const ls_rgb p = golden_picture("rgb24");
+    for (size_t n = 0; n < 3; n++)
+        expect_same_in_bfloat16(open_detector(names[n], LS_F32), open_detector(names[n], LS_BF16),
+                                &p, 6);
+    free(p.data);
+}
+
+/* The built-in detector */
+
+/* Where the drawing has the points in the first frame. */
+static void read_points(double points[5][2], unsigned number)
+{
+    char path[4096], name[64];
+    ls_error err = {0};
+    ls_record_reader *r;
+    ls_face_record *rec = malloc(sizeof *rec);
+    snprintf(name, sizeof name, "speaker%u/track.jsonl", number);
+    if (ls_record_reader_open(&r, media_path(path, name), &err) ||
+        ls_record_read(r, rec, &err) != 1)
+        fail_msg("%s", err.message);
+    assert_int_equal(rec->faces[0].face.kind, LS_FACE_POINTS5);
+    memcpy(points, rec->faces[0].face.points, 5 * sizeof *points);
+    ls_record_reader_close(&r);
+    free(rec);
+}
+
+static void drawn_faces_are_found_where_they_were_drawn(void **state)
+{
+    (void)state;
+    const ls_rgb p = drawn_picture(), up = upside_down(&p);
+    ls_detector *d = open_drawn(LS_F32);
+    ls_face faces[MAX_FACES], again[MAX_FACES];
+    double worst = 0;
+    assert_int_equal(find(d, &p, faces), 4);
+    for (unsigned i = 0; i < 4; i++) {
+        double points[5][2], nearest = INFINITY;
+        read_points(points, i + 1);
+        for (size_t k = 0; k < 4; k++) {
+            double off = 0;
+            assert_true(faces[k].score >= 0.5 && (!k || faces[k].score <= faces[k - 1].score));
             for (size_t j = 0; j < 5; j++)
-                worst = fmax(worst, hypot(have[i].points[j][0] - want[k].points[j][0],
-                                          have[i].points[j][1] - want[k].points[j][1]));
+                off = fmax(off, hypot(points[j][0] + i % 2 * DRAWN_SIDE - faces[k].points[j][0],
+                                      points[j][1] + i / 2 * DRAWN_SIDE - faces[k].points[j][1]));
+            nearest = fmin(nearest, off);
         }
-        print_message("# %s: points in bfloat16 are within %.2f pixels\n", names[n], worst);
-        assert_true(worst > 0);
-        free(p.data);
-        ls_detector_close(&d);
-        ls_detector_close(&half);
+        worst = fmax(worst, nearest);
     }
+    print_message("# points within %.1f pixels of faces some 75 wide\n", worst);
+    assert_true(worst < 8);
+    assert_int_equal(find(d, &up, again), 4); /* however the rows are stored */
+    assert_memory_equal(faces, again, sizeof *faces);
+    ls_detector_close(&d);
+    free_upside_down(&up);
+    free(p.data);
+}
+
+static void bfloat16_finds_the_same_drawn_faces(void **state)
+{
+    (void)state;
+    const ls_rgb p = drawn_picture();
+    expect_same_in_bfloat16(open_drawn(LS_F32), open_drawn(LS_BF16), &p, 4);
+    free(p.data);
 }
 
 static void yunet_finds_the_faces_of_opencvs_dnn(void **state)
@@ -463,21 +555,21 @@ static int open_models(ls_detector **d, const char *models, ls_error *err)
 static void faces_come_with_106_points(void **state)
 {
     (void)state;
-    char scrfd[4096], marks[4096];
+    char drawn[4096], marks[4096];
     ls_error err = {0};
     ls_detector *d;
     ls_face faces[MAX_FACES], five[MAX_FACES];
-    link_model("marks", test_shared(scrfd, "models/scrfd_500m_kps.onnx"), "det_500m.onnx");
+    const ls_rgb p = drawn_picture();
+    link_model("marks", test_data(drawn, DRAWN_DETECTOR), "det_500m.onnx");
     link_model("marks", test_data(marks, "face/2d106_formula.onnx"), "2d106det.onnx");
     if (open_models(&d, "marks", &err))
         fail_msg("%s", err.message);
     assert_non_null(strstr(ls_detector_describe(d), "det_500m.onnx"));
     assert_non_null(strstr(ls_detector_describe(d), "2d106det.onnx"));
-    const ls_rgb p = golden_picture("rgb24");
     size_t count = find(d, &p, faces);
     ls_detector_close(&d);
-    d = open_detector("models/scrfd_500m_kps.onnx", LS_F32);
-    assert_true(count >= 5);
+    d = open_drawn(LS_F32);
+    assert_int_equal(count, 4);
     assert_int_equal(find(d, &p, five), count);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(faces[i].kind, LS_FACE_LANDMARKS106);
@@ -519,19 +611,19 @@ static void expect_refusal(const char *models, int code, const char *word)
 static void the_best_file_is_taken(void **state)
 {
     (void)state;
-    char scrfd[4096], marks[4096];
-    test_shared(scrfd, "models/scrfd_500m_kps.onnx");
+    char drawn[4096], marks[4096];
+    test_data(drawn, DRAWN_DETECTOR);
     test_data(marks, "face/2d106_formula.onnx");
-    link_model("best", scrfd, "aaa.onnx");
+    link_model("best", drawn, "aaa.onnx");
     expect_detector("best", "aaa.onnx, five points");
-    link_model("best", scrfd, "scrfd_2.5g.onnx");
+    link_model("best", drawn, "scrfd_2.5g.onnx");
     media_run("echo junk >best/face/junk.onnx; echo text >best/face/det_10g.txt");
     expect_detector("best", "scrfd_2.5g.onnx, five points");
-    link_model("best", scrfd, "det_500m.onnx");
+    link_model("best", drawn, "det_500m.onnx");
     expect_detector("best", "det_500m.onnx, five points");
     link_model("best", marks, "2d106det.onnx");
     expect_detector("best", "det_500m.onnx, 106 landmarks");
-    link_model("best", scrfd, "det_10g.onnx");
+    link_model("best", drawn, "det_10g.onnx");
     expect_detector("best", "det_10g.onnx, 106 landmarks");
     /* a network of another kind is passed over, whatever it is called */
     link_model("best", marks, "det_10g.onnx");
@@ -568,10 +660,10 @@ static void folders_without_a_detector_are_named(void **state)
 static void landmarks_of_another_kind_are_refused(void **state)
 {
     (void)state;
-    char scrfd[4096];
-    test_shared(scrfd, "models/scrfd_500m_kps.onnx");
-    link_model("wrong", scrfd, "det_500m.onnx");
-    link_model("wrong", scrfd, "2d106det.onnx");
+    char drawn[4096];
+    test_data(drawn, DRAWN_DETECTOR);
+    link_model("wrong", drawn, "det_500m.onnx");
+    link_model("wrong", drawn, "2d106det.onnx");
     expect_refusal("wrong", LS_EUNSUPPORTED, "2d106det.onnx");
     media_run("rm wrong/face/2d106det.onnx; echo junk >wrong/face/2d106det.onnx");
     expect_refusal("wrong", LS_EFORMAT, "2d106det.onnx");
@@ -590,6 +682,8 @@ int main(void)
         cmocka_unit_test(scrfd_static_finds_onnx_runtimes_faces),
         cmocka_unit_test(scrfd_agrees_with_insightfaces_larger_one),
         cmocka_unit_test(bfloat16_finds_the_same_faces),
+        cmocka_unit_test(drawn_faces_are_found_where_they_were_drawn),
+        cmocka_unit_test(bfloat16_finds_the_same_drawn_faces),
         cmocka_unit_test(yunet_finds_the_faces_of_opencvs_dnn),
         cmocka_unit_test(landmarks_are_pytorchs),
         cmocka_unit_test(faces_come_with_106_points),
