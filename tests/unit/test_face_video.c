@@ -1,7 +1,6 @@
-/* Faces all through real videos against ONNX Runtime's detections of the same frames
- * (tools/rivals).
- */
-#include "test.h"
+/* Faces all through videos: against ONNX Runtime's detections of the same frames (tools/rivals),
+ * and against where a drawing has them. */
+#include "drawn.h"
 
 #include "face/align.h"
 #include "pipeline/scout.h"
@@ -44,14 +43,13 @@ static void look(faces *f, const char *video, const char *detector)
     ls_scout_close(&s);
 }
 
-static void read_reference(faces *f, const char *name)
+static void read_reference(faces *f, const char *path)
 {
-    char path[4096];
     ls_error err = {0};
     ls_record_reader *r;
     ls_face_record *rec = malloc(sizeof *rec);
     memset(f, 0, sizeof *f);
-    if (ls_record_reader_open(&r, test_data(path, name), &err))
+    if (ls_record_reader_open(&r, path, &err))
         fail_msg("%s", err.message);
     while (ls_record_read(r, rec, &err) == 1)
         take(f, rec, &err);
@@ -92,10 +90,9 @@ static void as_onnx_runtime(const char *video, const char *reference, size_t fra
 {
     char path[4096], detector[4096];
     static faces ours, theirs;
-    test_shared(path, video);
+    read_reference(&theirs, test_data(path, reference));
     test_shared(detector, "models/scrfd_2.5g_kps.onnx");
-    read_reference(&theirs, reference);
-    look(&ours, path, detector);
+    look(&ours, test_shared(path, video), detector);
     assert_int_equal(ours.frames, frames);
     assert_int_equal(ours.found, frames);
     double a = jitter(&ours), b = jitter(&theirs);
@@ -118,11 +115,33 @@ static void retalking_face_2(void **state)
     as_onnx_runtime("media/retalking_face_2.mp4", "face/retalking2_ort.jsonl", 125);
 }
 
+/* The drawing's track has no boxes: widths are those of the found ones. */
+static void a_drawn_speaker(void **state)
+{
+    (void)state;
+    char path[4096], detector[4096];
+    static faces ours, drawn;
+    drawn_speaker(1);
+    read_reference(&drawn, media_path(path, "speaker1/track.jsonl"));
+    look(&ours, media_path(path, "speaker1/face.mp4"), test_data(detector, DRAWN_DETECTOR));
+    assert_int_equal(ours.frames, DRAWN_FRAMES);
+    assert_int_equal(ours.found, DRAWN_FRAMES);
+    assert_int_equal(ours.cuts, 0);
+    for (size_t i = 0; i < drawn.frames; i++)
+        memcpy(drawn.face[i].box, ours.face[i].box, sizeof drawn.face[i].box);
+    const double a = jitter(&ours), b = jitter(&drawn), off = largest_difference(&ours, &drawn);
+    print_message("# largest difference of a point %.1f px; movement within the face %.6f, the "
+                  "drawing's %.6f of its width\n",
+                  off, a, b);
+    assert_true(off < 8 && a < 0.01);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(demo1),
         cmocka_unit_test(retalking_face_2),
+        cmocka_unit_test(a_drawn_speaker),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("face_video", tests, media_setup, media_teardown);
 }
