@@ -137,6 +137,8 @@ static void estimate_is_what_prepare_takes(void **state)
     static const compute computes[] = {
         {"onednn", LS_F32, 2}, {"onednn", LS_BF16, 2}, {"ref", LS_F32, 1}, {"onednn", LS_F32, 3}};
     for (size_t i = 0; i < 4 * 2 * 2 * 2 * 2; i++) {
+        if (i / 32 && i / 4 % 2)
+            continue; // of both sizes only one in large pictures
         ls_generator_settings s =
             settings(i / 4 % 2 ? 256 : R, i / 8 % 2 ? 1.5f : 1, i / 16 % 2 ? 3 : 1, false, 1);
         expect_estimate(i / 32 ? "small" : "mini", &computes[i % 4], &s, LS_CHUNK_FRAMES);
@@ -211,11 +213,12 @@ static void expect_same(const char *size, ls_dtype dtype, size_t cache_interval)
         size_t vae_frames;
         int threads;
     } ways[] = {{true, 1, 2},  {false, 2, 2}, {true, 5, 2}, {true, 16, 2},
-                {false, 1, 1}, {false, 1, 3}, {true, 7, 1}, {true, 3, 3}};
+                {false, 1, 1}, {true, 7, 1},  {true, 3, 3}, {false, 1, 3}};
     compute c = {"onednn", dtype, 2};
     ls_generator_settings s = settings(R, 1.5f, cache_interval, false, 1);
     float *plain = generate(size, &c, &s);
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    const size_t step = strcmp(size, "mini") ? 2 : 1;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i += step) {
         s = settings(R, 1.5f, cache_interval, ways[i].split, ways[i].vae_frames);
         c.threads = ways[i].threads;
         float *y = generate(size, &c, &s);

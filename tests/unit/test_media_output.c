@@ -141,7 +141,16 @@ static int make_sources(void **state)
     return 0;
 }
 
-#define HASH "ffmpeg -v error -nostdin -i '%s' -map 0:a -c copy %s -f streamhash -"
+/* What a file has of sound: its packets' hash, and how many bytes it decodes to. */
+static long hear(char hash[static 4096], const char *file, const char *filter)
+{
+    char line[4096];
+    media_line(hash,
+               "ffmpeg -v error -nostdin -y -i '%s' -map 0:a -c copy %s -f streamhash hash -map "
+               "0:a -f s16le pcm && sed 's/.*=//' hash",
+               file, filter);
+    return atol(media_line(line, "stat -c %%s pcm"));
+}
 
 static void sound_is_copied_or_encoded(void **state)
 {
@@ -181,23 +190,19 @@ static void sound_is_copied_or_encoded(void **state)
                   (int)(strrchr(cases[i].encode, ' ') - cases[i].encode), cases[i].encode, name);
         write_ok(&(job){
             .video = video, .audio = media_path(audio, name), .out = media_path(out, target)});
-        probe(line, "a:0", "stream=codec_name", out);
-        if (strcmp(line, cases[i].codec))
+        probe(line, "a:0", "stream=codec_name,sample_rate,channels", out);
+        if (strncmp(line, cases[i].codec, strlen(cases[i].codec)))
             fail_msg("%s in %s: %s", cases[i].encode, cases[i].out, line);
-        probe(line, "a:0", "stream=sample_rate,channels", out);
-        assert_string_equal(line, probe(other, "a:0", "stream=sample_rate,channels", audio));
-        media_line(line, "ffmpeg -v error -nostdin -i '%s' -vn -f s16le - | wc -c", out);
-        media_line(other, "ffmpeg -v error -nostdin -i '%s' -vn -f s16le - | wc -c", audio);
-        long a = atol(line), b = atol(other);
+        probe(other, "a:0", "stream=codec_name,sample_rate,channels", audio);
+        assert_string_equal(strchr(line, ','), strchr(other, ','));
+        long a = hear(line, out, ""),
+             b = hear(other, audio, strstr(audio, ".aac") ? "-bsf:a aac_adtstoasc" : "");
         if (labs(a - b) > 2 * 2 * 2304) // an encoder's padding at both ends
             fail_msg("%s in %s: %ld bytes of sound instead of %ld", cases[i].encode, cases[i].out,
                      a, b);
-        if (strcmp(cases[i].codec, "aac") || strstr(cases[i].encode, "aac ")) {
-            media_line(line, HASH, out, "");
-            media_line(other, HASH, audio, strstr(audio, ".aac") ? "-bsf:a aac_adtstoasc" : "");
-            if (strcmp(strrchr(line, '='), strrchr(other, '=')))
-                fail_msg("%s in %s: not the same stream", cases[i].encode, cases[i].out);
-        }
+        if ((strcmp(cases[i].codec, "aac") || strstr(cases[i].encode, "aac ")) &&
+            (!*line || strcmp(line, other)))
+            fail_msg("%s in %s: not the same stream", cases[i].encode, cases[i].out);
         assert_string_equal(probe(line, "v:0", "stream=nb_read_packets", out), "25");
         unlink(out);
     }
