@@ -217,29 +217,54 @@ static void same_field(const char *a, const char *b, const char *entry)
         fail_msg("%s: %s %s instead of %s", a, entry, x, y);
 }
 
+/* Depth, colours, and size but where it is odd. */
+static void keeps_its_kind(const char *in, const char *name, const char *format, bool odd)
+{
+    char out[4096], audio[4096], line[4096];
+    write_ok(&(job){in, media_path(audio, "in/a.wav"), media_path(out, name), NULL, 4, NULL});
+    assert_string_equal(probe(line, "v:0", "stream=pix_fmt", out), format);
+    if (!odd)
+        same_field(out, in, "stream=width,height");
+    same_field(out, in, "stream=color_space,color_transfer,color_primaries");
+    assert_string_equal(probe(line, "v:0", "stream=r_frame_rate", out), "25/1");
+    unlink(out);
+}
+
+static void real_pictures_keep_their_kind(void **state)
+{
+    (void)state;
+    char in[4096];
+    test_shared(in, "media/odd/bt709_full_range.mp4");
+    keeps_its_kind(in, "out/o.mp4", "yuvj420p", false);
+    keeps_its_kind(in, "out/o.mkv", "yuvj420p", false);
+    keeps_its_kind(test_shared(in, "media/odd/h264_10bits.mp4"), "out/o.mp4", "yuv420p10le", false);
+    keeps_its_kind(test_shared(in, "media/odd/mp4_hdr10-video-with-sdr-container.mp4"), "out/o.mov",
+                   "yuv420p10le", false);
+    keeps_its_kind(test_shared(in, "media/odd/nasa_13013.mp4"), "out/o.mkv", "yuv420p", true);
+}
+
 static void pictures_keep_their_kind(void **state)
 {
     (void)state;
     static const struct {
-        const char *name, *out, *format;
+        const char *options, *out, *format;
     } cases[] = {
-        {"media/odd/bt709_full_range.mp4", "out/o.mp4", "yuvj420p"},
-        {"media/odd/bt709_full_range.mp4", "out/o.mkv", "yuvj420p"},
-        {"media/odd/h264_10bits.mp4", "out/o.mp4", "yuv420p10le"},
-        {"media/odd/mp4_hdr10-video-with-sdr-container.mp4", "out/o.mov", "yuv420p10le"},
-        {"media/odd/nasa_13013.mp4", "out/o.mkv", "yuv420p"},
+        {"-pix_fmt yuvj420p -color_range pc -colorspace bt709 -color_primaries bt709 -color_trc "
+         "bt709",
+         "out/o.mp4", "yuvj420p"},
+        {"-pix_fmt yuvj420p -color_range pc -colorspace smpte170m", "out/o.mkv", "yuvj420p"},
+        {"-pix_fmt yuv420p10le", "out/o.mp4", "yuv420p10le"},
+        {"-pix_fmt yuv420p10le -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc",
+         "out/o.mov", "yuv420p10le"},
+        {"-pix_fmt yuv422p", "out/o.mkv", "yuv422p"},
     };
     char in[4096], out[4096], audio[4096], line[4096];
-    media_path(audio, "in/a.wav");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        test_shared(in, cases[i].name);
-        write_ok(&(job){in, audio, media_path(out, cases[i].out), NULL, 4, NULL});
-        assert_string_equal(probe(line, "v:0", "stream=pix_fmt", out), cases[i].format);
-        same_field(out, strstr(in, "nasa") ? out : in, "stream=width,height");
-        same_field(out, in, "stream=color_space,color_transfer,color_primaries");
-        assert_string_equal(probe(line, "v:0", "stream=r_frame_rate", out), "25/1");
-        unlink(out);
+        media_run("ffmpeg -v error -nostdin -y -i in/v.mp4 -c:v libx264 %s in/kind.mp4",
+                  cases[i].options);
+        keeps_its_kind(media_path(in, "in/kind.mp4"), cases[i].out, cases[i].format, false);
     }
+    media_path(audio, "in/a.wav");
     media_run("ffmpeg -v error -nostdin -y -i in/v.mp4 -c:v libx264 -aspect 2:1 in/wide.mp4");
     write_ok(
         &(job){media_path(in, "in/wide.mp4"), audio, media_path(out, "out/o.mp4"), NULL, 0, NULL});
@@ -256,7 +281,9 @@ static void ten_bits_become_eight_with_a_warning(void **state)
     char in[4096], out[4096], audio[4096], line[4096];
     media_log log = {0};
     const ls_log to = {LS_LOG_WARN, media_log_write, &log};
-    test_shared(in, "media/odd/h264_10bits.mp4");
+    media_run(
+        "ffmpeg -v error -nostdin -y -i in/v.mp4 -c:v libx264 -pix_fmt yuv420p10le in/ten.mp4");
+    media_path(in, "in/ten.mp4");
     write_ok(
         &(job){in, media_path(audio, "in/a.wav"), media_path(out, "out/o.mp4"), "mpeg4", 4, &to});
     assert_string_equal(probe(line, "v:0", "stream=codec_name,pix_fmt", out), "mpeg4,yuv420p");
@@ -485,6 +512,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sound_is_copied_or_encoded),
         cmocka_unit_test(pictures_keep_their_kind),
+        cmocka_unit_test(real_pictures_keep_their_kind),
         cmocka_unit_test(ten_bits_become_eight_with_a_warning),
         cmocka_unit_test(odd_sizes_grow_by_the_last_row_and_column),
         cmocka_unit_test(same_bytes_on_any_number_of_cores),

@@ -49,6 +49,13 @@ static void made_files_as_ffmpeg(void **state)
         {"late.mkv", "-f lavfi -i testsrc2=s=64x64:d=1 -f lavfi -i sine=d=1 -filter_complex "
                      "'[1:a]asetpts=PTS+0.7/TB[a]' -map 0:v -map '[a]'"},
         {"a:b.wav", "-f lavfi -i sine=d=1"},
+        {"odd_rate.flac", "-f lavfi -i sine=d=1:sample_rate=38400"},
+        {"voice.opus", "-f lavfi -i sine=d=1:sample_rate=48000 -ac 2 -c:a libopus"},
+        {"ima.wav", "-f lavfi -i sine=d=1:sample_rate=22050 -c:a adpcm_ima_wav"},
+        {"rf64.wav", "-f lavfi -i sine=d=1:sample_rate=44100 -ac 2 -rf64 always"},
+        {"fragments.mp4", "-f lavfi -i testsrc2=s=64x64:d=1 -f lavfi -i sine=d=1 -movflags "
+                          "frag_keyframe+empty_moov"},
+        {"sound.ts", "-f lavfi -i testsrc2=s=64x64:d=1 -f lavfi -i sine=d=1 -c:a mp2"},
     };
     (void)state;
     char path[4096];

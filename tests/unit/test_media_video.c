@@ -72,20 +72,36 @@ static void real_files_as_ffmpeg(void **state)
     same_as_ffmpeg(test_shared(path, *state), false, "25", "");
 }
 
-static void size_after_rotation(void **state)
+static void expect_info(const char *path, size_t width, size_t height, unsigned depth, int frames)
+{
+    ls_video *v = open_video(path, false);
+    const ls_video_info *i = ls_video_get_info(v);
+    assert_int_equal(i->width, width);
+    assert_int_equal(i->height, height);
+    assert_int_equal(i->depth, depth);
+    assert_int_equal(i->frames, frames);
+    assert_int_equal(i->fps_num, 25);
+    ls_video_close(&v);
+}
+
+static void real_sizes_after_rotation(void **state)
 {
     (void)state;
     char path[4096];
-    ls_video *v = open_video(test_shared(path, "media/odd/mp4_sample_with_color_info.mp4"), false);
-    const ls_video_info *i = ls_video_get_info(v);
-    assert_int_equal(i->width, 1080);
-    assert_int_equal(i->height, 1920);
-    assert_int_equal(i->depth, 10);
-    ls_video_close(&v);
-    v = open_video(test_shared(path, "media/demo1_video.mp4"), false);
-    assert_int_equal(ls_video_get_info(v)->frames, 250);
-    assert_int_equal(ls_video_get_info(v)->fps_num, 25);
-    ls_video_close(&v);
+    expect_info(test_shared(path, "media/odd/mp4_sample_with_color_info.mp4"), 1080, 1920, 10, 9);
+    expect_info(test_shared(path, "media/demo1_video.mp4"), 512, 512, 8, 250);
+}
+
+static const char *make(char path[static 4096], const char *name);
+
+static void sizes_after_rotation(void **state)
+{
+    (void)state;
+    char path[4096];
+    expect_info(make(path, "turned90.mp4"), 118, 162, 8, 10);
+    expect_info(make(path, "turned180.mp4"), 162, 118, 10, 10);
+    expect_info(make(path, "odd_size.webm"), 161, 119, 8, 13);
+    expect_info(make(path, "long.mp4"), 160, 120, 8, 150);
 }
 
 typedef struct recipe {
@@ -189,6 +205,28 @@ static const recipe recipes[] = {
     {"yuv440.mkv", "F " SMALL "-pix_fmt yuv440p -c:v ffv1 yuv440.mkv", ACCURATE, NULL},
     {"yuv444p12.mkv", "F " SMALL "-pix_fmt yuv444p12le -c:v ffv1 yuv444p12.mkv", "", NULL},
     {"nv12.nut", "F " SMALL "-pix_fmt nv12 -c:v rawvideo nv12.nut", "", NULL},
+    {"full_range.mp4",
+     "F " SMALL "-pix_fmt yuvj420p -c:v libx264 -color_range pc -colorspace bt709 full_range.mp4",
+     "", NULL},
+    {"hdr.mov",
+     "F " SMALL "-pix_fmt yuv420p10le -c:v libx265 -x265-params log-level=none -tag:v hvc1 "
+     "-color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc hdr.mov",
+     "", NULL},
+    {"120fps.mp4", "F " SOURCE "120:d=0.5" X264 "120fps.mp4", "", NULL},
+    {"odd_size.webm",
+     "F -f lavfi -i testsrc2=s=161x119:r=30:d=0.5 -pix_fmt yuv420p -c:v libvpx-vp9 -deadline "
+     "realtime -cpu-used 8 odd_size.webm",
+     "", NULL},
+    {"sound.ts", "F " SOURCE "30:d=1 -f lavfi -i sine=d=1 -c:a mp2" X264 "sound.ts", "", NULL},
+    {"ntsc_fragments.mp4",
+     "F " SOURCE "30000/1001:d=1" X264 "-g 10 -movflags frag_keyframe+empty_moov "
+     "ntsc_fragments.mp4",
+     "", NULL},
+    {"too_long.mp4", /* what the file says of its media's size is more than there is */
+     "F -i 12fps.mp4 -c copy -movflags +faststart t.mp4 && python3 -c \"d=bytearray(open('t.mp4',"
+     "'rb').read()); i=d.index(b'mdat')-4; d[i:i+4]=(10**6).to_bytes(4,'big'); "
+     "open('too_long.mp4','wb').write(d)\"",
+     "", "12fps.mp4"},
 };
 
 static const char *make(char path[static 4096], const char *name)
@@ -230,18 +268,29 @@ static void as_many_as_in_an_mp4(void **state)
     }
 }
 
+static void expect_ntsc(const char *path)
+{
+    same_as_ffmpeg(path, true, "30000/1001", "");
+    ls_video *v = open_video(path, true);
+    assert_int_equal(ls_video_get_info(v)->fps_num, 30000);
+    assert_int_equal(ls_video_get_info(v)->fps_den, 1001);
+    ls_video_close(&v);
+}
+
 static void source_rate(void **state)
 {
     (void)state;
     char path[4096];
     same_as_ffmpeg(make(path, "60fps.mp4"), true, "60", "");
     same_as_ffmpeg(make(path, "film.mp4"), true, "24000/1001", "");
-    same_as_ffmpeg(test_shared(path, "media/odd/mp4_sample_fragmented.mp4"), true, "30000/1001",
-                   "");
-    ls_video *v = open_video(path, true);
-    assert_int_equal(ls_video_get_info(v)->fps_num, 30000);
-    assert_int_equal(ls_video_get_info(v)->fps_den, 1001);
-    ls_video_close(&v);
+    expect_ntsc(make(path, "ntsc_fragments.mp4"));
+}
+
+static void source_rate_of_a_real_file(void **state)
+{
+    (void)state;
+    char path[4096];
+    expect_ntsc(test_shared(path, "media/odd/mp4_sample_fragmented.mp4"));
 }
 
 static void seek_anywhere(const char *path, bool source_fps)
@@ -296,9 +345,10 @@ static void back_and_forth(const char *path, bool source_fps, size_t window_byte
 
 static void same_frames_again(void **state)
 {
-    static const char *const names[] = {"long.mp4",     "late.mkv", "open.ts",     "1fps.mp4",
-                                        "sizes.ts",     "again.ts", "middle.ts",   "raw.h264",
-                                        "turned90.mp4", "edit.mp4", "two_days.mkv"};
+    static const char *const names[] = {"long.mp4",     "late.mkv", "open.ts",      "1fps.mp4",
+                                        "sizes.ts",     "again.ts", "middle.ts",    "raw.h264",
+                                        "turned90.mp4", "edit.mp4", "two_days.mkv", "sound.ts",
+                                        "odd_size.webm"};
     (void)state;
     char path[4096];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -352,7 +402,19 @@ static void what_is_no_video_is_refused(void **state)
     refused(made(path, "list.txt"), LS_EFORMAT, "is a text");
 }
 
-static void a_hopeless_file_is_refused(void **state)
+static void a_file_without_a_whole_frame_is_refused(void **state)
+{
+    (void)state;
+    char path[4096];
+    make(path, "12fps.mp4");
+    shell("cd %s && python3 -c \"d=bytearray(open('12fps.mp4','rb').read()); i=d.index(b'mdat')+4; "
+          "n=int.from_bytes(d[i-8:i-4],'big')-8; d[i:i+n]=bytes(k*k%%251 for k in range(n)); "
+          "open('hopeless.mp4','wb').write(d)\"",
+          folder);
+    refused(made(path, "hopeless.mp4"), LS_EFORMAT, "no frame of the video can be decoded");
+}
+
+static void a_hopeless_real_file_is_refused(void **state)
 {
     (void)state;
     char path[4096];
@@ -719,9 +781,11 @@ int main(void)
         REAL("media/odd/nasa_13013.mp4"),
         REAL("media/odd/ts_sample_h264_mpeg_audio.ts"),
         REAL("media/odd/vp9_bear-vp9-odd-dimensions.webm"),
-        cmocka_unit_test(size_after_rotation),
+        cmocka_unit_test(real_sizes_after_rotation),
+        cmocka_unit_test(sizes_after_rotation),
         cmocka_unit_test(as_many_as_in_an_mp4),
         cmocka_unit_test(source_rate),
+        cmocka_unit_test(source_rate_of_a_real_file),
         cmocka_unit_test(same_frames_again),
         cmocka_unit_test(same_frames_of_real_files_again),
         cmocka_unit_test(long_ways_back_are_taken_once),
@@ -732,7 +796,8 @@ int main(void)
         cmocka_unit_test(indices_of_others_are_refused),
         cmocka_unit_test(frames_are_kept_losslessly),
         cmocka_unit_test(what_is_no_video_is_refused),
-        cmocka_unit_test(a_hopeless_file_is_refused),
+        cmocka_unit_test(a_file_without_a_whole_frame_is_refused),
+        cmocka_unit_test(a_hopeless_real_file_is_refused),
         cmocka_unit_test(damage_is_skipped_with_a_warning),
     };
     enum { REAL_TESTS = sizeof real / sizeof *real };
