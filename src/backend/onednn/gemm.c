@@ -22,15 +22,23 @@ typedef struct gemm {
 
 /* What differs between the two ops: shapes as oneDNN sees them. */
 typedef struct problem {
-    dnnl_memory_desc_t src, dst, bias, weight; /* the weight: plain, float32 */
+    ls_md src, dst, bias, weight; /* the weight: plain, float32; free_problem() */
     dnnl_data_type_t type;
     dnnl_status_t (*describe)(dnnl_primitive_desc_t *pd, const struct problem *p,
-                              const dnnl_memory_desc_t *weight, dnnl_primitive_attr_t attr,
-                              dnnl_engine_t engine);
+                              ls_const_md weight, dnnl_primitive_attr_t attr, dnnl_engine_t engine);
     const ls_node *node;
     const ls_window *window; /* of a convolution */
     bool serial;
 } problem;
+
+static void free_problem(problem *p)
+{
+    ls_md_free(p->src);
+    ls_md_free(p->dst);
+    ls_md_free(p->bias);
+    ls_md_free(p->weight);
+    p->src = p->dst = p->bias = p->weight = NULL;
+}
 
 static void free_gemm(ls_kernel *base)
 {
@@ -76,7 +84,7 @@ static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
         copy(out, residual, k->prefill);
     for (int i = 0; !s && i < ARG_COUNT; i++)
         if (k->memory[i])
-            s = dnnl_memory_set_data_handle_v2(k->memory[i], data[i], be->stream);
+            s = dnnl_memory_set_data_handle(k->memory[i], data[i]);
     const dnnl_exec_arg_t repack[] = {{DNNL_ARG_FROM, k->packed}, {DNNL_ARG_TO, k->memory[WEIGHT]}};
     if (!s && k->repack)
         s = dnnl_primitive_execute(k->repack, be->stream, 2, repack);
@@ -107,7 +115,7 @@ static dnnl_status_t append_act(dnnl_post_ops_t ops, ls_act act)
                                             [LS_ACT_GELU] = dnnl_eltwise_gelu_erf,
                                             [LS_ACT_RELU] = dnnl_eltwise_relu,
                                             [LS_ACT_SIGMOID] = dnnl_eltwise_logistic};
-    return dnnl_post_ops_append_eltwise(ops, 1, kinds[act], act == LS_ACT_SILU, 0);
+    return ls_dnnl_append_eltwise(ops, kinds[act], act == LS_ACT_SILU);
 }
 
 static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, const problem *p)
@@ -121,7 +129,7 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, const problem *p)
     if (!s && p->node->act && !act_last(p->node))
         s = append_act(ops, p->node->act);
     if (!s && prefills(p->node))
-        s = dnnl_post_ops_append_sum(ops, 1);
+        s = ls_dnnl_append_sum(ops);
     if (!s && p->node->act && act_last(p->node))
         s = append_act(ops, p->node->act);
     if (!s)
@@ -130,8 +138,7 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, const problem *p)
     return s;
 }
 
-static dnnl_status_t add_arg(gemm *k, const onednn_backend *be, int which, int arg,
-                             const dnnl_memory_desc_t *md)
+static dnnl_status_t add_arg(gemm *k, const onednn_backend *be, int which, int arg, ls_const_md md)
 {
     dnnl_status_t s = dnnl_memory_create(&k->memory[which], md, be->engine, NULL);
     k->args[k->arg_count++] = (dnnl_exec_arg_t){arg, k->memory[which]};
@@ -155,18 +162,18 @@ static int choose(dnnl_primitive_desc_t *pd, const onednn_backend *be, const pro
     dnnl_primitive_attr_t attr = NULL;
     *pd = NULL;
     dnnl_status_t s = make_attr(&attr, p);
-    const packed_weight *have =
-        ls_onednn_packed(be, p->node->in[1]->param, p->weight.ndims, p->weight.dims, p->type);
-    if (!s && have && !p->describe(pd, p, &have->md, attr, be->engine) && is_kind(*pd, "ref")) {
+    const packed_weight *have = ls_onednn_packed(be, p->node->in[1]->param, p->weight, p->type);
+    if (!s && have && !p->describe(pd, p, have->md, attr, be->engine) && is_kind(*pd, "ref")) {
         dnnl_primitive_desc_destroy(*pd);
         *pd = NULL;
     }
     if (!s && !*pd) {
-        dnnl_memory_desc_t any;
-        s = dnnl_memory_desc_init_by_tag(&any, p->weight.ndims, p->weight.dims, p->type,
-                                         dnnl_format_tag_any);
+        const ls_md_shape w = ls_md_shape_of(p->weight);
+        ls_md any;
+        s = ls_md_new(&any, w.ndims, w.dims, p->type, dnnl_format_tag_any);
         if (!s)
-            s = p->describe(pd, p, &any, attr, be->engine);
+            s = p->describe(pd, p, any, attr, be->engine);
+        ls_md_free(any);
     }
     dnnl_primitive_attr_destroy(attr);
     return ls_onednn_check(s, "multiply these types and shapes", err);
@@ -191,9 +198,9 @@ static int choose_serial(dnnl_primitive_desc_t *pd, const onednn_backend *be, pr
 /* The weight as an argument: as it is packed, or from there repacked in the scratch memory of each
  * run, where oneDNN wants one layout for one shape and another for the next. */
 static dnnl_status_t add_weight(gemm *k, const onednn_backend *be, const packed_weight *w,
-                                const dnnl_memory_desc_t *md, size_t *scratch)
+                                ls_const_md md, size_t *scratch)
 {
-    if (dnnl_memory_desc_equal(&w->md, md)) {
+    if (dnnl_memory_desc_equal(w->md, md)) {
         k->args[k->arg_count++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, w->memory};
         return dnnl_success;
     }
@@ -203,7 +210,7 @@ static dnnl_status_t add_weight(gemm *k, const onednn_backend *be, const packed_
     *scratch = k->repacked + dnnl_memory_desc_get_size(md);
     dnnl_status_t s = add_arg(k, be, WEIGHT, DNNL_ARG_WEIGHTS, md);
     if (!s)
-        s = dnnl_reorder_primitive_desc_create(&pd, &w->md, be->engine, md, be->engine, NULL);
+        s = dnnl_reorder_primitive_desc_create(&pd, w->md, be->engine, md, be->engine, NULL);
     if (!s && !be->base.dry)
         s = dnnl_primitive_create(&k->repack, pd);
     dnnl_primitive_desc_destroy(pd);
@@ -227,23 +234,22 @@ static int compile(onednn_backend *be, const problem *p, dnnl_primitive_desc_t p
     *(prefills(node) ? &k->prefill : &k->addend) = node->in[3] ? ls_tensor_bytes(node->out) : 0;
     k->base.in_place = prefills(node) && !node->in[3]->param ? 3 : -1;
     const packed_weight *weight;
-    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    int ret = ls_onednn_pack(be, node->in[1]->param, &p->weight, md, &weight, err);
+    ls_const_md md = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    int ret = ls_onednn_pack(be, node->in[1]->param, p->weight, md, &weight, err);
     if (!ret && node->in[2] && node->in[2]->param)
         ret = ls_onednn_vector(be, node->in[2]->param, &k->bias, err);
     if (!ret && node->in[3] && node->in[3]->param)
         ret = ls_onednn_vector(be, node->in[3]->param, &k->residual, err);
     if (!ret) {
-        const dnnl_memory_desc_t *pad =
-            dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+        ls_const_md pad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
         *scratch = dnnl_memory_desc_get_size(pad);
         dnnl_status_t s = be->base.dry ? dnnl_success : dnnl_primitive_create(&k->prim, pd);
         if (!s)
-            s = add_arg(k, be, SRC, DNNL_ARG_SRC, &p->src);
+            s = add_arg(k, be, SRC, DNNL_ARG_SRC, p->src);
         if (!s)
-            s = add_arg(k, be, DST, DNNL_ARG_DST, &p->dst);
+            s = add_arg(k, be, DST, DNNL_ARG_DST, p->dst);
         if (!s && node->in[2])
-            s = add_arg(k, be, BIAS, DNNL_ARG_BIAS, &p->bias);
+            s = add_arg(k, be, BIAS, DNNL_ARG_BIAS, p->bias);
         if (!s && *scratch)
             s = add_arg(k, be, SCRATCH, DNNL_ARG_SCRATCHPAD, pad);
         if (!s)
@@ -258,26 +264,14 @@ static int compile(onednn_backend *be, const problem *p, dnnl_primitive_desc_t p
     return ret;
 }
 
-static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const problem *p,
-                                   const dnnl_memory_desc_t *weight, dnnl_primitive_attr_t attr,
-                                   dnnl_engine_t engine)
+static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const problem *p, ls_const_md weight,
+                                   dnnl_primitive_attr_t attr, dnnl_engine_t engine)
 {
     const size_t *st = p->window->stride, *pad = p->window->pad;
-    dnnl_dims_t strides = {(dnnl_dim_t)st[0], (dnnl_dim_t)st[1]};
-    dnnl_dims_t first = {(dnnl_dim_t)pad[0], (dnnl_dim_t)pad[1]};
-    dnnl_dims_t last = {(dnnl_dim_t)pad[2], (dnnl_dim_t)pad[3]};
-    dnnl_convolution_desc_t d;
-    dnnl_status_t s = dnnl_convolution_forward_desc_init(
-        &d, dnnl_forward_inference, dnnl_convolution_direct, &p->src, weight,
-        p->node->in[2] ? &p->bias : NULL, &p->dst, strides, first, last);
-    return s ? s : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
-}
-
-dnnl_status_t ls_onednn_image(dnnl_memory_desc_t *md, const ls_tensor *t)
-{
-    const size_t *s = t->shape;
-    dnnl_dims_t dims = {(dnnl_dim_t)s[0], (dnnl_dim_t)s[3], (dnnl_dim_t)s[1], (dnnl_dim_t)s[2]};
-    return dnnl_memory_desc_init_by_tag(md, 4, dims, onednn_type(t->dtype), dnnl_nhwc);
+    const ls_dnnl_window w = {.stride = {(dnnl_dim_t)st[0], (dnnl_dim_t)st[1]},
+                              .pad_first = {(dnnl_dim_t)pad[0], (dnnl_dim_t)pad[1]},
+                              .pad_last = {(dnnl_dim_t)pad[2], (dnnl_dim_t)pad[3]}};
+    return ls_dnnl_convolution(pd, engine, p->src, weight, p->bias, p->dst, &w, attr);
 }
 
 int ls_onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel **out,
@@ -291,46 +285,43 @@ int ls_onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel 
     bool one_d = w->ndim == 3;
     dnnl_dims_t dims = {(dnnl_dim_t)w->shape[0], (dnnl_dim_t)w->shape[1],
                         one_d ? 1 : (dnnl_dim_t)w->shape[2], (dnnl_dim_t)w->shape[w->ndim - 1]};
-    dnnl_status_t s = ls_onednn_image(&p.src, node->in[0]);
+    dnnl_status_t s = ls_md_image(&p.src, node->in[0]);
     if (!s)
-        s = ls_onednn_image(&p.dst, node->out);
+        s = ls_md_image(&p.dst, node->out);
     if (!s && b)
-        s = dnnl_memory_desc_init_by_tag(&p.bias, 1, dims, onednn_type(b->dtype), dnnl_a);
+        s = ls_md_new(&p.bias, 1, dims, onednn_type(b->dtype), dnnl_a);
     const size_t groups = node->u.conv.groups;
     dnnl_dims_t grouped = {(dnnl_dim_t)groups, dims[0] / (dnnl_dim_t)groups, dims[1], dims[2],
                            dims[3]};
     if (!s && groups > 1)
-        s = dnnl_memory_desc_init_by_tag(&p.weight, 5, grouped, dnnl_f32, dnnl_goihw);
+        s = ls_md_new(&p.weight, 5, grouped, dnnl_f32, dnnl_goihw);
     else if (!s)
-        s = dnnl_memory_desc_init_by_tag(&p.weight, 4, dims, dnnl_f32, dnnl_oihw);
+        s = ls_md_new(&p.weight, 4, dims, dnnl_f32, dnnl_oihw);
     dnnl_primitive_desc_t pd;
     int ret = ls_onednn_check(s, "describe a convolution", err);
     if (!ret)
         ret = choose(&pd, be, &p, err);
     if (!ret && is_gemm(pd))
         ret = choose_serial(&pd, be, &p, err);
-    return ret ? ret : compile(be, &p, pd, out, scratch, err);
+    if (!ret)
+        ret = compile(be, &p, pd, out, scratch, err);
+    free_problem(&p);
+    return ret;
 }
 
 static dnnl_status_t describe_matmul(dnnl_primitive_desc_t *pd, const problem *p,
-                                     const dnnl_memory_desc_t *weight, dnnl_primitive_attr_t attr,
+                                     ls_const_md weight, dnnl_primitive_attr_t attr,
                                      dnnl_engine_t engine)
 {
-    dnnl_matmul_desc_t d;
-    dnnl_status_t s =
-        dnnl_matmul_desc_init(&d, &p->src, weight, p->node->in[2] ? &p->bias : NULL, &p->dst);
-    return s ? s : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
+    return ls_dnnl_matmul(pd, engine, p->src, weight, p->bias, p->dst, attr);
 }
 
 /* As a matrix, or as an image of one line. */
-static dnnl_status_t matrix(dnnl_memory_desc_t *md, size_t rows, size_t columns, ls_dtype t,
-                            bool image)
+static dnnl_status_t matrix(ls_md *md, size_t rows, size_t columns, ls_dtype t, bool image)
 {
     const dnnl_dim_t r = (dnnl_dim_t)rows, c = (dnnl_dim_t)columns;
-    return image
-               ? dnnl_memory_desc_init_by_tag(md, 4, (dnnl_dims_t){1, c, 1, r}, onednn_type(t),
-                                              dnnl_nhwc)
-               : dnnl_memory_desc_init_by_tag(md, 2, (dnnl_dims_t){r, c}, onednn_type(t), dnnl_ab);
+    return image ? ls_md_new(md, 4, (dnnl_dims_t){1, c, 1, r}, onednn_type(t), dnnl_nhwc)
+                 : ls_md_new(md, 2, (dnnl_dims_t){r, c}, onednn_type(t), dnnl_ab);
 }
 
 static int choose_linear(dnnl_primitive_desc_t *pd, onednn_backend *be, problem *p, bool pointwise,
@@ -341,6 +332,7 @@ static int choose_linear(dnnl_primitive_desc_t *pd, onednn_backend *be, problem 
     const ls_tensor *x = node->in[0], *b = node->in[2];
     const size_t co = node->in[1]->shape[0], ci = node->in[1]->shape[1], rows = x->count / ci;
     const dnnl_dim_t in = (dnnl_dim_t)ci, n = (dnnl_dim_t)co;
+    free_problem(p);
     p->type = onednn_type(x->dtype);
     p->describe = pointwise ? describe_conv : describe_matmul;
     p->window = &unit;
@@ -348,15 +340,13 @@ static int choose_linear(dnnl_primitive_desc_t *pd, onednn_backend *be, problem 
     if (!s)
         s = matrix(&p->dst, rows, co, node->out->dtype, pointwise);
     if (!s && b && pointwise)
-        s = dnnl_memory_desc_init_by_tag(&p->bias, 1, (dnnl_dims_t){n}, onednn_type(b->dtype),
-                                         dnnl_a);
+        s = ls_md_new(&p->bias, 1, (dnnl_dims_t){n}, onednn_type(b->dtype), dnnl_a);
     else if (!s && b)
         s = matrix(&p->bias, 1, co, b->dtype, false);
     if (!s && pointwise)
-        s = dnnl_memory_desc_init_by_tag(&p->weight, 4, (dnnl_dims_t){n, in, 1, 1}, dnnl_f32,
-                                         dnnl_oihw);
+        s = ls_md_new(&p->weight, 4, (dnnl_dims_t){n, in, 1, 1}, dnnl_f32, dnnl_oihw);
     else if (!s)
-        s = dnnl_memory_desc_init_by_tag(&p->weight, 2, (dnnl_dims_t){in, n}, dnnl_f32, dnnl_ba);
+        s = ls_md_new(&p->weight, 2, (dnnl_dims_t){in, n}, dnnl_f32, dnnl_ba);
     int ret = ls_onednn_check(s, "describe a matrix product", err);
     return ret ? ret : choose(pd, be, p, err);
 }
@@ -374,5 +364,8 @@ int ls_onednn_compile_linear(onednn_backend *be, const ls_node *node, ls_kernel 
         if (!ret && is_gemm(pd))
             ret = choose_serial(&pd, be, &p, err);
     }
-    return ret ? ret : compile(be, &p, pd, out, scratch, err);
+    if (!ret)
+        ret = compile(be, &p, pd, out, scratch, err);
+    free_problem(&p);
+    return ret;
 }

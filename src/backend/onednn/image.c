@@ -118,11 +118,11 @@ static int run_pool(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
     pool *k = (pool *)base;
     const dnnl_exec_arg_t args[] = {
         {DNNL_ARG_SRC, k->src}, {DNNL_ARG_DST, k->dst}, {DNNL_ARG_SCRATCHPAD, k->scratch}};
-    dnnl_status_t s = dnnl_memory_set_data_handle_v2(k->src, in[0], be->stream);
+    dnnl_status_t s = dnnl_memory_set_data_handle(k->src, in[0]);
     if (!s)
-        s = dnnl_memory_set_data_handle_v2(k->dst, out, be->stream);
+        s = dnnl_memory_set_data_handle(k->dst, out);
     if (!s)
-        s = dnnl_memory_set_data_handle_v2(k->scratch, scratch, be->stream);
+        s = dnnl_memory_set_data_handle(k->scratch, scratch);
     if (!s)
         s = dnnl_primitive_execute(k->prim, be->stream, 3, args);
     if (!s)
@@ -140,34 +140,29 @@ static void free_pool(ls_kernel *base)
     free(k);
 }
 
-static dnnl_status_t describe_pool(dnnl_primitive_desc_t *pd, const ls_node *n,
-                                   const dnnl_memory_desc_t *src, const dnnl_memory_desc_t *dst,
-                                   dnnl_engine_t engine)
+static dnnl_status_t describe_pool(dnnl_primitive_desc_t *pd, const ls_node *n, ls_const_md src,
+                                   ls_const_md dst, dnnl_engine_t engine)
 {
     const ls_window *w = &n->u.pool.window;
-    dnnl_dims_t stride, kernel, first, last, dilation = {0, 0};
+    ls_dnnl_window to = {0};
     for (int i = 0; i < 2; i++) {
         /* up to the end of the last window, which may lie beyond the padding asked for */
         size_t reach = (n->out->shape[i + 1] - 1) * w->stride[i] + w->kernel[i];
         size_t have = n->in[0]->shape[i + 1] + w->pad[i];
-        stride[i] = (dnnl_dim_t)w->stride[i];
-        kernel[i] = (dnnl_dim_t)w->kernel[i];
-        first[i] = (dnnl_dim_t)w->pad[i];
-        last[i] = reach > have ? (dnnl_dim_t)(reach - have) : 0;
+        to.stride[i] = (dnnl_dim_t)w->stride[i];
+        to.kernel[i] = (dnnl_dim_t)w->kernel[i];
+        to.pad_first[i] = (dnnl_dim_t)w->pad[i];
+        to.pad_last[i] = reach > have ? (dnnl_dim_t)(reach - have) : 0;
     }
     const dnnl_alg_kind_t kind = !n->u.pool.mean        ? dnnl_pooling_max
                                  : n->u.pool.count_pads ? dnnl_pooling_avg_include_padding
                                                         : dnnl_pooling_avg_exclude_padding;
-    dnnl_pooling_v2_desc_t d;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_status_t s = dnnl_primitive_attr_create(&attr);
     if (!s)
         s = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
     if (!s)
-        s = dnnl_pooling_v2_forward_desc_init(&d, dnnl_forward_inference, kind, src, dst, stride,
-                                              kernel, dilation, first, last);
-    if (!s)
-        s = dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
+        s = ls_dnnl_pool(pd, engine, kind, src, dst, &to, attr);
     dnnl_primitive_attr_destroy(attr);
     return s;
 }
@@ -175,7 +170,7 @@ static dnnl_status_t describe_pool(dnnl_primitive_desc_t *pd, const ls_node *n,
 static int compile_pool(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
                         ls_error *err)
 {
-    dnnl_memory_desc_t src, dst;
+    ls_md src = NULL, dst = NULL;
     dnnl_primitive_desc_t pd = NULL;
     pool *k = ls_calloc_array(1, sizeof *k);
     if (!k)
@@ -183,24 +178,25 @@ static int compile_pool(onednn_backend *be, const ls_node *node, ls_kernel **out
     k->base.run = run_pool;
     k->base.free = free_pool;
     k->base.in_place = -1;
-    dnnl_status_t s = ls_onednn_image(&src, node->in[0]);
+    dnnl_status_t s = ls_md_image(&src, node->in[0]);
     if (!s)
-        s = ls_onednn_image(&dst, node->out);
+        s = ls_md_image(&dst, node->out);
     if (!s)
-        s = describe_pool(&pd, node, &src, &dst, be->engine);
+        s = describe_pool(&pd, node, src, dst, be->engine);
     if (!s && !be->base.dry)
         s = dnnl_primitive_create(&k->prim, pd);
     if (!s)
-        s = dnnl_memory_create(&k->src, &src, be->engine, NULL);
+        s = dnnl_memory_create(&k->src, src, be->engine, NULL);
     if (!s)
-        s = dnnl_memory_create(&k->dst, &dst, be->engine, NULL);
+        s = dnnl_memory_create(&k->dst, dst, be->engine, NULL);
     if (!s) {
-        const dnnl_memory_desc_t *pad =
-            dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+        ls_const_md pad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
         *scratch = dnnl_memory_desc_get_size(pad);
         s = dnnl_memory_create(&k->scratch, pad, be->engine, NULL);
     }
     dnnl_primitive_desc_destroy(pd);
+    ls_md_free(src);
+    ls_md_free(dst);
     if (s)
         free_pool(&k->base);
     else

@@ -1,0 +1,147 @@
+#include "backend/onednn/dnnl.h"
+#include "base/error.h"
+
+#include <stdlib.h>
+
+int ls_onednn_check(dnnl_status_t status, const char *what, ls_error *err)
+{
+    if (status == dnnl_success)
+        return 0;
+    if (status == dnnl_out_of_memory)
+        return ls_fail(err, LS_ENOMEM, "out of memory in %s", what);
+    return ls_fail(err, LS_EBACKEND, "oneDNN cannot %s (status %d)", what, (int)status);
+}
+
+dnnl_status_t ls_md_image(ls_md *out, const ls_tensor *t)
+{
+    const size_t *s = t->shape;
+    dnnl_dims_t dims = {(dnnl_dim_t)s[0], (dnnl_dim_t)s[3], (dnnl_dim_t)s[1], (dnnl_dim_t)s[2]};
+    return ls_md_new(out, 4, dims, onednn_type(t->dtype), dnnl_nhwc);
+}
+
+static const dnnl_dims_t dense = {0}; /* no dilation */
+
+#if DNNL_VERSION_MAJOR < 3
+
+dnnl_status_t ls_md_new(ls_md *out, int ndims, const dnnl_dims_t dims, dnnl_data_type_t t,
+                        dnnl_format_tag_t tag)
+{
+    ls_md md = malloc(sizeof *md);
+    const dnnl_status_t s =
+        md ? dnnl_memory_desc_init_by_tag(md, ndims, dims, t, tag) : dnnl_out_of_memory;
+    if (s)
+        ls_md_free(md);
+    *out = s ? NULL : md;
+    return s;
+}
+
+void ls_md_free(ls_md md)
+{
+    free(md);
+}
+
+ls_md_shape ls_md_shape_of(ls_const_md md)
+{
+    return (ls_md_shape){md->ndims, md->dims, md->data_type};
+}
+
+dnnl_status_t ls_dnnl_convolution(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, ls_const_md src,
+                                  ls_const_md weight, ls_const_md bias, ls_const_md dst,
+                                  const ls_dnnl_window *w, dnnl_primitive_attr_t attr)
+{
+    dnnl_convolution_desc_t d;
+    const dnnl_status_t s =
+        dnnl_convolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_convolution_direct, src,
+                                           weight, bias, dst, w->stride, w->pad_first, w->pad_last);
+    return s ? s : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
+}
+
+dnnl_status_t ls_dnnl_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, ls_const_md src,
+                             ls_const_md weight, ls_const_md bias, ls_const_md dst,
+                             dnnl_primitive_attr_t attr)
+{
+    dnnl_matmul_desc_t d;
+    const dnnl_status_t s = dnnl_matmul_desc_init(&d, src, weight, bias, dst);
+    return s ? s : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
+}
+
+dnnl_status_t ls_dnnl_pool(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_alg_kind_t kind,
+                           ls_const_md src, ls_const_md dst, const ls_dnnl_window *w,
+                           dnnl_primitive_attr_t attr)
+{
+    dnnl_pooling_v2_desc_t d;
+    const dnnl_status_t s =
+        dnnl_pooling_v2_forward_desc_init(&d, dnnl_forward_inference, kind, src, dst, w->stride,
+                                          w->kernel, dense, w->pad_first, w->pad_last);
+    return s ? s : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
+}
+
+dnnl_status_t ls_dnnl_append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1);
+}
+
+dnnl_status_t ls_dnnl_append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha)
+{
+    return dnnl_post_ops_append_eltwise(ops, 1, kind, alpha, 0);
+}
+
+#else
+
+dnnl_status_t ls_md_new(ls_md *out, int ndims, const dnnl_dims_t dims, dnnl_data_type_t t,
+                        dnnl_format_tag_t tag)
+{
+    *out = NULL;
+    return dnnl_memory_desc_create_with_tag(out, ndims, dims, t, tag);
+}
+
+void ls_md_free(ls_md md)
+{
+    dnnl_memory_desc_destroy(md);
+}
+
+ls_md_shape ls_md_shape_of(ls_const_md md)
+{
+    ls_md_shape s = {0};
+    dnnl_memory_desc_query(md, dnnl_query_ndims_s32, &s.ndims);
+    dnnl_memory_desc_query(md, dnnl_query_dims, &s.dims);
+    dnnl_memory_desc_query(md, dnnl_query_data_type, &s.type);
+    return s;
+}
+
+dnnl_status_t ls_dnnl_convolution(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, ls_const_md src,
+                                  ls_const_md weight, ls_const_md bias, ls_const_md dst,
+                                  const ls_dnnl_window *w, dnnl_primitive_attr_t attr)
+{
+    return dnnl_convolution_forward_primitive_desc_create(
+        pd, engine, dnnl_forward_inference, dnnl_convolution_direct, src, weight, bias, dst,
+        w->stride, dense, w->pad_first, w->pad_last, attr);
+}
+
+dnnl_status_t ls_dnnl_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, ls_const_md src,
+                             ls_const_md weight, ls_const_md bias, ls_const_md dst,
+                             dnnl_primitive_attr_t attr)
+{
+    return dnnl_matmul_primitive_desc_create(pd, engine, src, weight, bias, dst, attr);
+}
+
+dnnl_status_t ls_dnnl_pool(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_alg_kind_t kind,
+                           ls_const_md src, ls_const_md dst, const ls_dnnl_window *w,
+                           dnnl_primitive_attr_t attr)
+{
+    return dnnl_pooling_forward_primitive_desc_create(pd, engine, dnnl_forward_inference, kind, src,
+                                                      dst, w->stride, w->kernel, dense,
+                                                      w->pad_first, w->pad_last, attr);
+}
+
+dnnl_status_t ls_dnnl_append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
+}
+
+dnnl_status_t ls_dnnl_append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha)
+{
+    return dnnl_post_ops_append_eltwise(ops, kind, alpha, 0);
+}
+
+#endif

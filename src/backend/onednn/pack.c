@@ -1,0 +1,118 @@
+/* Weights in the layouts of primitives: each is packed once for all plans of a network. */
+#include "backend/onednn/onednn.h"
+
+#include <stdlib.h>
+
+const packed_weight *ls_onednn_packed(const onednn_backend *be, const ls_param *p, ls_const_md like,
+                                      dnnl_data_type_t t)
+{
+    const ls_md_shape want = ls_md_shape_of(like);
+    for (const packed_weight *w = be->weights; w; w = w->next) {
+        const ls_md_shape have = ls_md_shape_of(w->md);
+        if (w->param == p && have.type == t && have.ndims == want.ndims &&
+            !memcmp(have.dims, want.dims, (size_t)want.ndims * sizeof *want.dims))
+            return w;
+    }
+    return NULL;
+}
+
+static int reorder(onednn_backend *be, ls_const_md plain, void *src, const packed_weight *w,
+                   ls_error *err)
+{
+    dnnl_memory_t from = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_t prim = NULL;
+    dnnl_status_t s = dnnl_memory_create(&from, plain, be->engine, src);
+    if (!s)
+        s = dnnl_reorder_primitive_desc_create(&pd, plain, be->engine, w->md, be->engine, NULL);
+    if (!s)
+        s = dnnl_primitive_create(&prim, pd);
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, w->memory}};
+    if (!s)
+        s = dnnl_primitive_execute(prim, be->stream, 2, args);
+    if (!s)
+        s = dnnl_stream_wait(be->stream);
+    dnnl_primitive_destroy(prim);
+    dnnl_primitive_desc_destroy(pd);
+    dnnl_memory_destroy(from);
+    return ls_onednn_check(s, "pack a weight", err);
+}
+
+static void free_weight(packed_weight *w)
+{
+    dnnl_memory_destroy(w->memory);
+    ls_aligned_free(w->data);
+    free(w);
+}
+
+/* Reads `p` into w->data, by way of a copy in float32 where the layouts differ. */
+static int fill(onednn_backend *be, const ls_param *p, ls_const_md plain, packed_weight *w,
+                ls_error *err)
+{
+    if (dnnl_memory_desc_equal(plain, w->md))
+        return p->read(p, w->data, err);
+    float *copy = ls_aligned_alloc(p->count * sizeof *copy);
+    if (!copy)
+        return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
+    int ret = p->read(p, copy, err);
+    if (!ret)
+        ret = reorder(be, plain, copy, w, err);
+    ls_aligned_free(copy);
+    return ret;
+}
+
+int ls_onednn_pack(onednn_backend *be, const ls_param *p, ls_const_md plain, ls_const_md md,
+                   const packed_weight **out, ls_error *err)
+{
+    *out = ls_onednn_packed(be, p, md, ls_md_shape_of(md).type);
+    if (*out)
+        return 0;
+    packed_weight *w = ls_calloc_array(1, sizeof *w);
+    size_t bytes = dnnl_memory_desc_get_size(md);
+    if (w && !be->base.dry)
+        w->data = ls_aligned_alloc(bytes);
+    if (!w || (!w->data && !be->base.dry)) {
+        free(w);
+        return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
+    }
+    w->param = p;
+    dnnl_status_t s = dnnl_memory_create(&w->memory, md, be->engine, w->data);
+    if (!s)
+        s = dnnl_memory_get_memory_desc(w->memory, &w->md);
+    int ret = ls_onednn_check(s, "describe a weight", err);
+    if (!ret && !be->base.dry)
+        ret = fill(be, p, plain, w, err);
+    if (ret) {
+        free_weight(w);
+        return ret;
+    }
+    w->next = be->weights;
+    be->weights = w;
+    be->base.packed_bytes += bytes;
+    *out = w;
+    return 0;
+}
+
+int ls_onednn_vector(onednn_backend *be, const ls_param *p, const float **out, ls_error *err)
+{
+    ls_md md;
+    const packed_weight *w;
+    int ret =
+        ls_onednn_check(ls_md_new(&md, 1, (dnnl_dims_t){(dnnl_dim_t)p->count}, dnnl_f32, dnnl_a),
+                        "describe a vector", err);
+    if (!ret)
+        ret = ls_onednn_pack(be, p, md, md, &w, err);
+    if (!ret)
+        *out = w->data;
+    ls_md_free(md);
+    return ret;
+}
+
+void ls_onednn_free_packed(onednn_backend *be)
+{
+    for (packed_weight *w = be->weights, *next; w; w = next) {
+        next = w->next;
+        free_weight(w);
+    }
+    be->weights = NULL;
+}
