@@ -123,7 +123,7 @@ static ls_tensor *build(ls_graph *g, const work *s, ls_param *params, double *fl
 /* Values of both signs in every dtype. */
 static void *random_values(size_t count, ls_dtype t)
 {
-    void *p = ls_aligned_alloc(count * ls_dtype_size(t));
+    void *p = ls_aligned_alloc(LS_MEM_OTHER, count * ls_dtype_size(t));
     uint32_t r = 1;
     for (size_t i = 0; p && i < count; i++) {
         r = r * 1664525 + 1013904223;
@@ -168,7 +168,7 @@ static int measure(const work *s, ls_dtype t, double *peak, ls_error *err)
         b[n++] = (ls_binding){name, random_values(x->count, x->dtype), ls_tensor_bytes(x)};
         bytes += ls_tensor_bytes(x);
     }
-    void *arena = ret ? NULL : ls_aligned_alloc(ls_plan_arena_bytes(p));
+    void *arena = ret ? NULL : ls_aligned_alloc(LS_MEM_OTHER, ls_plan_arena_bytes(p));
     if (!ret)
         seconds = fastest(p, arena, b, n, err);
     if (seconds > 0) {

@@ -70,7 +70,7 @@ static int bench_unet(size_t r, const ls_compute *c)
     size_t pixels = 32 * s.h * s.w;
     float *x = ls_calloc_array(pixels, 13 * 4), *audio = ls_calloc_array(32 * 50, 384 * 4);
     float *out = ls_calloc_array(pixels, 4 * 4);
-    void *cache = ls_aligned_alloc(ls_unet_cache_bytes(u, &s));
+    void *cache = ls_aligned_alloc(LS_MEM_OTHER, ls_unet_cache_bytes(u, &s));
     ls_formula_fill("input.sample", pixels * 13, 1.7, 0, x);
     ls_formula_fill("input.audio", (size_t)32 * 50 * 384, 1.7, 0, audio);
     for (int reuse = 0; !ret && reuse < 2; reuse++) {

@@ -20,10 +20,29 @@ static inline bool ls_add_size(size_t a, size_t b, size_t *out)
 void *ls_malloc_array(size_t n, size_t size);
 void *ls_calloc_array(size_t n, size_t size);
 
+/* The number of elements of an array. */
+#define LS_COUNT(a) (sizeof(a) / sizeof *(a))
+
+/* Who holds a large block. */
+#define LS_MEMORY_MAP(X)                                                                           \
+    X(LS_MEM_MEDIA, "media")                                                                       \
+    X(LS_MEM_BACKEND, "backend")                                                                   \
+    X(LS_MEM_NN, "nn")                                                                             \
+    X(LS_MEM_MODELS, "models")                                                                     \
+    X(LS_MEM_DIFFUSION, "diffusion")                                                               \
+    X(LS_MEM_PIPELINE, "pipeline")                                                                 \
+    X(LS_MEM_OTHER, "other")
+
+typedef enum ls_memory_tag {
+#define LS_X(tag, name) tag,
+    LS_MEMORY_MAP(LS_X)
+#undef LS_X
+        LS_MEMORY_TAGS
+} ls_memory_tag;
+
 /* Uninitialised, aligned to LS_ALIGN; large blocks ask for huge pages. Free with ls_aligned_free.
- * What is large comes from here, and is counted for the module, the folder of src/, that asks. */
-#define ls_aligned_alloc(bytes) ls_aligned_alloc_for(__FILE__, bytes)
-void *ls_aligned_alloc_for(const char *file, size_t bytes);
+ * What is large comes from here, and is counted under its tag. */
+void *ls_aligned_alloc(ls_memory_tag tag, size_t bytes);
 void ls_aligned_free(void *p);
 
 /* Bytes of such blocks, and of decoded frames, in this process, as its resident size is: over all
@@ -34,9 +53,8 @@ typedef struct ls_memory_tally {
 } ls_memory_tally;
 
 /* Modules that have asked for any; their number. Any thread. */
-enum { LS_MEMORY_MODULES = 12 };
-size_t ls_memory_tallies(ls_memory_tally tallies[LS_MEMORY_MODULES]);
-/* Adds to the tally of a source file's module, or takes away. Any thread. */
-void ls_memory_count(const char *file, ptrdiff_t bytes);
+size_t ls_memory_tallies(ls_memory_tally tallies[LS_MEMORY_TAGS]);
+/* Adds to a tally, or takes away. Any thread. */
+void ls_memory_count(ls_memory_tag tag, ptrdiff_t bytes);
 
 #endif

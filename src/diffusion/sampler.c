@@ -98,10 +98,10 @@ int ls_sampler_prepare(ls_sampler *s, const ls_chunk *c, ls_error *err)
     const sizes bytes = sizes_of(s, &shape);
     s->shape = (ls_unet_shape){0};
     free_buffers(s);
-    s->sample = ls_aligned_alloc(bytes.sample);
-    s->audio = ls_aligned_alloc(bytes.audio);
-    s->eps = ls_aligned_alloc(bytes.eps);
-    s->cache = ls_aligned_alloc(bytes.cache);
+    s->sample = ls_aligned_alloc(LS_MEM_DIFFUSION, bytes.sample);
+    s->audio = ls_aligned_alloc(LS_MEM_DIFFUSION, bytes.audio);
+    s->eps = ls_aligned_alloc(LS_MEM_DIFFUSION, bytes.eps);
+    s->cache = ls_aligned_alloc(LS_MEM_DIFFUSION, bytes.cache);
     if (!s->sample || !s->audio || !s->eps || !s->cache)
         return ls_fail(err, LS_ENOMEM, "out of memory for a chunk of %zu frames", c->frames);
     int ret = prepare_unet(s, &shape, err);

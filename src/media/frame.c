@@ -15,7 +15,7 @@ ls_frame *ls_frame_wrap(AVFrame *av)
         return NULL;
     }
     f->av = av;
-    ls_memory_count(__FILE__, (ptrdiff_t)ls_frame_bytes(f));
+    ls_memory_count(LS_MEM_MEDIA, (ptrdiff_t)ls_frame_bytes(f));
     return f;
 }
 
@@ -28,7 +28,7 @@ void ls_frame_unref(ls_frame **f)
 {
     if (!*f)
         return;
-    ls_memory_count(__FILE__, -(ptrdiff_t)ls_frame_bytes(*f));
+    ls_memory_count(LS_MEM_MEDIA, -(ptrdiff_t)ls_frame_bytes(*f));
     av_frame_free(&(*f)->av);
     free(*f);
     *f = NULL;
@@ -114,7 +114,7 @@ int ls_rgb_convert(ls_rgb_converter *c, const ls_frame *f, size_t *x, size_t *y,
     if (bytes > c->capacity) {
         ls_aligned_free(c->rgb);
         c->capacity = 0;
-        c->rgb = ls_aligned_alloc(bytes);
+        c->rgb = ls_aligned_alloc(LS_MEM_MEDIA, bytes);
         if (!c->rgb)
             return ls_fail(err, LS_ENOMEM, "out of memory for a part of a frame");
         c->capacity = bytes;

@@ -120,7 +120,7 @@ static int reserve(ls_network *net, size_t bytes, ls_error *err)
     if (bytes <= ws->bytes)
         return 0;
     ls_workspace_free(ws);
-    ws->data = ls_aligned_alloc(bytes);
+    ws->data = ls_aligned_alloc(LS_MEM_NN, bytes);
     if (!ws->data)
         return ls_fail(err, LS_ENOMEM,
                        "out of memory: the activations need %zu MB; use a smaller resolution",

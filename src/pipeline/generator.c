@@ -60,7 +60,7 @@ static int allocate(ls_generator *g, ls_error *err)
     buffer list[BUFFERS];
     list_buffers(g, list);
     for (size_t i = 0; i < BUFFERS; i++) {
-        *list[i].p = ls_aligned_alloc(list[i].bytes);
+        *list[i].p = ls_aligned_alloc(LS_MEM_PIPELINE, list[i].bytes);
         if (!*list[i].p)
             return ls_fail(err, LS_ENOMEM, "out of memory for a chunk of frames");
     }

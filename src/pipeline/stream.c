@@ -130,7 +130,7 @@ static int crop(ls_stream *s, item *it, uint64_t source_index, ls_cropper *cropp
     ret = ls_rgb_convert(rgb, it->frame, &b.x, &b.y, &b.w, &b.h, &pixels, err);
     if (ret)
         return ret;
-    it->face = ls_aligned_alloc(r * r * 3);
+    it->face = ls_aligned_alloc(LS_MEM_PIPELINE, r * r * 3);
     if (!it->face)
         return ls_fail(err, LS_ENOMEM, "out of memory for a face");
     ls_rgb part = {(uint8_t *)pixels, (ptrdiff_t)(b.w * 3), b.w, b.h};
@@ -233,7 +233,7 @@ static int generate(ls_stream *s, size_t chunk, item *const *items, size_t n, ls
             faces[i] = nearest_face(items, n, i);
             if (!items[i]->has_face)
                 continue;
-            images[i] = items[i]->image = ls_aligned_alloc(pixels * sizeof(float));
+            images[i] = items[i]->image = ls_aligned_alloc(LS_MEM_PIPELINE, pixels * sizeof(float));
             if (!images[i])
                 return ls_fail(err, LS_ENOMEM, "out of memory for a face");
         }

@@ -259,7 +259,7 @@ static int join(ls_sync *job, ls_error *err)
 /* With LS_MEM in the environment: who held how much. */
 static void log_memory(const ls_log *log, const ls_process_memory *m)
 {
-    ls_memory_tally tallies[LS_MEMORY_MODULES];
+    ls_memory_tally tallies[LS_MEMORY_TAGS];
     const char *wanted = getenv("LS_MEM");
     if (!wanted || !*wanted || !strcmp(wanted, "0"))
         return;

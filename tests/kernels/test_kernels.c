@@ -170,7 +170,7 @@ static float *compute_on(ls_backend *be, test *t, ls_dtype type)
     bindings[n] = (ls_binding){"y", out, ls_tensor_bytes(&y)};
     if (ls_plan_compile(&p, &g, be, &err))
         fail_msg("%s", err.message);
-    void *arena = ls_aligned_alloc(ls_plan_arena_bytes(p));
+    void *arena = ls_aligned_alloc(LS_MEM_OTHER, ls_plan_arena_bytes(p));
     memset(arena, 0xff, ls_plan_arena_bytes(p)); /* not a number, wherever it is read unwritten */
     memset(out, 0xff, ls_tensor_bytes(&y));
     for (int i = 0; i < 2; i++)

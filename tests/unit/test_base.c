@@ -38,10 +38,29 @@ static void sizes_are_checked(void **state)
     assert_true(ls_mul_size(3, 5, &n));
     assert_int_equal(n, 15);
     assert_null(ls_malloc_array(SIZE_MAX / 2, 3));
-    float *p = ls_aligned_alloc(9 << 20);
+    float *p = ls_aligned_alloc(LS_MEM_OTHER, 9 << 20);
     assert_non_null(p);
     assert_int_equal((uintptr_t)p % LS_ALIGN, 0);
     ls_aligned_free(p);
+    assert_null(ls_aligned_alloc(LS_MEM_OTHER, SIZE_MAX));
+}
+
+static void blocks_are_counted(void **state)
+{
+    (void)state;
+    ls_memory_tally t[LS_MEMORY_TAGS];
+    void *a = ls_aligned_alloc(LS_MEM_NN, 1000), *b = ls_aligned_alloc(LS_MEM_MEDIA, 5000);
+    ls_aligned_free(b);
+    ls_memory_count(LS_MEM_NN, 24);
+    size_t n = ls_memory_tallies(t), found = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(t[i].module, "nn") && ++found)
+            assert_true(t[i].now == 1024 + LS_ALIGN && t[i].peak == t[i].now);
+        if (!strcmp(t[i].module, "media") && ++found)
+            assert_true(t[i].now == 0 && t[i].peak == 5000 + LS_ALIGN);
+    }
+    assert_int_equal(found, 2);
+    ls_aligned_free(a);
 }
 
 typedef struct stream {
@@ -216,6 +235,7 @@ int main(void)
         cmocka_unit_test(error_names),
         cmocka_unit_test(error_message_is_one_printable_line),
         cmocka_unit_test(sizes_are_checked),
+        cmocka_unit_test(blocks_are_counted),
         cmocka_unit_test(queue_keeps_order_and_bounds),
         cmocka_unit_test(queue_consumer_stops_producer),
         cmocka_unit_test(the_tightest_cgroup_limit_counts),

@@ -77,7 +77,7 @@ static void run_needs_every_binding(void **state)
     assert_int_equal(ls_backend_open(&be, "ref", 1, &err), 0);
     assert_int_equal(ls_plan_compile(&plan, &g, be, &err), 0);
     float in[6] = {0, 1, 2, 3, 4, 5}, out[6];
-    void *arena = ls_aligned_alloc(ls_plan_arena_bytes(plan));
+    void *arena = ls_aligned_alloc(LS_MEM_OTHER, ls_plan_arena_bytes(plan));
     ls_binding b[] = {{"x", in, sizeof in}, {"y", out, sizeof out}};
     assert_int_equal(ls_plan_run(plan, arena, b, 1, NULL, &err), LS_EINVAL);
     assert_non_null(strstr(err.message, "y"));

@@ -100,7 +100,7 @@ static void run_network(network *n, const ls_binding *inputs, size_t count)
     ls_binding all[2 * MAX_IO];
     memcpy(all, n->bindings, n->bound * sizeof *all);
     memcpy(all + n->bound, inputs, count * sizeof *all);
-    void *arena = ls_aligned_alloc(ls_plan_arena_bytes(n->plan) + 1);
+    void *arena = ls_aligned_alloc(LS_MEM_OTHER, ls_plan_arena_bytes(n->plan) + 1);
     if (ls_plan_run(n->plan, arena, all, n->bound + count, NULL, &err))
         fail_msg("%s", err.message);
     ls_aligned_free(arena);

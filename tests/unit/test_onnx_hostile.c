@@ -607,7 +607,7 @@ static void fused(bool apart, size_t which, float *result, size_t count)
     for (size_t i = 0; i < outputs; i++)
         bindings[i + 1] = (ls_binding){o[i].name, i + 1 == outputs ? result : rest[i], sizeof x};
     assert_int_equal(count, 96);
-    void *arena = ls_aligned_alloc(ls_plan_arena_bytes(plan) + 1);
+    void *arena = ls_aligned_alloc(LS_MEM_OTHER, ls_plan_arena_bytes(plan) + 1);
     if (ls_plan_run(plan, arena, bindings, outputs + 1, NULL, &err))
         fail_msg("%s", err.message);
     ls_aligned_free(arena);

@@ -51,7 +51,7 @@ static int fill(onednn_backend *be, const ls_param *p, ls_const_md plain, packed
 {
     if (dnnl_memory_desc_equal(plain, w->md))
         return p->read(p, w->data, err);
-    float *copy = ls_aligned_alloc(p->count * sizeof *copy);
+    float *copy = ls_aligned_alloc(LS_MEM_BACKEND, p->count * sizeof *copy);
     if (!copy)
         return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
     int ret = p->read(p, copy, err);
@@ -70,7 +70,7 @@ int ls_onednn_pack(onednn_backend *be, const ls_param *p, ls_const_md plain, ls_
     packed_weight *w = ls_calloc_array(1, sizeof *w);
     size_t bytes = dnnl_memory_desc_get_size(md);
     if (w && !be->base.dry)
-        w->data = ls_aligned_alloc(bytes);
+        w->data = ls_aligned_alloc(LS_MEM_BACKEND, bytes);
     if (!w || (!w->data && !be->base.dry)) {
         free(w);
         return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);

@@ -16,11 +16,6 @@ void ls_os_release_pages(const void *p, size_t bytes)
     madvise((void *)from, (uintptr_t)p + bytes - from, MADV_DONTNEED);
 }
 
-size_t ls_os_block_bytes(void *block)
-{
-    return malloc_usable_size(block);
-}
-
 void ls_os_trim_heap(void)
 {
 #if HAVE_MALLOC_TRIM

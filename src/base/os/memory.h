@@ -8,8 +8,6 @@
 void ls_os_huge_pages(void *p, size_t bytes);
 /* Gives the pages of a mapped file back to the system; they stay in its cache. */
 void ls_os_release_pages(const void *p, size_t bytes);
-/* The bytes that a block of the heap has room for, at least those asked for. */
-size_t ls_os_block_bytes(void *block);
 /* Returns what the heap has free to the system. */
 void ls_os_trim_heap(void);
 /* Once, when a program starts: large blocks go back to the system when they are freed, and few

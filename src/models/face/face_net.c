@@ -142,7 +142,7 @@ static int bind(ls_face_net *net, ls_error *err)
     const ls_onnx_output *outputs;
     const size_t count = ls_onnx_import_outputs(net->im, &outputs);
     const size_t bytes = net->width * net->height * 3 * sizeof(float);
-    net->input = ls_aligned_alloc(bytes);
+    net->input = ls_aligned_alloc(LS_MEM_MODELS, bytes);
     if (!net->input)
         return ls_fail(err, LS_ENOMEM, "%s: out of memory", net->path);
     memset(net->input, 0, bytes);
@@ -153,7 +153,7 @@ static int bind(ls_face_net *net, ls_error *err)
             values *= outputs[i].shape[d];
         float *data = NULL;
         if (!outputs[i].constant && count <= MAX_OUTPUTS) {
-            data = ls_aligned_alloc(values * sizeof *data);
+            data = ls_aligned_alloc(LS_MEM_MODELS, values * sizeof *data);
             if (!data)
                 return ls_fail(err, LS_ENOMEM, "%s: out of memory", net->path);
             net->bindings[net->bound++] =
@@ -187,7 +187,7 @@ static int open_net(ls_face_net *net, const ls_onnx *m, ls_dtype dtype, int thre
     if (!ret)
         ret = ls_plan_compile(&net->plan, &g, net->be, err);
     ls_graph_free(&g);
-    if (!ret && !(net->arena = ls_aligned_alloc(ls_plan_arena_bytes(net->plan))))
+    if (!ret && !(net->arena = ls_aligned_alloc(LS_MEM_MODELS, ls_plan_arena_bytes(net->plan))))
         ret = ls_fail(err, LS_ENOMEM, "%s: out of memory", net->path);
     return ret;
 }
