@@ -896,7 +896,7 @@ static void threads_do_not_matter(void **state)
          .bias = true,
          .conv = {.stride = 1}},
     };
-    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < 2 * LS_COUNT(cases); i++) {
         test t = cases[i / 2];
         ls_dtype type = i % 2 ? LS_BF16 : LS_F32;
         if (type == LS_BF16 && !has_bf16())
@@ -952,7 +952,7 @@ static void batches_do_not_matter(void **state)
                                        {1, 1, 96, 96, 1, 1},   {1, 1, 32, 32, 3, 1},
                                        {2, 2, 96, 96, 3, 2},   {4, 4, 64, 64, 3, 1},
                                        {16, 16, 64, 64, 3, 2}, {32, 32, 256, 256, 3, 1}};
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes * 3 * 8; i++) {
+    for (size_t i = 0; i < LS_COUNT(shapes) * 3 * 8; i++) {
         const size_t *s = shapes[i / 24];
         ls_dtype type = i / 4 % 2 ? LS_BF16 : LS_F32;
         test conv = {.build = build_conv, .h = s[0], .w = s[1], .c = s[2], .co = s[3], .k = s[4]};

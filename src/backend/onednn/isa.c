@@ -1,4 +1,5 @@
 #include "backend/onednn/isa.h"
+#include "base/alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,7 @@ const ls_kernels *ls_kernels_get(void)
     (void)avx2, (void)avx512, (void)bf16;
     const char *wanted = getenv("LS_ISA");
     const ls_kernels *best = NULL;
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+    for (size_t i = 0; i < LS_COUNT(table); i++) {
         if (!table[i].usable)
             continue;
         if (wanted && !strcmp(wanted, table[i].name))
