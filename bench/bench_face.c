@@ -29,14 +29,14 @@ int main(int argc, char **argv)
     static uint8_t frame[H][W][3], face[512 * 512 * 3];
     static uint8_t y[H][W], cb[H / 2][W / 2], cr[H / 2][W / 2];
     ls_rgb rgb = {frame[0][0], sizeof(frame[0]), W, H};
-    ls_yuv yuv = {.data = {y[0], cb[0], cr[0]},
-                  .stride = {W, W / 2, W / 2},
-                  .w = W,
-                  .h = H,
-                  .depth = 8,
-                  .sub_x = 1,
-                  .sub_y = 1,
-                  .matrix = LS_YUV_BT709};
+    ls_picture yuv = {.data = {y[0], cb[0], cr[0]},
+                      .stride = {W, W / 2, W / 2},
+                      .w = W,
+                      .h = H,
+                      .depth = 8,
+                      .sub_x = 1,
+                      .sub_y = 1,
+                      .matrix = LS_COLOR_BT709};
     for (size_t i = 0; i < H; i++)
         for (size_t x = 0; x < W * 3; x++)
             frame[i][x / 3][x % 3] = (uint8_t)(x / 3 / 8 * (1 + x % 3) + i / 8);
@@ -57,7 +57,7 @@ int main(int argc, char **argv)
             return 1;
         for (int i = 0; i < RUNS; i++) {
             double t = ls_time_now();
-            ls_cropper_run(cropper, face, &m, &rgb, 0, 0, W, H);
+            ls_cropper_run(cropper, face, &m, &rgb, 0, 0);
             least_ms(&crop, t);
             t = ls_time_now();
             if (ls_restore_yuv(r, image, &m, 1, &yuv, NULL))

@@ -86,8 +86,8 @@ static inline uint8_t *media_pack(const ls_frame *f, size_t *bytes)
     uint8_t *packed = malloc(*bytes), *at = packed;
     assert_non_null(packed);
     for (unsigned i = 0; i < 3 && p.data[i]; i++) {
-        size_t w = i ? (p.width + (1u << p.sub_x) - 1) >> p.sub_x : p.width;
-        size_t h = i ? (p.height + (1u << p.sub_y) - 1) >> p.sub_y : p.height;
+        size_t w = i ? (p.w + (1u << p.sub_x) - 1) >> p.sub_x : p.w;
+        size_t h = i ? (p.h + (1u << p.sub_y) - 1) >> p.sub_y : p.h;
         for (size_t y = 0; y < h; y++, at += w * (p.depth > 8 ? 2 : 1))
             memcpy(at, p.data[i] + (ptrdiff_t)y * p.stride[i], w * (p.depth > 8 ? 2 : 1));
     }

@@ -190,13 +190,11 @@ static const uint8_t *pixel(const ls_rgb *part, const ls_rect *at, double x, dou
 }
 
 void ls_crop(uint8_t *crop, size_t resolution, const ls_matrix *m, const ls_rgb *part, size_t x,
-             size_t y, size_t frame_w, size_t frame_h)
+             size_t y)
 {
     size_t cw, ch;
     double inv[2][3];
-    ls_rect at = {x, y, x < frame_w ? frame_w - x : 0, y < frame_h ? frame_h - y : 0};
-    at.w = part->w < at.w ? part->w : at.w;
-    at.h = part->h < at.h ? part->h : at.h;
+    const ls_rect at = {x, y, part->w, part->h};
     ls_crop_size(resolution, &cw, &ch);
     invert(m, inv);
     for (size_t v = 0; v < ch; v++)
@@ -257,8 +255,8 @@ void ls_cropper_close(ls_cropper **c)
 }
 
 void ls_cropper_run(ls_cropper *c, uint8_t *face, const ls_matrix *m, const ls_rgb *part, size_t x,
-                    size_t y, size_t frame_w, size_t frame_h)
+                    size_t y)
 {
-    ls_crop(c->crop, c->resolution, m, part, x, y, frame_w, frame_h);
+    ls_crop(c->crop, c->resolution, m, part, x, y);
     ls_lanczos_run(c->resize, face, c->crop);
 }

@@ -50,12 +50,11 @@ ls_rect ls_map_bounds(const ls_matrix *m, double u0, double v0, double u1, doubl
  * lies outside. */
 ls_rect ls_crop_bounds(const ls_matrix *m, size_t resolution, size_t w, size_t h);
 
-/* Cuts out the crop (ls_crop_size; tight rows of RGB24). `part` holds the pixels of the frame that
- * start at (x, y); the frame is frame_w x frame_h. What lies outside the frame is grey 127. The
- * result is that of the whole frame as long as `part` covers ls_crop_bounds: a larger one, aligned
- * to chroma samples, serves as well; what it lacks counts as outside. */
+/* Cuts out the crop (ls_crop_size; tight rows of RGB24) from `part`, the pixels of the frame that
+ * start at (x, y). What lies outside of them is grey 127, so the result is that of the whole frame
+ * if they cover ls_crop_bounds. */
 void ls_crop(uint8_t *crop, size_t resolution, const ls_matrix *m, const ls_rgb *part, size_t x,
-             size_t y, size_t frame_w, size_t frame_h);
+             size_t y);
 
 /* ls_crop, then Lanczos to R x R. Holds the scratch memory for that. */
 typedef struct ls_cropper ls_cropper;
@@ -64,6 +63,6 @@ int ls_cropper_open(ls_cropper **out, size_t resolution, ls_error *err);
 void ls_cropper_close(ls_cropper **c);
 /* face: [R, R, 3], RGB. */
 void ls_cropper_run(ls_cropper *c, uint8_t *face, const ls_matrix *m, const ls_rgb *part, size_t x,
-                    size_t y, size_t frame_w, size_t frame_h);
+                    size_t y);
 
 #endif

@@ -111,7 +111,6 @@ static int reserve(ls_restore *r, const ls_rect *rect, ls_error *err)
                : 0;
 }
 
-/* Where row `y` of the frame reads the crop, at x: u and v. */
 typedef float pixel __attribute__((vector_size(16)));
 
 typedef int32_t pixel_mask __attribute__((vector_size(16)));
@@ -131,6 +130,7 @@ static inline pixel load_pixel(const float *p)
     return v;
 }
 
+/* Where a row of the frame reads the crop: at column x, u = u0 + du x and v = v0 + dv x. */
 typedef struct line {
     double u0, du, v0, dv;
 } line;
@@ -332,23 +332,23 @@ int ls_restore_rgb(ls_restore *r, const float *image, const ls_matrix *m, double
 }
 
 /* Y'CbCr of a frame, from R'G'B' in 0..255: code values above black and around neutral. */
-typedef struct colours {
+typedef struct colors {
     float y[3], cb[3], cr[3];
     float neutral, black, max;
     bool wide;
-} colours;
+} colors;
 
-static colours colours_of(const ls_yuv *f)
+static colors colors_of(const ls_picture *f)
 {
     static const double luma[][2] = {{0.299, 0.114}, {0.2126, 0.0722}, {0.2627, 0.0593}};
     double kr = luma[f->matrix][0], kb = luma[f->matrix][1], k[3] = {kr, 1 - kr - kb, kb};
     double step = (double)(1u << (f->depth - 8)), max = (double)((1u << f->depth) - 1);
     double range_y = (f->full_range ? max : 219 * step) / 255;
     double range_c = (f->full_range ? max : 224 * step) / 255;
-    colours c = {.neutral = (float)(128 * step),
-                 .black = (float)(f->full_range ? 0 : 16 * step),
-                 .max = (float)max,
-                 .wide = f->depth > 8};
+    colors c = {.neutral = (float)(128 * step),
+                .black = (float)(f->full_range ? 0 : 16 * step),
+                .max = (float)max,
+                .wide = f->depth > 8};
     for (size_t i = 0; i < 3; i++) {
         c.y[i] = (float)(range_y * k[i]);
         c.cb[i] = (float)(range_c * ((i == 2) - k[i]) / (2 * (1 - kb)));
@@ -363,7 +363,7 @@ static float dot(const float *k, const float *rgb)
 }
 
 /* sample = face + mask * zero + (1 - mask) * sample, rounded; `face` is relative to `zero`. */
-static void blend(uint8_t *row, size_t x, const colours *c, float face, float mask, float zero)
+static void blend(uint8_t *row, size_t x, const colors *c, float face, float mask, float zero)
 {
     uint16_t wide = row[c->wide ? 0 : x];
     if (c->wide)
@@ -382,7 +382,7 @@ static size_t ceil_shift(size_t n, unsigned shift)
 }
 
 /* The chroma samples of row `cy` whose sums the rows of luma above it have filled. */
-static void blend_chroma(ls_restore *r, const ls_yuv *f, const colours *c, size_t cy)
+static void blend_chroma(ls_restore *r, const ls_picture *f, const colors *c, size_t cy)
 {
     const ls_rect *rect = &r->view.rect;
     size_t first = rect->x >> f->sub_x, end = ceil_shift(rect->x + rect->w, f->sub_x);
@@ -400,11 +400,11 @@ static void blend_chroma(ls_restore *r, const ls_yuv *f, const colours *c, size_
     }
 }
 
-static int check_yuv(const ls_yuv *f, ls_error *err)
+static int check_yuv(const ls_picture *f, ls_error *err)
 {
     size_t bytes = f->depth > 8 ? 2 : 1;
     bool ok = f->depth >= 8 && f->depth <= 16 && f->sub_x <= 2 && f->sub_y <= 2 &&
-              (unsigned)f->matrix <= LS_YUV_BT2020 && !f->data[1] == !f->data[2];
+              (unsigned)f->matrix <= LS_COLOR_BT2020 && !f->data[1] == !f->data[2];
     for (size_t i = 0; ok && i < (f->data[1] ? 3 : 1); i++) {
         size_t w = i ? ceil_shift(f->w, f->sub_x) : f->w;
         ok = f->data[i] && (size_t)llabs(f->stride[i]) / bytes >= w;
@@ -413,13 +413,13 @@ static int check_yuv(const ls_yuv *f, ls_error *err)
 }
 
 int ls_restore_yuv(ls_restore *r, const float *image, const ls_matrix *m, double opacity,
-                   const ls_yuv *frame, ls_error *err)
+                   const ls_picture *frame, ls_error *err)
 {
     int ret = check_yuv(frame, err);
     if (ret || (ret = prepare(r, image, m, opacity, frame->w, frame->h, err)))
         return ret;
     const ls_rect *rect = &r->view.rect;
-    const colours c = colours_of(frame);
+    const colors c = colors_of(frame);
     size_t x, end, first = rect->x >> frame->sub_x;
     if (rect->w)
         memset(r->chroma, 0, r->row_size * 3 * sizeof(float));

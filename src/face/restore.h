@@ -26,7 +26,7 @@ int ls_restore_rgb(ls_restore *r, const float *image, const ls_matrix *m, double
 /* Blends in the frame's own Y'CbCr, rounded to nearest; a chroma sample uses the means of face and
  * soft mask over its luma samples. */
 int ls_restore_yuv(ls_restore *r, const float *image, const ls_matrix *m, double opacity,
-                   const ls_yuv *frame, ls_error *err);
+                   const ls_picture *frame, ls_error *err);
 
 /* What the last call worked with, for tests and diagnosis; valid until the next call. The planes
  * have `rect.w` floats a row and start at the rectangle's first pixel; outside it all are 0. */

@@ -38,8 +38,8 @@ ls_picture ls_frame_picture(const ls_frame *f)
 {
     const AVFrame *av = f->av;
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(av->format);
-    ls_picture p = {.width = (size_t)av->width,
-                    .height = (size_t)av->height,
+    ls_picture p = {.w = (size_t)av->width,
+                    .h = (size_t)av->height,
                     .depth = (unsigned)d->comp[0].depth,
                     .sub_x = d->log2_chroma_w,
                     .sub_y = d->log2_chroma_h,
@@ -100,17 +100,19 @@ static void align_range(size_t *start, size_t *size, size_t limit)
         *size = end - *start;
 }
 
-int ls_rgb_convert(ls_rgb_converter *c, const ls_frame *f, size_t *x, size_t *y, size_t *w,
-                   size_t *h, const uint8_t **rgb, ls_error *err)
+int ls_rgb_convert(ls_rgb_converter *c, const ls_frame *f, ls_rect *part, ls_rgb *rgb,
+                   ls_error *err)
 {
     const AVFrame *av = f->av;
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(av->format);
     const size_t width = (size_t)av->width, height = (size_t)av->height;
-    if (!*w || !*h || *w > width || *x > width - *w || *h > height || *y > height - *h)
-        return ls_fail(err, LS_EINVAL, "a part outside of the frame was asked for");
-    align_range(x, w, width);
-    align_range(y, h, height);
-    size_t bytes = *w * *h * 3 + 64; // swscale may write past the end of a row
+    if (!part->w || !part->h || part->w > width || part->x > width - part->w || part->h > height ||
+        part->y > height - part->h)
+        return ls_fail(err, LS_EINVAL, "a part that exceeds the frame was requested");
+    align_range(&part->x, &part->w, width);
+    align_range(&part->y, &part->h, height);
+    const int w = (int)part->w, h = (int)part->h;
+    size_t bytes = part->w * part->h * 3 + 64; // swscale may write past the end of a row
     if (bytes > c->capacity) {
         ls_aligned_free(c->rgb);
         c->capacity = 0;
@@ -119,9 +121,9 @@ int ls_rgb_convert(ls_rgb_converter *c, const ls_frame *f, size_t *x, size_t *y,
             return ls_fail(err, LS_ENOMEM, "out of memory for a part of a frame");
         c->capacity = bytes;
     }
-    c->sws = sws_getCachedContext(
-        c->sws, (int)*w, (int)*h, av->format, (int)*w, (int)*h, AV_PIX_FMT_RGB24,
-        SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_ACCURATE_RND, NULL, NULL, NULL);
+    c->sws = sws_getCachedContext(c->sws, w, h, av->format, w, h, AV_PIX_FMT_RGB24,
+                                  SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_ACCURATE_RND, NULL, NULL,
+                                  NULL);
     if (!c->sws)
         return ls_fail(err, LS_EUNSUPPORTED, "frames of %s cannot be converted to RGB",
                        av_get_pix_fmt_name(av->format));
@@ -129,13 +131,14 @@ int ls_rgb_convert(ls_rgb_converter *c, const ls_frame *f, size_t *x, size_t *y,
     const uint8_t *src[4] = {NULL};
     size_t size = d->comp[0].depth > 8 ? 2 : 1;
     for (int i = 0; i < d->nb_components && i < 3; i++) {
-        size_t px = i ? *x >> d->log2_chroma_w : *x, py = i ? *y >> d->log2_chroma_h : *y;
+        size_t px = i ? part->x >> d->log2_chroma_w : part->x,
+               py = i ? part->y >> d->log2_chroma_h : part->y;
         src[i] = av->data[i] + (ptrdiff_t)py * av->linesize[i] + px * size;
     }
     uint8_t *dst[4] = {c->rgb};
-    int stride[4] = {(int)(*w * 3)};
-    if (sws_scale(c->sws, src, av->linesize, 0, (int)*h, dst, stride) != (int)*h)
+    int stride[4] = {w * 3};
+    if (sws_scale(c->sws, src, av->linesize, 0, h, dst, stride) != h)
         return ls_fail(err, LS_EIO, "a part of a frame could not be converted to RGB");
-    *rgb = c->rgb;
+    *rgb = (ls_rgb){c->rgb, stride[0], part->w, part->h};
     return 0;
 }

@@ -21,22 +21,22 @@ typedef struct preview {
 static int write_track(preview *p, const ls_frame *frame, const ls_scout_track *t, ls_error *err)
 {
     const ls_picture pic = ls_frame_picture(frame);
-    size_t x = 0, y = 0, w = pic.width, h = pic.height;
-    const uint8_t *pixels;
+    ls_rect whole = {0, 0, pic.w, pic.h};
+    ls_rgb rgb;
     char path[4096];
     int n = snprintf(path, sizeof path, "%s/track-%" PRIu32 ".png", p->dir, t->summary.id);
     if (n < 0 || (size_t)n >= sizeof path)
         return ls_fail(err, LS_EINVAL, "%s: the name is too long", p->dir);
-    int ret = ls_rgb_convert(p->converter, frame, &x, &y, &w, &h, &pixels, err);
-    uint8_t *copy = ret ? NULL : ls_malloc_array(w * h, 3);
+    int ret = ls_rgb_convert(p->converter, frame, &whole, &rgb, err);
+    uint8_t *copy = ret ? NULL : ls_malloc_array(rgb.w * rgb.h, 3);
     if (!ret && !copy)
         return ls_fail(err, LS_ENOMEM, "out of memory for a picture");
     if (ret)
         return ret;
-    memcpy(copy, pixels, w * h * 3);
-    const ls_rgb rgb = {copy, (ptrdiff_t)(3 * w), w, h};
+    memcpy(copy, rgb.data, rgb.w * rgb.h * 3);
+    rgb.data = copy;
     ls_draw_face(&rgb, &t->best, t->summary.id);
-    ret = ls_png_write(path, copy, rgb.stride, w, h, err);
+    ret = ls_png_write(path, copy, rgb.stride, rgb.w, rgb.h, err);
     free(copy);
     p->written += !ret;
     return ret;

@@ -147,13 +147,11 @@ static int detect(ls_scout *s, const ls_frame *frame, size_t *count, const ls_ca
                   ls_error *err)
 {
     const ls_picture p = ls_frame_picture(frame);
-    size_t x = 0, y = 0, w = p.width, h = p.height;
-    const uint8_t *pixels;
-    int ret = ls_rgb_convert(s->rgb, frame, &x, &y, &w, &h, &pixels, err);
-    if (ret)
-        return ret;
-    const ls_rgb rgb = {(uint8_t *)pixels, (ptrdiff_t)(3 * w), w, h};
-    return ls_detector_run(s->detector, &rgb, s->found, LS_MAX_FACES, count, cancel, err);
+    ls_rect whole = {0, 0, p.w, p.h};
+    ls_rgb rgb;
+    int ret = ls_rgb_convert(s->rgb, frame, &whole, &rgb, err);
+    return ret ? ret
+               : ls_detector_run(s->detector, &rgb, s->found, LS_MAX_FACES, count, cancel, err);
 }
 
 static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_error *err)
@@ -161,7 +159,7 @@ static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_
     const ls_picture p = ls_frame_picture(frame);
     const size_t every = s->s.follow.every ? s->s.follow.every : 1;
     size_t count = 0;
-    bool cut = ls_cut_next(s->cut, p.data[0], p.stride[0], p.width, p.height, p.depth);
+    bool cut = ls_cut_next(s->cut, p.data[0], p.stride[0], p.w, p.h, p.depth);
     bool examine = cut || s->frames % every == 0;
     int ret = examine ? detect(s, frame, &count, cancel, err) : 0;
     if (!ret)

@@ -123,18 +123,17 @@ static int crop(ls_stream *s, item *it, uint64_t source_index, ls_cropper *cropp
     int ret = ls_face_path_get(s->p.path, (int64_t)source_index, &it->place, err);
     if (ret <= 0)
         return ret;
-    ls_rect b = ls_crop_bounds(&it->place.matrix, r, pic.width, pic.height);
+    ls_rect b = ls_crop_bounds(&it->place.matrix, r, pic.w, pic.h);
     if (!b.w || !b.h)
         return 0;
-    const uint8_t *pixels;
-    ret = ls_rgb_convert(rgb, it->frame, &b.x, &b.y, &b.w, &b.h, &pixels, err);
+    ls_rgb part;
+    ret = ls_rgb_convert(rgb, it->frame, &b, &part, err);
     if (ret)
         return ret;
     it->face = ls_aligned_alloc(LS_MEM_PIPELINE, r * r * 3);
     if (!it->face)
         return ls_fail(err, LS_ENOMEM, "out of memory for a face");
-    ls_rgb part = {(uint8_t *)pixels, (ptrdiff_t)(b.w * 3), b.w, b.h};
-    ls_cropper_run(cropper, it->face, &it->place.matrix, &part, b.x, b.y, pic.width, pic.height);
+    ls_cropper_run(cropper, it->face, &it->place.matrix, &part, b.x, b.y);
     it->has_face = true;
     return 0;
 }
@@ -306,22 +305,6 @@ static int run_generate(ls_stream *s, ls_error *err)
     return ret;
 }
 
-static ls_yuv yuv_of(const ls_picture *p)
-{
-    static const ls_yuv_matrix matrices[] = {[LS_COLOR_BT601] = LS_YUV_BT601,
-                                             [LS_COLOR_BT709] = LS_YUV_BT709,
-                                             [LS_COLOR_BT2020] = LS_YUV_BT2020};
-    return (ls_yuv){.data = {p->data[0], p->data[1], p->data[2]},
-                    .stride = {p->stride[0], p->stride[1], p->stride[2]},
-                    .w = p->width,
-                    .h = p->height,
-                    .depth = p->depth,
-                    .sub_x = p->sub_x,
-                    .sub_y = p->sub_y,
-                    .matrix = matrices[p->matrix],
-                    .full_range = p->full_range};
-}
-
 static int restore(ls_restore *r, item *it, ls_error *err)
 {
     if (!it->image)
@@ -329,9 +312,8 @@ static int restore(ls_restore *r, item *it, ls_error *err)
     int ret = ls_frame_make_writable(it->frame, err);
     if (ret)
         return ret;
-    ls_picture p = ls_frame_picture(it->frame);
-    ls_yuv yuv = yuv_of(&p);
-    ret = ls_restore_yuv(r, it->image, &it->place.matrix, it->place.opacity, &yuv, err);
+    const ls_picture p = ls_frame_picture(it->frame);
+    ret = ls_restore_yuv(r, it->image, &it->place.matrix, it->place.opacity, &p, err);
     ls_aligned_free(it->image);
     it->image = NULL;
     return ret;

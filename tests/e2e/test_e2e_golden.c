@@ -93,7 +93,7 @@ static void crop(run *r)
         ls_rgb whole = {(uint8_t *)frames + s * W * H * 3, W * 3, W, H};
         r->face[i] = malloc(R * R * 3);
         r->image[i] = malloc(R * R * 3 * sizeof(float));
-        ls_cropper_run(c, r->face[i], &r->matrix[i], &whole, 0, 0, W, H);
+        ls_cropper_run(c, r->face[i], &r->matrix[i], &whole, 0, 0);
     }
     ls_cropper_close(&c);
 }

@@ -32,12 +32,12 @@ static inline uint64_t hash_bytes(uint64_t h, const void *data, size_t n)
 
 static inline size_t plane_width(const ls_picture *p, int plane)
 {
-    return plane ? (p->width + (1u << p->sub_x) - 1) >> p->sub_x : p->width;
+    return plane ? (p->w + (1u << p->sub_x) - 1) >> p->sub_x : p->w;
 }
 
 static inline size_t plane_height(const ls_picture *p, int plane)
 {
-    return plane ? (p->height + (1u << p->sub_y) - 1) >> p->sub_y : p->height;
+    return plane ? (p->h + (1u << p->sub_y) - 1) >> p->sub_y : p->h;
 }
 
 static inline size_t plane_bytes(const ls_picture *p, int plane)

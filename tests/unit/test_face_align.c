@@ -88,7 +88,7 @@ static void check_crops(const char *name, size_t resolution, int crops)
         snprintf(key, sizeof(key), "matrix_%d", k);
         ls_matrix m = matrix_of(golden_f32(g, key, NULL));
         ls_rgb whole = rgb_of(frame, 640, 480);
-        ls_crop(crop, resolution, &m, &whole, 0, 0, 640, 480);
+        ls_crop(crop, resolution, &m, &whole, 0, 0);
         snprintf(key, sizeof(key), "crop_%d", k);
         golden_assert_u8(key, crop, golden_u8(g, key, NULL), w * h * 3, 0.998);
 
@@ -100,7 +100,7 @@ static void check_crops(const char *name, size_t resolution, int crops)
         for (size_t y = 0; y < r.h; y++)
             memcpy(copy + y * r.w * 3, frame + ((r.y + y) * 640 + r.x) * 3, r.w * 3);
         ls_rgb part = rgb_of(copy, r.w, r.h);
-        ls_crop(again, resolution, &m, &part, r.x, r.y, 640, 480);
+        ls_crop(again, resolution, &m, &part, r.x, r.y);
         assert_memory_equal(again, crop, w * h * 3);
         free(copy);
         free(again);
@@ -147,7 +147,7 @@ static void frames_to_faces(void **state)
         assert_true(align_next(&a, &f, &m));
         worst = fmax(worst, relative(m.m[0], matrices + 6 * k, 6));
         ls_rgb frame = rgb_of(frames + k * 192 * 256 * 3, 256, 192);
-        ls_cropper_run(c, got + k * n * 3, &m, &frame, 0, 0, 256, 192);
+        ls_cropper_run(c, got + k * n * 3, &m, &frame, 0, 0);
         for (size_t i = 0; i < n * 3; i++)
             want[k * n * 3 + i] = faces[(k * 3 + i % 3) * n + i / 3];
     }
@@ -176,13 +176,13 @@ static void parts_of_the_frame_serve_faces_across_its_border(void **state)
         ls_align s = {.resolution = 256};
         ls_matrix m;
         assert_true(align_next(&s, &f, &m));
-        ls_crop(a, 256, &m, &whole, 0, 0, 640, 480);
+        ls_crop(a, 256, &m, &whole, 0, 0);
         ls_rect r = ls_crop_bounds(&m, 256, 640, 480);
         /* one more pixel where there is one, as alignment to chroma would take */
         r.x -= r.x > 0;
         ls_rgb part = {(uint8_t *)frame + (r.y * 640 + r.x) * 3, 640 * 3, r.w, r.h};
         part.w += part.w && r.x + part.w < 640;
-        ls_crop(b, 256, &m, &part, r.x, r.y, 640, 480);
+        ls_crop(b, 256, &m, &part, r.x, r.y);
         assert_memory_equal(a, b, sizeof(a));
     }
     for (size_t i = 0; i < sizeof(a); i++)
@@ -301,7 +301,7 @@ static void crop_without_inverse(void **state)
     static uint8_t crop[6 * 8 * 3], frame[3];
     ls_matrix m = {{{0}}};
     ls_rgb whole = {frame, 3, 1, 1};
-    ls_crop(crop, 8, &m, &whole, 0, 0, 1, 1);
+    ls_crop(crop, 8, &m, &whole, 0, 0);
     assert_int_equal(ls_crop_bounds(&m, 8, 1, 1).w, 0);
     for (size_t i = 0; i < sizeof(crop); i++)
         assert_int_equal(crop[i], 127);

@@ -335,13 +335,13 @@ static void rectangles_do_what_whole_frames_do(void **state)
 /* One Y'CbCr picture in memory with guard bytes around every row, and reading it. */
 typedef struct yuv_case {
     unsigned depth, sub_x, sub_y;
-    ls_yuv_matrix matrix;
+    ls_color_matrix matrix;
     bool full;
     size_t w, h;
     double opacity;
 } yuv_case;
 
-static unsigned sample(const ls_yuv *f, size_t plane, size_t x, size_t y)
+static unsigned sample(const ls_picture *f, size_t plane, size_t x, size_t y)
 {
     const uint8_t *p = f->data[plane] + (ptrdiff_t)y * f->stride[plane];
     uint16_t v = p[x];
@@ -350,25 +350,25 @@ static unsigned sample(const ls_yuv *f, size_t plane, size_t x, size_t y)
     return v;
 }
 
-static size_t plane_w(const ls_yuv *f, size_t plane)
+static size_t plane_w(const ls_picture *f, size_t plane)
 {
     return plane ? (f->w + ((size_t)1 << f->sub_x) - 1) >> f->sub_x : f->w;
 }
 
-static size_t plane_h(const ls_yuv *f, size_t plane)
+static size_t plane_h(const ls_picture *f, size_t plane)
 {
     return plane ? (f->h + ((size_t)1 << f->sub_y) - 1) >> f->sub_y : f->h;
 }
 
-static ls_yuv make_yuv(const yuv_case *c)
+static ls_picture make_yuv(const yuv_case *c)
 {
-    ls_yuv f = {.w = c->w,
-                .h = c->h,
-                .depth = c->depth,
-                .sub_x = c->sub_x,
-                .sub_y = c->sub_y,
-                .matrix = c->matrix,
-                .full_range = c->full};
+    ls_picture f = {.w = c->w,
+                    .h = c->h,
+                    .depth = c->depth,
+                    .sub_x = c->sub_x,
+                    .sub_y = c->sub_y,
+                    .matrix = c->matrix,
+                    .full_range = c->full};
     uint64_t seed = 1;
     for (size_t p = 0; p < 3; p++) {
         size_t bytes = c->depth > 8 ? 2 : 1, w = plane_w(&f, p), h = plane_h(&f, p);
@@ -386,7 +386,7 @@ static ls_yuv make_yuv(const yuv_case *c)
     return f;
 }
 
-static void free_yuv(ls_yuv *f)
+static void free_yuv(ls_picture *f)
 {
     for (size_t p = 0; p < 3; p++)
         free(f->data[p]);
@@ -409,7 +409,7 @@ static void check_yuv(const yuv_case *c, const ls_matrix *m, size_t resolution)
 {
     float *image = golden_face(resolution);
     plain p = plain_run(resolution, image, m, c->w, c->h);
-    ls_yuv f = make_yuv(c), before = make_yuv(c);
+    ls_picture f = make_yuv(c), before = make_yuv(c);
     ls_restore *r;
     assert_int_equal(ls_restore_open(&r, resolution, NULL), 0);
     assert_int_equal(ls_restore_yuv(r, image, m, c->opacity, &f, NULL), 0);
@@ -461,14 +461,14 @@ static void yuv_blends_exactly(void **state)
 {
     (void)state;
     const yuv_case cases[] = {
-        {8, 1, 1, LS_YUV_BT709, false, 161, 121, 1},
-        {8, 0, 0, LS_YUV_BT601, true, 160, 120, 1},
-        {10, 1, 1, LS_YUV_BT2020, false, 163, 123, 1},
-        {8, 2, 0, LS_YUV_BT601, false, 163, 120, 1},
-        {12, 1, 0, LS_YUV_BT709, true, 161, 120, 0.5},
-        {16, 0, 1, LS_YUV_BT709, false, 160, 121, 1},
-        {8, 2, 2, LS_YUV_BT601, false, 162, 121, 0.25},
-        {9, 0, 0, LS_YUV_BT2020, true, 160, 120, 0},
+        {8, 1, 1, LS_COLOR_BT709, false, 161, 121, 1},
+        {8, 0, 0, LS_COLOR_BT601, true, 160, 120, 1},
+        {10, 1, 1, LS_COLOR_BT2020, false, 163, 123, 1},
+        {8, 2, 0, LS_COLOR_BT601, false, 163, 120, 1},
+        {12, 1, 0, LS_COLOR_BT709, true, 161, 120, 0.5},
+        {16, 0, 1, LS_COLOR_BT709, false, 160, 121, 1},
+        {8, 2, 2, LS_COLOR_BT601, false, 162, 121, 0.25},
+        {9, 0, 0, LS_COLOR_BT2020, true, 160, 120, 0},
     };
     const double at[][2] = {{80, 60}, {5, 10}, {158, 118}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -485,8 +485,8 @@ static void yuv_agrees_with_rgb(void **state)
            *ga = golden_open("face_align_256.safetensors");
     const uint8_t *frame = golden_u8(gf, "frame", NULL);
     const size_t n = 640 * 480;
-    yuv_case c = {16, 0, 0, LS_YUV_BT709, true, 640, 480, 1};
-    ls_yuv f = make_yuv(&c);
+    yuv_case c = {16, 0, 0, LS_COLOR_BT709, true, 640, 480, 1};
+    ls_picture f = make_yuv(&c);
     for (size_t i = 0; i < n; i++) {
         double rgb[3], yuv[3];
         for (size_t k = 0; k < 3; k++)
@@ -563,7 +563,7 @@ static void nonsense_is_refused(void **state)
     uint8_t data[4 * 4 * 3];
     memset(data, 9, sizeof(data));
     ls_rgb frame = {data, 12, 4, 4}, bad = {data, 11, 4, 4};
-    ls_yuv yuv = {.data = {data, data, data}, .stride = {4, 4, 4}, .w = 4, .h = 4, .depth = 8};
+    ls_picture yuv = {.data = {data, data, data}, .stride = {4, 4, 4}, .w = 4, .h = 4, .depth = 8};
     ls_matrix m = place(128, 30, 0, 2, 2), flat = {{{0}}}, nan = m, huge = m;
     nan.m[1][2] = NAN;
     huge.m[0][0] = 1e30f;

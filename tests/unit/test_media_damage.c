@@ -53,8 +53,8 @@ static int watch(const char *path)
     const ls_video_info info = *ls_video_get_info(v);
     for (; n < MAX_FRAMES && !(ret = ls_video_next(v, &f, &err)); n++) {
         ls_picture p = ls_frame_picture(f);
-        assert_int_equal(p.width, info.width);
-        assert_int_equal(p.height, info.height);
+        assert_int_equal(p.w, info.width);
+        assert_int_equal(p.h, info.height);
         ls_frame_unref(&f);
     }
     assert_true(n == MAX_FRAMES || ret == LS_EOF || err.message[0]);

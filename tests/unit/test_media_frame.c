@@ -23,18 +23,21 @@ static int part_differs(ls_rgb_converter *c, const ls_frame *f, const uint8_t *w
 {
     ls_error err = {0};
     const ls_picture p = ls_frame_picture(f);
-    const uint8_t *rgb;
-    size_t px = x, py = y, pw = w, ph = h;
-    if (ls_rgb_convert(c, f, &px, &py, &pw, &ph, &rgb, &err))
+    ls_rect part = {x, y, w, h};
+    ls_rgb rgb;
+    if (ls_rgb_convert(c, f, &part, &rgb, &err))
         fail_msg("%s", err.message);
+    const size_t px = part.x, py = part.y, pw = part.w, ph = part.h;
     assert_true(px <= x && py <= y && px + pw >= x + w && py + ph >= y + h);
-    assert_true(px + pw <= p.width && py + ph <= p.height);
+    assert_true(px + pw <= p.w && py + ph <= p.h);
     assert_true(px % (1u << p.sub_x) == 0 && py % (1u << p.sub_y) == 0);
+    assert_true(rgb.w == pw && rgb.h == ph);
     int worst = 0;
-    for (size_t j = py ? border : 0; j < ph - (py + ph < p.height ? border : 0); j++)
-        for (size_t i = px ? border : 0; i < pw - (px + pw < p.width ? border : 0); i++)
+    for (size_t j = py ? border : 0; j < ph - (py + ph < p.h ? border : 0); j++)
+        for (size_t i = px ? border : 0; i < pw - (px + pw < p.w ? border : 0); i++)
             for (size_t k = 0; k < 3; k++) {
-                int d = rgb[(j * pw + i) * 3 + k] - whole[((py + j) * p.width + px + i) * 3 + k];
+                int d = rgb.data[(ptrdiff_t)j * rgb.stride + (ptrdiff_t)(3 * i + k)] -
+                        whole[((py + j) * p.w + px + i) * 3 + k];
                 worst = abs(d) > worst ? abs(d) : worst;
             }
     return worst;
@@ -91,7 +94,7 @@ static void parts_are_as_the_whole(void **state)
             make_clip(i, sizes[s]);
             ls_frame *f = first_frame(media_path(path, "m.mkv"));
             const ls_picture p = ls_frame_picture(f);
-            uint8_t *whole = whole_rgb(i, p.width * p.height * 3);
+            uint8_t *whole = whole_rgb(i, p.w * p.h * 3);
             for (size_t r = 0; r < sizeof rects / sizeof *rects; r++) {
                 int d = part_differs(c, f, whole, rects[r][0], rects[r][1], rects[r][2],
                                      rects[r][3], 2);
@@ -99,7 +102,7 @@ static void parts_are_as_the_whole(void **state)
                     fail_msg("%s %s, %s, rectangle %zu: differs by %d", kinds[i].format,
                              kinds[i].options, sizes[s], r, d);
             }
-            int d = part_differs(c, f, whole, 0, 0, p.width, p.height, 0);
+            int d = part_differs(c, f, whole, 0, 0, p.w, p.h, 0);
             if (d > 1)
                 fail_msg("%s %s, %s: differs by %d", kinds[i].format, kinds[i].options, sizes[s],
                          d);
@@ -133,19 +136,19 @@ static void odd_sizes_reach_the_last_pixel(void **state)
 static void parts_outside_are_refused(void **state)
 {
     (void)state;
-    static const size_t rects[][4] = {{0, 0, 0, 1},  {0, 0, 1, 0},         {97, 0, 1, 1},
-                                      {0, 0, 98, 1}, {SIZE_MAX, 0, 2, 1},  {1, 0, SIZE_MAX, 1},
-                                      {0, 60, 1, 2}, {0, SIZE_MAX, 1, 62}, {0, 2, 1, SIZE_MAX - 1}};
+    static const ls_rect rects[] = {{0, 0, 0, 1},  {0, 0, 1, 0},         {97, 0, 1, 1},
+                                    {0, 0, 98, 1}, {SIZE_MAX, 0, 2, 1},  {1, 0, SIZE_MAX, 1},
+                                    {0, 60, 1, 2}, {0, SIZE_MAX, 1, 62}, {0, 2, 1, SIZE_MAX - 1}};
     char path[4096];
     ls_error err = {0};
     ls_rgb_converter *c;
-    const uint8_t *rgb;
+    ls_rgb rgb;
     make_clip(0, "97:61");
     ls_frame *f = first_frame(media_path(path, "m.mkv"));
     assert_int_equal(ls_rgb_converter_open(&c, &err), 0);
     for (size_t r = 0; r < sizeof rects / sizeof *rects; r++) {
-        size_t x = rects[r][0], y = rects[r][1], w = rects[r][2], h = rects[r][3];
-        assert_int_equal(ls_rgb_convert(c, f, &x, &y, &w, &h, &rgb, &err), LS_EINVAL);
+        ls_rect part = rects[r];
+        assert_int_equal(ls_rgb_convert(c, f, &part, &rgb, &err), LS_EINVAL);
     }
     ls_rgb_converter_close(&c);
     ls_frame_unref(&f);

@@ -31,8 +31,8 @@ static ls_picture hash_video(hashes *h, const char *path, bool source_fps)
         assert_true(h->count < MAX_FRAMES);
         assert_int_equal(ls_video_position(v), h->count + 1);
         p = ls_frame_picture(f);
-        assert_int_equal(p.width, info->width);
-        assert_int_equal(p.height, info->height);
+        assert_int_equal(p.w, info->width);
+        assert_int_equal(p.h, info->height);
         assert_int_equal(p.depth, info->depth);
         h->at[h->count] = hash_frame(f);
         ls_frame_unref(&f);
@@ -136,7 +136,7 @@ static const recipe recipes[] = {
     {"1fps.mp4", "F " SOURCE "1:d=5" X264 "1fps.mp4", "", NULL},
     {"uneven.mkv",
      "F " SOURCE "50:d=3 -vf \"select='lt(mod(t,0.5),0.13)+gt(t,2)',setpts=PTS+0.01*random(0)/TB\" "
-     "-vsync vfr" X264 "uneven.mkv",
+     "-fps_mode vfr" X264 "uneven.mkv",
      "", NULL},
     {"gap.mp4",
      "F " SOURCE "50:d=6 -vf \"select='lt(t,0.5)+gt(t,4.3)'\" -fps_mode vfr" X264 "gap.mp4", "",

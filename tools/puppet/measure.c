@@ -57,7 +57,7 @@ static colour colour_at(const ls_picture *p, const face_frame *f, double u, doub
 {
     const double x = f->x + f->unit * (u * f->c - v * f->s),
                  y = f->y + f->unit * (u * f->s + v * f->c);
-    if (x < 0 || y < 0 || x > (double)p->width - 1 || y > (double)p->height - 1)
+    if (x < 0 || y < 0 || x > (double)p->w - 1 || y > (double)p->h - 1)
         return (colour){255, 255};
     const long column = lrint(x), row = lrint(y);
     const uint8_t luma = p->data[0][row * p->stride[0] + column],
@@ -92,8 +92,8 @@ typedef struct difference {
 
 static void compare(const ls_picture *a, const ls_picture *b, const face_frame *f, difference *d)
 {
-    for (size_t y = 0; y < a->height; y++)
-        for (size_t x = 0; x < a->width; x++) {
+    for (size_t y = 0; y < a->h; y++)
+        for (size_t x = 0; x < a->w; x++) {
             const double e = a->data[0][(ptrdiff_t)y * a->stride[0] + (ptrdiff_t)x] -
                              (double)b->data[0][(ptrdiff_t)y * b->stride[0] + (ptrdiff_t)x];
             const double dx = ((double)x - f->x) / f->unit, dy = ((double)y - f->y) / f->unit;
@@ -166,7 +166,7 @@ static int measure(ls_video *output, ls_video *source, const face_frame *faces, 
         to->at[to->count++] = opening(&p, &faces[at]);
         if (source && to->count <= known && !ls_video_next(source, &s, err)) {
             const ls_picture q = ls_frame_picture(s);
-            if (q.width == p.width && q.height == p.height)
+            if (q.w == p.w && q.h == p.h)
                 compare(&p, &q, &faces[at], d);
             ls_frame_unref(&s);
         }

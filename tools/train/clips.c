@@ -112,7 +112,7 @@ static bool write_faces(output *o, uint64_t seed, const puppet_speech *speech, s
             return false;
         ls_align_next(&align, three, &matrix);
         const ls_rgb whole = {o->rgb, PICTURE * 3, PICTURE, PICTURE};
-        ls_cropper_run(o->cropper, face, &matrix, &whole, 0, 0, PICTURE, PICTURE);
+        ls_cropper_run(o->cropper, face, &matrix, &whole, 0, 0);
         if (fwrite(face, sizeof face, 1, o->faces) != 1)
             return false;
     }
