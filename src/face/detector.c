@@ -1,11 +1,11 @@
 #include "face/detector.h"
 #include "base/alloc.h"
+#include "base/path.h"
 #include "face/detect.h"
 #include "models/face/face_net.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,12 +47,6 @@ static bool is_onnx(const char *name)
     return n > 5 && !strcmp(name + n - 5, ".onnx") && *name != '.' && strcmp(name, LANDMARKS);
 }
 
-static int join(char path[PATH_MAX], const char *dir, const char *name, ls_error *err)
-{
-    int n = snprintf(path, PATH_MAX, "%s/%s", dir, name);
-    return n < 0 || n >= PATH_MAX ? ls_fail(err, LS_EINVAL, "%s: the name is too long", dir) : 0;
-}
-
 /* The names of a folder's ONNX files, best first; the caller frees each. */
 static size_t list_files(const char *dir, char *names[MAX_CANDIDATES])
 {
@@ -70,12 +64,12 @@ static size_t list_files(const char *dir, char *names[MAX_CANDIDATES])
 /* The best detector of a folder: files of other kinds are passed over. */
 static int open_best(ls_detector *d, const char *dir, const ls_detector_settings *s, ls_error *err)
 {
-    char *names[MAX_CANDIDATES], path[PATH_MAX];
+    char *names[MAX_CANDIDATES], path[LS_PATH_SIZE];
     size_t count = list_files(dir, names);
     int ret = LS_ENOENT;
     for (size_t i = 0; i < count; i++) {
         if (!d->net && (ret == LS_ENOENT || ret == LS_EUNSUPPORTED) &&
-            !(ret = join(path, dir, names[i], err)))
+            !(ret = ls_path_join(path, sizeof path, dir, names[i], err)))
             ret = ls_face_net_open(&d->net, path, s->dtype, s->threads, err);
         if (d->net && ls_face_net_get_kind(d->net) == LS_FACE_NET_LANDMARKS106) {
             ls_face_net_close(&d->net);
@@ -95,8 +89,8 @@ static int open_best(ls_detector *d, const char *dir, const ls_detector_settings
 static int open_landmarks(ls_detector *d, const char *dir, const ls_detector_settings *s,
                           ls_error *err)
 {
-    char path[PATH_MAX];
-    int ret = join(path, dir, LANDMARKS, err);
+    char path[LS_PATH_SIZE];
+    int ret = ls_path_join(path, sizeof path, dir, LANDMARKS, err);
     if (!ret)
         ret = ls_face_net_open(&d->landmarks, path, LS_F32, s->threads, err);
     if (ret == LS_ENOENT) {
@@ -119,13 +113,13 @@ static const char *base_name(const char *path)
 
 static int open_networks(ls_detector *d, const ls_detector_settings *s, ls_error *err)
 {
-    char dir[PATH_MAX] = ".";
+    char dir[LS_PATH_SIZE] = ".";
     int ret = 0;
     if (s->models) {
-        ret = join(dir, s->models, "face", err);
+        ret = ls_path_join(dir, sizeof dir, s->models, "face", err);
     } else if (strchr(s->path, '/')) {
         int n = (int)(base_name(s->path) - s->path);
-        if (snprintf(dir, sizeof dir, "%.*s", n, s->path) >= PATH_MAX)
+        if (snprintf(dir, sizeof dir, "%.*s", n, s->path) >= LS_PATH_SIZE)
             ret = ls_fail(err, LS_EINVAL, "%s: the name is too long", s->path);
     }
     if (!ret && s->path)

@@ -14,8 +14,8 @@ typedef struct ls_follow_settings {
 
 ls_follow_settings ls_follow_default_settings(void);
 
-/* SPEC 8.3's rule: wide and high enough, of a face's shape, score of 0.5 or more. A face whose box
- * is not known passes. */
+/* The rule of the original's face_detector.py: at least 50 x 80 pixels, of a face's shape, score of
+ * 0.5 or more. A face whose box is not known passes. */
 bool ls_face_eligible(const ls_face *face);
 
 /* The box, or the extent of the points when it is not known. */

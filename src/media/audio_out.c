@@ -42,13 +42,15 @@ static int open_copy(ls_audio_out *a, ls_error *err)
     return ret < 0 ? ls_fail_av(err, ret, "cannot copy the sound of %s", a->path) : 0;
 }
 
-/* The muxer's list of codecs does not tell all that it refuses, so a header is tried in memory. */
+/* The muxer's list of codecs does not tell all that it refuses, so a header is tried in memory. PCM
+ * in .mp4, which FFmpeg can write since 6.1, is what hardly any player can read. */
 static bool can_copy(const ls_audio_out *a)
 {
     const AVCodecParameters *par = a->from->codecpar;
     AVFormatContext *trial = NULL;
     uint8_t *header = NULL;
-    if (avformat_query_codec(a->mux->oformat, par->codec_id, FF_COMPLIANCE_EXPERIMENTAL) != 1 ||
+    if ((av_get_exact_bits_per_sample(par->codec_id) && !strcmp(a->mux->oformat->name, "mp4")) ||
+        avformat_query_codec(a->mux->oformat, par->codec_id, FF_COMPLIANCE_EXPERIMENTAL) != 1 ||
         avformat_alloc_output_context2(&trial, a->mux->oformat, NULL, NULL) < 0)
         return false;
     trial->strict_std_compliance = a->mux->strict_std_compliance;

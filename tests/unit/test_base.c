@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/path.h"
 #include "base/queue.h"
 #include "base/system.h"
 
@@ -28,6 +29,24 @@ static void error_message_is_one_printable_line(void **state)
     assert_int_equal(ls_fail_errno(&err, ENOSPC, "write x"), LS_ENOSPC);
     assert_non_null(strstr(err.message, "write x: "));
     assert_int_equal(ls_fail(NULL, LS_EIO, "nowhere"), LS_EIO);
+}
+
+static void paths_are_joined(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *dir, *name, *path;
+    } cases[] = {{"a/b", "c", "a/b/c"}, {"a/", "c", "a/c"}, {"/", "c", "/c"},
+                 {"", "c", "c"},        {NULL, "c", "c"},   {".", "c", "./c"}};
+    char path[8];
+    ls_error err = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(ls_path_join(path, sizeof path, cases[i].dir, cases[i].name, &err), 0);
+        assert_string_equal(path, cases[i].path);
+    }
+    assert_int_equal(ls_path_join(path, sizeof path, "123", "456", &err), 0);
+    assert_int_equal(ls_path_join(path, sizeof path, "123", "4567", &err), LS_EINVAL);
+    assert_non_null(strstr(err.message, "123/4567"));
 }
 
 static void sizes_are_checked(void **state)
@@ -234,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(error_names),
         cmocka_unit_test(error_message_is_one_printable_line),
+        cmocka_unit_test(paths_are_joined),
         cmocka_unit_test(sizes_are_checked),
         cmocka_unit_test(blocks_are_counted),
         cmocka_unit_test(queue_keeps_order_and_bounds),

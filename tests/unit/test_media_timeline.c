@@ -69,35 +69,6 @@ static uint64_t at_25_fps(const char *path)
     return n;
 }
 
-static void real_files_at_25_fps(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *name;
-        int frames;
-    } files[] = {
-        {"media/demo1_video.mp4", 250},
-        {"media/retalking_face_2.mp4", 125},
-        {"media/odd/bt709_full_range.mp4", 27},
-        {"media/odd/h264_10bits.mp4", 27},
-        {"media/odd/mkv_sample_with_htc_rotation_track_name.mkv", 26},
-        {"media/odd/mp4_hdr10-video-with-sdr-container.mp4", 27},
-        {"media/odd/mp4_midroll-5s.mp4", 125},
-        {"media/odd/mp4_sample_android_slow_motion.mp4", 14},
-        {"media/odd/mp4_sample_fragmented.mp4", 28},
-        {"media/odd/mp4_sample_mdat_too_long.mp4", 27},
-        {"media/odd/mp4_sample_with_color_info.mp4", 9},
-        {"media/odd/nasa_13013.mp4", 327},
-        {"media/odd/ts_sample_h264_mpeg_audio.ts", 3},
-        {"media/odd/vp9_bear-vp9-odd-dimensions.webm", 27},
-    };
-    char path[4096];
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        test_shared(path, files[i].name);
-        assert_int_equal(at_25_fps(path), files[i].frames);
-    }
-}
-
 /* `-an` and a test pattern in which every frame differs. */
 #define PATTERN "ffmpeg -v error -nostdin -y -f lavfi -i testsrc2=s=160x96:r=%s:d=%s "
 
@@ -375,7 +346,6 @@ int main(void)
 {
     ls_media_show_libav_messages(false);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(real_files_at_25_fps),
         cmocka_unit_test(made_files_at_25_fps),
         cmocka_unit_test(turned_as_the_file_asks),
         cmocka_unit_test(source_fps_gives_each_frame_once),

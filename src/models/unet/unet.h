@@ -45,8 +45,7 @@ typedef struct ls_unet_shape {
 typedef enum ls_unet_step {
     LS_UNET_STEP_FULL,  /* without step cache */
     LS_UNET_STEP_STORE, /* full, and stores what later steps reuse in `cache` */
-    LS_UNET_STEP_REUSE /* the last layer only, on `cache`: SPEC of DeepCache as the original uses it
-                        */
+    LS_UNET_STEP_REUSE  /* the last layer only, on `cache`, as DeepCache does in the original */
 } ls_unet_step;
 
 /* Bytes of the step cache for a shape. */
