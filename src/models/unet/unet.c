@@ -1,13 +1,6 @@
 #include "models/unet/unet.h"
-#include "base/alloc.h"
-
-#include <stdlib.h>
 
 #define RESNET_EPS 1e-5f
-
-struct ls_unet {
-    ls_network *net;
-};
 
 /* Where things stand in a network's key. */
 enum { KEY_BATCH, KEY_FRAMES, KEY_H, KEY_W, KEY_TOKENS, KEY_STEP };
@@ -175,47 +168,35 @@ int ls_unet_open(ls_unet **out, ls_weights **w, const ls_unet_config *c, const l
 {
     size_t key[LS_NETWORK_KEY];
     table_key(key, c);
-    *out = ls_calloc_array(1, sizeof **out);
-    if (!*out) {
-        ls_weights_close(w);
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    }
-    int ret = ls_network_open(&(*out)->net, w, c, sizeof *c, build, key, NULL, compute, err);
-    if (ret)
-        ls_unet_close(out);
-    return ret;
+    return ls_network_open(out, w, c, sizeof *c, build, key, NULL, compute, err);
 }
 
 void ls_unet_close(ls_unet **u)
 {
-    if (!*u)
-        return;
-    ls_network_close(&(*u)->net);
-    free(*u);
-    *u = NULL;
+    ls_network_close(u);
 }
 
 ls_network *ls_unet_network(ls_unet *u)
 {
-    return u->net;
+    return u;
 }
 
 const ls_unet_config *ls_unet_get_config(const ls_unet *u)
 {
-    return ls_network_config(u->net);
+    return ls_network_config(u);
 }
 
 size_t ls_unet_cache_bytes(const ls_unet *u, const ls_unet_shape *s)
 {
     return s->batch * s->frames * s->h * s->w * ls_unet_get_config(u)->block_out_channels[0] *
-           ls_dtype_size(ls_network_dtype(u->net));
+           ls_dtype_size(ls_network_dtype(u));
 }
 
 int ls_unet_prepare(ls_unet *u, const ls_unet_shape *s, ls_unet_step step, bool taps,
                     ls_plan **plan, ls_error *err)
 {
     const size_t key[LS_NETWORK_KEY] = {s->batch, s->frames, s->h, s->w, s->audio_tokens, step};
-    return ls_network_prepare(u->net, key, taps, plan, err);
+    return ls_network_prepare(u, key, taps, plan, err);
 }
 
 int ls_unet_run(ls_unet *u, const ls_unet_shape *s, ls_unet_step step, float timestep,
@@ -232,5 +213,5 @@ int ls_unet_run(ls_unet *u, const ls_unet_shape *s, ls_unet_step step, float tim
         {"output", out, n * s->h * s->w * c->out_channels * f},
         {"cache", cache, ls_unet_cache_bytes(u, s)},
     };
-    return ls_network_run(u->net, key, bindings, step == LS_UNET_STEP_FULL ? 4 : 5, cancel, err);
+    return ls_network_run(u, key, bindings, step == LS_UNET_STEP_FULL ? 4 : 5, cancel, err);
 }

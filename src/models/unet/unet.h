@@ -28,7 +28,7 @@ ls_unet_config ls_unet_config_full(void);
 /* Every weight with its shape. */
 int ls_unet_table(ls_params **out, const ls_unet_config *c, ls_error *err);
 
-typedef struct ls_unet ls_unet;
+typedef ls_network ls_unet;
 
 /* Takes *w over, on success and on failure. Weights are packed by the first run or prepare. */
 int ls_unet_open(ls_unet **out, ls_weights **w, const ls_unet_config *c, const ls_compute *compute,

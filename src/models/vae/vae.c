@@ -1,16 +1,10 @@
 #include "models/vae/vae.h"
-#include "base/alloc.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define EPS 1e-6f
 #define MAX_CHANNELS 16384
-
-struct ls_vae {
-    ls_network *net;
-};
 
 enum { KEY_DECODE, KEY_IMAGES, KEY_H, KEY_W, KEY_BOTH };
 
@@ -187,49 +181,35 @@ int ls_vae_open(ls_vae **out, ls_weights **w, const ls_vae_config *c, const ls_c
                 ls_error *err)
 {
     static const ls_params_rules rules = {.alias = old_attention_name};
-    *out = ls_calloc_array(1, sizeof **out);
-    if (!*out) {
-        ls_weights_close(w);
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    }
-    int ret =
-        ls_network_open(&(*out)->net, w, c, sizeof *c, build, table_key, &rules, compute, err);
-    if (ret)
-        ls_vae_close(out);
-    return ret;
+    return ls_network_open(out, w, c, sizeof *c, build, table_key, &rules, compute, err);
 }
 
 void ls_vae_close(ls_vae **v)
 {
-    if (!*v)
-        return;
-    ls_network_close(&(*v)->net);
-    free(*v);
-    *v = NULL;
+    ls_network_close(v);
 }
 
 ls_network *ls_vae_network(ls_vae *v)
 {
-    return v->net;
+    return v;
 }
 
 const ls_vae_config *ls_vae_get_config(const ls_vae *v)
 {
-    return ls_network_config(v->net);
+    return ls_network_config(v);
 }
 
 int ls_vae_prepare(ls_vae *v, bool decode, size_t images, size_t h, size_t w, bool taps,
                    ls_plan **plan, ls_error *err)
 {
-    return ls_network_prepare(v->net, (size_t[LS_NETWORK_KEY]){decode, images, h, w}, taps, plan,
-                              err);
+    return ls_network_prepare(v, (size_t[LS_NETWORK_KEY]){decode, images, h, w}, taps, plan, err);
 }
 
 static int run(ls_vae *v, bool decode, size_t images, size_t h, size_t w,
                const ls_binding *bindings, const ls_cancel *cancel, ls_error *err)
 {
-    return ls_network_run(v->net, (size_t[LS_NETWORK_KEY]){decode, images, h, w}, bindings, 2,
-                          cancel, err);
+    return ls_network_run(v, (size_t[LS_NETWORK_KEY]){decode, images, h, w}, bindings, 2, cancel,
+                          err);
 }
 
 static size_t image_bytes(const ls_vae *v, size_t images, size_t h, size_t w)

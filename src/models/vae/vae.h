@@ -19,7 +19,7 @@ int ls_vae_config_detect(ls_vae_config *c, const ls_weights *w, ls_error *err);
 ls_vae_config ls_vae_config_full(void);
 int ls_vae_table(ls_params **out, const ls_vae_config *c, ls_error *err);
 
-typedef struct ls_vae ls_vae;
+typedef ls_network ls_vae;
 
 /* Takes *w over, on success and on failure. The attention may have its old names (query, key,
  * value, proj_attn) or the new ones. */
