@@ -23,7 +23,8 @@ LS_API int ls_models_home(char *dir, size_t size, ls_error *err);
 /* The model directory that a job uses when none is named: version 1.6, else 1.5, of ls_models_home,
  * then of the folders latentsync/ in $XDG_DATA_DIRS; the first that has UNet, Whisper and VAE. If
  * there is none, *built_in is 1 and it is the small one that comes with the program, which knows
- * drawn faces only. LS_EMODEL when that is missing too. Any thread. */
+ * drawn faces only: looked for beside the library, beside the program, and where it was built to
+ * be installed. LS_EMODEL when that is missing too. Any thread. */
 LS_API int ls_models_find(char *dir, size_t size, int *built_in, ls_error *err);
 
 /* What ls_models_check found in one file. Later versions may add members at the end. */
@@ -55,18 +56,19 @@ typedef struct ls_models_progress {
 
 typedef struct ls_pull_settings {
     size_t size;         /* of this struct as the caller knows it */
-    const char *version; /* "1.6"; or "1.5" */
+    const char *version; /* "1.6", also for NULL; or "1.5" */
     const char *folder;  /* the model directory is FOLDER/VERSION; NULL: ls_models_home */
     const char *mirror;  /* "http[s]://HOST[:PORT][/PATH]", which replaces each publisher's
                             https://HOST; only InsightFace's files are still checked by a hash
                             that does not come from it. NULL: $HF_ENDPOINT for the files of
                             huggingface.co if set, otherwise the publishers */
-    const char *token;   /* sent to huggingface.co or its mirror only; NULL: $HF_TOKEN if set */
+    const char *token;   /* sent to huggingface.co or its mirror only, and only over https; NULL:
+                            $HF_TOKEN if set */
     int faces;           /* 0; 1: InsightFace's networks too, whose terms the user has accepted */
     int stall_seconds;   /* 30: give up a silent connection after that */
     int retries;         /* 5: of a failing connection */
     const ls_cancel *cancel; /* or NULL */
-    /* Each may be NULL; in the calling thread. */
+    /* Each may be NULL; in the calling thread. `level` is an ls_message_level. */
     void (*message)(void *opaque, int level, const char *line);
     void (*progress)(void *opaque, const ls_models_progress *p);
     void *opaque;
@@ -89,17 +91,22 @@ LS_API int ls_pull_directory(const ls_pull_settings *s, char *dir, size_t size, 
 LS_API int ls_pull_has_faces(const char *dir);
 
 /* Downloads what is missing, and checks by SHA-256 what is there. A file that another version's
- * directory beside this one has too is linked or copied. Running it again resumes. LS_EBUSY while
- * another process pulls into the directory; LS_EIO when the servers cannot be reached, after
- * reporting through `message` each file's address, SHA-256 and name, so that it can be fetched by
- * hand; LS_ENOSPC, LS_ECANCELED; LS_EUNSUPPORTED in a build without networking. */
+ * directory beside this one has too is linked or copied. Running it again resumes. Settings:
+ * LS_EINVAL. LS_EBUSY while another process fills the directory; LS_EIO when a server cannot be
+ * reached and LS_EUNSUPPORTED in a build without networking, both with LS_HINT_FETCH_BY_HAND after
+ * a message for each missing file: its URL, SHA-256 and path, separated by spaces (a file that is
+ * put there is checked by the next call); LS_EFORMAT for a file that is not as published; LS_ENOENT
+ * when the server lacks it; LS_ENOSPC, LS_ECANCELED. */
 LS_API int ls_models_pull(const ls_pull_settings *s, ls_error *err);
 
 /* Looks through `from`, a folder people already have (LatentSync's checkpoints/, ComfyUI's models,
- * the Hugging Face cache), for the published files, recognised by size and SHA-256, and links them
- * (or copies, where links cannot be made) into the model directory of `s`, of which `version`,
- * `folder`, `faces`, `cancel` and the callbacks are used. What is missing afterwards is reported
- * through `message`; LS_ENOENT when nothing was found. `from` is not changed. */
+ * the Hugging Face cache, InsightFace's models), for the published files, recognised by size and
+ * SHA-256, and puts them into the model directory of `s`: by hard links, else by symbolic links,
+ * else as copies. InsightFace's networks are taken whatever `faces` says, also from buffalo_l.zip.
+ * `from` is not changed; 200,000 files and folders are looked at, 16 levels deep. Uses no network.
+ * Each file is reported through `message` with its origin, and what is missing afterwards as by
+ * ls_models_pull, which is no error. LS_ENOENT when nothing was found though something is missing;
+ * LS_EBUSY, LS_ENOSPC, LS_ECANCELED. */
 LS_API int ls_models_import(const ls_pull_settings *s, const char *from, ls_error *err);
 
 #ifdef __cplusplus

@@ -248,6 +248,75 @@ static void model_says_what_it_is_made_for(void **state)
     }
 }
 
+typedef struct reports {
+    char text[1024];
+    ls_cancel *cancel; /* requested by the second report */
+    int count;
+} reports;
+
+static void note_report(void *opaque, const ls_models_report *report)
+{
+    reports *r = opaque;
+    const size_t n = strlen(r->text);
+    snprintf(r->text + n, sizeof r->text - n, "%s %s %d\n", report->role,
+             report->path ? strrchr(report->path, '/') + 1 : "-", report->tensors > 0);
+    assert_true(*report->summary);
+    if (++r->count == 2 && r->cancel)
+        ls_cancel_request(r->cancel);
+}
+
+static void model_is_checked(void **state)
+{
+    char root[] = "/tmp/ls-models-XXXXXX", command[64];
+    ls_error err = {0};
+    reports r = {0};
+    (void)state;
+    assert_non_null(mkdtemp(root));
+    assert_int_equal(ls_models_check(root, note_report, &r, NULL, &err), LS_EMODEL);
+    assert_int_equal(err.code, LS_EMODEL);
+    assert_int_equal(err.hint, LS_HINT_MODEL_DIRECTORY);
+    assert_non_null(strstr(err.message, "latentsync_unet.pt"));
+    assert_int_equal(ls_models_random(root, "mini", &err), 0);
+    assert_int_equal(ls_models_random(root, "mini", &err), LS_EINVAL);
+    assert_int_equal(ls_models_check(root, note_report, &r, NULL, &err), 0);
+    assert_string_equal(r.text,
+                        "UNet latentsync_unet.pt 1\nVAE diffusion_pytorch_model.safetensors 1\n"
+                        "Whisper tiny.pt 1\nfaces - 0\n");
+    r = (reports){.cancel = ls_cancel_new()};
+    assert_int_equal(ls_models_check(root, note_report, &r, r.cancel, &err), LS_ECANCELED);
+    assert_int_equal(r.count, 2);
+    ls_cancel_free(&r.cancel);
+    test_put(root, "face/det_10g.onnx", "no network");
+    assert_int_equal(ls_models_check(root, note_report, &r, NULL, &err), LS_EMODEL);
+    assert_non_null(strstr(err.message, "det_10g.onnx"));
+    snprintf(command, sizeof command, "rm -r %s", root);
+    assert_int_equal(system(command), 0);
+}
+
+static void settings_of_other_versions(void **state)
+{
+    ls_pull_settings s = {0}, later;
+    ls_error err = {0};
+    char dir[256];
+    (void)state;
+    assert_int_equal(ls_models_pull(&s, &err), LS_EINVAL);
+    memset(&s, 0x55, sizeof s);
+    ls_pull_default_settings(&s, offsetof(ls_pull_settings, mirror)); // an older, shorter one
+    assert_int_equal(s.size, offsetof(ls_pull_settings, mirror));
+    assert_int_not_equal(s.retries, 5);
+    s.folder = "there";
+    assert_int_equal(ls_pull_directory(&s, dir, sizeof dir, &err), 0);
+    assert_string_equal(dir, "there/1.6");
+    assert_int_equal(ls_pull_directory(&s, dir, 9, &err), LS_EINVAL);
+    s.version = "2";
+    assert_int_equal(ls_pull_directory(&s, dir, sizeof dir, &err), LS_EINVAL);
+    assert_string_equal(err.option, "version");
+    ls_pull_default_settings(&later, sizeof later);
+    assert_int_equal(later.retries, 5);
+    later.size++;
+    assert_int_equal(ls_models_import(&later, ".", &err), LS_EINVAL);
+}
+
 static void installed_model_is_found(void **state)
 {
     char root[] = "/tmp/ls-models-XXXXXX", path[4096], found[4096], command[64];
@@ -297,6 +366,8 @@ int main(void)
         cmocka_unit_test(configuration_is_read_off_the_weights),
         cmocka_unit_test(unet_without_motion_modules_runs),
         cmocka_unit_test(packing_needs_little_more_than_its_result),
+        cmocka_unit_test(model_is_checked),
+        cmocka_unit_test(settings_of_other_versions),
         cmocka_unit_test(installed_model_is_found),
         cmocka_unit_test(model_says_what_it_is_made_for),
     };
