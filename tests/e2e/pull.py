@@ -828,6 +828,8 @@ def endpoint_of_the_hub():
         assert listed(r.stderr) == [["https://github.com" + ZIP_URL, sha(ZIP), "o.models/1.6/face/buffalo_l.zip"]], r.stderr
         r = run(*args, "--without-faces", "--out", "o.other", env=env(HF_ENDPOINT="", **nowhere))
         assert r.returncode == 1 and "https://huggingface.co" + VAE_URL in [x[0] for x in listed(r.stderr)], r.stderr
+        r = run(*args, "--without-faces", "--out", "o.other", env=env(https_proxy=s.url))  # which connects to nobody
+        assert r.returncode == 1 and "retrying" not in r.stderr and len(listed(r.stderr)) == 3, r.stderr
         r = run(*args, "--without-faces", env=env(HF_ENDPOINT="ftp://localhost"))
         assert r.returncode == 1 and "ftp://localhost" in r.stderr, r.stderr
         before = len(s.log)
