@@ -256,7 +256,7 @@ static void pictures_keep_their_kind(void **state)
         {"-pix_fmt yuv420p10le", "out/o.mp4", "yuv420p10le"},
         {"-pix_fmt yuv420p10le -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc",
          "out/o.mov", "yuv420p10le"},
-        {"-pix_fmt yuv422p", "out/o.mkv", "yuv422p"},
+        {"-pix_fmt yuv422p", "out/o.mkv", "yuv420p"},
     };
     char in[4096], out[4096], audio[4096], line[4096];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

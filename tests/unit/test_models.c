@@ -76,6 +76,37 @@ static void tables_are_the_originals(void **state)
     }
 }
 
+/* The same lists by their hash: a sum, so that the order is free. */
+static void tables_hash_as_the_originals(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t count;
+        uint64_t hash;
+    } want[] = {{1246, 0xc3a401bae7e54618}, {248, 0x42978826b79bf8ce}};
+    const ls_unet_config u = ls_unet_config_full();
+    const ls_vae_config v = ls_vae_config_full();
+    for (size_t i = 0; i < 2; i++) {
+        ls_params *table;
+        uint64_t sum = 0;
+        assert_int_equal(i ? ls_vae_table(&table, &v, NULL) : ls_unet_table(&table, &u, NULL), 0);
+        ls_weights *w = formula(table, NULL);
+        for (size_t k = 0; k < ls_weights_count(w); k++) {
+            const ls_weight_info *t = ls_weights_at(w, k);
+            char line[512], shape[128];
+            uint64_t h = 0xcbf29ce484222325u;
+            snprintf(line, sizeof line, "%s %s", t->name,
+                     ls_shape_text(shape, sizeof shape, t->shape, t->ndim));
+            for (const char *c = line; *c; c++)
+                h = (h ^ (uint8_t)*c) * 0x100000001b3u;
+            sum += h;
+        }
+        assert_int_equal(ls_weights_count(w), want[i].count);
+        assert_true(sum == want[i].hash);
+        ls_weights_close(&w);
+    }
+}
+
 static void configuration_is_read_off_the_weights(void **state)
 {
     (void)state;
@@ -363,6 +394,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_are_the_originals),
+        cmocka_unit_test(tables_hash_as_the_originals),
         cmocka_unit_test(configuration_is_read_off_the_weights),
         cmocka_unit_test(unet_without_motion_modules_runs),
         cmocka_unit_test(packing_needs_little_more_than_its_result),

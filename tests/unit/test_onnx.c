@@ -370,6 +370,45 @@ static void outputs_without_a_batch_dimension(void **state)
     ls_onnx_close(&m);
 }
 
+/* The built-in detector: both backends compute the same, which the oracle computes plainly. */
+static void backends_agree_on_the_drawn_detector(void **state)
+{
+    (void)state;
+    char path[4096];
+    ls_error err = {0};
+    ls_onnx *m;
+    network n[2];
+    const ls_onnx_output *o;
+    const size_t side = 320, values = side * side * 3;
+    if (ls_onnx_open(&m, test_data(path, "../../models/mini/face/drawn.onnx"), &err))
+        fail_msg("%s", err.message);
+    const ls_onnx_graph *g = ls_onnx_get_graph(m);
+    const ls_onnx_input in = {
+        .name = g->input[0]->name, .ndim = 4, .shape = {1, 3, side, side}, .channels_last = true};
+    float *x = ls_malloc_array(values, sizeof *x);
+    for (size_t i = 0; i < values; i++)
+        x[i] = (float)(i * i % 251);
+    for (int i = 0; i < 2; i++) {
+        if (open_network(&n[i], m, i ? "onednn" : "ref", &in, 1, &err))
+            fail_msg("%s", err.message);
+        run_network(&n[i], &(ls_binding){in.name, x, values * sizeof *x}, 1);
+    }
+    const size_t outputs = ls_onnx_import_outputs(n[0].im, &o);
+    assert_true(outputs >= 4 && n[0].bound == outputs && n[1].bound == outputs);
+    for (size_t i = 0; i < outputs; i++) {
+        assert_string_equal(n[0].bindings[i].name, n[1].bindings[i].name);
+        assert_int_equal(n[0].bindings[i].bytes, n[1].bindings[i].bytes);
+        const double error = relative_error(n[1].bindings[i].data, n[0].bindings[i].data,
+                                            n[0].bindings[i].bytes / sizeof(float));
+        print_message("# %s: relative error %.2g\n", o[i].name, error);
+        assert_true(error < 1e-4);
+    }
+    free(x);
+    close_network(&n[0]);
+    close_network(&n[1]);
+    ls_onnx_close(&m);
+}
+
 static void scrfd_2_5g_is_as_onnx_runtime_has_it(void **state)
 {
     (void)state;
@@ -384,6 +423,7 @@ int main(void)
         cmocka_unit_test(scrfd_500m_is_as_onnx_runtime_has_it),
         cmocka_unit_test(outputs_without_a_batch_dimension),
         cmocka_unit_test(scrfd_2_5g_is_as_onnx_runtime_has_it),
+        cmocka_unit_test(backends_agree_on_the_drawn_detector),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

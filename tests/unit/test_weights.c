@@ -149,6 +149,23 @@ static void numbers_and_texts_become_metadata(void **state)
     ls_weights_close(&w);
 }
 
+/* Of a file that training wrote; numbers and texts beside tensors are in other_containers. */
+static void the_dimensions_of_whisper_are_metadata(void **state)
+{
+    (void)state;
+    char path[4096];
+    int64_t v = 0;
+    ls_weights *w = open_or_fail(test_data(path, "../../models/mini/whisper/tiny.pt"));
+    assert_true(ls_weights_meta_int(w, "dims.n_audio_head", &v));
+    assert_int_equal(v, 6);
+    assert_true(ls_weights_meta_int(w, "dims.n_audio_state", &v));
+    assert_int_equal(v, 96);
+    assert_false(ls_weights_meta_int(w, "dims", &v));
+    assert_null(ls_weights_meta_text(w, "dims.n_audio_head"));
+    assert_non_null(ls_weights_find(w, "encoder.conv1.weight"));
+    ls_weights_close(&w);
+}
+
 /* Containers that the collections lack, made by tests/data/weights/make.py. */
 static void other_containers(void **state)
 {
@@ -543,6 +560,7 @@ int main(void)
         cmocka_unit_test(every_sample_reads_as_pytorch_reads_it_or_says_why_not),
         cmocka_unit_test(views_read_as_their_contiguous_copies),
         cmocka_unit_test(numbers_and_texts_become_metadata),
+        cmocka_unit_test(the_dimensions_of_whisper_are_metadata),
         cmocka_unit_test(other_containers),
         cmocka_unit_test(legacy_views_of_storages),
         cmocka_unit_test(what_is_no_checkpoint_is_told_apart),

@@ -264,13 +264,13 @@ static void pytorch_loads_what_is_written(void **state)
     count_files(*state, true);
 }
 
-static void integers_keep_their_dtype(void **state)
+static void expect_dtypes_kept(const char *in, void **state)
 {
-    char in[4096], path[4096];
+    char path[4096];
     ls_error err = {0};
     for (int zip = 0; zip < 2; zip++) {
         ls_weights *w, *v;
-        ok(ls_weights_open(&w, test_shared(in, "formats/torch/views_zip.pt"), &err), &err);
+        ok(ls_weights_open(&w, in, &err), &err);
         snprintf(path, sizeof path, "%s/out", (char *)*state);
         ok(write_as(path, w, LS_F32, zip, &err), &err);
         ok(ls_weights_open(&v, path, &err), &err);
@@ -291,6 +291,45 @@ static void integers_keep_their_dtype(void **state)
         ls_weights_close(&v);
         count_files(*state, true);
     }
+}
+
+static void integers_of_pytorch_keep_their_dtype(void **state)
+{
+    char in[4096];
+    expect_dtypes_kept(test_shared(in, "formats/torch/views_zip.pt"), state);
+}
+
+/* Every dtype, in a file made here, of numbers that float32 has too. */
+static void integers_keep_their_dtype(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t bytes;
+    } types[] = {{"I64", 8}, {"I32", 4}, {"I16", 2}, {"I8", 1},  {"U8", 1},
+                 {"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}};
+    char path[] = "/tmp/ls_weights_in_XXXXXX", header[2048] = "{";
+    uint8_t data[3 * 64] = {0};
+    size_t n = 1, at = 0;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        n += (size_t)snprintf(header + n, sizeof header - n,
+                              "%s\"%s\": {\"dtype\": \"%s\", \"shape\": [3], \"data_offsets\": "
+                              "[%zu, %zu]}",
+                              i ? ", " : "", types[i].name, types[i].name, at,
+                              at + 3 * types[i].bytes);
+        for (size_t k = 0; k < 3; k++) /* 1, 2, 3 as integers; as floats something small */
+            data[at + k * types[i].bytes] = (uint8_t)(k + 1);
+        at += 3 * types[i].bytes;
+    }
+    const uint64_t size = n + 1;
+    header[n] = '}';
+    FILE *f = fdopen(mkstemp(path), "wb");
+    assert_non_null(f);
+    fwrite(&size, sizeof size, 1, f);
+    fwrite(header, 1, size, f);
+    fwrite(data, 1, at, f);
+    assert_int_equal(fclose(f), 0);
+    expect_dtypes_kept(path, state);
+    unlink(path);
 }
 
 /* A limit on the size of files stands in for a full disk. */
@@ -440,6 +479,7 @@ int main(void)
         cmocka_unit_test(checkpoints_with_formula_weights_hold_the_formula),
         IN_FOLDER(what_is_written_reads_back),
         IN_FOLDER(pytorch_loads_what_is_written),
+        IN_FOLDER(integers_of_pytorch_keep_their_dtype),
         IN_FOLDER(integers_keep_their_dtype),
         IN_FOLDER(a_failed_write_leaves_no_file_and_the_old_one),
         IN_FOLDER(conversion_holds_one_tensor),
