@@ -14,7 +14,7 @@ BELOW = {"base": [], "monitor": ["base"], "media": ["base"], "tensor": ["base"],
 for name, on in [("backend", ["tensor"]), ("weights", ["backend"]), ("nn", ["weights"]),
                  ("models", ["nn"]), ("diffusion", ["models"]), ("face", ["models"]),
                  ("pull", ["net", "face"]),
-                 ("pipeline", ["monitor", "media", "diffusion", "face"]), ("cli", ["pull", "pipeline"]),
+                 ("pipeline", ["monitor", "media", "diffusion", "face"]), ("cli", []),
                  ("server", ["pipeline"])]:
     BELOW[name] = sorted({b for o in on for b in [o, *BELOW[o]]})
 

@@ -1,80 +1,147 @@
-/* What the commands share. */
+/* What the commands share: the table that describes them, the arguments of a call, and how a call
+ * reports what it does and how it ended. */
 #ifndef LS_CLI_CLI_H
 #define LS_CLI_CLI_H
 
 #include "latentsync/latentsync.h"
-#include "latentsync/models.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130, CLI_HELPED = -1 };
+#define CLI_STATUS_MAP(X)                                                                          \
+    X(CLI_OK, 0, "success")                                                                        \
+    X(CLI_FAILED, 1, "any other failure")                                                          \
+    X(CLI_USAGE, 2, "wrong usage: an option or a setting")                                         \
+    X(CLI_INPUT, 3, "a file or a server cannot be used")                                           \
+    X(CLI_MODEL, 4, "the model is missing or unusable")                                            \
+    X(CLI_NO_FACE, 5, "there is no face to work on")                                               \
+    X(CLI_RESOURCES, 6, "not enough space or memory")                                              \
+    X(CLI_BUSY, 7, "another process works on it")                                                  \
+    X(CLI_INTERRUPTED, 130, "interrupted")
 
-/* Prints "latentsync: message" on standard error; returns EXIT_FAILED. */
-int cli_fail(const ls_error *err);
-/* As cli_fail for a misuse, with a pointer to --help; returns EXIT_USAGE. */
-int cli_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+enum cli_status {
+#define CLI_X(name, value, text) name = value,
+    CLI_STATUS_MAP(CLI_X)
+#undef CLI_X
+};
 
-/* A whole number, or a number, within bounds; false after a message. */
-bool cli_int(const char *command, const char *option, const char *text, long long min,
-             long long max, long long *out);
-bool cli_float(const char *command, const char *option, const char *text, double min, double max,
-               double *out);
+typedef struct cli_call cli_call;
 
-/* Bytes: a number, and K, M, G or T for powers of 1024; false after a message. */
-bool cli_size(const char *command, const char *option, const char *text, uint64_t *out);
+typedef struct cli_command {
+    const char *name;        /* "sync"; "models pull" of the family "models" */
+    const char *summary;     /* a phrase for the list of commands */
+    const char *description; /* paragraphs, see cli_wrap; or NULL */
+    const char *examples;    /* command lines; or NULL */
+    int library;             /* takes the library's options with this LS_OPTION_*; 0: none */
+    bool reports;            /* has --progress, --quiet and --verbose */
+    bool is_hidden;
+    const ls_option *operands;  /* its own, in order; name NULL past the last; or NULL */
+    const ls_option *options;   /* likewise */
+    int (*run)(cli_call *call); /* the exit status; NULL: a family */
+} cli_command;
 
-/* The text's place in the list `names`, which ends with NULL; false after a message. */
-bool cli_choose(const char *command, const char *option, const char *text, const char *const *names,
-                int *out);
+/* NULL past the last. */
+const cli_command *cli_command_at(size_t index);
+/* NULL for an unknown name. */
+const cli_command *cli_command_find(const char *name);
+/* The last word of its name, "pull" of "models pull". */
+const char *cli_word(const cli_command *c);
+/* Whether `c` belongs to the family: "models pull" to "models"; NULL: to none. */
+bool cli_is_of_family(const cli_command *c, const cli_command *family);
 
-/* Standard error as progress and messages share it. */
+/* What a command takes, the library's first: operands, and options in the order to list them; NULL
+ * past the last. */
+const ls_option *cli_operand_at(const cli_command *c, size_t index);
+const ls_option *cli_option_at(const cli_command *c, size_t index);
+/* An option or operand by name. */
+const ls_option *cli_option_find(const cli_command *c, const char *name);
+bool cli_is_operand(const cli_command *c, const ls_option *o);
+
+/* The screen, or whatever reads the messages and the events. */
 typedef struct cli_console {
     enum { CLI_PROGRESS_LINE, CLI_PROGRESS_JSON, CLI_PROGRESS_NONE } mode;
-    int level;
-    bool line_open; /* a progress line that the next output has to end or overwrite */
-    double last;    /* when progress was shown, and of what stage */
-    const char *stage;
-    bool terminal;
+    int level;                      /* messages above it are not shown */
+    bool is_terminal, is_line_open; /* a line that the next output has to remove */
+    double last;                    /* when progress was shown, */
+    char stage[64];                 /* of what, */
+    bool is_last_shown;             /* and whether it was complete */
 } cli_console;
 
-cli_console cli_console_new(void);
+enum { CLI_MAX_GIVEN = 64 };
+
+typedef struct cli_given {
+    const ls_option *option;
+    ls_option_value value;
+} cli_given;
+
+struct cli_call {
+    const cli_command *command;
+    cli_given given[CLI_MAX_GIVEN]; /* each option once */
+    size_t count;
+    cli_console console;
+};
+
+/* Reads the arguments that follow the command's name. False after a message, with CLI_USAGE or,
+ * when help was asked for and printed, CLI_OK in *status. */
+bool cli_parse(cli_call *call, int argc, char **argv, int *status);
+
+/* What was given, else the default. */
+const char *cli_text(const cli_call *call, const char *name);
+int64_t cli_integer(const cli_call *call, const char *name);
+bool cli_has(const cli_call *call, const char *name);
+
+/* Hands on the library's options that were given. */
+int cli_set_sync(const cli_call *call, ls_sync_settings *s, ls_error *err);
+int cli_set_faces(const cli_call *call, ls_faces_settings *s, ls_error *err);
+
+/* Prints "latentsync: MESSAGE" and where to find help; returns CLI_USAGE. `command` may be NULL. */
+int cli_usage(const cli_command *command, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Reports the failure of a call, with what would help. `folder` is that of a job that can be
+ * resumed, or NULL. Returns the exit status. */
+int cli_fail(cli_call *call, const ls_error *err, const char *folder);
+int cli_status_of(const ls_error *err);
+/* CLI_OK if all of standard output was written; otherwise CLI_FAILED after a message. */
+int cli_flush(void);
+
+/* The library's callbacks; `call` is a cli_call. */
+void cli_message(void *call, int level, const char *line);
+void cli_progress(void *call, const ls_progress *p);
+void cli_transfer(void *call, const ls_models_progress *p);
+/* Removes a line that is redrawn, for other output to take its place. */
+void cli_end_line(cli_console *c);
+/* "0:04:12" */
+const char *cli_clock(double seconds, char *out, size_t size);
+
+/* The token that SIGINT and SIGTERM request from now on; a second signal ends the program. NULL
+ * when out of memory. */
 ls_cancel *cli_cancel(void);
-/* `console` is a cli_console: for the functions of ls_sync_settings. */
-void cli_message(void *console, int level, const char *line);
-void cli_progress(void *console, const ls_progress *p);
-/* The same for ls_pull_settings. */
-void cli_transfer(void *console, const ls_models_progress *p);
 
-/* The options that every job has, for getopt_long ("qv" among the short ones), and what they do;
- * false after a message, also for any other option. */
-enum { CLI_OPT_PROGRESS = 1000 };
-#define CLI_CONSOLE_OPTIONS                                                                        \
-    {"progress", required_argument, NULL, CLI_OPT_PROGRESS}, {"quiet", no_argument, NULL, 'q'},    \
-    {                                                                                              \
-        "verbose", no_argument, NULL, 'v'                                                          \
-    }
-bool cli_console_option(const char *command, cli_console *c, int option, const char *text);
+/* The folder of the job that a call names, by itself or by its output; NULL: none. */
+const char *cli_job(const cli_call *call, char *out, size_t size);
 
-/* Runs a job that SIGINT and SIGTERM cancel; a second signal ends the program. One at a time. */
-int cli_run_job(cli_console *c, void *job, int (*run)(void *job, void *argument, ls_error *err),
-                void *argument, void (*cancel)(void *job), ls_error *err);
+void cli_print_overview(FILE *out);
+void cli_print_help(const cli_command *c, FILE *out);
+/* "-o FILE", "VIDEO", "[VERSION]": the arguments of a command, for its usage. */
+void cli_print_arguments(const cli_command *c, FILE *out);
 
-/* The same with a job that ls_sync_open or ls_sync_open_job gave, with what it returned; closes it
- * and tells how it ended. Returns the exit status. */
-int cli_run_sync(cli_console *c, ls_sync *job, int opened,
-                 int (*run)(void *job, void *argument, ls_error *err), void *argument,
-                 ls_error *err);
-
-/* The commands: argv[0] is the command's own name. */
-int cmd_sync(int argc, char **argv);
-int cmd_plan(int argc, char **argv);
-int cmd_job(int argc, char **argv);
-int cmd_faces(int argc, char **argv);
-int cmd_models(int argc, char **argv);
-int cmd_pull(int argc, char **argv); /* argv[0] is "pull" or "import" of "models" */
-int cmd_report(int argc, char **argv);
-int cmd_info(int argc, char **argv);
+int cmd_sync(cli_call *call);
+int cmd_resume(cli_call *call);
+int cmd_plan(cli_call *call);
+int cmd_render(cli_call *call);
+int cmd_join(cli_call *call);
+int cmd_faces(cli_call *call);
+int cmd_pull(cli_call *call);
+int cmd_import(cli_call *call);
+int cmd_check(cli_call *call);
+int cmd_random(cli_call *call);
+int cmd_report(cli_call *call);
+int cmd_info(cli_call *call);
+int cmd_help(cli_call *call);
+int cmd_version(cli_call *call);
+int cmd_completion(cli_call *call);
+int cmd_man(cli_call *call);
 
 #endif

@@ -1,18 +1,12 @@
 #include "cli/cli.h"
-#include "backend/backend.h"
-#include "base/system.h"
-#include "media/codecs.h"
+#include "cli/event.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
+static const char *find_model(char *dir, size_t size, int *built_in)
+{
+    return ls_models_find(dir, size, built_in, NULL) ? NULL : dir;
+}
 
-static const char usage[] =
-    "usage: latentsync info\n"
-    "\n"
-    "Prints what matters for speed and memory on this machine: CPU features and the compute\n"
-    "type they lead to, memory and cgroup limits, and the video encoders to choose from.\n";
-
+/* Bytes; "none" where there is no limit, and null for both that and what is unknown. */
 static void print_gb(const char *name, uint64_t bytes)
 {
     if (bytes == UINT64_MAX)
@@ -23,36 +17,65 @@ static void print_gb(const char *name, uint64_t bytes)
         printf("%-16s unknown\n", name);
 }
 
-int cmd_info(int argc, char **argv)
+static json_t *bytes_json(uint64_t bytes)
 {
-    if (argc > 1) {
-        bool help = !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h");
-        if (!help)
-            return cli_usage("info", "info takes no arguments");
-        fputs(usage, stdout);
-        return EXIT_OK;
-    }
-    ls_cpu cpu;
-    ls_machine_memory m;
-    ls_cpu_detect(&cpu, "");
-    ls_machine_memory_now(&m, "");
-    printf("%-16s %s\n", "version", LS_VERSION_STRING);
-    printf("%-16s %s, %d cores\n", "cpu", cpu.model, cpu.cores);
-    printf("%-16s%s%s%s%s%s%s\n", "features", cpu.avx2 ? " avx2" : "", cpu.fma ? " fma" : "",
-           cpu.avx512 ? " avx512" : "", cpu.avx512_vnni ? " avx512-vnni" : "",
-           cpu.avx512_bf16 ? " avx512-bf16" : "", cpu.amx_bf16 ? " amx-bf16" : "");
-    printf("%-16s %s\n", "compute type", ls_backend_prefers_bf16() ? "bfloat16" : "float32");
-    print_gb("memory", m.total);
-    print_gb("available", m.available);
-    print_gb("cgroup limit", m.cgroup_limit);
-    if (m.cgroup_limit != UINT64_MAX)
-        print_gb("cgroup used", m.cgroup_used);
-    if (m.cgroup_cpus > 0)
-        printf("%-16s %.1f cores\n", "cgroup cpu", m.cgroup_cpus);
-    printf("%-16s FFmpeg %s\n%-16s", "media", ls_media_version(), "video encoders");
+    return bytes && bytes != UINT64_MAX ? json_integer((json_int_t)bytes) : json_null();
+}
+
+static void print_machine(const ls_machine *m)
+{
+    char dir[4096];
     const char *encoder;
-    for (int i = 0; (encoder = ls_media_encoder(i)); i++)
+    int built_in = 0;
+    const char *model = find_model(dir, sizeof dir, &built_in);
+    printf("%-16s %s\n", "version", ls_version());
+    printf("%-16s %s, %d cores\n", "cpu", m->cpu, m->cores);
+    printf("%-16s %s\n", "features", m->features);
+    printf("%-16s %s\n", "compute type",
+           m->compute_type == LS_COMPUTE_BFLOAT16 ? "bfloat16" : "float32");
+    print_gb("memory", m->memory);
+    print_gb("available", m->available);
+    print_gb("cgroup limit", m->cgroup_limit);
+    if (m->cgroup_limit != UINT64_MAX)
+        print_gb("cgroup used", m->cgroup_used);
+    if (m->cgroup_cores > 0)
+        printf("%-16s %.1f cores\n", "cgroup cpu", m->cgroup_cores);
+    printf("%-16s %s%s\n", "model", model ? model : "none",
+           built_in ? " (built-in, for drawn faces only)" : "");
+    printf("%-16s %s\n%-16s", "media", ls_codec_version(), "video encoders");
+    for (size_t i = 0; (encoder = ls_encoder_name(i)); i++)
         printf(" %s", encoder);
     putchar('\n');
-    return EXIT_OK;
+}
+
+static json_t *machine_json(const ls_machine *m)
+{
+    char dir[4096];
+    const char *encoder;
+    int built_in = 0;
+    const char *model = find_model(dir, sizeof dir, &built_in);
+    json_t *encoders = json_array();
+    for (size_t i = 0; (encoder = ls_encoder_name(i)); i++)
+        json_array_append_new(encoders, cli_json(encoder));
+    return json_pack(
+        "{s:s, s:o, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "version",
+        ls_version(), "cpu", cli_json(m->cpu), "cores", m->cores, "features", cli_json(m->features),
+        "compute_type", m->compute_type == LS_COMPUTE_BFLOAT16 ? "bfloat16" : "float32",
+        "memory_bytes", bytes_json(m->memory), "available_bytes", bytes_json(m->available),
+        "cgroup_limit_bytes", bytes_json(m->cgroup_limit), "cgroup_used_bytes",
+        bytes_json(m->cgroup_limit == UINT64_MAX ? 0 : m->cgroup_used), "cgroup_cores",
+        m->cgroup_cores > 0 ? json_real(m->cgroup_cores) : json_null(), "model", cli_json(model),
+        "model_is_built_in", built_in, "media", cli_json(ls_codec_version()), "video_encoders",
+        encoders);
+}
+
+int cmd_info(cli_call *call)
+{
+    ls_machine m;
+    ls_machine_get(&m, sizeof m);
+    if (cli_has(call, "json"))
+        cli_json_print(machine_json(&m));
+    else
+        print_machine(&m);
+    return cli_flush();
 }

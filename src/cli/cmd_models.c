@@ -1,97 +1,155 @@
 #include "cli/cli.h"
+#include "cli/event.h"
 
-#include <getopt.h>
-#include <stdio.h>
-#include <string.h>
+#include <ctype.h>
+#include <unistd.h>
 
-static const char usage[] =
-    "usage: latentsync models pull [OPTIONS] [1.6|1.5]\n"
-    "       latentsync models import [OPTIONS] DIR [1.6|1.5]\n"
-    "       latentsync models check DIR\n"
-    "       latentsync models random --size mini|small|full --out DIR\n"
-    "\n"
-    "pull     downloads the published model, 5.8 GB, to where sync looks for it; with its "
-    "licences.\n"
-    "         \"latentsync models pull --help\" lists the options.\n"
-    "import   finds the same files in a folder that has them already, and links them there\n"
-    "check    opens the UNet, VAE and Whisper files of a model directory, reads every tensor,\n"
-    "         and prints what was found; the face networks too.\n"
-    "random   writes a model directory with made-up weights in the published formats, so that\n"
-    "         everything can be tried without the published weights. The lips will be\n"
-    "         meaningless. mini (10 MB) and small (58 MB) are reduced networks; full (5.5 GB)\n"
-    "         has the published size.\n"
-    "\n"
-    "A model directory holds:\n"
-    "  latentsync_unet.pt (or .safetensors)\n"
-    "  whisper/tiny.pt (or small.pt, as the UNet was trained)\n"
-    "  vae/diffusion_pytorch_model.safetensors (or vae.pt)\n"
-    "  face/det_10g.onnx (or another SCRFD network, or YuNet) and face/2d106det.onnx\n"
-    "The last are InsightFace's; without 2d106det the detector's five points are used, and "
-    "without\n"
-    "a detector sync needs a face track.\n";
+typedef struct check {
+    bool is_json;
+    json_t *files;
+} check;
 
-static void print_report(void *opaque, const ls_models_report *r)
+static void add_report(void *opaque, const ls_models_report *r)
 {
-    (void)opaque;
-    printf("%-8s %s\n", r->role, r->path ? r->path : "none: sync needs a face track");
+    check *c = opaque;
+    if (c->is_json) {
+        json_array_append_new(
+            c->files, json_pack("{s:o, s:o, s:o, s:I, s:I}", "role", cli_json(r->role), "path",
+                                cli_json(r->path), "summary", cli_json(r->summary), "tensors",
+                                (json_int_t)r->tensors, "parameters", (json_int_t)r->parameters));
+        return;
+    }
+    if (!r->path) {
+        printf("%-8s none: sync needs a face track\n", r->role);
+        return;
+    }
+    printf("%-8s %s\n         ", r->role, r->path);
     if (r->tensors)
-        printf("         %zu tensors, %.1f million parameters; %s\n", r->tensors,
-               (double)r->parameters / 1e6, r->summary);
-    else if (r->path)
-        printf("         %s\n", r->summary);
+        printf("%zu tensors, %.1f million parameters; ", r->tensors, (double)r->parameters / 1e6);
+    puts(r->summary);
+    fflush(stdout);
 }
 
-static int check(int argc, char **argv)
+int cmd_check(cli_call *call)
 {
     ls_error err = {0};
-    if (argc != 2)
-        return cli_usage("models", "models check takes one model directory");
-    if (ls_models_check(argv[1], print_report, NULL, NULL, &err))
-        return cli_fail(&err);
+    const char *dir = cli_text(call, "directory");
+    check c = {call->console.mode == CLI_PROGRESS_JSON, json_array()};
+    cli_event_start(call, dir, NULL);
+    int ret = ls_models_check(dir, add_report, &c, cli_cancel(), &err);
+    json_t *done = json_pack("{s:o, s:o}", "directory", cli_json(dir), "files", c.files);
+    if (ret) {
+        json_decref(done);
+        return cli_fail(call, &err, NULL);
+    }
+    if (cli_event(call, "done", done))
+        return CLI_OK;
     puts("ok");
-    return EXIT_OK;
+    return cli_flush();
 }
 
-static int make_random(int argc, char **argv)
+int cmd_random(cli_call *call)
 {
-    static const struct option options[] = {{"size", required_argument, NULL, 's'},
-                                            {"out", required_argument, NULL, 'o'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    const char *size = NULL, *out = NULL;
     ls_error err = {0};
-    for (int c; (c = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
-        if (c == 's') {
-            size = optarg;
-        } else if (c == 'o') {
-            out = optarg;
-        } else if (c == 'h') {
-            fputs(usage, stdout);
-            return EXIT_OK;
-        } else {
-            return cli_usage("models", "models random was not understood");
-        }
-    }
-    if (!size || !out || optind != argc)
-        return cli_usage("models", "models random takes --size and --out");
+    const char *size = cli_text(call, "size"), *out = cli_text(call, "out");
     if (ls_models_random(out, size, &err))
-        return err.code == LS_EINVAL ? (cli_fail(&err), EXIT_USAGE) : cli_fail(&err);
+        return cli_fail(call, &err, NULL);
     printf("%s now holds a %s model with made-up weights: lips will be meaningless.\n", out, size);
-    return EXIT_OK;
+    return cli_flush();
 }
 
-int cmd_models(int argc, char **argv)
+static void print_terms(cli_call *call, bool faces)
 {
-    const char *name = argc > 1 ? argv[1] : "";
-    if (!strcmp(name, "pull") || !strcmp(name, "import"))
-        return cmd_pull(argc - 1, argv + 1);
-    if (!strcmp(name, "check"))
-        return check(argc - 1, argv + 1);
-    if (!strcmp(name, "random"))
-        return make_random(argc - 1, argv + 1);
-    if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
-        fputs(usage, stdout);
-        return EXIT_OK;
+    const ls_pull_item *item;
+    char line[256];
+    for (size_t i = 0; (item = ls_pull_get_item(i)); i++) {
+        if (!faces && !ls_pull_get_item(i + 1))
+            break;
+        snprintf(line, sizeof line, "%s (%.2f GB): licence %s", item->what,
+                 (double)item->bytes / 1e9, item->licence);
+        cli_message(call, LS_MESSAGE_INFO, line);
     }
-    return cli_usage("models", "models needs \"pull\", \"import\", \"check\" or \"random\"");
+}
+
+static bool ask(void)
+{
+    char answer[16] = "";
+    fputs("InsightFace's networks are for non-commercial research only. Download them under these "
+          "terms? [y/N] ",
+          stderr);
+    return fgets(answer, sizeof answer, stdin) && tolower((unsigned char)*answer) == 'y';
+}
+
+/* CLI_OK if InsightFace's terms are accepted, or need not be. */
+static int settle_terms(cli_call *call, const char *dir)
+{
+    static const ls_error refusal = {
+        .code = LS_EINVAL,
+        .hint = LS_HINT_ACCEPT_LICENCE,
+        .message = "InsightFace's face networks are for non-commercial research only"};
+    const bool is_asked =
+        isatty(STDIN_FILENO) && isatty(STDERR_FILENO) && call->console.mode != CLI_PROGRESS_JSON;
+    if (cli_has(call, "accept-licence") || ls_pull_has_faces(dir) || (is_asked && ask()))
+        return CLI_OK;
+    return cli_fail(call, &refusal, NULL);
+}
+
+static int finish(cli_call *call, const ls_pull_settings *s, const char *dir)
+{
+    cli_end_line(&call->console);
+    if (cli_event(call, "done",
+                  json_pack("{s:o, s:o, s:b}", "directory", cli_json(dir), "version",
+                            cli_json(s->version), "faces", s->faces)))
+        return CLI_OK;
+    if (call->console.level >= LS_MESSAGE_INFO)
+        printf("%s holds LatentSync %s%s\n", dir, s->version,
+               s->faces ? "" : ", without face networks");
+    return cli_flush();
+}
+
+static void fill(cli_call *call, ls_pull_settings *s)
+{
+    ls_pull_default_settings(s, sizeof *s);
+    s->version = cli_text(call, "version");
+    s->folder = cli_text(call, "out");
+    s->faces = !cli_has(call, "without-faces");
+    s->message = cli_message;
+    s->progress = cli_transfer;
+    s->opaque = call;
+}
+
+int cmd_pull(cli_call *call)
+{
+    ls_pull_settings s;
+    ls_error err = {0};
+    char dir[4096];
+    fill(call, &s);
+    s.mirror = cli_text(call, "mirror");
+    s.stall_seconds = (int)cli_integer(call, "timeout");
+    s.retries = (int)cli_integer(call, "retries");
+    if (cli_has(call, "accept-licence") && !s.faces)
+        return cli_usage(call->command, "--accept-licence and --without-faces exclude each other");
+    if (ls_pull_directory(&s, dir, sizeof dir, &err))
+        return cli_fail(call, &err, NULL);
+    cli_event_start(call, dir, NULL);
+    print_terms(call, s.faces);
+    const int status = s.faces ? settle_terms(call, dir) : CLI_OK;
+    if (status != CLI_OK)
+        return status;
+    s.cancel = cli_cancel();
+    return ls_models_pull(&s, &err) ? cli_fail(call, &err, NULL) : finish(call, &s, dir);
+}
+
+int cmd_import(cli_call *call)
+{
+    ls_pull_settings s;
+    ls_error err = {0};
+    char dir[4096];
+    fill(call, &s);
+    if (ls_pull_directory(&s, dir, sizeof dir, &err))
+        return cli_fail(call, &err, NULL);
+    cli_event_start(call, dir, NULL);
+    s.cancel = cli_cancel();
+    return ls_models_import(&s, cli_text(call, "folder"), &err) ? cli_fail(call, &err, NULL)
+                                                                : finish(call, &s, dir);
 }

@@ -103,7 +103,7 @@ def without_face(frames):
 def faces_are_found_without_a_track(world):
     video, side, (x0, y0, x1, y1) = world.video(0, 40), world.side, world.face
     r = good(sync(world, video, "speech.wav", "o.mkv", "--save-track", "saved.jsonl"))
-    assert "det_500m.onnx" in r.stderr and "lack the face" not in r.stderr, r.stderr
+    assert "det_500m.onnx" in r.stderr and "no face in" not in r.stderr, r.stderr
     before, after = planes(video), planes("o.mkv")
     assert len(after) == 27
     for i, (b, a) in enumerate(zip(before, after)):
@@ -193,7 +193,7 @@ def the_chosen_face_of_two(world):
         # the list as a track chooses the same
         good(sync(world, two, "short.wav", "o.again.mkv", "--face", which, "-t", "two.jsonl"))
         assert digest("o.mkv") == digest("o.again.mkv"), which
-    bad(sync(world, two, "short.wav", "out.mkv", "--face", "7"), "--face 7", "2", "latentsync faces")
+    bad(sync(world, two, "short.wav", "out.mkv", "--face", "7"), "face 7", "2", "latentsync faces", code=5)
 
 
 @of_both
@@ -207,7 +207,7 @@ def black_frames_pass_and_the_rest_is_synced(world):
     assert len(after) == 79, len(after)
     for i, (b, a) in enumerate(zip(before, after)):
         assert (a == b) == (20 <= i < 60), i
-    assert "40 of 79 frames lack the face" in r.stderr, r.stderr
+    assert "no face in 40 of 79 frames" in r.stderr, r.stderr
 
 
 @of_both
@@ -251,12 +251,12 @@ def a_size_that_is_odd(world):
     r = good(sync(world, odd, "short.wav", "o.mkv"))
     v = probe("o.mkv")
     assert (v["width"], v["height"], v["nb_read_frames"]) == (w + 1, h + 1, "12"), v
-    assert "lack the face" not in r.stderr, r.stderr
+    assert "no face in" not in r.stderr, r.stderr
 
 
 @of_both
 def no_face_anywhere(world):
-    bad(sync(world, "nobody.mp4", "speech.wav", "out.mkv"), "nobody.mp4", "no face")
+    bad(sync(world, "nobody.mp4", "speech.wav", "out.mkv"), "nobody.mp4", "no face", code=5)
     r = good(run(LS, "faces", "-m", world.name, "nobody.mp4"))
     assert not r.stdout and "no face was found" in r.stderr
 
@@ -267,10 +267,10 @@ def bad_detectors():
     open("junk.onnx", "wb").write(b"junk")
     for name, word in (("cut.onnx", "cut off"), ("junk.onnx", "not an ONNX file"), ("missing.onnx", "missing.onnx"),
                        ("speech.wav", "not an ONNX file")):
-        bad(run(LS, "faces", "--detector", name, "nobody.mp4"), name, word)
-        bad(sync(Drawn, "nobody.mp4", "speech.wav", "out.mp4", "--detector", name), name, word)
+        bad(run(LS, "faces", "--detector", name, "nobody.mp4"), name, word, code=4)
+        bad(sync(Drawn, "nobody.mp4", "speech.wav", "out.mp4", "--detector", name), name, word, code=4)
     os.makedirs("bare", exist_ok=True)
-    bad(run(LS, "faces", "-m", "bare", "nobody.mp4"), "bare/face", "no face detector")
+    bad(run(LS, "faces", "-m", "bare", "nobody.mp4"), "bare/face", "no face detector", code=4)
 
 
 sys.exit(main(setup))

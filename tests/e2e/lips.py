@@ -112,16 +112,19 @@ def a_search_that_is_complete_is_kept():
         time.sleep(0.01)
     p.send_signal(signal.SIGINT)
     said = p.communicate()[1]
-    assert p.returncode == 130 and "faces are looked for" in said and "resume o.mp4.lsjob" in said, said
-    p = subprocess.Popen([LS, "resume", "o.mp4.lsjob"], stderr=subprocess.PIPE, text=True)
-    said = ""
-    while "frames: frame" not in said:
-        line = p.stderr.readline()
+    assert p.returncode == 130 and "detecting faces" in said and "resume o.mp4.lsjob" in said, said
+    p = subprocess.Popen([LS, "resume", "o.mp4.lsjob", "--progress", "json"], stdout=subprocess.PIPE, text=True)
+    said, event = "", {}
+    while not event.get("chunk"):
+        line = p.stdout.readline()
         assert line, said
         said += line
+        event = json.loads(line)
     p.send_signal(signal.SIGINT)
-    said += p.stderr.read()
-    assert p.wait() == 130 and "faces are looked for" not in said, said
+    said += p.communicate()[0]
+    last = json.loads(said.splitlines()[-1])
+    assert p.returncode == 130 and last["code"] == "LS_ECANCELED" and last["job"] == "o.mp4.lsjob", last
+    assert "detecting faces" not in said, said
 
 
 @test
