@@ -1,7 +1,9 @@
 #include "cli/cli.h"
 #include "cli/text.h"
 
+#if HAVE_MALLOPT
 #include <malloc.h>
+#endif
 #include <signal.h>
 #include <string.h>
 
@@ -58,8 +60,10 @@ static int run(const char *name, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+#if HAVE_MALLOPT
     mallopt(M_MMAP_THRESHOLD, 64 << 10); // images go back to the system instead of leaving holes
     mallopt(M_ARENA_MAX, 2);
+#endif
     signal(SIGXFSZ, SIG_IGN); // a file-size limit and a closed pipe are errors to report
     signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {

@@ -30,8 +30,8 @@ int ls_models_unusable(int ret, ls_error *err);
 
 enum { LS_MODELS_RESOLUTION = 512 }; /* of models that name none */
 /* What a model directory is made for, by its model.json: "resolution", the side of the face image,
- * 0 if it names none, and "guidance_scale", otherwise 1.5, the original's. LS_EMODEL for a malformed
- * file. */
+ * 0 if it names none, and "guidance_scale", otherwise 1.5, the original's. LS_EMODEL for a
+ * malformed file. */
 int ls_models_defaults(const char *dir, size_t *resolution, float *guidance_scale, ls_error *err);
 
 #endif

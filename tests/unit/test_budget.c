@@ -62,8 +62,10 @@ static void the_plan_fits_or_names_what_would(void **state)
         if (ret) {
             assert_int_equal(ret, LS_ENOMEM);
             assert_true(memory.total > budget);
-            assert_non_null(strstr(err.message, "--max-memory"));
-            assert_int_equal(atoll(err.message), (memory.total + 999999) / 1000000);
+            assert_string_equal(err.option, "max-memory");
+            const char *needed = strstr(err.message, "at least ");
+            assert_non_null(needed);
+            assert_int_equal(atoll(needed + 9), (memory.total + 999999) / 1000000);
             least = memory.total;
             assert_int_equal(last.frames, 0); /* more never fits worse */
             continue;

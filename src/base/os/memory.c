@@ -22,11 +22,3 @@ void ls_os_trim_heap(void)
     malloc_trim(0);
 #endif
 }
-
-void ls_os_tune_heap(void)
-{
-#if HAVE_MALLOPT
-    mallopt(M_MMAP_THRESHOLD, 64 << 10);
-    mallopt(M_ARENA_MAX, 2);
-#endif
-}

@@ -10,8 +10,5 @@ void ls_os_huge_pages(void *p, size_t bytes);
 void ls_os_release_pages(const void *p, size_t bytes);
 /* Returns what the heap has free to the system. */
 void ls_os_trim_heap(void);
-/* Once, when a program starts: large blocks go back to the system when they are freed, and few
- * arenas hold the others. */
-void ls_os_tune_heap(void);
 
 #endif

@@ -6,8 +6,5 @@
 
 /* The path of the running program; false where it is unknown or longer. Any thread. */
 bool ls_os_program(char *path, size_t size);
-/* Starts the program again in this process, with the environment as it is now. Returns only when
- * that fails. */
-void ls_os_restart(char **argv);
 
 #endif
