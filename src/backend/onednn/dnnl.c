@@ -2,6 +2,7 @@
 #include "base/error.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 int ls_onednn_check(dnnl_status_t status, const char *what, ls_error *err)
 {
@@ -42,7 +43,21 @@ void ls_md_free(ls_md md)
 
 ls_md_shape ls_md_shape_of(ls_const_md md)
 {
-    return (ls_md_shape){md->ndims, md->dims, md->data_type};
+    const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
+    return (ls_md_shape){.ndims = md->ndims,
+                         .dims = md->dims,
+                         .padded = md->padded_dims,
+                         .type = md->data_type,
+                         .blocks = b->inner_nblks,
+                         .block_dim = b->inner_idxs,
+                         .block_size = b->inner_blks,
+                         .strides = b->strides};
+}
+
+bool ls_md_can_reorder(ls_const_md md)
+{
+    (void)md;
+    return true;
 }
 
 dnnl_status_t ls_dnnl_convolution(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, ls_const_md src,
@@ -105,17 +120,39 @@ ls_md_shape ls_md_shape_of(ls_const_md md)
     ls_md_shape s = {0};
     dnnl_memory_desc_query(md, dnnl_query_ndims_s32, &s.ndims);
     dnnl_memory_desc_query(md, dnnl_query_dims, &s.dims);
+    dnnl_memory_desc_query(md, dnnl_query_padded_dims, &s.padded);
     dnnl_memory_desc_query(md, dnnl_query_data_type, &s.type);
+    dnnl_memory_desc_query(md, dnnl_query_inner_nblks_s32, &s.blocks);
+    dnnl_memory_desc_query(md, dnnl_query_inner_idxs, &s.block_dim);
+    dnnl_memory_desc_query(md, dnnl_query_inner_blks, &s.block_size);
+    dnnl_memory_desc_query(md, dnnl_query_strides, &s.strides);
     return s;
+}
+
+bool ls_md_can_reorder(ls_const_md md)
+{
+    const ls_md_shape s = ls_md_shape_of(md);
+    return !memcmp(s.dims, s.padded, (size_t)s.ndims * sizeof *s.dims);
+}
+
+/* How these convolutions cut their sums depends on the number of threads. */
+static bool is_brgemm(const_dnnl_primitive_desc_t pd)
+{
+    const char *name = "";
+    dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
+    return !strncmp(name, "brg", 3);
 }
 
 dnnl_status_t ls_dnnl_convolution(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, ls_const_md src,
                                   ls_const_md weight, ls_const_md bias, ls_const_md dst,
                                   const ls_dnnl_window *w, dnnl_primitive_attr_t attr)
 {
-    return dnnl_convolution_forward_primitive_desc_create(
+    const dnnl_status_t s = dnnl_convolution_forward_primitive_desc_create(
         pd, engine, dnnl_forward_inference, dnnl_convolution_direct, src, weight, bias, dst,
         w->stride, dense, w->pad_first, w->pad_last, attr);
+    while (!s && is_brgemm(*pd) && !dnnl_primitive_desc_next_impl(*pd))
+        ;
+    return s;
 }
 
 dnnl_status_t ls_dnnl_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, ls_const_md src,

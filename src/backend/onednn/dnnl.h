@@ -30,12 +30,20 @@ dnnl_status_t ls_md_new(ls_md *out, int ndims, const dnnl_dims_t dims, dnnl_data
 dnnl_status_t ls_md_image(ls_md *out, const ls_tensor *t);
 void ls_md_free(ls_md md);
 
+/* What a description says; pointers are into it. */
 typedef struct ls_md_shape {
     int ndims;
-    const dnnl_dim_t *dims; /* the description's */
+    const dnnl_dim_t *dims, *padded; /* padded: to whole blocks */
     dnnl_data_type_t type;
+    /* Blocks, the innermost last: of which dimension, and how many elements; steps from block to
+     * block. Not where the layout is left open. */
+    int blocks;
+    const dnnl_dim_t *block_dim, *block_size, *strides;
 } ls_md_shape;
 ls_md_shape ls_md_shape_of(ls_const_md md);
+/* Whether oneDNN can reorder to or from this layout: version 3 leaves elements out where dimensions
+ * are padded to blocks. */
+bool ls_md_can_reorder(ls_const_md md);
 
 /* The window of a convolution or a pool; `bias` may be NULL. */
 typedef struct ls_dnnl_window {

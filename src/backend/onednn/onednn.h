@@ -37,7 +37,8 @@ struct ls_kernel {
 const packed_weight *ls_onednn_packed(const onednn_backend *be, const ls_param *p, ls_const_md like,
                                       dnnl_data_type_t t);
 /* `p`, described by `plain` as it is in float32 and row-major order, in the layout `md`, or in
- * another one of the same type and dimensions where that is packed already; owned by the backend.
+ * another one of the same type and dimensions where that is packed already and can be reordered;
+ * owned by the backend.
  * No data on a dry one. */
 int ls_onednn_pack(onednn_backend *be, const ls_param *p, ls_const_md plain, ls_const_md md,
                    const packed_weight **out, ls_error *err);

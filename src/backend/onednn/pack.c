@@ -16,6 +16,16 @@ const packed_weight *ls_onednn_packed(const onednn_backend *be, const ls_param *
     return NULL;
 }
 
+/* `p` in the layout `md`, or in one that can be reordered to it. */
+static const packed_weight *find(const onednn_backend *be, const ls_param *p, ls_const_md md)
+{
+    for (const packed_weight *w = be->weights; w; w = w->next)
+        if (w->param == p && dnnl_memory_desc_equal(w->md, md))
+            return w;
+    const packed_weight *w = ls_onednn_packed(be, p, md, ls_md_shape_of(md).type);
+    return w && ls_md_can_reorder(w->md) && ls_md_can_reorder(md) ? w : NULL;
+}
+
 static int reorder(onednn_backend *be, ls_const_md plain, void *src, const packed_weight *w,
                    ls_error *err)
 {
@@ -38,6 +48,39 @@ static int reorder(onednn_backend *be, ls_const_md plain, void *src, const packe
     return ls_onednn_check(s, "pack a weight", err);
 }
 
+static size_t offset_of(const ls_md_shape *s, const dnnl_dims_t index)
+{
+    dnnl_dims_t rest;
+    dnnl_dim_t offset = 0, step = 1;
+    memcpy(rest, index, sizeof rest);
+    for (int i = s->blocks; i-- > 0; step *= s->block_size[i]) {
+        dnnl_dim_t *r = &rest[s->block_dim[i]];
+        offset += *r % s->block_size[i] * step;
+        *r /= s->block_size[i];
+    }
+    for (int d = 0; d < s->ndims; d++)
+        offset += rest[d] * s->strides[d];
+    return (size_t)offset;
+}
+
+/* What reorder() does, for layouts that it cannot write. */
+static void copy_elements(ls_const_md plain, const float *src, const packed_weight *w)
+{
+    const ls_md_shape from = ls_md_shape_of(plain), to = ls_md_shape_of(w->md);
+    dnnl_dims_t index = {0};
+    memset(w->data, 0, dnnl_memory_desc_get_size(w->md));
+    for (int d = 0; d >= 0;) {
+        const float x = src[offset_of(&from, index)];
+        const size_t at = offset_of(&to, index);
+        if (to.type == dnnl_bf16)
+            ((uint16_t *)w->data)[at] = ls_f32_to_bf16(x);
+        else
+            ((float *)w->data)[at] = x;
+        for (d = to.ndims - 1; d >= 0 && ++index[d] == to.dims[d]; d--)
+            index[d] = 0;
+    }
+}
+
 static void free_weight(packed_weight *w)
 {
     dnnl_memory_destroy(w->memory);
@@ -55,7 +98,9 @@ static int fill(onednn_backend *be, const ls_param *p, ls_const_md plain, packed
     if (!copy)
         return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
     int ret = p->read(p, copy, err);
-    if (!ret)
+    if (!ret && !ls_md_can_reorder(w->md))
+        copy_elements(plain, copy, w);
+    else if (!ret)
         ret = reorder(be, plain, copy, w, err);
     ls_aligned_free(copy);
     return ret;
@@ -64,7 +109,7 @@ static int fill(onednn_backend *be, const ls_param *p, ls_const_md plain, packed
 int ls_onednn_pack(onednn_backend *be, const ls_param *p, ls_const_md plain, ls_const_md md,
                    const packed_weight **out, ls_error *err)
 {
-    *out = ls_onednn_packed(be, p, md, ls_md_shape_of(md).type);
+    *out = find(be, p, md);
     if (*out)
         return 0;
     packed_weight *w = ls_calloc_array(1, sizeof *w);
