@@ -16,11 +16,12 @@ void ls_team_leave(ls_team before);
 /* Between two parallel regions the threads of GNU's runtime spin for some milliseconds, on cores
  * that decoder, encoder and other programs could use; on a busy machine networks are then slower by
  * an order of magnitude. While an ls_quiet is open, idle OpenMP threads of this process, the host's
- * too, go to sleep at once. For that it holds one sleeping thread per CPU and two more.
+ * too, go to sleep at once. For that it holds one sleeping thread per CPU, and one more.
  *
  * *out is NULL where there is nothing to do: where the environment says how to wait
- * (OMP_WAIT_POLICY, GOMP_SPINCOUNT), which is left alone, and with LLVM's runtime, which
- * ls_team_enter tells. Several may be open. Any thread, at any time, may open and close. */
+ * (OMP_WAIT_POLICY, GOMP_SPINCOUNT), which is left alone, and with LLVM's runtime, for which
+ * ls_team_enter does it. Several may be open; any thread may open and close, at any time. Not to be
+ * closed in a child after fork. */
 typedef struct ls_quiet ls_quiet;
 int ls_quiet_open(ls_quiet **out, ls_error *err);
 /* Sets *q to NULL; takes NULL. */
