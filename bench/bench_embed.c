@@ -1,7 +1,6 @@
-/* bench_embed [REPEATS]: the seconds of one short job in a program that uses the library and sets
- * nothing in the environment, and in the command, side by side; on an idle machine and beside a
- * busy process for each core. Run from the root of the working copy; makes its inputs with ffmpeg.
- */
+/* bench_embed [REPEATS]: seconds of one short job in a program that uses the library and sets
+ * nothing in the environment, against the command; on an idle machine and with one busy process per
+ * core. Run from the root of the working copy; makes its inputs with ffmpeg. */
 #include "base/time.h"
 #include "latentsync/latentsync.h"
 

@@ -1,5 +1,5 @@
 /* Pools (oneDNN's), operations of two tensors (float32 only) and copies of elements: what imported
- * networks need beside convolutions. */
+ * networks need besides convolutions. */
 #include "backend/onednn/onednn.h"
 
 #include <stdlib.h>

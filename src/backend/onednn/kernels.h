@@ -1,5 +1,5 @@
 /* The kernels that oneDNN lacks, for one thread and a part of the work. There is one table per
- * instruction set. `bf16` tells the dtype of activations (else float32); arithmetic is in float32.
+ * instruction set. `bf16` gives the dtype of activations (else float32); arithmetic is in float32.
  * A row is one pixel or token: `c` channels. */
 #ifndef LS_BACKEND_ONEDNN_KERNELS_H
 #define LS_BACKEND_ONEDNN_KERNELS_H

@@ -1,4 +1,4 @@
-/* The ops that run on own kernels: what is shared among threads, and how. How sums are cut into
+/* The ops that run on our own kernels: what threads share, and how. How sums are cut into
  * parts depends on shapes alone, so results do not depend on the number of threads. */
 #include "backend/onednn/onednn.h"
 

@@ -1,5 +1,5 @@
 /* The oracle: every op as plain loops in float32. Sums of more than a few terms are kept in double,
- * so that the other backends are held to something better than themselves. */
+ * so that the other backends are checked against something more precise than themselves. */
 #include "backend/backend.h"
 #include "backend/team.h"
 #include "base/alloc.h"
