@@ -87,13 +87,6 @@ int ls_input_choose_stream(const AVFormatContext *format, enum AVMediaType type)
     return chosen;
 }
 
-void ls_input_discard_others(AVFormatContext *format, int stream)
-{
-    for (unsigned i = 0; i < format->nb_streams; i++)
-        if ((int)i != stream)
-            format->streams[i]->discard = AVDISCARD_ALL;
-}
-
 int ls_decoder_open(AVCodecContext **out, const AVStream *st, int threads, ls_error *err)
 {
     const AVCodec *codec = avcodec_find_decoder(st->codecpar->codec_id);
@@ -114,4 +107,24 @@ int ls_decoder_open(AVCodecContext **out, const AVStream *st, int threads, ls_er
         return ls_fail_av(err, ret, "cannot open the decoder for %s", codec->name);
     }
     return 0;
+}
+
+int ls_input_open_stream(AVFormatContext **format, AVCodecContext **decoder, const char *path,
+                         enum AVMediaType type, int threads, const ls_cancel *cancel, ls_error *err)
+{
+    int ret = ls_input_open(format, path, cancel, err);
+    if (ret)
+        return ret;
+    const int stream = ls_input_choose_stream(*format, type);
+    if (stream < 0)
+        return ls_fail(err, LS_EFORMAT,
+                       type == AVMEDIA_TYPE_VIDEO
+                           ? "%s has no video stream; is it an audio file?"
+                           : "%s has no audio stream; a speech recording is expected",
+                       path);
+    for (unsigned i = 0; i < (*format)->nb_streams; i++)
+        if ((int)i != stream)
+            (*format)->streams[i]->discard = AVDISCARD_ALL;
+    ret = ls_decoder_open(decoder, (*format)->streams[stream], threads, err);
+    return ret ? ls_fail_context(err, ret, "%s", path) : stream;
 }

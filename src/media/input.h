@@ -15,11 +15,14 @@ int ls_input_check_read(const AVFormatContext *format, const char *path, ls_erro
 /* The stream that the ffmpeg program would take: among those that have data, default streams
  * first, then the largest picture or the most channels. Negative when there is none. */
 int ls_input_choose_stream(const AVFormatContext *format, enum AVMediaType type);
-/* Makes av_read_frame skip the packets of other streams, where the demuxer can. */
-void ls_input_discard_others(AVFormatContext *format, int stream);
-
 /* Opens the decoder of a stream. `threads` 0: as many as libavcodec likes. */
 int ls_decoder_open(AVCodecContext **out, const AVStream *st, int threads, ls_error *err);
+/* Opens a file for the packets of its best video or audio stream alone, and the decoder for them.
+ * The stream's index, or a negative error code; what is open then, the caller closes in any case.
+ */
+int ls_input_open_stream(AVFormatContext **format, AVCodecContext **decoder, const char *path,
+                         enum AVMediaType type, int threads, const ls_cancel *cancel,
+                         ls_error *err);
 
 /* Frames of more pixels are refused. */
 #define LS_MAX_FRAME_PIXELS ((int64_t)1 << 28)

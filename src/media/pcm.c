@@ -59,19 +59,12 @@ static int decode_packet(decoding *d, ls_pcm *p, const AVPacket *packet, ls_erro
 
 static int decode_all(decoding *d, ls_pcm *p, const ls_cancel *cancel, ls_error *err)
 {
-    int ret = ls_input_open(&d->format, d->path, cancel, err);
-    if (ret)
-        return ret;
-    d->stream = ls_input_choose_stream(d->format, AVMEDIA_TYPE_AUDIO);
+    d->stream =
+        ls_input_open_stream(&d->format, &d->decoder, d->path, AVMEDIA_TYPE_AUDIO, 1, cancel, err);
     if (d->stream < 0)
-        return ls_fail(err, LS_EFORMAT, "%s has no audio stream; a speech recording is expected",
-                       d->path);
-    ls_input_discard_others(d->format, d->stream);
-    ret = ls_decoder_open(&d->decoder, d->format->streams[d->stream], 1, err);
-    if (ret)
-        return ls_fail_context(err, ret, "%s", d->path);
-    ret = ls_resampler_open(&d->resampler, &(AVChannelLayout)AV_CHANNEL_LAYOUT_MONO,
-                            AV_SAMPLE_FMT_S16, LS_PCM_RATE, err);
+        return d->stream;
+    int ret = ls_resampler_open(&d->resampler, &(AVChannelLayout)AV_CHANNEL_LAYOUT_MONO,
+                                AV_SAMPLE_FMT_S16, LS_PCM_RATE, err);
     while (!ret && av_read_frame(d->format, d->packet) >= 0) {
         if (d->packet->stream_index == d->stream)
             ret = decode_packet(d, p, d->packet, err);

@@ -304,15 +304,9 @@ int ls_video_load_index(ls_video *v, const char *path, ls_error *err)
 
 static int open_stream(ls_video *v, ls_error *err)
 {
-    int ret = ls_input_open(&v->format, v->path, v->settings.cancel, err);
-    if (ret)
-        return ret;
-    v->stream = ls_input_choose_stream(v->format, AVMEDIA_TYPE_VIDEO);
-    if (v->stream < 0)
-        return ls_fail(err, LS_EFORMAT, "%s has no video stream; is it an audio file?", v->path);
-    ls_input_discard_others(v->format, v->stream);
-    ret = ls_decoder_open(&v->decoder, stream_of(v), v->settings.threads, err);
-    return ret ? ls_fail_context(err, ret, "%s", v->path) : 0;
+    v->stream = ls_input_open_stream(&v->format, &v->decoder, v->path, AVMEDIA_TYPE_VIDEO,
+                                     v->settings.threads, v->settings.cancel, err);
+    return v->stream < 0 ? v->stream : 0;
 }
 
 static int reopen(ls_video *v, ls_error *err)
