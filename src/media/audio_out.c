@@ -14,10 +14,10 @@ struct ls_audio_out {
     const AVStream *from;
     AVStream *to;
     AVPacket *packet;
-    double at;        /* seconds up to which sound was written */
-    int64_t last_dts; /* of what is copied */
+    double at;        /* seconds up to which audio was written */
+    int64_t last_dts; /* of the copied packets */
     bool ended;
-    /* only where it is encoded anew */
+    /* only when it is encoded again */
     AVCodecContext *decoder, *encoder;
     AVFrame *frame;
     ls_resampler *resampler;
@@ -31,7 +31,7 @@ static int mux_packet(ls_audio_out *a, ls_error *err)
     if (ts != AV_NOPTS_VALUE)
         a->at = (double)ts * av_q2d(a->to->time_base);
     int ret = av_interleaved_write_frame(a->mux, a->packet);
-    return ret < 0 ? ls_fail_av(err, ret, "cannot write the sound") : 0;
+    return ret < 0 ? ls_fail_av(err, ret, "cannot write the audio") : 0;
 }
 
 static int open_copy(ls_audio_out *a, ls_error *err)
@@ -39,11 +39,11 @@ static int open_copy(ls_audio_out *a, ls_error *err)
     int ret = avcodec_parameters_copy(a->to->codecpar, a->from->codecpar);
     a->to->codecpar->codec_tag = 0;
     a->to->time_base = a->from->time_base;
-    return ret < 0 ? ls_fail_av(err, ret, "cannot copy the sound of %s", a->path) : 0;
+    return ret < 0 ? ls_fail_av(err, ret, "cannot copy the audio of %s", a->path) : 0;
 }
 
-/* The muxer's list of codecs does not tell all that it refuses, so a header is tried in memory. PCM
- * in .mp4, which FFmpeg can write since 6.1, is what hardly any player can read. */
+/* The muxer's list of codecs includes some that it refuses, so a header is tried in memory. PCM in
+ * .mp4, which FFmpeg can write since 6.1, is left out: hardly any player can read it. */
 static bool can_copy(const ls_audio_out *a)
 {
     const AVCodecParameters *par = a->from->codecpar;
@@ -68,7 +68,7 @@ static bool can_copy(const ls_audio_out *a)
     return ok;
 }
 
-/* The rate itself where AAC has it, else the next higher one, else the highest. */
+/* The rate itself if AAC has it, else the next higher one, else the highest. */
 static int aac_rate(const AVCodec *codec, int rate)
 {
     int best = 0, highest = 0;
@@ -107,7 +107,7 @@ static int open_encoder(ls_audio_out *a, ls_error *err)
     if (ret >= 0)
         ret = avcodec_parameters_from_context(a->to->codecpar, c);
     a->to->time_base = c->time_base;
-    return ret < 0 ? ls_fail_av(err, ret, "cannot encode the sound of %s as AAC", a->path)
+    return ret < 0 ? ls_fail_av(err, ret, "cannot encode the audio of %s as AAC", a->path)
                    : ls_resampler_open(&a->resampler, &c->ch_layout, c->sample_fmt, c->sample_rate,
                                        err);
 }
@@ -161,8 +161,8 @@ bool ls_audio_out_copies(const ls_audio_out *a)
     return !a->encoder;
 }
 
-/* The next packet of the sound into a->packet, or LS_EOF; its time relative to the first sample
- * that is heard: that sample goes with the first frame, whatever else the file holds before it. */
+/* Reads the next audio packet into a->packet, or returns LS_EOF. Times become relative to the first
+ * audible sample, which belongs to the first frame, whatever the file holds before it. */
 static int read_packet(ls_audio_out *a, ls_error *err)
 {
     int ret;
@@ -190,7 +190,7 @@ static int copy_packet(ls_audio_out *a, ls_error *err)
         return a->ended ? 0 : ret;
     AVPacket *p = a->packet;
     av_packet_rescale_ts(p, a->from->time_base, a->to->time_base);
-    if (p->dts != AV_NOPTS_VALUE) { // muxers refuse times that do not rise, as damaged files have
+    if (p->dts != AV_NOPTS_VALUE) { // muxers refuse times that do not rise, as in damaged files
         if (a->last_dts != AV_NOPTS_VALUE && p->dts <= a->last_dts)
             p->dts = a->last_dts + 1;
         if (p->pts != AV_NOPTS_VALUE && p->pts < p->dts)
@@ -200,7 +200,7 @@ static int copy_packet(ls_audio_out *a, ls_error *err)
     return mux_packet(a, err);
 }
 
-/* Encodes a frame, or with NULL what the encoder still holds, and writes what comes of it. */
+/* Encodes a frame, or with NULL what the encoder still holds, and writes the packets. */
 static int encode(ls_audio_out *a, const AVFrame *f, ls_error *err)
 {
     int ret = avcodec_send_frame(a->encoder, f);
@@ -212,10 +212,10 @@ static int encode(ls_audio_out *a, const AVFrame *f, ls_error *err)
     }
     return ret == AVERROR(EAGAIN) || ret == AVERROR_EOF
                ? 0
-               : ls_fail_av(err, ret, "cannot encode the sound of %s", a->path);
+               : ls_fail_av(err, ret, "cannot encode the audio of %s", a->path);
 }
 
-/* Encodes what there is in whole frames; at the end all of it. */
+/* Encodes the pending samples in whole frames; at the end all of them. */
 static int encode_samples(ls_audio_out *a, bool end, ls_error *err)
 {
     const AVCodecContext *c = a->encoder;
@@ -228,7 +228,7 @@ static int encode_samples(ls_audio_out *a, bool end, ls_error *err)
         f->pts = a->next_pts;
         if (av_channel_layout_copy(&f->ch_layout, &c->ch_layout) < 0 ||
             av_frame_get_buffer(f, 0) < 0)
-            ret = ls_fail(err, LS_ENOMEM, "out of memory for sound");
+            ret = ls_fail(err, LS_ENOMEM, "out of memory for audio");
         if (!ret) {
             a->next_pts += ls_resampler_pull(a->resampler, f->extended_data, f->nb_samples);
             ret = encode(a, f, err);

@@ -1,4 +1,5 @@
-/* The sound of the output: packets of a file, copied or encoded anew, in step with the video. */
+/* The audio of the output: packets of a file, copied or encoded again, interleaved with the video.
+ */
 #ifndef LS_MEDIA_AUDIO_OUT_H
 #define LS_MEDIA_AUDIO_OUT_H
 
@@ -12,7 +13,7 @@ typedef struct ls_audio_out ls_audio_out;
 int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux, ls_error *err);
 void ls_audio_out_close(ls_audio_out **a);
 bool ls_audio_out_copies(const ls_audio_out *a);
-/* Writes all sound that begins before `seconds`; INFINITY for the rest of it. */
+/* Writes all audio that starts before `seconds`; INFINITY for the rest of it. */
 int ls_audio_out_write_until(ls_audio_out *a, double seconds, ls_error *err);
 
 #endif

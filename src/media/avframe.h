@@ -1,4 +1,4 @@
-/* What an ls_frame is inside of the media module. */
+/* The inside of an ls_frame, for the media module only. */
 #ifndef LS_MEDIA_AVFRAME_H
 #define LS_MEDIA_AVFRAME_H
 

@@ -9,7 +9,7 @@ void ls_media_show_libav_messages(bool show);
 
 /* "FFmpeg 5.1.7 (libavcodec 59.37.100)". Static storage. */
 const char *ls_media_version(void);
-/* The i-th encoder of those worth choosing for --video-codec; NULL past the last. */
+/* The i-th available video encoder of those worth offering; NULL past the last. */
 const char *ls_media_encoder(int i);
 
 #endif

@@ -6,10 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* x264's output depends on its number of threads, so it is the same everywhere. */
+/* x264's output depends on its number of threads, so that is the same everywhere. */
 #define ENCODER_THREADS 2
-/* Frames that an encoder holds to look ahead cost 7 MB each at 1080p, and beyond ten of them gain
- * little. */
+/* Each frame of an encoder's look-ahead costs 7 MB at 1080p; more than ten gain little. */
 #define LOOK_AHEAD 10
 
 static int list_encoders(ls_error *err, const char *name)
@@ -19,7 +18,8 @@ static int list_encoders(ls_error *err, const char *name)
     const char *e;
     for (int i = 0; (e = ls_media_encoder(i)) && n < sizeof list; i++)
         n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", e);
-    return ls_fail(err, LS_EINVAL, "there is no video encoder \"%s\"; there are: %s", name, list);
+    ls_fail(err, LS_EINVAL, "unknown video encoder \"%s\"; available: %s", name, list);
+    return ls_advise(err, LS_EINVAL, LS_HINT_NONE, "video-codec");
 }
 
 static bool supports(const AVCodec *codec, enum AVPixelFormat f)
@@ -36,7 +36,7 @@ static enum AVPixelFormat encoder_format(const AVCodec *codec, const AVFrame *mo
     if (av_pix_fmt_desc_get(model->format)->comp[0].depth > 8) {
         if (supports(codec, AV_PIX_FMT_YUV420P10))
             return AV_PIX_FMT_YUV420P10;
-        ls_log_msg(log, LS_LOG_WARN, "%s has no 10-bit mode: the output will have 8 bits",
+        ls_log_msg(log, LS_LOG_WARN, "%s cannot encode 10 bits: the output will have 8",
                    codec->name);
     }
     if (supports(codec, AV_PIX_FMT_YUV420P))
@@ -44,8 +44,8 @@ static enum AVPixelFormat encoder_format(const AVCodec *codec, const AVFrame *mo
     return avcodec_find_best_pix_fmt_of_list(ls_av_pixel_formats(codec), model->format, 0, NULL);
 }
 
-/* Of encoders with a known appetite. x265 would choose threads, and with them its output, by the
- * machine. */
+/* Bounds the look-ahead of x264 and x265. x265 would also choose its threads by the machine, and
+ * its output depends on them. */
 static void limit_memory(AVCodecContext *c, const char *preset)
 {
     static const char *const shorter[] = {"ultrafast", "superfast", NULL}; // than LOOK_AHEAD
@@ -79,8 +79,8 @@ int ls_encoder_open(AVCodecContext **out, const ls_encoding *e, const ls_log *lo
     c->height = FFALIGN(model->height, 1 << d->log2_chroma_h);
     if (c->width != model->width || c->height != model->height)
         ls_log_msg(log, LS_LOG_WARN,
-                   "the video is %d x %d; the output will be %d x %d, for this kind of video has "
-                   "even sizes only",
+                   "the video is %d x %d; the output will be %d x %d, because 4:2:0 video has even "
+                   "sizes only",
                    model->width, model->height, c->width, c->height);
     c->time_base = (AVRational){info->fps_den, info->fps_num};
     c->framerate = (AVRational){info->fps_num, info->fps_den};
@@ -99,10 +99,10 @@ int ls_encoder_open(AVCodecContext **out, const ls_encoding *e, const ls_log *lo
     int ret = avcodec_open2(c, codec, NULL);
     if (ret >= 0)
         return 0;
-    ls_fail_av(err, ret, "cannot open the encoder %s with preset %s and crf %d", codec->name,
-               e->preset, e->crf);
+    ret = ls_fail_av(err, ret, "cannot open the encoder %s with preset %s and crf %d", codec->name,
+                     e->preset, e->crf);
     avcodec_free_context(out);
-    return err ? err->code : LS_EIO;
+    return ls_advise(err, ret, LS_HINT_NONE, "preset");
 }
 
 AVStream *ls_encoder_stream(AVFormatContext *mux, const AVCodecContext *encoder)

@@ -1,4 +1,4 @@
-/* The encoder of the output, as the segments and the file made of them share it. */
+/* The encoder of the output, shared by the segments and the file that they are joined to. */
 #ifndef LS_MEDIA_ENCODER_H
 #define LS_MEDIA_ENCODER_H
 
@@ -15,13 +15,12 @@ typedef struct ls_encoding {
 struct AVCodecContext;
 struct AVFormatContext;
 
-/* Opens the encoder. What the output will lack of the source is reported to `log`, which may be
- * NULL. */
+/* Opens the encoder. What the output loses is reported to `log`, which may be NULL. */
 int ls_encoder_open(struct AVCodecContext **out, const ls_encoding *e, const ls_log *log,
                     ls_error *err);
 
-/* A stream of `mux` for what the encoder makes, its time base one frame; NULL when out of memory.
- */
+/* Adds a stream for the encoder's packets to `mux`, its time base one frame; NULL when out of
+ * memory. */
 struct AVStream *ls_encoder_stream(struct AVFormatContext *mux,
                                    const struct AVCodecContext *encoder);
 

@@ -96,7 +96,7 @@ static void align_range(size_t *start, size_t *size, size_t limit)
         *size = limit;
     if (*start + *size > limit)
         *start = (limit - *size) / 2 * 2;
-    if (*start + *size < end) // the step back to an even place left the last column out
+    if (*start + *size < end) // moving back to an even position lost the last column
         *size = end - *start;
 }
 
@@ -138,7 +138,7 @@ int ls_rgb_convert(ls_rgb_converter *c, const ls_frame *f, ls_rect *part, ls_rgb
     uint8_t *dst[4] = {c->rgb};
     int stride[4] = {w * 3};
     if (sws_scale(c->sws, src, av->linesize, 0, h, dst, stride) != h)
-        return ls_fail(err, LS_EIO, "a part of a frame could not be converted to RGB");
+        return ls_fail(err, LS_EIO, "cannot convert a part of a frame to RGB");
     *rgb = (ls_rgb){c->rgb, stride[0], part->w, part->h};
     return 0;
 }

@@ -29,7 +29,7 @@ int ls_input_open(AVFormatContext **out, const char *path, const ls_cancel *canc
                        path);
     if (!st.st_size && S_ISREG(st.st_mode))
         return ls_fail(err, LS_EFORMAT, "%s is empty", path);
-    char *url = av_asprintf("file:%s", path); // a name with a colon is a name
+    char *url = av_asprintf("file:%s", path); // so that a colon in the name is part of it
     if (!url)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     *out = avformat_alloc_context();
@@ -43,7 +43,7 @@ int ls_input_open(AVFormatContext **out, const char *path, const ls_cancel *canc
     if (ret == AVERROR_INVALIDDATA)
         return ls_fail(err, LS_EFORMAT,
                        "%s is not a video or audio file that can be read, or it is cut off (an mp4 "
-                       "whose end is missing has no index)",
+                       "file without its end has no index)",
                        path);
     if (ret < 0)
         return ls_fail_av(err, ret, "cannot open %s", path);
@@ -117,11 +117,10 @@ int ls_input_open_stream(AVFormatContext **format, AVCodecContext **decoder, con
         return ret;
     const int stream = ls_input_choose_stream(*format, type);
     if (stream < 0)
-        return ls_fail(err, LS_EFORMAT,
-                       type == AVMEDIA_TYPE_VIDEO
-                           ? "%s has no video stream; is it an audio file?"
-                           : "%s has no audio stream; a speech recording is expected",
-                       path);
+        return type == AVMEDIA_TYPE_VIDEO
+                   ? ls_fail(err, LS_EFORMAT, "%s has no video stream; is it an audio file?", path)
+                   : ls_fail(err, LS_EFORMAT,
+                             "%s has no audio stream; a speech recording is expected", path);
     for (unsigned i = 0; i < (*format)->nb_streams; i++)
         if ((int)i != stream)
             (*format)->streams[i]->discard = AVDISCARD_ALL;

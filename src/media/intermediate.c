@@ -25,7 +25,7 @@ static int open_codec(AVCodecContext **out, const AVCodec *codec, const AVFrame 
     AVCodecContext *c = *out = codec ? avcodec_alloc_context3(codec) : NULL;
     if (!c)
         return ls_fail(err, codec ? LS_ENOMEM : LS_EUNSUPPORTED,
-                       codec ? "out of memory" : "libavcodec has no FFV1");
+                       codec ? "out of memory" : "this libavcodec lacks FFV1");
     c->width = model->width;
     c->height = model->height;
     c->pix_fmt = model->format;
@@ -44,7 +44,7 @@ static int open_codec(AVCodecContext **out, const AVCodec *codec, const AVFrame 
         c->extradata_size = encoder->extradata_size;
     }
     int ret = avcodec_open2(c, codec, NULL);
-    return ret < 0 ? ls_fail_av(err, ret, "cannot keep frames of %s losslessly",
+    return ret < 0 ? ls_fail_av(err, ret, "cannot store frames of %s losslessly",
                                 av_get_pix_fmt_name(model->format))
                    : 0;
 }
@@ -95,7 +95,7 @@ static int put(int fd, const void *data, size_t n, uint64_t at, ls_error *err)
     for (const uint8_t *p = data; n;) {
         ssize_t w = pwrite(fd, p, n, (off_t)at);
         if (w < 0 && errno != EINTR)
-            return ls_fail_errno(err, errno, "cannot write the temporary file of frames");
+            return ls_fail_errno(err, errno, "cannot write the temporary file for frames");
         p += w > 0 ? w : 0;
         at += w > 0 ? (uint64_t)w : 0;
         n -= w > 0 ? (size_t)w : 0;
@@ -108,7 +108,7 @@ static int get(int fd, void *data, size_t n, uint64_t at, ls_error *err)
     for (uint8_t *p = data; n;) {
         ssize_t r = pread(fd, p, n, (off_t)at);
         if (!r || (r < 0 && errno != EINTR))
-            return ls_fail_errno(err, r ? errno : EIO, "cannot read the temporary file of frames");
+            return ls_fail_errno(err, r ? errno : EIO, "cannot read the temporary file for frames");
         p += r > 0 ? r : 0;
         at += r > 0 ? (uint64_t)r : 0;
         n -= r > 0 ? (size_t)r : 0;
@@ -128,7 +128,7 @@ int ls_intermediate_add(ls_intermediate *i, const AVFrame *f, ls_error *err)
     if (ret >= 0)
         ret = avcodec_receive_packet(i->encoder, i->packet); // no delay with slice threads
     if (ret < 0)
-        return ls_fail_av(err, ret, "cannot keep a frame losslessly");
+        return ls_fail_av(err, ret, "cannot store a frame losslessly");
     ret = put(i->packets, i->packet->data, (size_t)i->packet->size, i->end, err);
     i->end += (uint64_t)i->packet->size;
     av_packet_unref(i->packet);
@@ -140,7 +140,7 @@ int ls_intermediate_get(ls_intermediate *i, uint64_t index, ls_frame **out, ls_e
     uint64_t range[2] = {0, 0};
     *out = NULL;
     if (index >= i->count)
-        return ls_fail(err, LS_EINVAL, "frame %llu was not kept", (unsigned long long)index);
+        return ls_fail(err, LS_EINVAL, "frame %llu was not stored", (unsigned long long)index);
     int ret = index ? get(i->places, range, sizeof range, 8 * (index - 1), err)
                     : get(i->places, range + 1, sizeof *range, 0, err);
     if (!ret && av_new_packet(i->packet, (int)(range[1] - range[0])) < 0)
@@ -159,7 +159,7 @@ int ls_intermediate_get(ls_intermediate *i, uint64_t index, ls_frame **out, ls_e
         bad = av_frame_copy_props(f, i->model);
     if (bad < 0) {
         av_frame_free(&f);
-        return ls_fail_av(err, bad, "cannot read a frame that was kept");
+        return ls_fail_av(err, bad, "cannot read a stored frame");
     }
     f->colorspace = i->model->colorspace;
     f->color_range = i->model->color_range;

@@ -13,7 +13,7 @@
 struct ls_join {
     ls_join_settings s;
     ls_muxer mux;
-    AVCodecContext *encoder; /* as those of the segments; makes nothing here */
+    AVCodecContext *encoder; /* as those of the segments; encodes nothing here */
     AVStream *stream;
     ls_audio_out *audio;
     AVPacket *packet;
@@ -29,17 +29,19 @@ static bool is_same_file(const char *a, const char *b)
 static int guess_format(const AVOutputFormat **format, const ls_join_settings *s, ls_error *err)
 {
     struct stat st;
+    int ret = 0;
     *format = av_guess_format(NULL, s->path, NULL);
     if (!stat(s->path, &st) && S_ISDIR(st.st_mode))
-        return ls_fail(err, LS_EINVAL, "%s is a directory; name a file to write", s->path);
-    if (is_same_file(s->path, s->audio) || is_same_file(s->path, ls_video_path(s->encoding->like)))
-        return ls_fail(err, LS_EINVAL, "%s is an input; give the output another name", s->path);
-    if (!*format || (*format)->video_codec == AV_CODEC_ID_NONE ||
-        !((*format)->flags & AVFMT_GLOBALHEADER))
-        return ls_fail(err, LS_EINVAL,
-                       "%s: the kind of file is told by the extension; use .mp4, .mkv or .mov",
-                       s->path);
-    return 0;
+        ret = ls_fail(err, LS_EINVAL, "%s is a directory; name a file to write", s->path);
+    else if (is_same_file(s->path, s->audio) ||
+             is_same_file(s->path, ls_video_path(s->encoding->like)))
+        ret = ls_fail(err, LS_EINVAL, "%s is an input", s->path);
+    else if (!*format || (*format)->video_codec == AV_CODEC_ID_NONE ||
+             !((*format)->flags & AVFMT_GLOBALHEADER))
+        ret = ls_fail(err, LS_EINVAL,
+                      "%s: the container is chosen by the file extension; use .mp4, .mkv or .mov",
+                      s->path);
+    return ret ? ls_advise(err, ret, LS_HINT_OTHER_OUTPUT, "output") : 0;
 }
 
 /* The muxer and its two streams. */
@@ -64,7 +66,7 @@ static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
     if (!j->stream)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     if (j->encoder->codec_id == AV_CODEC_ID_HEVC && !strcmp(format->name, "mp4"))
-        j->stream->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1'); // what Apple's players want
+        j->stream->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1'); // Apple's players require it
     return ls_audio_out_open(&j->audio, j->s.audio, mux, err);
 }
 
@@ -82,8 +84,10 @@ int ls_join_check(const ls_join_settings *s, ls_error *err)
         AVFormatContext *mux = j->mux.format;
         int tried = avformat_write_header(mux, NULL);
         if (tried < 0)
-            ret = ls_fail_av(err, tried, "%s cannot hold what %s encodes; use .mkv", s->path,
-                             s->encoding->codec);
+            ret = ls_advise(err,
+                            ls_fail_av(err, tried, "%s cannot hold the output of %s; use .mkv",
+                                       s->path, s->encoding->codec),
+                            LS_HINT_OTHER_OUTPUT, "output");
         avio_close_dyn_buf(mux->pb, &header);
         mux->pb = NULL;
         av_free(header);
@@ -127,8 +131,8 @@ const char *ls_join_audio_mode(const ls_join *j)
     return ls_audio_out_copies(j->audio) ? "copied" : "AAC";
 }
 
-/* The packet in j->packet, the `n`th of its segment. Segments are closed, so decoding runs through
- * all of them with the same lead. */
+/* Writes j->packet, the `n`th of its segment. Segments are closed, so decoding precedes display by
+ * the same delay throughout. */
 static int write_packet(ls_join *j, uint64_t n, ls_error *err)
 {
     AVPacket *p = j->packet;
@@ -144,7 +148,7 @@ static int write_packet(ls_join *j, uint64_t n, ls_error *err)
                : ls_muxer_check(&j->mux, av_interleaved_write_frame(j->mux.format, p), err);
 }
 
-/* A segment as it was written: packets are not looked into. */
+/* Packets are taken as they were written, without parsing. */
 static int open_segment(AVFormatContext **in, const char *path, ls_error *err)
 {
     char *url = av_asprintf("file:%s", path);
@@ -172,7 +176,7 @@ int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cance
         if (ls_canceled(cancel))
             ret = ls_fail(err, LS_ECANCELED, "canceled");
         else if (p->pts < 0 || (uint64_t)p->pts >= frames || n == frames)
-            ret = ls_fail(err, LS_EFORMAT, "%s is not the segment that was made", segment);
+            ret = ls_fail(err, LS_EFORMAT, "%s differs from the segment that was written", segment);
         else
             ret = write_packet(j, n++, err);
         av_packet_unref(j->packet);

@@ -1,4 +1,4 @@
-/* The output file: segments one after another, copied, and the sound of the speech file. */
+/* The output file: segments one after another, copied, and the audio of the speech file. */
 #ifndef LS_MEDIA_JOIN_H
 #define LS_MEDIA_JOIN_H
 
@@ -7,9 +7,9 @@
 #include "media/encoder.h"
 
 typedef struct ls_join_settings {
-    const char *path;  /* the container is told by its extension */
-    const char *audio; /* file whose best audio stream is the sound */
-    uint64_t delay;    /* the greatest of the segments' */
+    const char *path;  /* its extension chooses the container */
+    const char *audio; /* file whose best audio stream is used */
+    uint64_t delay;    /* the largest of the segments' */
     const ls_encoding *encoding;
     const ls_log *log;
 } ls_join_settings;
@@ -17,15 +17,16 @@ typedef struct ls_join_settings {
 /* One thread at a time. */
 typedef struct ls_join ls_join;
 
-/* Whether such an output is possible: the path, the encoder, and whether the container takes what
- * it makes and the sound. What the output will lack of the source goes to the log. Nothing is
- * written. */
+/* Checks whether such an output is possible: the path, the encoder, and whether the container can
+ * hold its packets and the audio. What the output loses is reported to the log. Nothing is written.
+ * LS_EINVAL, LS_EUNSUPPORTED, or what opening the audio gives. */
 int ls_join_check(const ls_join_settings *s, ls_error *err);
 
-/* Everything goes to a temporary file beside `path`. Sound: copied as it is where the container
- * allows, otherwise AAC at its own rate and channels. Strings must outlive *out. */
+/* Everything goes to a temporary file beside `path`. Audio is copied where the
+ * container allows, otherwise encoded as AAC at its own rate and channels. Strings must outlive
+ * *out. */
 int ls_join_open(ls_join **out, const ls_join_settings *s, ls_error *err);
-/* The next segment, which must hold so many frames. */
+/* Appends a segment, which must hold `frames` frames. */
 int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cancel *cancel,
                 ls_error *err);
 /* Completes the file, forces it to the disk and gives it its name. */

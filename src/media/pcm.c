@@ -26,7 +26,7 @@ typedef struct decoding {
     int stream;
 } decoding;
 
-/* Converts a frame, or what is left, and writes it out. */
+/* Converts a frame, or with NULL the remainder, and writes it out. */
 static int spool(decoding *d, ls_pcm *p, const AVFrame *f, ls_error *err)
 {
     int16_t block[4096];
@@ -36,7 +36,7 @@ static int spool(decoding *d, ls_pcm *p, const AVFrame *f, ls_error *err)
         return ls_fail_context(err, ret, "%s", d->path);
     while ((n = ls_resampler_pull(d->resampler, &out, 4096)) > 0) {
         if (fwrite(block, sizeof *block, (size_t)n, p->spool) != (size_t)n)
-            return ls_fail_errno(err, errno, "cannot write a temporary file for the sound of %s",
+            return ls_fail_errno(err, errno, "cannot write a temporary file for the audio of %s",
                                  d->path);
         p->samples += (uint64_t)n;
     }
@@ -79,11 +79,10 @@ static int decode_all(decoding *d, ls_pcm *p, const ls_cancel *cancel, ls_error 
     if (!ret)
         ret = spool(d, p, NULL, err);
     if (!ret && !p->samples)
-        ret = ls_fail(err, LS_EFORMAT, "%s: there is no sound in it, or none that can be decoded",
-                      d->path);
+        ret = ls_fail(err, LS_EFORMAT, "%s: no audio can be decoded", d->path);
     if (!ret && fflush(p->spool))
         ret =
-            ls_fail_errno(err, errno, "cannot write a temporary file for the sound of %s", d->path);
+            ls_fail_errno(err, errno, "cannot write a temporary file for the audio of %s", d->path);
     return ret;
 }
 
@@ -129,14 +128,15 @@ uint64_t ls_pcm_samples(const ls_pcm *p)
 int ls_pcm_read(const ls_pcm *p, uint64_t start, size_t n, int16_t *dst, ls_error *err)
 {
     if (start > p->samples || n > p->samples - start)
-        return ls_fail(err, LS_EINVAL, "samples past the end of the sound were asked for");
+        return ls_fail(err, LS_EINVAL, "samples past the end of the audio were requested");
     uint8_t *at = (uint8_t *)dst;
     size_t left = n * sizeof *dst;
     off_t offset = (off_t)(start * sizeof *dst);
     while (left) {
         ssize_t got = pread(fileno(p->spool), at, left, offset);
         if (got <= 0)
-            return ls_fail_errno(err, got ? errno : EIO, "cannot read the temporary file of sound");
+            return ls_fail_errno(err, got ? errno : EIO,
+                                 "cannot read the temporary file for audio");
         at += got;
         offset += got;
         left -= (size_t)got;

@@ -1,4 +1,4 @@
-/* Speech as Whisper wants it: 16 kHz, mono, 16 bit. */
+/* Speech as Whisper expects it: 16 kHz, mono, 16 bit. */
 #ifndef LS_MEDIA_PCM_H
 #define LS_MEDIA_PCM_H
 
@@ -14,7 +14,7 @@ typedef struct ls_pcm ls_pcm;
 
 /* Decodes the best audio stream of a file once, as `ffmpeg -ac 1 -ar 16000` does, into an unnamed
  * temporary file in `folder` (see ls_temporary_file), so that memory does not depend on the
- * length. */
+ * length. LS_EFORMAT when there is no audio that can be decoded. */
 int ls_pcm_open(ls_pcm **out, const char *path, const char *folder, const ls_cancel *cancel,
                 ls_error *err);
 void ls_pcm_close(ls_pcm **p);

@@ -8,10 +8,10 @@
 #define MIN_WINDOW 4
 #define MAX_WINDOW 64
 
-/* Frames that may be decoded on the way to a window: windows' worth, and at the least what files
- * with a key frame every 250 take, of which no large copy is to be made. */
-#define WINDOWS_ON_THE_WAY 32
-#define MIN_ON_THE_WAY 512
+/* Frames that a seek to a window may decode, in windows and at least; beyond that all frames are
+ * stored. Ordinary files, with a key frame every 250, stay below. */
+#define MAX_SEEK_WINDOWS 32
+#define MIN_SEEK_LIMIT 512
 
 struct ls_pingpong {
     ls_video *video;
@@ -22,7 +22,7 @@ struct ls_pingpong {
     ls_frame *window[MAX_WINDOW];
     uint64_t window_start;
     size_t window_count;
-    ls_intermediate *kept; /* all frames, where the ways back to them are long */
+    ls_intermediate *stored; /* all frames, if seeking is slow; or NULL */
 };
 
 int ls_pingpong_open(ls_pingpong **out, ls_video **v, size_t window_bytes, const char *folder,
@@ -55,7 +55,7 @@ void ls_pingpong_close(ls_pingpong **pp)
     if (!p)
         return;
     clear_window(p);
-    ls_intermediate_close(&p->kept);
+    ls_intermediate_close(&p->stored);
     ls_video_close(&p->video);
     free(p->folder);
     free(p);
@@ -78,22 +78,22 @@ static int fail_second_time(const ls_pingpong *p, ls_error *err)
                    ls_video_path(p->video));
 }
 
-/* Decodes the whole file once more, into one that leads everywhere. */
-static int keep_all(ls_pingpong *p, ls_error *err)
+/* Decodes the whole file once more, into frames that can be read in any order. */
+static int store_all(ls_pingpong *p, ls_error *err)
 {
     const uint64_t length = ls_video_length(p->video);
-    int ret = ls_intermediate_open(&p->kept, ls_video_model(p->video), p->folder, err);
+    int ret = ls_intermediate_open(&p->stored, ls_video_model(p->video), p->folder, err);
     if (!ret)
         ret = ls_video_seek(p->video, 0, err);
     for (uint64_t i = 0; !ret && i < length; i++) {
         ls_frame *f;
         ret = ls_video_next(p->video, &f, err);
         if (!ret)
-            ret = ls_intermediate_add(p->kept, f->av, err);
+            ret = ls_intermediate_add(p->stored, f->av, err);
         ls_frame_unref(&f);
     }
     if (ret)
-        ls_intermediate_close(&p->kept);
+        ls_intermediate_close(&p->stored);
     return ret == LS_EOF ? fail_second_time(p, err) : ret;
 }
 
@@ -104,9 +104,9 @@ static int fill_window(ls_pingpong *p, ls_error *err)
     n = n < MIN_WINDOW ? MIN_WINDOW : n > MAX_WINDOW ? MAX_WINDOW : n;
     p->window_start = p->current > n ? p->current - n : 0;
     int ret = ls_video_seek(p->video, p->window_start, err);
-    const uint64_t limit = n * WINDOWS_ON_THE_WAY;
-    if (!ret && ls_video_sought(p->video) > (limit > MIN_ON_THE_WAY ? limit : MIN_ON_THE_WAY))
-        return keep_all(p, err);
+    const uint64_t limit = n * MAX_SEEK_WINDOWS;
+    if (!ret && ls_video_sought(p->video) > (limit > MIN_SEEK_LIMIT ? limit : MIN_SEEK_LIMIT))
+        return store_all(p, err);
     while (!ret && p->window_start + p->window_count < p->current) {
         ret = ls_video_next(p->video, &p->window[p->window_count], err);
         if (!ret)
@@ -117,12 +117,12 @@ static int fill_window(ls_pingpong *p, ls_error *err)
 
 static int next_backwards(ls_pingpong *p, ls_frame **out, uint64_t *index, ls_error *err)
 {
-    int ret = p->window_count || p->kept ? 0 : fill_window(p, err);
-    if (!ret && p->kept)
-        ret = ls_intermediate_get(p->kept, p->current - 1, out, err);
+    int ret = p->window_count || p->stored ? 0 : fill_window(p, err);
+    if (!ret && p->stored)
+        ret = ls_intermediate_get(p->stored, p->current - 1, out, err);
     if (ret)
         return ret;
-    if (!p->kept)
+    if (!p->stored)
         *out = p->window[--p->window_count];
     *index = --p->current;
     p->backwards = p->current > 0;
@@ -134,10 +134,10 @@ int ls_pingpong_next(ls_pingpong *p, ls_frame **out, uint64_t *index, ls_error *
     int ret = 0;
     if (p->backwards)
         return next_backwards(p, out, index, err);
-    if (p->kept && p->current < ls_video_length(p->video)) {
-        ret = ls_intermediate_get(p->kept, p->current, out, err);
+    if (p->stored && p->current < ls_video_length(p->video)) {
+        ret = ls_intermediate_get(p->stored, p->current, out, err);
     } else {
-        if (ls_video_position(p->video) != p->current) // the turn at the first frame
+        if (ls_video_position(p->video) != p->current) // turning at the first frame
             ret = ls_video_seek(p->video, p->current, err);
         if (!ret)
             ret = ls_video_next(p->video, out, err);

@@ -10,7 +10,7 @@ static int open_encoder(AVCodecContext **out, size_t w, size_t h, ls_error *err)
     AVCodecContext *c = *out = codec ? avcodec_alloc_context3(codec) : NULL;
     if (!c)
         return codec ? ls_fail(err, LS_ENOMEM, "out of memory")
-                     : ls_fail(err, LS_EUNSUPPORTED, "this libavcodec has no PNG encoder");
+                     : ls_fail(err, LS_EUNSUPPORTED, "this libavcodec lacks a PNG encoder");
     c->width = (int)w;
     c->height = (int)h;
     c->pix_fmt = AV_PIX_FMT_RGB24;
@@ -34,7 +34,7 @@ static int encode(AVCodecContext *c, AVFrame *f, AVPacket *packet, const uint8_t
         ret = avcodec_send_frame(c, f);
     if (ret >= 0)
         ret = avcodec_receive_packet(c, packet);
-    return ret < 0 ? ls_fail_av(err, ret, "cannot encode the picture") : 0;
+    return ret < 0 ? ls_fail_av(err, ret, "cannot encode the image") : 0;
 }
 
 int ls_png_write(const char *path, const uint8_t *rgb, ptrdiff_t stride, size_t w, size_t h,
@@ -42,8 +42,8 @@ int ls_png_write(const char *path, const uint8_t *rgb, ptrdiff_t stride, size_t 
 {
     if (!w || !h || w > LS_PNG_MAX_SIDE || h > LS_PNG_MAX_SIDE)
         return ls_fail(err, LS_EINVAL,
-                       "cannot write %s: a picture of %zu x %zu; sides are 1 to %d pixels", path, w,
-                       h, LS_PNG_MAX_SIDE);
+                       "cannot write %s: %zu x %zu pixels; each side must be 1 to %d", path, w, h,
+                       LS_PNG_MAX_SIDE);
     AVCodecContext *c = NULL;
     AVFrame *f = av_frame_alloc();
     AVPacket *packet = av_packet_alloc();

@@ -23,7 +23,7 @@ int ls_resampler_open(ls_resampler **out, const AVChannelLayout *layout, enum AV
         r->fifo = av_audio_fifo_alloc(format, layout->nb_channels, 4096);
     if (!r || !r->fifo) {
         ls_resampler_close(out);
-        return ls_fail(err, LS_ENOMEM, "out of memory for sound");
+        return ls_fail(err, LS_ENOMEM, "out of memory for audio");
     }
     r->to_format = format;
     r->to_rate = rate;
@@ -71,7 +71,7 @@ static int convert(ls_resampler *r, const AVFrame *f)
     return n > 0 ? av_audio_fifo_write(r->fifo, (void **)r->scratch, n) : n;
 }
 
-/* Prepares for frames like this one; what is left of others comes out first. */
+/* Prepares for frames like this one, after flushing those of another kind. */
 static int configure(ls_resampler *r, const AVFrame *f)
 {
     if (r->swr && f->sample_rate == r->from_rate && f->format == r->from_format &&
@@ -102,7 +102,7 @@ int ls_resampler_push(ls_resampler *r, const AVFrame *f, ls_error *err)
     int ret = f ? configure(r, f) : 0;
     if (ret >= 0 && r->swr)
         ret = convert(r, f);
-    return ret < 0 ? ls_fail_av(err, ret, "the sound cannot be converted") : 0;
+    return ret < 0 ? ls_fail_av(err, ret, "cannot convert the audio") : 0;
 }
 
 int ls_resampler_size(const ls_resampler *r)

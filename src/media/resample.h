@@ -1,5 +1,4 @@
-/* Decoded sound to one rate, layout and format, whatever the frames are and even where they change
- * in mid-stream. */
+/* Converts decoded audio to one rate, layout and format, even if it changes in mid-stream. */
 #ifndef LS_MEDIA_RESAMPLE_H
 #define LS_MEDIA_RESAMPLE_H
 
@@ -11,7 +10,7 @@ typedef struct ls_resampler ls_resampler;
 int ls_resampler_open(ls_resampler **out, const AVChannelLayout *layout, enum AVSampleFormat format,
                       int rate, ls_error *err);
 void ls_resampler_close(ls_resampler **r);
-/* Converts a frame, or with NULL what is left at the end. */
+/* Converts a frame, or with NULL the remainder at the end. */
 int ls_resampler_push(ls_resampler *r, const AVFrame *f, ls_error *err);
 /* Samples that can be pulled. */
 int ls_resampler_size(const ls_resampler *r);

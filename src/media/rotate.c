@@ -48,7 +48,7 @@ int ls_rotate(ls_rotation r, AVFrame *f, ls_error *err)
     int ret = av_frame_get_buffer(to, 0);
     if (ret < 0) {
         av_frame_free(&to);
-        return ls_fail_av(err, ret, "cannot turn a frame");
+        return ls_fail_av(err, ret, "cannot rotate a frame");
     }
     for (int i = 0; i < d->nb_components && i < 3; i++) {
         int w = i ? AV_CEIL_RSHIFT(to->width, d->log2_chroma_w) : to->width;
@@ -60,5 +60,5 @@ int ls_rotate(ls_rotation r, AVFrame *f, ls_error *err)
     av_frame_unref(f);
     av_frame_move_ref(f, to);
     av_frame_free(&to);
-    return ret < 0 ? ls_fail_av(err, ret, "cannot turn a frame") : 0;
+    return ret < 0 ? ls_fail_av(err, ret, "cannot rotate a frame") : 0;
 }

@@ -1,4 +1,4 @@
-/* Turning pictures as a display matrix asks for. */
+/* Rotating and mirroring frames by a display matrix. */
 #ifndef LS_MEDIA_ROTATE_H
 #define LS_MEDIA_ROTATE_H
 
@@ -16,7 +16,7 @@ static inline bool ls_rotation_turns(ls_rotation r)
     return r.transpose;
 }
 
-/* From the display matrix of a stream; other angles than quarter turns are left alone. */
+/* From the display matrix of a stream; angles other than quarter turns are ignored. */
 ls_rotation ls_rotation_of(const AVStream *st);
 
 /* Replaces the pixels of a planar frame. A transposed frame must have equal chroma subsampling in

@@ -12,13 +12,13 @@ struct ls_segment {
     AVCodecContext *encoder;
     AVStream *stream;
     struct SwsContext *sws;
-    AVFrame *frame; /* in the encoder's format, where that is not the source's */
+    AVFrame *frame; /* in the encoder's format, if that is not the source's */
     AVPacket *packet;
     int64_t next_pts, packets;
     ls_segment_info info;
 };
 
-/* Where the encoder's format or size is not the source's. */
+/* If the encoder's format or size is not the source's. */
 static int open_converter(ls_segment *s, const AVFrame *model, ls_error *err)
 {
     const AVCodecContext *c = s->encoder;
@@ -102,7 +102,7 @@ static int drain(ls_segment *s, ls_error *err)
                : ls_fail_av(err, ret, "cannot encode the video");
 }
 
-/* Repeats the last column or row of a plane that was one short. */
+/* Repeats the last column or row of a plane that is one short. */
 static void extend(AVFrame *f, int plane, int w, int h, int full_w, int full_h, size_t size)
 {
     for (int y = 0; y < h && w < full_w; y++) {
@@ -162,7 +162,7 @@ int ls_segment_finish(ls_segment *s, ls_segment_info *info, ls_error *err)
     int ret = drain(s, err);
     if (!ret && s->packets != s->next_pts)
         ret = ls_fail(err, LS_EUNSUPPORTED,
-                      "the encoder %s made %lld packets of %lld frames; choose another",
+                      "the encoder %s made %lld packets of %lld frames; use another encoder",
                       s->encoder->codec->name, (long long)s->packets, (long long)s->next_pts);
     if (!ret)
         ret = ls_muxer_end(&s->mux, err);

@@ -1,5 +1,5 @@
-/* A part of the output on its way: frames encoded once, as closed groups of pictures, in a file of
- * their own, so that parts can be made apart and joined without encoding again. */
+/* A part of the output: frames encoded once, as closed groups of pictures, in a file of their own,
+ * so that parts can be made separately and joined without encoding again. */
 #ifndef LS_MEDIA_SEGMENT_H
 #define LS_MEDIA_SEGMENT_H
 
@@ -12,16 +12,16 @@ typedef struct ls_segment ls_segment;
 
 typedef struct ls_segment_info {
     uint64_t frames, bytes;
-    uint64_t delay; /* frames by which decoding must run ahead of showing */
+    uint64_t delay; /* frames by which decoding must precede display */
     uint8_t sha256[LS_SHA256_BYTES];
 } ls_segment_info;
 
 /* Video: 4:2:0 of 8 bits, or of 10 where the source has more than 8 and the encoder can. Odd sizes
- * grow by a repeated row or column, for 4:2:0 has none. The file is NUT; it is written under a
+ * grow by a repeated row or column, because 4:2:0 has none. The file is NUT; it is written under a
  * temporary name beside `path`. The same frames and settings give the same bytes, on any number of
  * cores, whatever was encoded before. Strings must outlive *out. */
 int ls_segment_open(ls_segment **out, const char *path, const ls_encoding *e, ls_error *err);
-/* The next frame. */
+/* Encodes the next frame. */
 int ls_segment_write(ls_segment *s, const ls_frame *f, ls_error *err);
 /* Completes the file, forces it to the disk and gives it its name. */
 int ls_segment_finish(ls_segment *s, ls_segment_info *info, ls_error *err);

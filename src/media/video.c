@@ -153,7 +153,7 @@ static void place(ls_video *v)
     }
 }
 
-/* A file that was cut off often has no other mark of it. */
+/* Often nothing else shows that a file was cut off. */
 static void note_end(const ls_video *v)
 {
     const AVFormatContext *f = v->format;
@@ -337,7 +337,7 @@ static void describe(ls_video *v)
     v->bytes = bytes > 0 ? (uint64_t)bytes : 0;
 }
 
-/* The first frame fixes size and format; its tags are the stream's where it has none. */
+/* The first frame fixes size and format. */
 static int take_model(ls_video *v, ls_error *err)
 {
     int ret = decode_current(v, err);
@@ -402,7 +402,7 @@ void ls_video_close(ls_video **pv)
     if (!v)
         return;
     if (v->errors)
-        ls_log_msg(v->settings.log, LS_LOG_WARN, "%s: %llu damaged places were skipped", v->path,
+        ls_log_msg(v->settings.log, LS_LOG_WARN, "%s: skipped %llu damaged places", v->path,
                    (unsigned long long)v->errors);
     avcodec_free_context(&v->decoder);
     avformat_close_input(&v->format);

@@ -118,7 +118,7 @@ static void what_has_no_sound_is_refused(void **state)
     write_file(made(path, "empty.wav"), "", 0);
     refused(path, LS_EFORMAT, "empty");
     shell("ffmpeg -v error -nostdin -y -f lavfi -i sine=d=1 -t 0 -bitexact %s/zero.wav", folder);
-    refused(made(path, "zero.wav"), LS_EFORMAT, "no sound");
+    refused(made(path, "zero.wav"), LS_EFORMAT, "no audio");
     shell("ffmpeg -v error -nostdin -y -f lavfi -i testsrc2=d=1:s=64x64 %s/silent.mp4", folder);
     refused(made(path, "silent.mp4"), LS_EFORMAT, "no audio stream");
     shell("for i in 1 2 3 4 5 6 7 8 9; do echo 'a line of a letter'; done > %s/letter.wav", folder);
