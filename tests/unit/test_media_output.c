@@ -288,7 +288,7 @@ static void ten_bits_become_eight_with_a_warning(void **state)
         &(job){in, media_path(audio, "in/a.wav"), media_path(out, "out/o.mp4"), "mpeg4", 4, &to});
     assert_string_equal(probe(line, "v:0", "stream=codec_name,pix_fmt", out), "mpeg4,yuv420p");
     assert_int_equal(log.warnings, 1);
-    assert_non_null(strstr(log.last, "10-bit"));
+    assert_non_null(strstr(log.last, "10 bits"));
     unlink(out);
 }
 
@@ -479,7 +479,7 @@ static void packets_are_interleaved(void **state)
             worst = d > worst ? d : worst;
         }
         pclose(p);
-        assert_in_range(n, 1000, 5000);
+        assert_in_range(n, 700, 5000); // FFmpeg 7 reads PCM in larger packets
         if (worst > 1)
             fail_msg("%s: %f seconds apart", names[i], worst);
         unlink(out);
