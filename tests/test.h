@@ -34,6 +34,32 @@ static inline const char *test_shared(char buf[static 4096], const char *name)
     return buf;
 }
 
+/* The bytes of a file, in memory of exactly their size, so that the sanitizers see every byte
+ * beyond; to be freed. NULL where there is none. */
+static inline void *test_read(const char *path, size_t *size)
+{
+    struct stat st;
+    FILE *f = fopen(path, "rb");
+    *size = 0;
+    if (!f)
+        return NULL;
+    assert_int_equal(fstat(fileno(f), &st), 0);
+    void *data = malloc(st.st_size ? (size_t)st.st_size : 1);
+    assert_non_null(data);
+    *size = fread(data, 1, (size_t)st.st_size, f);
+    assert_int_equal(*size, st.st_size);
+    fclose(f);
+    return data;
+}
+
+static inline void test_write(const char *path, const void *data, size_t size)
+{
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+}
+
 /* Writes the file ROOT/NAME, and the folders of NAME. */
 static inline void test_put(const char *root, const char *name, const char *text)
 {

@@ -112,14 +112,6 @@ static inline const char *made(char buf[static 4096], const char *name)
     return buf;
 }
 
-static inline void write_file(const char *path, const void *data, size_t n)
-{
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, n, f), n);
-    assert_int_equal(fclose(f), 0);
-}
-
 /* Runs a command of the shell, which must succeed. */
 static inline void __attribute__((format(printf, 1, 2))) shell(const char *fmt, ...)
 {

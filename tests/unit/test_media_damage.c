@@ -5,8 +5,6 @@
 #include "media/pcm.h"
 #include "media/video.h"
 
-#include <sys/stat.h>
-
 #define MAX_FRAMES 400 /* a broken time stamp may repeat a frame up to ffmpeg's own limit */
 
 static uint32_t next_random(uint32_t *s)
@@ -14,27 +12,6 @@ static uint32_t next_random(uint32_t *s)
     *s ^= *s << 13;
     *s ^= *s >> 17;
     return *s ^= *s << 5;
-}
-
-static uint8_t *read_file(const char *path, size_t *size)
-{
-    struct stat st;
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    assert_int_equal(fstat(fileno(f), &st), 0);
-    uint8_t *data = malloc((size_t)st.st_size);
-    assert_non_null(data);
-    *size = fread(data, 1, (size_t)st.st_size, f);
-    fclose(f);
-    return data;
-}
-
-static void write_file(const char *path, const uint8_t *data, size_t size)
-{
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, size, f), size);
-    assert_int_equal(fclose(f), 0);
 }
 
 /* Frames decoded, or -1 where the file is refused. */
@@ -104,7 +81,7 @@ static uint8_t *make(size_t i, const char *path, size_t *size)
     media_run("ffmpeg -v error -nostdin -y %s -fflags +bitexact %s", files[i].options,
               files[i].name);
     assert_true(files[i].video ? watch(path) >= 25 : listen_to(path) >= 16000);
-    return read_file(path, size);
+    return test_read(path, size);
 }
 
 static long decode(size_t i, const char *path)
@@ -121,7 +98,7 @@ static void cut_files_end(void **state)
         uint8_t *data = make(i, media_path(path, files[i].name), &size);
         long whole = decode(i, path);
         for (size_t k = 0; k < 16; k++) {
-            write_file(path, data, size * k / 16);
+            test_write(path, data, size * k / 16);
             long n = decode(i, path);
             if (!k)
                 assert_int_equal(n, -1);
@@ -150,7 +127,7 @@ static void flipped_bits_do_no_harm(void **state)
             size_t near = k % 2 ? size : size < 1500 ? size : 1500; /* headers in every second */
             for (int b = 0; b < 1 + k / 4; b++)
                 hurt[next_random(&random) % near] ^= (uint8_t)(1u << next_random(&random) % 8);
-            write_file(path, hurt, size);
+            test_write(path, hurt, size);
             decoded += decode(i, path) > 0;
             free(hurt);
         }

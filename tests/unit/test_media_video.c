@@ -389,13 +389,13 @@ static void what_is_no_video_is_refused(void **state)
     make(path, "long.mp4");
     refused("/nowhere/at_all.mp4", LS_ENOENT, "No such file");
     refused(folder, LS_EINVAL, "directory");
-    write_file(made(path, "empty.mp4"), "", 0);
+    test_write(made(path, "empty.mp4"), "", 0);
     refused(path, LS_EFORMAT, "empty");
     for (size_t i = 0; i < sizeof text; i++)
         text[i] = i % 40 == 39 ? '\n' : (char)('a' + i % 23);
-    write_file(made(path, "notes.txt"), text, sizeof text);
+    test_write(made(path, "notes.txt"), text, sizeof text);
     refused(path, LS_EFORMAT, "is a text");
-    write_file(made(path, "notes.mp4"), text, sizeof text);
+    test_write(made(path, "notes.mp4"), text, sizeof text);
     refused(path, LS_EFORMAT, "is not a video");
     shell("head -c 40000 %s/long.mp4 > %s/end_missing.mp4", folder, folder);
     refused(made(path, "end_missing.mp4"), LS_EFORMAT, "cut off");
@@ -631,21 +631,21 @@ static void damaged_indices_are_refused(void **state)
     made(bad, "bad");
     v = open_video(path, false);
     for (size_t cut = 0; cut < size; cut += 5) {
-        write_file(bad, data, cut);
+        test_write(bad, data, cut);
         index_refused(v, bad);
     }
     for (size_t bit = 0; bit < 8 * size; bit++) {
         data[bit / 8] = (char)(data[bit / 8] ^ 1 << bit % 8);
-        write_file(bad, data, size);
+        test_write(bad, data, size);
         index_refused(v, bad);
         data[bit / 8] = (char)(data[bit / 8] ^ 1 << bit % 8);
     }
     char *longer = calloc(size + 1, 1);
     memcpy(longer, data, size);
-    write_file(bad, longer, size + 1);
+    test_write(bad, longer, size + 1);
     free(longer);
     index_refused(v, bad);
-    write_file(bad, data, size);
+    test_write(bad, data, size);
     free(data);
     assert_int_equal(ls_video_load_index(v, bad, &err), 0);
     assert_int_equal(ls_video_length(v), length);

@@ -9,25 +9,11 @@
 #include <dirent.h>
 #include <math.h>
 
-static void *read_file(const char *path, size_t *size)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        return NULL;
-    fseek(f, 0, SEEK_END);
-    *size = (size_t)ftell(f);
-    rewind(f);
-    void *data = malloc(*size + 1);
-    assert_int_equal(fread(data, 1, *size, f), *size);
-    fclose(f);
-    return data;
-}
-
 static bool read_tensor(const char *path, ls_onnx_value *v, char name[64])
 {
     ls_error err = {0};
     size_t size;
-    void *data = read_file(path, &size);
+    void *data = test_read(path, &size);
     if (!data)
         return false;
     LsOnnx__TensorProto *t = ls_onnx__tensor_proto__unpack(NULL, size, data);
@@ -264,7 +250,7 @@ static void expect_golden(const char *network_name, const network *n, size_t ind
     size_t size;
     snprintf(name, sizeof name, "golden/onnx/t1.%s.out%zu.1x%zux%zu.f32", network_name, index, rows,
              columns);
-    float *want = read_file(test_shared(path, name), &size);
+    float *want = test_read(test_shared(path, name), &size);
     assert_int_equal(size, rows * columns * sizeof *want);
     double error = relative_error(n->bindings[index].data, want, rows * columns);
     print_message("# %s %s: relative error %.2g\n", network_name, o->name, error);

@@ -448,20 +448,6 @@ static void malformed_safetensors_are_refused(void **state)
     assert_non_null(strstr(err.message, "truncated"));
 }
 
-/* A whole file in memory of exactly its size, so that the sanitizers see every byte beyond it. */
-static uint8_t *slurp(const char *path, size_t *size)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    *size = (size_t)ftell(f);
-    rewind(f);
-    uint8_t *data = malloc(*size);
-    assert_int_equal(fread(data, 1, *size, f), *size);
-    fclose(f);
-    return data;
-}
-
 /* Opens and reads everything of a moderate size; true when it opened. */
 static bool try_all(const uint8_t *data, size_t size)
 {
@@ -506,7 +492,7 @@ static void no_truncated_file_opens(void **state)
         uint8_t made[1024], *data = made;
         size_t size;
         if (f < sizeof victims / sizeof *victims)
-            data = slurp(test_data(path, victims[f]), &size);
+            data = test_read(test_data(path, victims[f]), &size);
         else
             size = small_safetensors(made);
         assert_true(try_all(data, size));
@@ -535,7 +521,7 @@ static void damaged_files_never_crash(void **state)
         uint8_t made[1024], *data = made;
         size_t size;
         if (f < sizeof victims / sizeof *victims)
-            data = slurp(test_data(path, victims[f]), &size);
+            data = test_read(test_data(path, victims[f]), &size);
         else
             size = small_safetensors(made);
         uint8_t *hurt = malloc(size);
