@@ -78,19 +78,19 @@ def measure(seconds):
     make_track("track.jsonl", seconds * 25 + 50)
     group = Group()
     command = [LS, "sync", "-m", "models", "-t", "track.jsonl", "video.mkv", "speech.wav", "-o", "out.mp4",
-               "--resolution", "64", "--steps", "1", "--guidance", "1", "--preset", "ultrafast", "--progress", "json"]
+               "--resolution", "64", "--steps", "1", "--guidance", "1", "--preset", "ultrafast", "-v", "--progress", "json"]
     start = time.time()
-    p = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=group.enter)
+    p = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=group.enter)
     watch = threading.Thread(target=group.watch)
     watch.start()
-    messages = p.stderr.read()
+    messages = p.stdout.read()
     _, status, usage = os.wait4(p.pid, 0)
     group.close()
     watch.join()
     if status:
         sys.exit(messages)
     weights, activations = map(float, re.search(r"(\d+) for weights .*?(\d+) for activations", messages).groups())
-    result = {"seconds": seconds, "frames": int(re.findall(r'"frames": (\d+)', messages)[-1]),
+    result = {"seconds": seconds, "frames": int(re.findall(r'"frames":(\d+)', messages)[-1]),
               "peak_resident_mb": round(usage.ru_maxrss * 1024 / 1e6, 1),
               "peak_cgroup_mb": round(group.peak / 1e6, 1) if group.path else None,
               "weights_and_activations_mb": weights + activations, "run_seconds": round(time.time() - start, 1),

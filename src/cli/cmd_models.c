@@ -102,8 +102,8 @@ static int finish(cli_call *call, const ls_pull_settings *s, const char *dir)
                             cli_json(s->version), "faces", s->faces)))
         return CLI_OK;
     if (call->console.level >= LS_MESSAGE_INFO)
-        printf("%s holds LatentSync %s%s\n", dir, s->version,
-               s->faces ? "" : ", without face networks");
+        printf("LatentSync %s%s %s into %s\n", s->version, s->faces ? "" : " without face networks",
+               call->command->run == cmd_pull ? "downloaded" : "imported", dir);
     return cli_flush();
 }
 

@@ -78,14 +78,14 @@ static void name_option(const cli_command *c, const ls_error *err, char *out, si
 }
 
 /* What would help, in terms of this command; empty: nothing is known. */
-static void advise(const cli_call *call, int hint, char *out, size_t size)
+static void advise(const cli_call *call, const ls_error *err, char *out, size_t size)
 {
     char folder[4096], job[4200] = "JOB", *add;
     const bool is_new = call->command->library & LS_OPTION_SYNC;
     if (cli_job(call, folder, sizeof folder))
         cli_quote(folder, job, sizeof job);
     *out = '\0';
-    switch (hint) {
+    switch (err->hint) {
     case LS_HINT_INSTALL_MODEL:
         snprintf(out, size,
                  "\"latentsync models pull\" downloads one (5.8 GB), or --models names "
@@ -106,7 +106,7 @@ static void advise(const cli_call *call, int hint, char *out, size_t size)
         break;
     case LS_HINT_RESUME_OR_REMOVE:
     case LS_HINT_REMOVE_JOB:
-        if (hint == LS_HINT_RESUME_OR_REMOVE)
+        if (err->hint == LS_HINT_RESUME_OR_REMOVE)
             snprintf(out, size, "\"latentsync resume %s\" resumes the job as it was started; ",
                      job);
         add = out + strlen(out);
@@ -130,7 +130,10 @@ static void advise(const cli_call *call, int hint, char *out, size_t size)
                  "networks out");
         break;
     default:
-        snprintf(out, size, "%s", ls_hint_text(hint));
+        snprintf(out, size, "%s",
+                 err->code == LS_ECANCELED && call->command->run == cmd_pull
+                     ? "run the same command to resume"
+                     : ls_hint_text(err->hint));
     }
 }
 
@@ -142,7 +145,7 @@ int cli_fail(cli_call *call, const ls_error *err, const char *folder)
                               err->hint == LS_HINT_REMOVE_JOB ||
                               err->hint == LS_HINT_RENDER_MISSING;
     name_option(call->command, err, message, sizeof message);
-    advise(call, err->hint, advice, sizeof advice);
+    advise(call, err, advice, sizeof advice);
     cli_end_line(&call->console);
     if (call->console.mode == CLI_PROGRESS_JSON) {
         cli_event_error(call, err, message, advice, folder);

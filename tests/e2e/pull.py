@@ -186,7 +186,7 @@ def pull(server, *options, program=PULL, terms="--accept-licence", out="o.models
                *options, env=env(**(more or {})), stdin=subprocess.DEVNULL, **kw)
 
 
-def refused(r, *words, code=1, name=UNET, out="o.models/1.6", part=False):
+def refused(r, *words, code=3, name=UNET, out="o.models/1.6", part=False):
     assert r.returncode == code, f"exit {r.returncode} instead of {code}: {r.stderr}"
     for w in words:
         assert w in r.stderr, f"no {w!r} in: {r.stderr}"
@@ -218,7 +218,7 @@ def all_files_by_way_of_redirects():
         r = good(pull(s))
         complete()
         assert "non-commercial research only" in r.stderr and "OpenRAIL++" in r.stderr and "MIT" in r.stderr
-        assert "o.models/1.6 holds LatentSync 1.6" in r.stdout
+        assert "LatentSync 1.6 downloaded into o.models/1.6" in r.stdout
         assert all(h["User-Agent"].startswith("latentsync/") and h["Accept-Encoding"] == "identity"
                    for _, h in s.log), s.log
         before = len(s.log)
@@ -396,7 +396,7 @@ def wrong_bytes():
         know(**{"1.6/" + UNET: b"other"})
         r = pull(s)
         know()
-        assert r.returncode == 1 and digest("o.models/1.6/" + UNET) == sha(BODY[UNET]), r.stderr
+        assert r.returncode == 3 and digest("o.models/1.6/" + UNET) == sha(BODY[UNET]), r.stderr
 
 
 @test
@@ -418,7 +418,7 @@ def lies_about_the_size():
         # promised by both alike, and more than the disk has
         unet.chunked, unet.length, unet.linked["X-Linked-Size"] = False, 1 << 60, str(1 << 60)
         unet.etag = '"z"'
-        refused(pull(s, "--retries", "0"), "are free")
+        refused(pull(s, "--retries", "0"), "are free", code=6)
         for words in ("-5", "x", "99999999999999999999999"):
             unet.length, unet.linked["X-Linked-Size"] = None, words
             good(pull(s))
@@ -475,7 +475,7 @@ def statuses():
         complete()
         assert "500" in r.stderr and "429" in r.stderr and "2 of 5" in r.stderr, r.stderr
     r = pull(s, "--retries", "0", out="o.gone")  # nobody answers any more
-    assert r.returncode == 1 and "connect" in r.stderr, r.stderr
+    assert r.returncode == 3 and "connect" in r.stderr, r.stderr
 
 
 @test
@@ -515,7 +515,7 @@ def archives():
             know(**{"buffalo_l.zip": body})
             s.items[ZIP_URL] = Item(body, hub=False)
             r = pull(s)
-            assert r.returncode == 1 and words in r.stderr, (words, r.stderr)
+            assert r.returncode == 3 and words in r.stderr, (words, r.stderr)
             have = set(os.listdir("o.models/1.6/face"))
             assert have <= {"det_10g.onnx"}, have
             shutil.rmtree("o.models/1.6/face")
@@ -623,7 +623,7 @@ def where_it_goes():
         complete(out="o.data/latentsync", faces=False)
         for mirror in ("ftp://localhost", "localhost", "file:///tmp", ""):
             r = run(PULL, "models", "pull", "--mirror", mirror, "--out", "o.models", "--without-faces", env=env())
-            assert r.returncode == 1 and "mirror" in r.stderr, r.stderr
+            assert r.returncode == 2 and "mirror" in r.stderr, r.stderr
 
 
 @test
@@ -631,13 +631,13 @@ def folders_that_cannot_be_written():
     with Server() as s:
         publish(s)
         r = pull(s, more={"LD_PRELOAD": preload(FAULTS), "LS_FAULT_FROZEN": "o.models"})
-        assert r.returncode == 1 and "Read-only file system" in r.stderr and not s.log, r.stderr
+        assert r.returncode == 3 and "Read-only file system" in r.stderr and not s.log, r.stderr
         os.makedirs("o.models/1.6")
         r = pull(s, more={"LD_PRELOAD": preload(FAULTS), "LS_FAULT_FROZEN": "o.models/1.6"})
-        assert r.returncode == 1 and "Read-only file system" in r.stderr and UNET in r.stderr, r.stderr
+        assert r.returncode == 3 and "Read-only file system" in r.stderr and UNET in r.stderr, r.stderr
         open("o.file", "w").close()
         r = pull(s, out="o.file")
-        assert r.returncode == 1 and "o.file" in r.stderr, r.stderr
+        assert r.returncode == 3 and "o.file" in r.stderr, r.stderr
 
 
 @test
@@ -645,7 +645,7 @@ def full_disk():
     with Server() as s:
         publish(s)
         r = pull(s, more={"LD_PRELOAD": preload(FAULTS), "LS_FAULT_PATH": UNET, "LS_FAULT_WRITE": "1000000"})
-        refused(r, "No space left", "next run resumes", part=True)
+        refused(r, "No space left", "next run resumes", code=6, part=True)
         assert len(s.requests(HUB % ("1.6", UNET))) == 1
         have = os.path.getsize("o.models/1.6/" + UNET + ".part")
         assert 500_000 < have <= 1_000_000, have
@@ -654,7 +654,7 @@ def full_disk():
         complete()
         shutil.rmtree("o.models/1.6/face")
         r = pull(s, more={"LD_PRELOAD": preload(FAULTS), "LS_FAULT_PATH": "2d106det", "LS_FAULT_WRITE": "10"})
-        assert r.returncode == 1 and "No space left" in r.stderr, r.stderr
+        assert r.returncode == 6 and "No space left" in r.stderr, r.stderr
         zips = len(s.requests(ZIP_URL))
         good(pull(s))
         assert len(s.requests(ZIP_URL)) == zips  # the archive was kept
@@ -671,7 +671,7 @@ def two_at_once():
         while not os.path.exists("o.models/1.6/" + UNET + ".part"):
             time.sleep(0.01)
         r = pull(s)
-        assert r.returncode == 1 and "another process" in r.stderr, r.stderr
+        assert r.returncode == 7 and "another process" in r.stderr, r.stderr
         unet.pause = 0
         assert p.wait(timeout=60) == 0
         complete()
@@ -683,8 +683,11 @@ def progress():
         unet = publish(s)
         unet.pause = 0.03
         r = good(pull(s, "--progress", "json"))
-        lines = [json.loads(x) for x in r.stderr.splitlines() if x.startswith("{")]
-        mine = [x for x in lines if x["file"] == UNET and x["stage"] == "download"]
+        assert r.stderr == "", r.stderr
+        lines = [json.loads(x) for x in r.stdout.splitlines()]
+        assert lines[0]["event"] == "start" and lines[0]["command"] == "models pull", lines[0]
+        assert lines[-1] == {"event": "done", "directory": "o.models/1.6", "version": "1.6", "faces": True}, lines[-1]
+        mine = [x for x in lines if x["event"] == "transfer" and x["file"] == UNET and not x["checking"]]
         assert mine[-1]["bytes"] == mine[-1]["total_bytes"] == 3_000_000 and len(mine) >= 3, lines
         assert mine[-1]["bytes_per_second"] > 1e5
         assert [x["bytes"] for x in mine] == sorted(x["bytes"] for x in mine)
@@ -697,7 +700,7 @@ def progress():
         r = good(pull(s, "--progress", "none", terms="--without-faces"))
         assert "MB" not in r.stderr and "complete" in r.stderr
         r = pull(s)
-        assert r.returncode == 1 and "404" in r.stderr and "without the mirror" in r.stderr, r.stderr
+        assert r.returncode == 3 and "404" in r.stderr and "without the mirror" in r.stderr, r.stderr
 
 
 def certify(name, hosts="DNS:localhost"):
@@ -752,7 +755,7 @@ def token_stays_with_the_hub():
         assert not any("Authorization" in h for _, h in plain.log), plain.log
         for token in ("a b", "a\r\nX: y", "\u00e4"):
             r = pull(s, out="o.none", more={**secret, "HF_TOKEN": token})
-            assert r.returncode == 1 and "token" in r.stderr and token not in r.stderr, r.stderr
+            assert r.returncode == 3 and "token" in r.stderr and token not in r.stderr, r.stderr
         good(pull(s, out="o.other", more={**secret, "HF_TOKEN": ""}))
 
 
@@ -778,7 +781,7 @@ def offline_lists_what_to_fetch():
              (ZIP_URL, ZIP, "face/buffalo_l.zip"))]
     start = time.time()
     r = pull(s)
-    assert r.returncode == 1 and "connect" in r.stderr and "retrying" not in r.stderr, r.stderr
+    assert r.returncode == 3 and "connect" in r.stderr and "retrying" not in r.stderr, r.stderr
     assert time.time() - start < 10
     assert listed(r.stderr) == want, r.stderr
     assert listed(pull(s, terms="--without-faces").stderr) == want[:3]
@@ -790,7 +793,7 @@ def offline_lists_what_to_fetch():
         f.write(b"damaged")
     os.remove("o.models/1.6/" + DET)
     r = pull(s)
-    assert r.returncode == 1 and TINY + ": not the published file" in r.stderr, r.stderr
+    assert r.returncode == 3 and TINY + ": not the published file" in r.stderr, r.stderr
     assert listed(r.stderr) == [want[1], want[3]], r.stderr
     fetch(want)
     good(pull(s))
@@ -798,7 +801,7 @@ def offline_lists_what_to_fetch():
     # a name that does not resolve
     s.url = "http://name.invalid"
     r = pull(s, out="o.other")
-    assert r.returncode == 1 and "resolve" in r.stderr and "retrying" not in r.stderr, r.stderr
+    assert r.returncode == 3 and "resolve" in r.stderr and "retrying" not in r.stderr, r.stderr
     assert len(listed(r.stderr)) == 4, r.stderr
 
 
@@ -823,15 +826,15 @@ def endpoint_of_the_hub():
         args = [PULL, "models", "pull", "--out", "o.models"]
         nowhere = {"https_proxy": "http://localhost:1"}
         r = run(*args, "--accept-licence", env=env(HF_ENDPOINT=s.url + "/", **nowhere))
-        assert r.returncode == 1 and "retrying" not in r.stderr, r.stderr
+        assert r.returncode == 3 and "retrying" not in r.stderr, r.stderr
         complete(faces=False)
         assert listed(r.stderr) == [["https://github.com" + ZIP_URL, sha(ZIP), "o.models/1.6/face/buffalo_l.zip"]], r.stderr
         r = run(*args, "--without-faces", "--out", "o.other", env=env(HF_ENDPOINT="", **nowhere))
-        assert r.returncode == 1 and "https://huggingface.co" + VAE_URL in [x[0] for x in listed(r.stderr)], r.stderr
+        assert r.returncode == 3 and "https://huggingface.co" + VAE_URL in [x[0] for x in listed(r.stderr)], r.stderr
         r = run(*args, "--without-faces", "--out", "o.other", env=env(https_proxy=s.url))  # which connects to nobody
-        assert r.returncode == 1 and "retrying" not in r.stderr and len(listed(r.stderr)) == 3, r.stderr
+        assert r.returncode == 3 and "retrying" not in r.stderr and len(listed(r.stderr)) == 3, r.stderr
         r = run(*args, "--without-faces", env=env(HF_ENDPOINT="ftp://localhost"))
-        assert r.returncode == 1 and "ftp://localhost" in r.stderr, r.stderr
+        assert r.returncode == 2 and "ftp://localhost" in r.stderr, r.stderr
         before = len(s.log)
         good(run(*args, "--without-faces", "--mirror", s.url, "--out", "o.mirror", env=env(HF_ENDPOINT="ftp://localhost")))
         assert len(s.log) > before
@@ -872,7 +875,7 @@ def import_from_other_programs():
     r = good(take("o.from"))
     complete()
     assert snapshot("o.from") == before
-    assert "imported into o.models/1.6" in r.stdout and r.stderr.count("checked, hard link to") == 5, r.stderr
+    assert "1.6 imported into o.models/1.6" in r.stdout and r.stderr.count("checked, hard link to") == 5, r.stderr
     assert os.path.abspath("o.from/LatentSync/checkpoints/" + UNET) in r.stderr, r.stderr
     assert not listed(r.stderr)
     for name in (UNET, TINY, VAE, DET):
@@ -906,7 +909,7 @@ def import_of_a_part():
     assert listed(r.stderr)[0][0] == "https://huggingface.co" + HUB % ("1.6", UNET)
     assert listed(r.stderr)[0][1] == sha(BODY[UNET])
     r = take("o.from")
-    assert r.returncode == 1 and "no published file" in r.stderr and len(listed(r.stderr)) == 3, r.stderr
+    assert r.returncode == 3 and "no published file" in r.stderr and len(listed(r.stderr)) == 3, r.stderr
     good(take("o.from", "1.5"))
     assert os.path.samefile("o.models/1.5/" + UNET, "o.from/1.5.pt")
     assert os.path.samefile("o.models/1.5/" + TINY, "o.models/1.6/" + TINY)
@@ -919,7 +922,7 @@ def import_of_a_part():
     assert "from o.zip/Downloads/buffalo.zip" in r.stderr, r.stderr
     for origin in ("o.nowhere", "o.zip/vae"):
         r = take(origin, out="o.more")
-        assert r.returncode == 1 and origin in r.stderr, r.stderr
+        assert r.returncode == 3 and origin in r.stderr, r.stderr
     r = run(PULL, "models", "import", env=env())
     assert r.returncode == 2 and "folder" in r.stderr, r.stderr
 
@@ -959,9 +962,9 @@ def import_of_hostile_folders():
             os.symlink(f"../{i + 1}", f"o.maze/{i}/{k}")
     os.makedirs("o.maze/15")
     r = take("o.maze", out="o.more")
-    assert r.returncode == 1 and "only the first 200000" in r.stderr, r.stderr
+    assert r.returncode == 3 and "only the first 200000" in r.stderr, r.stderr
     put("o.deep/" + "d/" * 40 + "tiny.pt", BODY[TINY])
-    assert take("o.deep", out="o.more").returncode == 1
+    assert take("o.deep", out="o.more").returncode == 3
 
 
 @test
@@ -972,12 +975,15 @@ def import_is_interrupted():
     with open("known", "w") as f:
         f.write(lines)
     p = subprocess.Popen([PULL, "models", "import", "--progress", "json", "--out", "o.models", "o.from"], env=env(),
-                         stderr=subprocess.PIPE, text=True)
-    line = json.loads(p.stderr.readline())
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    line = {}
+    while line.get("event") != "transfer":
+        line = json.loads(p.stdout.readline())
     p.send_signal(signal.SIGINT)
-    _, err = p.communicate(timeout=30)
+    out, err = p.communicate(timeout=30)
     know()
-    assert line["stage"] == "check" and line["file"] == UNET and line["total_bytes"] == 1 << 36, line
+    assert line["checking"] and line["file"] == UNET and line["total_bytes"] == 1 << 36, line
+    assert json.loads(out.splitlines()[-1])["code"] == "LS_ECANCELED", out
     assert p.returncode == 130 and not os.path.exists("o.models/1.6/" + UNET), (p.returncode, err)
 
 
