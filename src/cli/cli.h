@@ -92,7 +92,7 @@ const char *cli_text(const cli_call *call, const char *name);
 int64_t cli_integer(const cli_call *call, const char *name);
 bool cli_has(const cli_call *call, const char *name);
 
-/* Hands on the library's options that were given. */
+/* Sets the library's options that were given. */
 int cli_set_sync(const cli_call *call, ls_sync_settings *s, ls_error *err);
 int cli_set_faces(const cli_call *call, ls_faces_settings *s, ls_error *err);
 

@@ -28,11 +28,12 @@ static json_t *list_tracks(const ls_faces *job)
     const ls_faces_track *t;
     json_t *tracks = json_array();
     for (size_t i = 0; (t = ls_faces_get_track(job, i)); i++)
-        json_array_append_new(
-            tracks, json_pack("{s:i, s:I, s:I, s:I, s:f, s:f, s:[f,f,f,f]}", "track", (int)t->id,
-                              "first", (json_int_t)t->first, "last", (json_int_t)t->last, "frames",
-                              (json_int_t)t->frames, "share", t->share, "score", t->score, "box",
-                              t->box[0], t->box[1], t->box[2], t->box[3]));
+        json_array_append_new(tracks,
+                              json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:[f,f,f,f]}", "track",
+                                        (json_int_t)t->id, "first", (json_int_t)t->first, "last",
+                                        (json_int_t)t->last, "frames", (json_int_t)t->frames,
+                                        "share", t->share, "score", t->score, "box", t->box[0],
+                                        t->box[1], t->box[2], t->box[3]));
     return json_pack("{s:I, s:o}", "frames", (json_int_t)ls_faces_frames(job), "tracks", tracks);
 }
 

@@ -163,7 +163,7 @@ def what_has_changed_is_named():
                         (["-m", "other"], ["models", "/other"])):
         r = run(*command("o.mp4", *args))
         assert r.returncode == 2 and all(w in r.stderr for w in words + ["was started with", "latentsync resume o.mp4.lsjob"]), r.stderr
-    for name, key in (("speech.wav", "speech"), ("video.mp4", "video"), ("track.jsonl", "face track"),
+    for name, key in (("speech.wav", "audio"), ("video.mp4", "video"), ("track.jsonl", "face track"),
                       ("models/latentsync_unet.pt", "UNet")):
         os.rename(name, "kept")
         data = bytearray(open("kept", "rb").read())
