@@ -133,6 +133,7 @@ int cmd_plan(cli_call *call);
 int cmd_render(cli_call *call);
 int cmd_join(cli_call *call);
 int cmd_faces(cli_call *call);
+int cmd_probe(cli_call *call);
 int cmd_pull(cli_call *call);
 int cmd_import(cli_call *call);
 int cmd_check(cli_call *call);

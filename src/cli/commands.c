@@ -61,6 +61,13 @@ static const ls_option faces_options[] = {
 
 static const ls_option json_option[] = {{.name = "json", .help = "print one JSON object"}, {0}};
 
+static const ls_option probe_operand[] = {{.name = "file",
+                                           .type = LS_OPTION_INPUT,
+                                           .is_required = 1,
+                                           .value = "FILE",
+                                           .help = "a video or a recording"},
+                                          {0}};
+
 #define VERSION_OPERAND                                                                            \
     {                                                                                              \
         .name = "version", .type = LS_OPTION_CHOICE, .value = "VERSION", .initial = "1.6",         \
@@ -235,6 +242,12 @@ static const cli_command commands[] = {
      .reports = true,
      .options = faces_options,
      .run = cmd_faces},
+    {.name = "probe",
+     .summary = "show what a media file holds, and what sync would make of it",
+     .examples = "latentsync probe interview.mp4",
+     .operands = probe_operand,
+     .options = json_option,
+     .run = cmd_probe},
     {.name = "models",
      .summary = "download, import, check or make model directories",
      .description =

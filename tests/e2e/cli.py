@@ -275,7 +275,7 @@ def the_line_fits_the_terminal():
     assert narrow and all(len(x) < 20 for x in narrow), narrow
 
 
-COMMANDS = ["sync", "resume", "plan", "render", "join", "faces", "models", "models pull", "models import",
+COMMANDS = ["sync", "resume", "plan", "render", "join", "faces", "probe", "models", "models pull", "models import",
             "models check", "models random", "report", "info", "completion", "help", "version"]
 
 
@@ -353,6 +353,18 @@ for line in "latentsync re" "latentsync models pu" "latentsync sync --cache" "la
 done
 """)
     assert good(run("bash", "complete.bash")).stdout == "resume render report\npull\n--cache-interval\nbf16\n"
+
+
+@test
+def probing():
+    r = good(run(LS, "probe", "video.mp4"))
+    assert "h264" in r.stdout and "320 x 240" in r.stdout and "25 frames/s" in r.stdout, r.stdout
+    p = json.loads(good(run(LS, "probe", "--json", "video.mp4")).stdout)
+    assert (p["width"], p["height"], p["is_video"], p["is_speech"]) == (320, 240, True, False), p
+    assert p["streams"][0]["codec"] == "h264" and p["streams"][0]["used"] is True, p
+    p = json.loads(good(run(LS, "probe", "--json", "speech.wav")).stdout)
+    assert (p["is_video"], p["is_speech"], p["streams"][0]["sample_rate"]) == (False, True, 44100), p
+    bad(run(LS, "probe", "missing.mp4"), "missing.mp4", code=3)
 
 
 @test
