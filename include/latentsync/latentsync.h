@@ -31,6 +31,7 @@
 #include "latentsync/machine.h"
 #include "latentsync/models.h"
 #include "latentsync/option.h"
+#include "latentsync/probe.h"
 #include "latentsync/sync.h"
 #include "latentsync/version.h"
 

@@ -264,7 +264,7 @@ static void run(const struct op *o, const char *backend)
         count *= out->shape[d];
     assert_int_equal(count, o->count);
     const ls_binding bindings[] = {{"x", x, sizeof x}, {"y", y, count * sizeof *y}};
-    void *arena = ls_aligned_alloc(ls_plan_arena_bytes(plan) + 1);
+    void *arena = ls_aligned_alloc(LS_MEM_NN, ls_plan_arena_bytes(plan) + 1);
     if (ls_plan_run(plan, arena, bindings, 2, NULL, &err))
         fail_msg("%s: %s", o->op, err.message);
     for (size_t i = 0; i < count; i++)
