@@ -1,4 +1,5 @@
 /* What a probe says of files against ffprobe, and against what decoding them gives. */
+#include "ffmpeg.h"
 #include "media.h"
 
 #include "base/cancel.h"
@@ -104,10 +105,7 @@ static void files_are_described(void **state)
     } cases[] = {
         {"plain.mp4", "testsrc2=s=64x48:r=25:d=1" X264 "plain.mp4", 1, 0, 64, 48, {0}},
         {"turned.mp4",
-         "testsrc2=s=64x48:r=25:d=1" X264 "t.mp4 && ffmpeg -v error -nostdin -y "
-         "-display_rotation:v 90 -i t.mp4 -c copy turned.mp4 2>&- || ffmpeg -v error -nostdin -y "
-         "-i "
-         "t.mp4 -c copy -metadata:s:v rotate=270 turned.mp4",
+         "testsrc2=s=64x48:r=25:d=1" X264 "t.mp4 && " ROTATE("t.mp4", "270", "turned.mp4"),
          1,
          0,
          48,

@@ -1,4 +1,5 @@
 /* The decoder's timeline against `ffmpeg -r`, frame by frame; and what it says of bad files. */
+#include "ffmpeg.h"
 #include "media.h"
 
 #include "media/codecs.h"
@@ -41,18 +42,6 @@ static uint64_t same_as_ffmpeg(const char *path, const char *options)
     ls_video_close(&v);
     assert_null(v);
     return n;
-}
-
-/* FFmpeg 6.1 has other rules than 5.1 for dropping and repeating, which are ours everywhere. */
-static bool ffmpeg_has_our_rules(void)
-{
-    FILE *p = media_pipe("ffmpeg -version");
-    int major = 0, minor = 0;
-    const int n = fscanf(p, "ffmpeg version %d.%d", &major, &minor);
-    while (fgetc(p) != EOF)
-        ;
-    pclose(p);
-    return n == 2 && (major < 6 || (major == 6 && !minor));
 }
 
 static uint64_t at_25_fps(const char *path)
@@ -112,12 +101,12 @@ static void made_files_at_25_fps(void **state)
 static void turned_as_the_file_asks(void **state)
 {
     (void)state;
-    static const char *const angles[] = {"90", "180", "270"};
+    static const char *const turn[] = {ROTATE("plain.mp4", "90", "turned.mov"),
+                                       ROTATE("plain.mp4", "180", "turned.mov"),
+                                       ROTATE("plain.mp4", "270", "turned.mov")};
     char path[4096];
-    for (size_t i = 0; i < sizeof angles / sizeof *angles; i++) {
-        media_run(PATTERN "-c:v libx264 -pix_fmt yuv420p plain.mp4 && ffmpeg -v error -nostdin -y "
-                          "-i plain.mp4 -c copy -metadata:s:v rotate=%s turned.mov",
-                  "25", "0.4", angles[i]);
+    for (size_t i = 0; i < sizeof turn / sizeof *turn; i++) {
+        media_run(PATTERN "-c:v libx264 -pix_fmt yuv420p plain.mp4 && %s", "25", "0.4", turn[i]);
         media_path(path, "turned.mov");
         assert_int_equal(same_as_ffmpeg(path, "-r 25"), 10);
     }

