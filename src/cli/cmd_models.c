@@ -35,8 +35,9 @@ int cmd_check(cli_call *call)
     ls_error err = {0};
     const char *dir = cli_text(call, "directory");
     check c = {call->console.mode == CLI_PROGRESS_JSON, json_array()};
+    const ls_cancel *cancel = cli_cancel();
     cli_event_start(call, dir, NULL);
-    int ret = ls_models_check(dir, add_report, &c, cli_cancel(), &err);
+    int ret = ls_models_check(dir, add_report, &c, cancel, &err);
     json_t *done = json_pack("{s:o, s:o}", "directory", cli_json(dir), "files", c.files);
     if (ret) {
         json_decref(done);
@@ -148,8 +149,8 @@ int cmd_import(cli_call *call)
     fill(call, &s);
     if (ls_pull_directory(&s, dir, sizeof dir, &err))
         return cli_fail(call, &err, NULL);
-    cli_event_start(call, dir, NULL);
     s.cancel = cli_cancel();
+    cli_event_start(call, dir, NULL);
     return ls_models_import(&s, cli_text(call, "folder"), &err) ? cli_fail(call, &err, NULL)
                                                                 : finish(call, &s, dir);
 }

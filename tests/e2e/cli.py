@@ -15,7 +15,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 import xml.etree.ElementTree
 
 from common import DIR, LS, QUICK, bad, digest, ffmpeg, good, main, packets, planes, probe, run, test, track
@@ -385,13 +384,16 @@ def standard_output_that_is_full():
 
 @test
 def interruption_leaves_nothing():
-    p = subprocess.Popen([LS, "sync", "-m", "models", "-t", "track.jsonl", "video.mp4", "speech.wav", "-o",
-                          "out.mp4", "--steps", "900", "--resolution", "128"], stderr=subprocess.PIPE, text=True)
-    time.sleep(2)
-    p.send_signal(signal.SIGINT)
-    _, err = p.communicate(timeout=60)
-    assert p.returncode == 130 and "interrupted" in err, (p.returncode, err)
-    assert not [f for f in os.listdir(".") if "out.mp4" in f], os.listdir(".")
+    for until in ("start", "progress"):  # while models are opened; while they run
+        p = subprocess.Popen([LS, "sync", "-m", "models", "-t", "track.jsonl", "video.mp4", "speech.wav", "-o", "out.mp4",
+                              "--steps", "900", "--resolution", "128", "--progress", "json"], stdout=subprocess.PIPE, text=True)
+        event = {}
+        while event.get("event") != until or (until == "progress" and not event["chunk"]):
+            event = json.loads(p.stdout.readline())
+        p.send_signal(signal.SIGINT)
+        last = json.loads(p.communicate(timeout=60)[0].splitlines()[-1])
+        assert p.returncode == 130 and (last["code"], last["message"]) == ("LS_ECANCELED", "interrupted"), last
+        assert not [f for f in os.listdir(".") if "out.mp4" in f], os.listdir(".")
 
 
 @test
