@@ -44,7 +44,7 @@ typedef struct ls_probe {
 } ls_probe;
 
 /* Reads headers and decodes the first frames of the used streams. `cancel` may be NULL. On failure
- * *out is NULL: LS_ENOENT; LS_EINVAL for a folder, or a pipe, which can be read but once;
+ * *out is NULL: LS_ENOENT; LS_EUNSUPPORTED for a pipe, which can be read but once;
  * LS_EFORMAT for what is not a media file; LS_EIO, LS_ENOMEM, LS_ECANCELED. A file without usable
  * video and audio is no failure. Any thread. */
 LS_API int ls_probe_open(const ls_probe **out, const char *path, const ls_cancel *cancel,

@@ -98,10 +98,10 @@ int ls_fail_context(ls_error *err, int code, const char *fmt, ...)
 
 int ls_fail_errno(ls_error *err, int errnum, const char *fmt, ...)
 {
-    int code = errnum == ENOENT                       ? LS_ENOENT
-               : errnum == ENOMEM                     ? LS_ENOMEM
-               : errnum == ENOSPC || errnum == EDQUOT ? LS_ENOSPC
-                                                      : LS_EIO;
+    int code = errnum == ENOENT                                          ? LS_ENOENT
+               : errnum == ENOMEM                                        ? LS_ENOMEM
+               : errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG ? LS_ENOSPC
+                                                                         : LS_EIO;
     if (err) {
         char text[256];
         va_list ap;

@@ -19,7 +19,7 @@ int ls_fail_context(ls_error *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* As ls_fail, with ": " and the text of `errnum` appended and the code derived from it
- * (ENOENT, ENOMEM, ENOSPC, otherwise LS_EIO). */
+ * (ENOENT, ENOMEM, ENOSPC for a full disk or quota, otherwise LS_EIO). */
 int ls_fail_errno(ls_error *err, int errnum, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

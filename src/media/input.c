@@ -25,7 +25,7 @@ int ls_input_open(AVFormatContext **out, const char *path, const ls_cancel *canc
     if (stat(path, &st))
         return ls_fail_errno(err, errno, "cannot open %s", path);
     if (S_ISDIR(st.st_mode))
-        return ls_fail(err, LS_EINVAL, "%s is a directory; a video or audio file is expected",
+        return ls_fail(err, LS_EFORMAT, "%s is a directory; a video or audio file is expected",
                        path);
     if (!st.st_size && S_ISREG(st.st_mode))
         return ls_fail(err, LS_EFORMAT, "%s is empty", path);

@@ -242,7 +242,8 @@ int ls_probe_open(const ls_probe **out, const char *path, const ls_cancel *cance
     if (stat(path, &st))
         return ls_fail_errno(err, errno, "cannot open %s", path);
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        return ls_fail(err, LS_EINVAL, "%s is not a file that can be read more than once", path);
+        return ls_fail(err, LS_EUNSUPPORTED, "%s is not a file that can be read more than once",
+                       path);
     if (ls_canceled(cancel))
         return ls_fail(err, LS_ECANCELED, "canceled");
     probe *p = ls_calloc_array(1, sizeof *p);

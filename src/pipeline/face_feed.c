@@ -77,7 +77,7 @@ static int check_timeline(const char *track, const char *video, const ls_record_
         return 0;
     return ls_advise(
         err,
-        ls_fail(err, LS_EINVAL,
+        ls_fail(err, LS_EFORMAT,
                 "%s is of a video of %zu x %zu at %.6g frames/s; %s is %zu x %zu at %.6g", track,
                 t->width, t->height, (double)t->fps_num / t->fps_den, video, v->width, v->height,
                 (double)v->fps_num / v->fps_den),

@@ -282,23 +282,23 @@ static const ls_option_row rows[] = {
       .type = LS_OPTION_OUTPUT,
       .used_by = NEW,
       .value = "DIR",
-      .automatic = "OUTPUT.lsjob",
+      .automatic = "FILE.lsjob",
       .group = "Job",
-      .help = "folder of the job"},
+      .help = "folder of the job, FILE being the output"},
      LS_MEMBER_STRING,
      SYNC(job)},
     {{.name = "keep-job",
       .type = LS_OPTION_FLAG,
       .used_by = NEW | JOB,
       .group = "Job",
-      .help = "keep that folder when the output is complete"},
+      .help = "keep the job's folder when the output is complete"},
      LS_MEMBER_INT,
      SYNC(keep_job)},
     {{.name = "restart",
       .type = LS_OPTION_FLAG,
       .used_by = NEW,
       .group = "Job",
-      .help = "start again instead of resuming what is in that folder"},
+      .help = "discard what an earlier run left in the job's folder, and start again"},
      LS_MEMBER_INT,
      SYNC(restart)},
     {{.name = "max-memory",
@@ -369,6 +369,9 @@ static int fail_value(const ls_option *o, const char *text, ls_error *err)
         snprintf(wanted, sizeof wanted, "a number of bytes, like 4G or 900M");
     else if (o->type == LS_OPTION_FLAG)
         snprintf(wanted, sizeof wanted, "0 or 1");
+    else if (o->type >= LS_OPTION_TEXT)
+        snprintf(wanted, sizeof wanted, "%s",
+                 o->type == LS_OPTION_TEXT ? "a text" : "the name of a file or folder");
     else if (o->type == LS_OPTION_INTEGER && o->max >= 0x1p63)
         snprintf(wanted, sizeof wanted, "a whole number, %.0f or more", o->min);
     else

@@ -112,8 +112,8 @@ int ls_settings_check(const ls_sync_settings *s, ls_error *err)
         return ls_advise(
             err,
             ls_fail(err, LS_EINVAL,
-                    "face-track cannot be combined with save-track or detector: with a "
-                    "face track nothing is detected"),
+                    "face-track: cannot be combined with save-track or detector, since "
+                    "nothing is detected"),
             LS_HINT_NONE, "face-track");
     if (s->resolution && (!ls_resolution_valid(s->resolution) || s->resolution % 64))
         return ls_advise(

@@ -430,7 +430,7 @@ def bad_video():
     unusable(sync("text.mp4", "speech.wav", "out.mp4"), "text.mp4 is not a video")
     unusable(sync("cut.mp4", "speech.wav", "out.mp4"), "cut.mp4", "cut off")
     unusable(sync("speech.wav", "speech.wav", "out.mp4"), "speech.wav has no video stream")
-    bad(sync(".", "speech.wav", "out.mp4"), "is a directory", code=2)
+    bad(sync(".", "speech.wav", "out.mp4"), "is a directory", code=3)
 
 
 @test

@@ -114,7 +114,7 @@ static void what_has_no_sound_is_refused(void **state)
     (void)state;
     char path[4096];
     refused("/nowhere/speech.wav", LS_ENOENT, "No such file");
-    refused(folder, LS_EINVAL, "directory");
+    refused(folder, LS_EFORMAT, "directory");
     test_write(made(path, "empty.wav"), "", 0);
     refused(path, LS_EFORMAT, "empty");
     shell("ffmpeg -v error -nostdin -y -f lavfi -i sine=d=1 -t 0 -bitexact %s/zero.wav", folder);

@@ -222,7 +222,7 @@ static void other_files_are_refused(void **state)
         const char *file;
         int code;
     } cases[] = {{"text.txt", LS_EFORMAT},   {"empty.mp4", LS_EFORMAT}, {"cut.mp4", LS_EFORMAT},
-                 {"missing.mp4", LS_ENOENT}, {"folder", LS_EINVAL},     {"pipe", LS_EINVAL}};
+                 {"missing.mp4", LS_ENOENT}, {"folder", LS_EFORMAT},    {"pipe", LS_EUNSUPPORTED}};
     char path[4096];
     media_run("echo 'Just a line of text.' > text.txt && : > empty.mp4 && mkdir folder && "
               "mkfifo pipe && " LAVFI "testsrc2=s=64x48:r=25:d=1" X264

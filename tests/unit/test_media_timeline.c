@@ -298,7 +298,7 @@ static void bad_files_are_refused(void **state)
     refuse(media_path(path, "empty.mp4"), LS_EFORMAT, "empty");
     refuse(media_path(path, "text.mp4"), LS_EFORMAT, "not a video");
     refuse(media_path(path, "cut.mp4"), LS_EFORMAT, "cut off");
-    refuse(media_dir, LS_EINVAL, "directory");
+    refuse(media_dir, LS_EFORMAT, "directory");
     media_run("ffmpeg -v error -nostdin -y -f lavfi -i sine=d=1 speech.wav");
     refuse(media_path(path, "speech.wav"), LS_EFORMAT, "no video stream");
     /* a cover picture is no video */

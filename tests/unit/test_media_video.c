@@ -390,7 +390,7 @@ static void what_is_no_video_is_refused(void **state)
     char path[4096], text[4096];
     make(path, "long.mp4");
     refused("/nowhere/at_all.mp4", LS_ENOENT, "No such file");
-    refused(folder, LS_EINVAL, "directory");
+    refused(folder, LS_EFORMAT, "directory");
     test_write(made(path, "empty.mp4"), "", 0);
     refused(path, LS_EFORMAT, "empty");
     for (size_t i = 0; i < sizeof text; i++)
