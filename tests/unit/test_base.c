@@ -2,9 +2,11 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/output.h"
 #include "base/path.h"
 #include "base/queue.h"
 #include "base/system.h"
+#include "base/turn.h"
 
 #include <errno.h>
 #include <omp.h>
@@ -29,6 +31,109 @@ static void error_message_is_one_printable_line(void **state)
     assert_int_equal(ls_fail_errno(&err, ENOSPC, "write x"), LS_ENOSPC);
     assert_non_null(strstr(err.message, "write x: "));
     assert_int_equal(ls_fail(NULL, LS_EIO, "nowhere"), LS_EIO);
+}
+
+static void errors_carry_advice(void **state)
+{
+    (void)state;
+    ls_error err = {0};
+    assert_int_equal(ls_advise(&err, ls_fail(&err, LS_EIO, "x"), LS_HINT_WAIT, "steps"), LS_EIO);
+    assert_string_equal(err.option, "steps");
+    ls_fail_context(&err, err.code, "y");
+    assert_string_equal(err.message, "y: x");
+    assert_int_equal(err.hint, LS_HINT_WAIT);
+    assert_string_equal(ls_hint_text(err.hint), "wait for the other process to end");
+    assert_string_equal(ls_hint_text(-1), "");
+    assert_string_equal(ls_hint_text(999), "");
+    assert_int_equal(ls_advise(&err, LS_EMODEL, LS_HINT_NONE, NULL), LS_EMODEL);
+    assert_int_equal(err.code, LS_EMODEL);
+    ls_fail(&err, LS_EIO, "z");
+    assert_string_equal(err.option, "");
+    assert_int_equal(ls_fail_errno(&err, EDQUOT, "w"), LS_ENOSPC);
+    assert_int_equal(err.hint, LS_HINT_FREE_SPACE);
+    assert_true(ls_error_is_temporary(LS_EBUSY) && !ls_error_is_temporary(LS_EFORMAT));
+}
+
+/* Only what a write itself leaves may be removed after a crash. */
+static void temporary_names_are_recognised(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t n; /* 0: not temporary */
+    } cases[] = {{".out.mp4.123.0.part", 7},
+                 {".a.1.2.3.4.part", 5},
+                 {".b.12.part", 0},
+                 {"out.mp4.1.2.part", 0},
+                 {".out.1.x.part", 0},
+                 {"..1.2.part", 0},
+                 {".out.1.2.partial", 0},
+                 {".1.2.part", 0},
+                 {".part", 0},
+                 {"", 0},
+                 {".x..2.part", 0},
+                 {".x.1.2.part", 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n = 0;
+        assert_int_equal(ls_output_is_temporary(cases[i].name, &n), cases[i].n > 0);
+        assert_int_equal(n, cases[i].n);
+    }
+}
+
+typedef struct waiter {
+    ls_turn *turn;
+    ls_cancel cancel;
+    size_t *order, number, place;
+    int ret;
+} waiter;
+
+static void *wait_for_turn(void *opaque)
+{
+    waiter *w = opaque;
+    w->ret = ls_turn_take(w->turn, &w->cancel);
+    if (!w->ret) {
+        w->place = ++*w->order;
+        ls_turn_give(w->turn);
+    }
+    return NULL;
+}
+
+static void turns_pass_in_the_order_of_arrival(void **state)
+{
+    (void)state;
+    ls_turn turn = {0};
+    size_t order = 0;
+    waiter w[4];
+    pthread_t threads[4];
+    assert_int_equal(ls_turn_take(&turn, NULL), 0);
+    assert_int_equal(ls_turn_take(&turn, NULL), 0); // again, by its owner
+    for (size_t i = 0; i < 4; i++) {
+        w[i] = (waiter){.turn = &turn, .order = &order, .number = i};
+        assert_int_equal(pthread_create(&threads[i], NULL, wait_for_turn, &w[i]), 0);
+        usleep(20000);
+    }
+    ls_cancel_request(&w[1].cancel);
+    pthread_join(threads[1], NULL);
+    assert_int_equal(w[1].ret, LS_ECANCELED);
+    ls_turn_give(&turn);
+    usleep(20000);
+    assert_int_equal(order, 0); // still taken once
+    ls_turn_give(&turn);
+    for (size_t i = 0; i < 4; i++)
+        if (i != 1)
+            pthread_join(threads[i], NULL);
+    assert_true(w[0].place == 1 && w[2].place == 2 && w[3].place == 3);
+    assert_int_equal(ls_turn_take(&turn, NULL), 0);
+    ls_turn_give(&turn);
+}
+
+static void cancel_tokens_have_parents(void **state)
+{
+    (void)state;
+    ls_cancel parent = {0}, child = {.parent = &parent}, grandchild = {.parent = &child};
+    assert_false(ls_canceled(NULL) || ls_canceled(&grandchild));
+    ls_cancel_request(&child);
+    assert_true(ls_canceled(&grandchild) && ls_canceled(&child) && !ls_canceled(&parent));
 }
 
 static void paths_are_joined(void **state)
@@ -253,6 +358,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(error_names),
         cmocka_unit_test(error_message_is_one_printable_line),
+        cmocka_unit_test(errors_carry_advice),
+        cmocka_unit_test(temporary_names_are_recognised),
+        cmocka_unit_test(turns_pass_in_the_order_of_arrival),
+        cmocka_unit_test(cancel_tokens_have_parents),
         cmocka_unit_test(paths_are_joined),
         cmocka_unit_test(sizes_are_checked),
         cmocka_unit_test(blocks_are_counted),
