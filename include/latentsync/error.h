@@ -1,6 +1,7 @@
 /* Errors: every fallible function returns 0 or one of these negative codes, and describes the
- * failure (what, where, why) in an ls_error that the caller owns. Messages name no command-line
- * option; what would help is in `option` and `hint`, for a program to put in its own words. */
+ * failure (what, where, why) in an ls_error that the caller owns, and that means nothing after
+ * success. Messages name no command-line option; what would help is in `option` and `hint`, for a
+ * program to put in its own words. */
 #ifndef LATENTSYNC_ERROR_H
 #define LATENTSYNC_ERROR_H
 

@@ -5,7 +5,7 @@
  *     ls_sync_default_settings(&s, sizeof s);
  *     s.video = "in.mp4"; s.audio = "speech.wav"; s.output = "out.mp4";
  *     ls_sync *job;
- *     ls_error err = {0};
+ *     ls_error err; // set on failure only
  *     if (ls_sync_open(&job, &s, &err) || ls_sync_run(job, &err))
  *         fprintf(stderr, "%s\n", err.message);
  *     ls_sync_close(&job);
