@@ -87,6 +87,8 @@ int ls_models_find(char *dir, size_t size, int *built_in, ls_error *err)
         p += n;
     }
     *built_in = find_built_in(dir, size);
+    if (*built_in && realpath(dir, home) && strlen(home) < size)
+        snprintf(dir, size, "%s", home);
     if (*built_in)
         return 0;
     return ls_advise(err, ls_fail(err, LS_EMODEL, "no model is installed"), LS_HINT_INSTALL_MODEL,

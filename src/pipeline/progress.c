@@ -111,6 +111,8 @@ void ls_job_progress_look(void *opaque, ls_report *r)
     const uint64_t finished = p->finished;
     const size_t in_flight = p->in_flight;
     pthread_mutex_unlock(&p->lock);
+    if (r->p.frames)
+        r->p.fraction = (double)r->p.frame / (double)r->p.frames;
     if (p->faces)
         look_at_faces(p, r, !p->stream);
     if (p->stream)

@@ -94,7 +94,7 @@ static void real_sizes_after_rotation(void **state)
     (void)state;
     char path[4096];
     expect_info(test_shared(path, "media/odd/mp4_sample_with_color_info.mp4"), 1080, 1920, 10, 9);
-    expect_info(test_shared(path, "media/demo1_video.mp4"), 512, 512, 8, 250);
+    expect_info(test_shared(path, "media/demo1_video.mp4"), 1080, 1920, 8, 250);
 }
 
 static const char *make(char path[static 4096], const char *name);
