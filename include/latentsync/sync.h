@@ -86,8 +86,9 @@ typedef struct ls_sync_settings {
     ls_engine *engine;      /* NULL: the job opens its models itself */
     ls_cancel *cancel;      /* NULL, or what cancels opening and running; outlives the job */
     /* Each may be NULL. Called from any thread of the job, one call at a time, with no lock held: a
-     * slow callback delays only messages, and it may call ls_cancel_request, though nothing else
-     * on this job. What they are given is valid during the call. */
+     * slow callback delays that thread and what waits to be delivered. It may call
+     * ls_cancel_request, though nothing else on this job. What they are given is valid during the
+     * call. */
     void (*message)(void *opaque, int level, const char *line);
     void (*progress)(void *opaque, const ls_progress *p);
     void *opaque;

@@ -1,5 +1,5 @@
 /* --progress json: events, one JSON object a line on standard output, each written out at once.
- * docs/COMMANDS.md describes them. */
+ * docs/FORMATS.md describes them. */
 #ifndef LS_CLI_EVENT_H
 #define LS_CLI_EVENT_H
 

@@ -163,7 +163,7 @@ def has_type(value, kinds):
 
 
 def events(r, command, status=0):
-    """The events of a command, in order and as docs/COMMANDS.md has them; nothing else was printed."""
+    """The events of a command, in order and as docs/FORMATS.md has them; nothing else was printed."""
     assert r.returncode == status and r.stderr == "", (r.returncode, r.stderr)
     found = [json.loads(line) for line in r.stdout.splitlines()]
     kinds = [e["event"] for e in found]
