@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/alloc.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -40,7 +41,7 @@ const char *ls_hint_text(int hint)
         LS_HINT_MAP(LS_X)
 #undef LS_X
     };
-    return hint > 0 && hint < (int)(sizeof texts / sizeof *texts) ? texts[hint] : "";
+    return hint > 0 && hint < (int)LS_COUNT(texts) ? texts[hint] : "";
 }
 
 int ls_error_is_temporary(int code)

@@ -245,7 +245,7 @@ static bool resume(ls_video *v, const ls_checkpoint *c)
     static const int seconds_before[] = {0, 2, 15};
     const AVRational tb = stream_of(v)->time_base;
     const int64_t pts = c->t.previous_pts;
-    for (size_t i = 0; i < sizeof seconds_before / sizeof *seconds_before; i++)
+    for (size_t i = 0; i < LS_COUNT(seconds_before); i++)
         if (pts != AV_NOPTS_VALUE &&
             resume_from(v, c, av_sat_sub64(pts, av_rescale(seconds_before[i], tb.den, tb.num))))
             return true;

@@ -1,4 +1,5 @@
 #include "pipeline/describe.h"
+#include "base/alloc.h"
 #include "latentsync/version.h"
 #include "media/codecs.h"
 #include "base/digest.h"
@@ -39,7 +40,7 @@ static int describe_contents(json_t *contents, const ls_job_facts *f, ls_error *
                  {"detector", found[0]},
                  {"landmarks network", found[1]}};
     int ret = 0;
-    for (size_t i = 0; !ret && i < sizeof files / sizeof *files; i++)
+    for (size_t i = 0; !ret && i < LS_COUNT(files); i++)
         ret = add_digest(contents, files[i].name, files[i].path, err);
     return ret;
 }

@@ -124,7 +124,7 @@ void ls_generator_close(ls_generator **pg)
     ls_mask_close(&g->mask);
     float *list[] = {g->noise,  g->image, g->moments, g->posterior, g->masks,
                      g->masked, g->ref,   g->latents, g->audio};
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+    for (size_t i = 0; i < LS_COUNT(list); i++)
         ls_aligned_free(list[i]);
     free(g);
     *pg = NULL;

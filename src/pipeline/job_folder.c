@@ -103,7 +103,7 @@ static bool is_ours(const char *name)
     size_t n = strlen(name);
     if (ls_output_is_temporary(name, &n))
         name++;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; i < LS_COUNT(names); i++)
         if (strlen(names[i]) == n && !strncmp(name, names[i], n))
             return true;
     return is_segment(name, n);
@@ -139,7 +139,7 @@ static bool remove_ours(int folder, const char *name)
 static void remove_findings(ls_job_folder *job)
 {
     static const char *const names[] = {"journal.jsonl", "faces.jsonl", "video.index"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; i < LS_COUNT(names); i++)
         unlink(ls_job_folder_file(job, names[i]));
 }
 

@@ -1,5 +1,6 @@
 /* The public view of the machine and of the codecs. */
 #include "latentsync/machine.h"
+#include "base/alloc.h"
 #include "backend/backend.h"
 #include "base/system.h"
 #include "latentsync/sync.h"
@@ -20,7 +21,7 @@ static void list_features(char *text, size_t size, const ls_cpu *cpu)
                {cpu->avx512_bf16, "avx512-bf16"},
                {cpu->amx_bf16, "amx-bf16"}};
     *text = '\0';
-    for (size_t i = 0, n = 0; i < sizeof all / sizeof *all && n < size; i++)
+    for (size_t i = 0, n = 0; i < LS_COUNT(all) && n < size; i++)
         if (all[i].has)
             n += (size_t)snprintf(text + n, size - n, "%s%s", n ? " " : "", all[i].name);
 }

@@ -1,5 +1,6 @@
 /* Every option: default, range and description, once. */
 #include "diffusion/ddim.h"
+#include "base/alloc.h"
 #include "face/follow.h"
 #include "pipeline/options.h"
 
@@ -319,5 +320,5 @@ static const ls_option_row rows[] = {
 
 const ls_option_row *ls_option_row_at(size_t index)
 {
-    return index < sizeof rows / sizeof *rows ? &rows[index] : NULL;
+    return index < LS_COUNT(rows) ? &rows[index] : NULL;
 }

@@ -80,12 +80,12 @@ static int check_outputs(const ls_sync_settings *s, ls_error *err)
     } outputs[] = {{s->output, "output"}, {s->save_track, "save-track"}, {s->stats, "stats"}};
     struct stat out, in;
     int ret = 0;
-    for (size_t o = 0; !ret && o < sizeof outputs / sizeof *outputs; o++) {
+    for (size_t o = 0; !ret && o < LS_COUNT(outputs); o++) {
         const char *path = outputs[o].path;
         ret = check_folder(path, outputs[o].option, err);
         if (ret || !path || stat(path, &out))
             continue;
-        for (size_t i = 0; !ret && i < sizeof inputs / sizeof *inputs; i++)
+        for (size_t i = 0; !ret && i < LS_COUNT(inputs); i++)
             if (inputs[i] && !stat(inputs[i], &in) && in.st_dev == out.st_dev &&
                 in.st_ino == out.st_ino)
                 ret = ls_advise(err, ls_fail(err, LS_EINVAL, "%s would overwrite an input", path),

@@ -1,5 +1,6 @@
 /* The frames of a job: segments encoded, faces detected, watched over. */
 #include "base/output.h"
+#include "base/alloc.h"
 #include "base/time.h"
 #include "pipeline/sync_job.h"
 #include "pipeline/watch.h"
@@ -99,7 +100,7 @@ static void log_ops(ls_sync *job)
     } nets[] = {{"UNet", ls_unet_network(job->models->unet)},
                 {"VAE", ls_vae_network(job->models->vae)},
                 {"Whisper", ls_whisper_network(job->models->whisper)}};
-    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+    for (size_t i = 0; i < LS_COUNT(nets); i++) {
         double seconds[LS_OP_COUNT] = {0};
         ls_network_op_seconds(nets[i].net, seconds);
         for (int op = 0; op < LS_OP_COUNT; op++)

@@ -1,4 +1,5 @@
 #include "pull/store.h"
+#include "base/alloc.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -41,7 +42,7 @@ static int matches(const walk *w, const char *name, const ls_known_file *known, 
 static void note_other_version(walk *w, uint64_t size)
 {
     static const char *const names[] = {"1.6/latentsync_unet.pt", "1.5/latentsync_unet.pt"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; i < LS_COUNT(names); i++)
         if (strncmp(names[i], w->st->s.version, 3) && size == ls_known_file_find(names[i])->size)
             w->other = i ? "1.5" : "1.6";
 }

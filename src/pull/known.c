@@ -1,4 +1,5 @@
 #include "pull/known.h"
+#include "base/alloc.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -22,7 +23,7 @@ static const ls_known_file files[] = {
 
 const ls_known_file *ls_known_file_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+    for (size_t i = 0; i < LS_COUNT(files); i++)
         if (!strcmp(files[i].name, name))
             return &files[i];
     return NULL;

@@ -1,4 +1,5 @@
 #include "pull/store.h"
+#include "base/alloc.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -14,7 +15,7 @@ static const ls_pull_item items[] = {
 
 const ls_pull_item *ls_pull_get_item(size_t index)
 {
-    return index < sizeof items / sizeof *items ? &items[index] : NULL;
+    return index < LS_COUNT(items) ? &items[index] : NULL;
 }
 
 static int pull_file(ls_store *st, size_t i, const ls_download *d, ls_error *err)

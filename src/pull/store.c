@@ -1,4 +1,5 @@
 #include "pull/store.h"
+#include "base/alloc.h"
 #include "base/output.h"
 
 #include <errno.h>
@@ -99,7 +100,7 @@ int ls_pull_has_faces(const char *dir)
 {
     char path[PATH_MAX];
     bool all = true;
-    for (size_t i = 0; i < sizeof faces / sizeof *faces; i++)
+    for (size_t i = 0; i < LS_COUNT(faces); i++)
         all = all && snprintf(path, sizeof path, "%s/%s", dir, faces[i]) < (int)sizeof path &&
               has_size(path, ls_known_file_find(faces[i])->size);
     return all;
@@ -224,7 +225,7 @@ static int take_from_other(ls_store *st, size_t i, ls_error *err)
 {
     char other[PATH_MAX];
     const int parent = (int)(strrchr(st->dir, '/') - st->dir);
-    for (size_t v = 0; v < sizeof versions / sizeof *versions; v++) {
+    for (size_t v = 0; v < LS_COUNT(versions); v++) {
         if (!strcmp(versions[v], st->s.version) ||
             snprintf(other, sizeof other, "%.*s/%s/%s", parent, st->dir, versions[v],
                      st->files[i].name) >= (int)sizeof other)

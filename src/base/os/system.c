@@ -1,5 +1,6 @@
 #define _GNU_SOURCE // sched_getaffinity
 #include "base/system.h"
+#include "base/alloc.h"
 
 #include <math.h>
 #include <sched.h>
@@ -85,7 +86,7 @@ void ls_cpu_detect(ls_cpu *cpu, const char *root)
         {"amx_bf16", offsetof(ls_cpu, amx_bf16)},
     };
     char *found = read_field(path, "flags");
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+    for (size_t i = 0; i < LS_COUNT(flags); i++)
         *(bool *)((char *)cpu + flags[i].offset) = has_word(found, flags[i].name, " ");
     free(found);
 #endif
@@ -209,7 +210,7 @@ void ls_machine_memory_now(ls_machine_memory *m, const char *root)
             continue;
         *group++ = 0;
         bool v2 = !*++names;
-        for (size_t i = 0; i < sizeof controllers / sizeof *controllers; i++) {
+        for (size_t i = 0; i < LS_COUNT(controllers); i++) {
             if (!v2 && !has_word(names, controllers[i].name, ","))
                 continue;
             snprintf(mount, sizeof mount, "%s/sys/fs/cgroup%s", root,
