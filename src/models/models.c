@@ -141,9 +141,12 @@ void ls_models_close(ls_models *m)
     ls_workspace_free(&m->workspace);
 }
 
-size_t ls_models_packed(const ls_models *m)
+size_t ls_models_packed(ls_models *m)
 {
-    return ls_network_usage(ls_unet_network(m->unet)).weights +
-           ls_network_usage(ls_vae_network(m->vae)).weights +
-           ls_network_usage(ls_whisper_network(m->whisper)).weights;
+    ls_turn_take(&m->workspace.turn, NULL);
+    const size_t bytes = ls_network_usage(ls_unet_network(m->unet)).weights +
+                         ls_network_usage(ls_vae_network(m->vae)).weights +
+                         ls_network_usage(ls_whisper_network(m->whisper)).weights;
+    ls_turn_give(&m->workspace.turn);
+    return bytes;
 }

@@ -21,8 +21,8 @@ typedef struct ls_models {
 int ls_models_open(ls_models *m, const char *dir, const char *backend, ls_dtype dtype, int threads,
                    ls_error *err);
 void ls_models_close(ls_models *m);
-/* Bytes of weights that are packed so far. */
-size_t ls_models_packed(const ls_models *m);
+/* Bytes of weights that are packed so far; waits for its turn. Any thread. */
+size_t ls_models_packed(ls_models *m);
 
 /* Turns what a file that is missing, malformed or does not fit gave into LS_EMODEL, with advice;
  * returns the code. */

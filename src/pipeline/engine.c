@@ -85,7 +85,7 @@ size_t ls_engine_models(ls_engine *e, uint64_t *weight_bytes)
     size_t count = 0;
     uint64_t bytes = 0;
     pthread_mutex_lock(&e->lock);
-    for (const entry *n = e->entries; n; n = n->next, count++)
+    for (entry *n = e->entries; n; n = n->next, count++)
         bytes += ls_models_packed(&n->models);
     pthread_mutex_unlock(&e->lock);
     if (weight_bytes)

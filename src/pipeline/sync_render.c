@@ -91,7 +91,7 @@ static int run_stages(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
     return own ? job->faces_err.code : ret;
 }
 
-/* Where the time of the networks went. */
+/* Where the time of the networks went, that of other jobs with the same models included. */
 static void log_ops(ls_sync *job)
 {
     struct {
@@ -102,7 +102,9 @@ static void log_ops(ls_sync *job)
                 {"Whisper", ls_whisper_network(job->models->whisper)}};
     for (size_t i = 0; i < LS_COUNT(nets); i++) {
         double seconds[LS_OP_COUNT] = {0};
+        ls_turn_take(&job->models->workspace.turn, NULL);
         ls_network_op_seconds(nets[i].net, seconds);
+        ls_turn_give(&job->models->workspace.turn);
         for (int op = 0; op < LS_OP_COUNT; op++)
             if (seconds[op] > 0.01)
                 ls_log_msg(&job->log, LS_LOG_DEBUG, "%s %s: %.2f s", nets[i].name, ls_op_name(op),
