@@ -49,7 +49,7 @@ static bool from_five(const double (*to)[2], double p[3][2])
         p[i][0] = a * x - b * y + ct[0];
         p[i][1] = b * x + a * y + ct[1];
     }
-    return hypot(a, b) >= 1; /* pixels of a unit that is about the width of the face */
+    return hypot(a, b) >= 1; /* pixels per unit, which is about the width of the face */
 }
 
 static void from_106(const double (*landmarks)[2], double p[3][2])
@@ -142,8 +142,8 @@ static void invert(const ls_matrix *m, double i[2][3])
         i[k][2] = -(i[k][0] * m->m[0][2] + i[k][1] * m->m[1][2]);
 }
 
-/* [*from, *to) = the pixels from floor(lo) to floor(hi) + 1 that lie in a line of n, with one more
- * on each side. */
+/* [*from, *to) = pixels floor(lo) to floor(hi) + 1, widened by one on each side, clamped to a line
+ * of n. */
 static void bounds(double lo, double hi, size_t n, size_t *from, size_t *to)
 {
     lo = floor(lo) - 1;

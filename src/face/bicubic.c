@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-/* For each output position of an axis: where its taps start, how many there are, and their weights,
- * `most` apart. */
+/* For each output position along an axis: its first tap, the number of taps, and their weights,
+ * `most` per position. */
 typedef struct axis {
     size_t src, dst, most;
     struct span {
@@ -28,7 +28,7 @@ static float cubic(float x)
     return x < 2 ? ((-0.5f * x + 2.5f) * x - 4) * x + 2 : 0;
 }
 
-/* In float32 as the original: positions differ from exact ones by 1e-5 of a pixel. */
+/* In float32 as in the original: positions differ from exact ones by 1e-5 of a pixel. */
 static bool make_axis(axis *a, size_t src, size_t dst)
 {
     float scale = (float)src / (float)dst, stretch = fmaxf(scale, 1), support = 2 * stretch;

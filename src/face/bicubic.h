@@ -1,5 +1,5 @@
-/* Bicubic resampling of float pictures with antialiasing (a = -0.5, support widened when
- * shrinking), as torchvision does it. */
+/* Bicubic resampling of float images with antialiasing (a = -0.5, support widened when shrinking),
+ * as in torchvision. */
 #ifndef LS_FACE_BICUBIC_H
 #define LS_FACE_BICUBIC_H
 
@@ -12,8 +12,8 @@ typedef struct ls_bicubic ls_bicubic;
 int ls_bicubic_open(ls_bicubic **out, size_t src_w, size_t src_h, size_t dst_w, size_t dst_h,
                     ls_error *err);
 void ls_bicubic_close(ls_bicubic **b);
-/* src [src_h, src_w, 3], tight, to dst [dst_h, dst_w, 4]: the fourth channel is set to 1. `stride`:
- * floats from a row of dst to the next. Not clamped. */
+/* Resamples src [src_h, src_w, 3], rows without padding, to dst [dst_h, dst_w, 4], whose fourth
+ * channel is set to 1. `stride`: floats from one row of dst to the next. Not clamped. */
 void ls_bicubic_run(ls_bicubic *b, float *dst, size_t stride, const float *src);
 
 #endif

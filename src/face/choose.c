@@ -12,13 +12,13 @@ struct ls_chooser {
     ls_choice choice;
     uint32_t chosen;   /* 0: none */
     int64_t last_seen; /* frame of the chosen one */
-    int64_t next;      /* frame to be pushed; -1 before the first */
+    int64_t next;      /* frame that the next push must have; -1 before the first */
     bool finished;
     size_t head, pending;
     ls_face_record ring[CAPACITY];
 };
 
-/* Digits with a sign and a point perhaps, in any locale; NULL when there are none. */
+/* Digits with an optional sign and decimal point, whatever the locale; NULL if there are none. */
 static const char *parse_number(const char *text, double *out)
 {
     bool negative = *text == '-';
@@ -75,10 +75,10 @@ void ls_chooser_close(ls_chooser **c)
 int ls_chooser_push(ls_chooser *c, const ls_face_record *rec, ls_error *err)
 {
     if (rec->frame < 0 || (c->next >= 0 && rec->frame != c->next))
-        return ls_fail(err, LS_EINVAL, "choosing a face: frame %lld comes where %lld is expected",
+        return ls_fail(err, LS_EINVAL, "choosing a face: got frame %lld, expected %lld",
                        (long long)rec->frame, (long long)c->next);
     if (c->pending == CAPACITY)
-        return ls_fail(err, LS_EINVAL, "choosing a face: frames wait to be taken");
+        return ls_fail(err, LS_EINVAL, "choosing a face: pending frames must be taken first");
     c->ring[(c->head + c->pending++) % CAPACITY] = *rec;
     c->next = rec->frame + 1;
     return 0;
@@ -102,8 +102,7 @@ static const ls_tracked_face *find(const ls_face_record *rec, uint32_t id)
     return NULL;
 }
 
-/* Frames from the first pending one up to `most` of them or a cut; *whole: no push can change it.
- */
+/* The number of pending frames up to a cut, at most `most`; *whole: no push can change it. */
 static size_t window(const ls_chooser *c, size_t most, bool *whole)
 {
     size_t n = c->pending < most ? c->pending : most;
@@ -116,7 +115,7 @@ static size_t window(const ls_chooser *c, size_t most, bool *whole)
     return n;
 }
 
-/* How good the choice of an identity is, first seen in frame i of a window of n. */
+/* The score of choosing an identity first seen in frame i of a window of n. */
 static double merit(const ls_chooser *c, uint32_t id, size_t i, size_t n)
 {
     double area = 0, centre = 0, count = 0;
@@ -128,7 +127,7 @@ static double merit(const ls_chooser *c, uint32_t id, size_t i, size_t n)
             continue;
         ls_face_extent(&f->face, b);
         double x = c->choice.x, y = c->choice.y;
-        if (point) /* inside comes before outside, nowhere further than 1e7 */
+        if (point) /* inside beats outside: distances stay below 1e7 */
             return (x >= b[0] && x <= b[2] && y >= b[1] && y <= b[3] ? 1e8 : 0) -
                    hypot((b[0] + b[2]) / 2 - x, (b[1] + b[3]) / 2 - y);
         area += fmax(b[2] - b[0], 0) * fmax(b[3] - b[1], 0);
@@ -161,7 +160,8 @@ static uint32_t choose(const ls_chooser *c, size_t n)
     return best;
 }
 
-/* Decides who is chosen in the first pending frame, which has a face. False: more must be known. */
+/* Decides who is chosen in the first pending frame, which has a face. False: more frames are
+ * needed. */
 static bool decide(ls_chooser *c)
 {
     const ls_face_record *rec = record_at(c, 0);
@@ -185,7 +185,7 @@ static bool decide(ls_chooser *c)
     if (!whole)
         return false;
     c->chosen = choose(c, n);
-    c->last_seen = rec->frame; /* it comes within the window */
+    c->last_seen = rec->frame; /* the chosen one appears within the window */
     return true;
 }
 

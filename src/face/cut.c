@@ -10,8 +10,8 @@
 #define BLOCK_W 20 /* samples */
 #define BLOCK_H 15
 #define LEVELS 256
-/* Levels by which the samples of a block move, on the average. Talking heads give 0.5, the start of
- * a pan by a fifth of the picture 10, another framing of the same scene 15 and more. */
+/* Levels by which the samples of a block change on average. Talking heads give 0.5, the start of a
+ * pan by a fifth of the frame 10, a different framing of the same scene 15 and more. */
 #define THRESHOLD 12
 
 typedef uint16_t histogram[LEVELS];
@@ -25,7 +25,7 @@ struct ls_cut {
 int ls_cut_open(ls_cut **out, ls_error *err)
 {
     *out = ls_calloc_array(1, sizeof(**out));
-    return *out ? 0 : ls_fail(err, LS_ENOMEM, "finding cuts: out of memory");
+    return *out ? 0 : ls_fail(err, LS_ENOMEM, "scene cuts: out of memory");
 }
 
 void ls_cut_close(ls_cut **c)

@@ -8,7 +8,7 @@
 #define MAX_SIDE 32768
 #define MAX_CANDIDATES 1024
 
-/* Letterbox: cv::resize for 8-bit pictures */
+/* Letterbox: cv::resize for 8-bit images */
 
 #define COEF_BITS 11 /* INTER_RESIZE_COEF_BITS */
 
@@ -19,7 +19,7 @@ typedef struct tap {
 
 struct ls_letterbox {
     size_t w, h;
-    size_t to_w, to_h; /* of the picture in it */
+    size_t to_w, to_h; /* of the image in it */
     tap *columns;      /* [w] */
     int *row[2];       /* [3 w]: source rows, scaled across */
     size_t row_of[2];
@@ -52,7 +52,7 @@ void ls_letterbox_close(ls_letterbox **l)
     *l = NULL;
 }
 
-/* Tap `i` of `to`, which may lie outside. Weights are rounded each by itself, half to even. */
+/* Tap `i` of `to`, which may lie outside. Each weight is rounded separately, half to even. */
 static tap tap_of(size_t i, size_t from, size_t to)
 {
     const double scale = 1 / ((double)to / (double)from);
@@ -63,8 +63,8 @@ static tap tap_of(size_t i, size_t from, size_t to)
                  {(int)lrintf((1 - f) * (1 << COEF_BITS)), (int)lrintf(f * (1 << COEF_BITS))}};
 }
 
-/* Across, taps at the edges have one pixel; down they keep both weights, whose products are
- * truncated each by itself. */
+/* Horizontally, taps at the edges use one pixel; vertically they keep both weights, whose products
+ * are truncated separately. */
 static tap column_tap(size_t i, size_t from, size_t to)
 {
     const tap t = tap_of(i, from, to);
@@ -77,7 +77,7 @@ static tap column_tap(size_t i, size_t from, size_t to)
 static const int *scaled_row(ls_letterbox *l, const ls_rgb *p, ptrdiff_t at)
 {
     const size_t y = at < 0 ? 0 : (size_t)at < p->h ? (size_t)at : p->h - 1;
-    const size_t k = y & 1; /* neighbours lie in different rows of the two */
+    const size_t k = y & 1; /* neighbouring rows use different buffers */
     if (l->row_of[k] == y)
         return l->row[k];
     const uint8_t *row = p->data + (ptrdiff_t)y * p->stride;
@@ -95,8 +95,8 @@ int ls_letterbox_run(ls_letterbox *l, const ls_rgb *p, ls_levels levels, float *
                      ls_error *err)
 {
     if (!p->w || !p->h || p->w > MAX_SIDE || p->h > MAX_SIDE)
-        return ls_fail(err, LS_EINVAL, "a picture of %zu x %zu", p->w, p->h);
-    /* InsightFace compares height / width, and truncates the side that is computed */
+        return ls_fail(err, LS_EINVAL, "unsupported image size %zu x %zu", p->w, p->h);
+    /* InsightFace compares height / width and truncates the computed side */
     const double ratio = (double)p->h / (double)p->w;
     const bool tall = ratio > (double)l->h / (double)l->w;
     l->to_h = tall ? l->h : (size_t)((double)l->w * ratio);
@@ -237,7 +237,7 @@ size_t ls_detect_decode(const ls_face_net *net, double threshold, double overlap
     return found;
 }
 
-/* 106 landmarks: cv::warpAffine for 8-bit pictures */
+/* 106 landmarks: cv::warpAffine for 8-bit images */
 
 bool ls_landmarks_square(const double box[4], ls_square *square)
 {

@@ -21,7 +21,7 @@ struct ls_detector {
     char text[512];
 };
 
-/* How much a file name promises, the least is the best. */
+/* The rank of a file name; the lowest is the best. */
 static int rank(const char *name)
 {
     static const char *const starts[] = {"det_10g", "det_2.5g",  "det_500m",
@@ -61,7 +61,7 @@ static size_t list_files(const char *dir, char *names[MAX_CANDIDATES])
     return count;
 }
 
-/* The best detector of a folder: files of other kinds are passed over. */
+/* The best detector of a folder; files of other kinds are skipped. */
 static int open_best(ls_detector *d, const char *dir, const ls_detector_settings *s, ls_error *err)
 {
     char *names[MAX_CANDIDATES], path[LS_PATH_SIZE];
@@ -79,13 +79,14 @@ static int open_best(ls_detector *d, const char *dir, const ls_detector_settings
     }
     if (ret == LS_ENOENT)
         ls_fail(err, ret,
-                "%s: no face detector is there; put an SCRFD (det_10g.onnx) or YuNet network into "
-                "it, or give a face track",
+                "%s: no face detector found; add an SCRFD (det_10g.onnx) or YuNet network, or use "
+                "a face track",
                 dir);
     return ret;
 }
 
-/* Where landmarks would be: with the models, else beside the detector. */
+/* Optional if the detector finds points. `dir`: the models' face folder, or else the detector's
+ * folder. */
 static int open_landmarks(ls_detector *d, const char *dir, const ls_detector_settings *s,
                           ls_error *err)
 {
@@ -97,11 +98,11 @@ static int open_landmarks(ls_detector *d, const char *dir, const ls_detector_set
         if (ls_face_net_has_points(d->net))
             return 0;
         return ls_fail(err, LS_EUNSUPPORTED,
-                       "%s gives no points of a face, and there is no %s for them",
+                       "%s finds faces without points, and %s, which would add them, is missing",
                        ls_face_net_path(d->net), path);
     }
     if (!ret && ls_face_net_get_kind(d->landmarks) != LS_FACE_NET_LANDMARKS106)
-        ret = ls_fail(err, LS_EUNSUPPORTED, "%s: not the network of 106 landmarks", path);
+        ret = ls_fail(err, LS_EUNSUPPORTED, "%s is not the network for 106 landmarks", path);
     return ret;
 }
 
@@ -120,14 +121,14 @@ static int open_networks(ls_detector *d, const ls_detector_settings *s, ls_error
     } else if (strchr(s->path, '/')) {
         int n = (int)(base_name(s->path) - s->path);
         if (snprintf(dir, sizeof dir, "%.*s", n, s->path) >= LS_PATH_SIZE)
-            ret = ls_fail(err, LS_EINVAL, "%s: the name is too long", s->path);
+            ret = ls_fail(err, LS_EINVAL, "%s: the path is too long", s->path);
     }
     if (!ret && s->path)
         ret = ls_face_net_open(&d->net, s->path, s->dtype, s->threads, err);
     else if (!ret)
         ret = open_best(d, dir, s, err);
     if (!ret && ls_face_net_get_kind(d->net) == LS_FACE_NET_LANDMARKS106)
-        ret = ls_fail(err, LS_EUNSUPPORTED, "%s finds landmarks, no faces", s->path);
+        ret = ls_fail(err, LS_EUNSUPPORTED, "%s finds landmarks, not faces", s->path);
     return ret ? ret : open_landmarks(d, dir, s, err);
 }
 
@@ -175,7 +176,7 @@ const char *ls_detector_describe(const ls_detector *d)
     return d->text;
 }
 
-/* The landmarks of a face in place of its five points; false when they make no sense. */
+/* Replaces a face's five points with its landmarks; false if those are not usable. */
 static int find_landmarks(ls_detector *d, const ls_rgb *picture, ls_face *face, bool *ok,
                           const ls_cancel *cancel, ls_error *err)
 {

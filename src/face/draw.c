@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* In widths of a line; the digits' in units of their grid. */
+/* In line widths; for the digits, in units of their grid. */
 #define RIM 0.6
 #define CORNER 2.0
 #define POINT_RADIUS 1.6
@@ -109,7 +109,7 @@ static void paint(const ls_rgb *picture, const shape *s, double grow, const uint
     }
 }
 
-/* In its colour, on a dark rim that sets it off from any picture. */
+/* In its colour, on a dark rim that sets it off from any background. */
 static void paint_rimmed(const ls_rgb *picture, const shape *s, double line, const uint8_t color[3])
 {
     paint(picture, s, RIM * line, black, 0.5);
@@ -136,7 +136,7 @@ static void add_span(shape *s, point a, point b, point c)
     }
 }
 
-/* `corner`: the grid's origin in the picture. */
+/* `corner`: the grid's origin in the image. */
 static void paint_digit(const ls_rgb *picture, char digit, point corner, double unit,
                         const uint8_t color[3])
 {
@@ -200,7 +200,7 @@ void ls_draw_face(const ls_rgb *picture, const ls_face *face, uint32_t id)
     ls_draw_color(id, color);
     double line = ls_draw_line(picture->w, picture->h), far = 100 * line, box[4];
     double radius = line * (face->kind == LS_FACE_POINTS5 ? POINT_RADIUS : LANDMARK_RADIUS);
-    for (size_t i = 0; i < 4; i++) /* what is farther out is as invisible there */
+    for (size_t i = 0; i < 4; i++) /* anything farther out is just as invisible */
         box[i] = isnan(face->box[i]) ? NAN
                                      : fmin(fmax(face->box[i], -far),
                                             (double)(i % 2 ? picture->h : picture->w) + far);

@@ -1,4 +1,4 @@
-/* A found face. */
+/* A detected face. */
 #ifndef LS_FACE_FACE_H
 #define LS_FACE_FACE_H
 
@@ -15,8 +15,8 @@ typedef enum ls_face_kind {
 
 /* Coordinates in pixels of the decoded, rotated frame; the centre of the first pixel is (0, 0). */
 typedef struct ls_face {
-    double box[4]; /* x1, y1, x2, y2; zeros when not known */
-    double score;  /* 1 when not known */
+    double box[4]; /* x1, y1, x2, y2; zeros if unknown */
+    double score;  /* 1 if unknown */
     ls_face_kind kind;
     double points[LS_FACE_MAX_POINTS][2]; /* x, y; the first `kind` are valid */
 } ls_face;

@@ -8,17 +8,17 @@
 #define MAX_LIVE 64 /* identities that may come back */
 #define SAME 0.6    /* overlap of one face found twice */
 
-/* Costs of a join, in sides of the face; beyond 1 there is none. */
-#define COST_SIZE 0.7    /* of a factor e in size */
-#define COST_RESTED 0.25 /* of not having moved on as expected */
-#define COST_ABSENT 0.15 /* of having been absent, when another was not; and for each frame: */
+/* Costs of assigning a face to an identity, in sides of the face; above 1 it is not. */
+#define COST_SIZE 0.7    /* per factor e in size */
+#define COST_RESTED 0.25 /* for not having moved as predicted */
+#define COST_ABSENT 0.15 /* for an absence, if another identity was present; and per frame: */
 #define COST_ABSENCE 0.01
-#define COST_NEW 1.25 /* of a new identity */
+#define COST_NEW 1.25 /* for a new identity */
 #define NEVER 1e3
-#define MAX_SIZE 0.7      /* of the logarithm of the factor in size */
-#define REACH_GROWTH 0.05 /* for each frame of absence, how much further off it may be */
+#define MAX_SIZE 0.7      /* maximum |log| of the factor in size */
+#define REACH_GROWTH 0.05 /* how much farther away it may be, per frame of absence */
 #define MAX_REACH 1.6
-#define MIN_GAIN 0.3 /* of the newest step in the motion */
+#define MIN_GAIN 0.3 /* least weight of the newest step in the motion */
 
 typedef struct shape {
     double x, y, w, h; /* centre and size */
@@ -29,14 +29,14 @@ typedef struct identity {
     int64_t last; /* frame of `face` */
     ls_face face;
     shape at, step; /* of `face`; its change per frame */
-    size_t steps;   /* that `step` is made of */
+    size_t steps;   /* averaged in `step` */
 } identity;
 
 struct ls_follow {
     ls_follow_settings s;
-    int64_t next; /* frame to be pushed; -1 before the first */
+    int64_t next; /* frame that the next push must have; -1 before the first */
     size_t reach; /* longest absence in frames */
-    uint32_t ids; /* given out */
+    uint32_t ids; /* assigned so far */
     size_t live;
     identity identities[MAX_LIVE];
     size_t head, pending, capacity;
@@ -107,8 +107,8 @@ int ls_follow_open(ls_follow **out, const ls_follow_settings *s, ls_error *err)
     *out = NULL;
     if (s->max_gap > LS_FOLLOW_MAX_GAP || !s->every || s->every > LS_FOLLOW_MAX_EVERY)
         return ls_fail(err, LS_EINVAL,
-                       "following over a gap of %zu frames with one of %zu examined: 0 to %d and 1 "
-                       "to %d are possible",
+                       "following faces: a gap of %zu with one frame in %zu examined; allowed are "
+                       "0 to %d and 1 to %d",
                        s->max_gap, s->every, LS_FOLLOW_MAX_GAP, LS_FOLLOW_MAX_EVERY);
     ls_follow *f = *out = ls_calloc_array(1, sizeof(*f));
     if (f) {
@@ -133,7 +133,7 @@ void ls_follow_close(ls_follow **f)
     *f = NULL;
 }
 
-/* What it takes to say that `d`, found in `frame`, is `t`. */
+/* The cost of taking `d`, found in `frame`, to be `t`. */
 static double join_cost(const ls_follow *f, const identity *t, const shape *d, int64_t frame)
 {
     double dt = (double)(frame - t->last), missed = fmax(dt - (double)f->s.every, 0);
@@ -252,7 +252,7 @@ static void join(ls_follow *f, identity *t, const ls_face *face, const shape *at
     t->last = frame;
 }
 
-/* A new one, in the place of the longest absent if need be. */
+/* A new identity, replacing the longest absent one if there is no room. */
 static identity *new_identity(ls_follow *f)
 {
     identity *t = &f->identities[0];
@@ -296,7 +296,7 @@ static size_t select_faces(const ls_face *faces, size_t count, found *out)
     return n;
 }
 
-/* Of a face found twice one remains: the one that has an identity, with the better score's face. */
+/* Merges a face found twice: the identity is kept, with the face of the higher score. */
 static void drop_repeated(const found *d, size_t n, size_t live, size_t *to, bool *drop)
 {
     for (size_t i = 0; i < n; i++)
@@ -349,10 +349,10 @@ int ls_follow_push(ls_follow *f, int64_t frame, bool cut, bool examined, const l
                    size_t count, ls_error *err)
 {
     if (frame < 0 || (f->next >= 0 && frame != f->next))
-        return ls_fail(err, LS_EINVAL, "following faces: frame %lld comes where %lld is expected",
+        return ls_fail(err, LS_EINVAL, "following faces: got frame %lld, expected %lld",
                        (long long)frame, (long long)f->next);
     if (f->pending == f->capacity)
-        return ls_fail(err, LS_EINVAL, "following faces: records wait to be taken");
+        return ls_fail(err, LS_EINVAL, "following faces: pending records must be taken first");
     f->next = frame + 1;
     f->pending++;
     *record_of(f, frame) = (ls_face_record){.frame = frame, .cut = cut};

@@ -39,7 +39,7 @@ static const struct {
 static void draw(uint8_t mask[MASK_SIZE][MASK_SIZE])
 {
     memset(mask, 255, MASK_SIZE * MASK_SIZE);
-    for (size_t y = 95; y < runs[0].y; y++) { /* the cheeks, beside the nose */
+    for (size_t y = 95; y < runs[0].y; y++) { /* the cheeks, left and right of the nose */
         memset(mask[y] + 9, 0, 78 - 9);
         memset(mask[y] + 178, 0, 247 - 178);
     }

@@ -14,7 +14,7 @@ struct ls_record_reader {
     int64_t last_frame;
     ls_record_timeline timeline;
     bool has_timeline;
-    int pending; /* what reading the first record gave; -1 once it is taken */
+    int pending; /* result of reading the first record; -1 once consumed */
     ls_face_record first;
     char text[LS_TRACK_MAX_LINE];
 };
@@ -25,14 +25,15 @@ static int fail_line(const ls_record_reader *r, ls_error *err, const char *what)
                    what);
 }
 
-/* The value of a key; NULL when it is missing or null. */
+/* The value of a key; NULL if it is missing or null. */
 static json_t *get(json_t *object, const char *key)
 {
     json_t *v = json_object_get(object, key);
     return json_is_null(v) ? NULL : v;
 }
 
-/* The next line without its end into r->text. 1, 0 at the end of the file, or an error. */
+/* Reads the next line, without its newline, into r->text. 1, 0 at the end of the file, or an error.
+ */
 static int read_line(ls_record_reader *r, size_t *length, ls_error *err)
 {
     size_t n = 0;
@@ -40,7 +41,7 @@ static int read_line(ls_record_reader *r, size_t *length, ls_error *err)
     r->line++;
     while ((c = getc_unlocked(r->file)) != EOF && c != '\n') {
         if (n == LS_TRACK_MAX_LINE)
-            return fail_line(r, err, "longer than 65536 bytes; one frame a line is expected");
+            return fail_line(r, err, "longer than 65536 bytes; expected one frame per line");
         r->text[n++] = (char)c;
     }
     if (c == EOF && ferror(r->file))
@@ -61,7 +62,7 @@ static int read_numbers(const ls_record_reader *r, json_t *array, double *out, s
             return fail_line(r, err, what);
         out[i] = json_number_value(v);
         if (!(fabs(out[i]) <= LS_MAX_COORDINATE))
-            return fail_line(r, err, "a coordinate lies beyond a million pixels");
+            return fail_line(r, err, "a coordinate beyond a million pixels");
     }
     return 0;
 }
@@ -167,11 +168,11 @@ static int read_frame(ls_record_reader *r, json_t *object, ls_face_record *rec, 
         return ret;
     }
     if (get(object, "points5") || get(object, "landmarks106"))
-        return fail_line(r, err, "points beside \"faces\"; they belong to a face in it");
+        return fail_line(r, err, "points outside \"faces\"; they belong to one of its faces");
     return read_faces(r, faces, rec, err);
 }
 
-/* Digits up to `end`, as a number 1 .. INT_MAX; 0 when it is none. */
+/* The digits up to `end` as a number 1 .. INT_MAX; 0 if they are not one. */
 static int read_count(const char *text, const char *end)
 {
     int64_t v = 0;

@@ -1,5 +1,5 @@
-/* What is known of the faces of a video, frame by frame, and its files: JSON lines, one frame a
- * line, in increasing order:
+/* The faces of a video, frame by frame, and their files: JSON lines, one frame per line, in
+ * increasing order:
  *
  *   {"timeline": {"width": 1280, "height": 720, "fps": "25/1"}}
  *   {"frame": 7, "cut": true, "faces": [{"id": 1, "box": [x1, y1, x2, y2], "score": 0.9,
@@ -8,12 +8,12 @@
  *   {"frame": 9}
  *   {"track": 1, "first": 7, "last": 8, "share": 0.02, "box": [x1, y1, x2, y2], "score": 0.9}
  *
- * Points in pixels of the decoded, rotated frames of the video's timeline. A frame that is missing
- * has no face; what has no points is no face. With both kinds of points the landmarks count. A
- * single face may stand in the frame itself, with id 1 unless it is given. The timeline, on the
- * first line, is optional: with it, the video ends with the last frame listed; summaries of tracks
- * are for other readers. All keys but "frame" may be missing or null; others are ignored, as are
- * empty lines. */
+ * Points are in pixels of the decoded, rotated frames of the video's timeline. A missing frame has
+ * no face; an entry without points is not a face. If both kinds of points are given, the landmarks
+ * are used. A single face may be given in the frame itself, with id 1 by default. The timeline, on
+ * the first line, is optional: with it, the video ends at the last frame listed. Summaries of
+ * tracks are for other readers. All keys but "frame" may be missing or null; unknown keys and empty
+ * lines are ignored. */
 #ifndef LS_FACE_RECORD_H
 #define LS_FACE_RECORD_H
 
@@ -29,8 +29,8 @@
 #define LS_TRACK_MAX_LINE 65536 /* bytes; LS_MAX_FACES faces of 106 points need 48,000 */
 
 typedef struct ls_tracked_face {
-    uint32_t id; /* 1 .. LS_MAX_FACE_ID, once in a frame; the same face has it in each frame */
-    bool interpolated; /* between frames where it was found */
+    uint32_t id;       /* 1 .. LS_MAX_FACE_ID, unique in a frame; a face keeps it in all frames */
+    bool interpolated; /* from frames where it was found */
     ls_face face;
 } ls_tracked_face;
 
@@ -41,7 +41,7 @@ typedef struct ls_face_record {
     ls_tracked_face faces[LS_MAX_FACES];
 } ls_face_record;
 
-/* The frames that a file speaks of. */
+/* The frames that a file describes. */
 typedef struct ls_record_timeline {
     size_t width, height; /* 1 .. 65535 */
     int fps_num, fps_den; /* 1 or more */
@@ -50,26 +50,26 @@ typedef struct ls_record_timeline {
 typedef struct ls_track_summary {
     uint32_t id;
     int64_t first, last;
-    double share;         /* of all frames of the video, those with this face */
+    double share;         /* of the video's frames, those with this face */
     double box[4], score; /* means */
 } ls_track_summary;
 
-/* Reads a file in order, in a memory that does not depend on its length. One thread at a time. */
+/* Reads a file in order; memory does not depend on its length. One thread at a time. */
 typedef struct ls_record_reader ls_record_reader;
 
 int ls_record_reader_open(ls_record_reader **out, const char *path, ls_error *err);
-/* As above; messages call the file `name`. Takes `file` over, on success and on failure. */
+/* As above; messages call the file `name`. Takes ownership of `file`, on success and on failure. */
 int ls_record_reader_open_file(ls_record_reader **out, FILE *file, const char *name, ls_error *err);
 void ls_record_reader_close(ls_record_reader **r);
 
 /* NULL: the file has none. */
 const ls_record_timeline *ls_record_reader_timeline(const ls_record_reader *r);
 
-/* The next frame that is listed. 1: *rec is set. 0: the file ends. Negative: an error; LS_EFORMAT
- * names the file, the line and what is expected there. */
+/* The next frame listed. 1: *rec is set. 0: end of the file. Negative: an error; for LS_EFORMAT the
+ * message names the file, the line and what was expected. */
 int ls_record_read(ls_record_reader *r, ls_face_record *rec, ls_error *err);
 
-/* Takes a line of n bytes, which ends with '\n'. 0, or an error, which ends the writing. */
+/* Receives a line of n bytes, ending in '\n'. Returns 0, or an error, which ends the writing. */
 typedef struct ls_line_sink {
     int (*write)(void *opaque, const char *line, size_t n, ls_error *err);
     void *opaque;
@@ -79,22 +79,22 @@ typedef struct ls_line_sink {
  * 1/100, scores to 1/10000; the locale does not matter. One thread at a time. */
 typedef struct ls_record_writer ls_record_writer;
 
-/* Writes under a temporary name beside `path`. `timeline` may be NULL. */
+/* Writes to a temporary file next to `path`. `timeline` may be NULL. */
 int ls_record_writer_open(ls_record_writer **out, const char *path,
                           const ls_record_timeline *timeline, ls_error *err);
 int ls_record_writer_open_sink(ls_record_writer **out, ls_line_sink sink,
                                const ls_record_timeline *timeline, ls_error *err);
-/* Removes a file that is not finished. Sets *w to NULL; takes NULL. */
+/* Removes an unfinished file. Sets *w to NULL; takes NULL. */
 void ls_record_writer_close(ls_record_writer **w);
 
-/* To the numbers that a file keeps, so that what is worked with is what can be read again. */
+/* Rounds to a file's precision, so that a record in memory equals the one read back. */
 void ls_record_round(ls_face_record *rec);
 
-/* Frames must increase. LS_EINVAL: the record breaks a rule of the format; nothing is written. */
+/* Frames must increase. LS_EINVAL: the record violates the format; nothing is written. */
 int ls_record_write(ls_record_writer *w, const ls_face_record *rec, ls_error *err);
 int ls_record_write_summary(ls_record_writer *w, const ls_track_summary *s, ls_error *err);
 
-/* Gives the file its name, in the place of an older one. Nothing may be written afterwards. */
+/* Gives the file its final name, replacing an older file. Nothing may be written afterwards. */
 int ls_record_finish(ls_record_writer *w, ls_error *err);
 
 #endif

@@ -47,7 +47,7 @@ void ls_record_round(ls_face_record *rec)
     }
 }
 
-/* Rounded to 1/unit, a power of ten; in any locale. */
+/* Rounded to 1/unit, a power of ten; whatever the locale. */
 static void put_number(ls_record_writer *w, const char *key, double v, int64_t unit)
 {
     int64_t n = llround(v * (double)unit), part = llabs(n) % unit;
@@ -121,10 +121,10 @@ int ls_record_write(ls_record_writer *w, const ls_face_record *rec, ls_error *er
         for (size_t k = 0; k < i; k++)
             valid &= rec->faces[k].id != rec->faces[i].id;
         if (!valid)
-            return ls_fail(err, LS_EINVAL,
-                           "frame %lld: a face without points, with an id of no use, or beyond a "
-                           "million pixels",
-                           (long long)rec->frame);
+            return ls_fail(
+                err, LS_EINVAL,
+                "frame %lld: a face without points, with an invalid id, or beyond a million pixels",
+                (long long)rec->frame);
     }
     w->last_frame = rec->frame;
     put_integer(w, "{\"frame\": ", rec->frame);
@@ -158,8 +158,8 @@ static int write_timeline(ls_record_writer *w, const ls_record_timeline *t, ls_e
     if (!t)
         return 0;
     if (t->width - 1 >= 65535 || t->height - 1 >= 65535 || t->fps_num < 1 || t->fps_den < 1)
-        return ls_fail(err, LS_EINVAL, "a timeline of %zu x %zu at %d/%d frames a second", t->width,
-                       t->height, t->fps_num, t->fps_den);
+        return ls_fail(err, LS_EINVAL, "invalid timeline: %zu x %zu at %d/%d frames per second",
+                       t->width, t->height, t->fps_num, t->fps_den);
     put_integer(w, "{\"timeline\": {\"width\": ", (int64_t)t->width);
     put_integer(w, ", \"height\": ", (int64_t)t->height);
     put_integer(w, ", \"fps\": \"", t->fps_num);
@@ -174,7 +174,7 @@ static int write_file(void *opaque, const char *line, size_t n, ls_error *err)
     return ls_output_write(&w->output, line, n, err);
 }
 
-/* The first `ret` that is not 0 removes the file. */
+/* The first nonzero `ret` removes the file. */
 static int close_file(ls_record_writer *w, int ret, ls_error *err)
 {
     if (!w->path)

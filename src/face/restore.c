@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Zero columns and rows around the crop, so that bilinear taps need no test. */
+/* Zero columns and rows around the crop, so that bilinear taps need no bounds check. */
 #define BORDER_BEFORE 1
 #define BORDER_AFTER 2
-#define SOFT_MIN 1e-6f /* below what a 16-bit sample shows; the blur's own error lies there */
+#define SOFT_MIN 1e-6f /* too small for a 16-bit sample; of the size of the blur's error */
 
 struct ls_restore {
     size_t resolution, w, h; /* w x h: the crop */
@@ -75,7 +75,7 @@ static size_t crop_stride(const ls_restore *r)
     return (r->w + BORDER_BEFORE + BORDER_AFTER) * 4;
 }
 
-/* Makes `*p` at least `bytes` long; what it held is lost. */
+/* Makes `*p` at least `bytes` long; its contents are lost. */
 static int grow(void *p, size_t bytes)
 {
     void *old, *grown = malloc(bytes);
@@ -87,7 +87,7 @@ static int grow(void *p, size_t bytes)
     return 0;
 }
 
-/* The rectangle of a frame was checked: its area fits into memory as a picture. */
+/* `rect` lies in a frame, so its area cannot overflow. */
 static int reserve(ls_restore *r, const ls_rect *rect, ls_error *err)
 {
     size_t plane, line = (rect->w > rect->h ? rect->w : rect->h) + 8;
@@ -156,9 +156,9 @@ static inline void taps(float u, float size, float *low, float *high)
     *low = at >= 0 && at < size ? 1 - (u - at) : 0;
 }
 
-/* The weight of the bilinear taps that lie within the crop, per pixel of the rectangle. Added up in
- * float32 as the original does: the last bit that this loses at some pixels is spread by the
- * erosion, and then decides whether white stays 255. */
+/* The weight of the bilinear taps that lie within the crop, per pixel of the rectangle. Summed in
+ * float32 as in the original: the last bit lost at some pixels is spread by the erosion, and then
+ * decides whether white stays 255. */
 static void coverage(const ls_restore *r, float *cov, const ls_rect *rect, const ls_matrix *m)
 {
     float w = (float)r->w, h = (float)r->h;
@@ -252,15 +252,17 @@ static int prepare(ls_restore *r, const float *image, const ls_matrix *m, double
 {
     double largest = 0, area = (double)m->m[0][0] * m->m[1][1] - (double)m->m[0][1] * m->m[1][0];
     if (!all_finite(image, r->resolution * r->resolution * 3))
-        return ls_fail(err, LS_EINVAL,
-                       "face: the generated picture holds values that are not "
-                       "finite; try --dtype f32, or check the models");
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL,
+                                 "face: the generated image has values that are not finite; "
+                                 "compute in float32, or check the models"),
+                         LS_HINT_NONE, "dtype");
     for (size_t i = 0; i < 6; i++)
         largest = fmax(largest, isfinite(m->m[i / 3][i % 3]) ? fabs(m->m[i / 3][i % 3]) : INFINITY);
     if (!(largest < 1e9 && fabs(area) > 1e-12))
         return ls_fail(err, LS_EINVAL, "face: the matrix cannot be inverted");
     if (!(opacity >= 0 && opacity <= 1))
-        return ls_fail(err, LS_EINVAL, "face: opacity %g, not 0 to 1", opacity);
+        return ls_fail(err, LS_EINVAL, "face: opacity must be 0 to 1, not %g", opacity);
     int ret = make_mask(r, m, opacity, w, h, err);
     if (!ret && r->view.rect.w)
         ls_bicubic_run(r->resize, r->crop + BORDER_BEFORE * (crop_stride(r) + 4), crop_stride(r),
@@ -280,7 +282,7 @@ static bool sample_row(ls_restore *r, const ls_matrix *m, size_t y, size_t *from
     while (x1 > x0 && soft[x1 - 1] <= 0)
         x1--;
     line l = line_at(m, rect->y + y);
-    /* the crop is read across its rows, which the processor does not foresee */
+    /* the crop is read across its rows, a pattern the hardware prefetcher misses */
     uintptr_t ahead =
         (uintptr_t)(4 * ((ptrdiff_t)stride * lrint(24 * l.dv) + 4 * lrint(24 * l.du)));
     for (size_t x = x0; x < x1; x++) {
@@ -311,7 +313,7 @@ int ls_restore_rgb(ls_restore *r, const float *image, const ls_matrix *m, double
                    const ls_rgb *frame, ls_error *err)
 {
     if (!frame->data || (size_t)llabs(frame->stride) / 3 < frame->w)
-        return ls_fail(err, LS_EINVAL, "face: not an RGB picture");
+        return ls_fail(err, LS_EINVAL, "face: not an RGB image");
     int ret = prepare(r, image, m, opacity, frame->w, frame->h, err);
     if (ret)
         return ret;
@@ -381,7 +383,7 @@ static size_t ceil_shift(size_t n, unsigned shift)
     return (n + ((size_t)1 << shift) - 1) >> shift;
 }
 
-/* The chroma samples of row `cy` whose sums the rows of luma above it have filled. */
+/* Blends chroma row `cy`, whose sums are complete once its luma rows are done. */
 static void blend_chroma(ls_restore *r, const ls_picture *f, const colors *c, size_t cy)
 {
     const ls_rect *rect = &r->view.rect;
@@ -409,7 +411,7 @@ static int check_yuv(const ls_picture *f, ls_error *err)
         size_t w = i ? ceil_shift(f->w, f->sub_x) : f->w;
         ok = f->data[i] && (size_t)llabs(f->stride[i]) / bytes >= w;
     }
-    return ok ? 0 : ls_fail(err, LS_EINVAL, "face: not a planar YUV picture of 8 to 16 bits");
+    return ok ? 0 : ls_fail(err, LS_EINVAL, "face: not a planar YUV image of 8 to 16 bits");
 }
 
 int ls_restore_yuv(ls_restore *r, const float *image, const ls_matrix *m, double opacity,

@@ -1,6 +1,6 @@
-/* Puts a generated face back into its frame: bicubic to the crop's size, warp, soft mask by erosion
- * and Gaussian blur, blend. The result is that of working on the whole frame, but only the
- * rectangle of the face is touched, and cost does not grow with the mask's radius. */
+/* Pastes a generated face back into its frame: bicubic resize to the crop's size, warp, soft mask
+ * by erosion and Gaussian blur, blend. The result equals that of working on the whole frame, but
+ * only the face's rectangle is touched, and the cost does not grow with the mask's radius. */
 #ifndef LS_FACE_RESTORE_H
 #define LS_FACE_RESTORE_H
 
@@ -8,17 +8,16 @@
 #include "face/align.h"
 #include "face/face.h"
 
-/* Scratch memory, which grows to the largest face seen and stays; one thread at a time. */
+/* Scratch memory, kept at the size of the largest face seen; one thread at a time. */
 typedef struct ls_restore ls_restore;
 
 int ls_restore_open(ls_restore **out, size_t resolution, ls_error *err);
 void ls_restore_close(ls_restore **r);
 
-/* image: [R, R, 3] RGB in -1..1 (ls_mask_composite). m: frame to crop, the one that the crop was
- * cut with. opacity: 0 leaves the frame as it is, 1 is the original's result; between, the soft
- * mask is scaled. Frames are changed in place, and every sample whose soft mask is 0 keeps its
- * bits. Errors: LS_EINVAL for an image, matrix, opacity or picture that makes no sense; LS_ENOMEM.
- * The frame is then untouched. */
+/* image: [R, R, 3] RGB in -1..1 (ls_mask_composite). m: frame to crop, with which the crop was cut.
+ * opacity scales the soft mask: 0 leaves the frame unchanged, 1 gives the original's result. Frames
+ * are changed in place; samples whose soft mask is 0 keep their value. On errors the frame is
+ * unchanged: LS_EINVAL for an invalid image, matrix, opacity or frame; LS_ENOMEM. */
 
 /* Exactly the original's arithmetic: truncated to whole levels. */
 int ls_restore_rgb(ls_restore *r, const float *image, const ls_matrix *m, double opacity,
@@ -28,8 +27,9 @@ int ls_restore_rgb(ls_restore *r, const float *image, const ls_matrix *m, double
 int ls_restore_yuv(ls_restore *r, const float *image, const ls_matrix *m, double opacity,
                    const ls_picture *frame, ls_error *err);
 
-/* What the last call worked with, for tests and diagnosis; valid until the next call. The planes
- * have `rect.w` floats a row and start at the rectangle's first pixel; outside it all are 0. */
+/* Intermediate results of the last call, for tests and diagnosis; valid until the next call. The
+ * planes have `rect.w` floats per row and start at the rectangle's first pixel; outside it they are
+ * 0. */
 typedef struct ls_restore_view {
     ls_rect rect;
     size_t radius;     /* w of the original: erosion by 2w x 2w, blur over 2w + 1 */

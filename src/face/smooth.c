@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define COLUMNS 16 /* filtered side by side */
+#define COLUMNS 16 /* filtered together */
 
 typedef float lanes[COLUMNS];
 
@@ -26,7 +26,7 @@ static void store(float *dst, const float *v, size_t n, size_t stride)
 }
 
 /* van Herk and Gil-Werman: in blocks as long as the window, minima from each row to the end of its
- * block, then from the start of the block on; any window is one of each. */
+ * block, and from the start of its block to each row; any window combines one of each. */
 static void erode_columns(float *dst, const float *src, size_t n, const ls_strip *s, size_t before,
                           size_t length, lanes *line)
 {
@@ -139,10 +139,11 @@ static void blur_direct(float *dst, size_t n, const ls_strip *s, const ls_blur_k
     }
 }
 
-/* line: as above, with 2 radius + 2 rows of zeros before. A windowed cosine sum F obeys
- * F[n+1] = 2 cos(f) F[n] - F[n-1] + cos(f r) (x[n+r+1] + x[n-r-1])
+/* line: as above, with 2 radius + 2 rows of zeros before. A windowed cosine sum F obeys F[n+1] = 2
+ * cos(f) F[n] - F[n-1] + cos(f r) (x[n+r+1] + x[n-r-1])
  *                                 - cos(f (r+1)) (x[n+r] + x[n-r]).
- * Where rows repeat all along the window, as most do, the result is the row and F its multiple. */
+ * Where all rows of the window are equal, as most are, the result is that row and F its multiple.
+ */
 static void blur_recursive(float *dst, size_t n, const ls_strip *s, const ls_blur_kernel *k,
                            lanes *line)
 {

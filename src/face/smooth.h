@@ -5,8 +5,8 @@
 
 #include <stddef.h>
 
-/* A plane of w x h floats. It lies in a larger frame, which continues with zeros for `above` rows
- * before it and `below` rows after it, and then ends. */
+/* A plane of w x h floats. It lies in a larger frame, with `above` rows of zeros before it and
+ * `below` rows of zeros after it. */
 typedef struct ls_strip {
     size_t w, h, above, below;
 } ls_strip;
@@ -22,22 +22,22 @@ void ls_erode(float *dst, const float *src, const ls_strip *s, size_t before, si
 #define LS_BLUR_TERMS 6
 #define LS_BLUR_DIRECT 8 /* up to this radius the weights themselves are used */
 
-/* Weights exp(-k^2 / 2 sigma^2), |k| <= radius, normalised; beyond LS_BLUR_DIRECT as a sum of
- * cosines of a period longer than the kernel, which fits them to 1e-6, and of which each is one
- * recursion along the line. */
+/* Weights exp(-k^2 / 2 sigma^2), |k| <= radius, normalised; beyond LS_BLUR_DIRECT fitted to 1e-6 by
+ * a sum of cosines with a period longer than the kernel, each of which is one recursion along the
+ * line. */
 typedef struct ls_blur_kernel {
     size_t radius;
     double direct[LS_BLUR_DIRECT + 1];
     double feedback[LS_BLUR_TERMS]; /* 2 cos(f) */
-    double outer[LS_BLUR_TERMS];    /* a cos(f r): the sample that the window meets */
+    double outer[LS_BLUR_TERMS];    /* a cos(f r): for the first samples outside the window */
     double flat[LS_BLUR_TERMS];     /* a sum of cos(f k): the result of a line of ones */
-    double inner[LS_BLUR_TERMS];    /* a cos(f (r + 1)): the last within it */
+    double inner[LS_BLUR_TERMS];    /* a cos(f (r + 1)): for the last samples inside it */
 } ls_blur_kernel;
 
 void ls_blur_make(ls_blur_kernel *k, size_t radius, double sigma);
 
-/* dst [w, h] = src [h, w] blurred along y; beyond the frame's border it is mirrored, without
- * repeating the border's row. */
+/* dst [w, h] = src [h, w] blurred along y; the frame is mirrored at its borders, without repeating
+ * the border row. */
 void ls_blur(float *dst, const float *src, const ls_strip *s, const ls_blur_kernel *k,
              void *scratch);
 

@@ -265,7 +265,7 @@ static void points_without_boxes(void **state)
     assert_false(ls_chooser_pop(c, &got));
     ls_error err = {0};
     assert_int_equal(ls_chooser_push(c, &rec, &err), LS_EINVAL);
-    assert_non_null(strstr(err.message, "frame 3 comes where 4 is expected"));
+    assert_non_null(strstr(err.message, "got frame 3, expected 4"));
     ls_chooser_close(&c);
 }
 

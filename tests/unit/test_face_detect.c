@@ -638,13 +638,13 @@ static void folders_without_a_detector_are_named(void **state)
     (void)state;
     char marks[4096];
     test_data(marks, "face/2d106_formula.onnx");
-    expect_refusal("missing", LS_ENOENT, "put ");
+    expect_refusal("missing", LS_ENOENT, "; add ");
     media_run("mkdir -p empty/face junk/face");
-    expect_refusal("empty", LS_ENOENT, "put ");
+    expect_refusal("empty", LS_ENOENT, "; add ");
     link_model("only_marks", marks, "2d106det.onnx");
-    expect_refusal("only_marks", LS_ENOENT, "put ");
+    expect_refusal("only_marks", LS_ENOENT, "; add ");
     link_model("others", marks, "w600k_r50.onnx");
-    expect_refusal("others", LS_ENOENT, "put ");
+    expect_refusal("others", LS_ENOENT, "; add ");
     media_run("echo junk >junk/face/junk.onnx");
     expect_refusal("junk", LS_EFORMAT, "junk.onnx");
     ls_error err = {0};

@@ -547,7 +547,7 @@ static void misuse(void **state)
     while (!ls_follow_push(f, frame, false, true, NULL, 0, &err))
         frame++;
     assert_int_equal(frame - 5, 13); /* the memory there is */
-    assert_non_null(strstr(err.message, "wait to be taken"));
+    assert_non_null(strstr(err.message, "must be taken first"));
     ls_face_record rec;
     for (int64_t i = 5; i < frame; i++) {
         assert_true(ls_follow_pop(f, &rec));

@@ -198,7 +198,7 @@ static void mistakes_are_named(void **state)
         {F2 "\"faces\": [" FACE("4") "," FACE("3") "," FACE("4") "]}",
          "line 3: two faces have the id 4"},
         {F2 "\"faces\": [{\"id\": 1, \"box\": [0,0,1,-1e7]}]}", "beyond a million"},
-        {F2 "\"faces\": [], \"points5\": " P5 "}", "line 3: points beside \"faces\""},
+        {F2 "\"faces\": [], \"points5\": " P5 "}", "line 3: points outside \"faces\""},
         {OK TL("1", "1", "\"1/1\""), "line 3: \"timeline\" must come once, before all frames"},
         {TL("1", "1", "\"1/1\"") TL("1", "1", "\"1/1\""), "line 2: \"timeline\" must come once"},
         {TL("0", "1", "\"1/1\""), "\"width\" and \"height\" must be whole numbers, 1 to 65535"},
