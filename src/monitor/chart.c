@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Whole numbers, because a locale may write others with a comma. */
+/* Integers, because a locale may write fractions with a comma. */
 enum { WIDTH = 10000, HEIGHT = 1000, LINE_POINTERS = 120, STRIP_POINTERS = 60 };
 
 int ls_page_flush(ls_page *p)
@@ -55,7 +55,7 @@ char *ls_format_number(char text[LS_FORMAT_SIZE], double v, int decimals)
     return text;
 }
 
-/* Three digits, fewer where the last are zeros. */
+/* Three digits, without trailing zeros. */
 static int decimals_of(double v)
 {
     return v < 9.995 ? 2 : v < 99.95 ? 1 : 0;
@@ -105,7 +105,7 @@ static double mean(const ls_bin *b)
     return b->weight > 0 ? b->sum / b->weight : 0;
 }
 
-/* 1, 2 or 5 times a power of ten, `at_least` or the next above. */
+/* The least 1, 2 or 5 times a power of ten that is not below `at_least`. */
 static double round_up(double at_least)
 {
     double power = pow(10, floor(log10(fmax(at_least, 1e-3))));
@@ -139,8 +139,7 @@ static size_t bin_count(const ls_history *h)
     return n < 1 ? 1 : n < LS_HISTORY_BINS ? (size_t)n : LS_HISTORY_BINS;
 }
 
-/* The bins after `i` that follow each other with values and within one part of the run: the first
- * past them. */
+/* The first bin after `i` without a value or in another part of the run. */
 static size_t run_end(const ls_history *h, const ls_series *s, size_t i, size_t bins)
 {
     do
@@ -207,7 +206,7 @@ static void put_svg(ls_page *p)
     ls_page_put(p, "<svg viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\">\n", WIDTH, HEIGHT);
 }
 
-/* Invisible columns that tell their figures when pointed at. */
+/* Invisible columns that show their values on hover. */
 static void put_pointers(ls_page *p, const ls_history *h, const ls_chart_line *lines, size_t count,
                          ls_format *format, size_t most)
 {
@@ -242,7 +241,7 @@ static void put_pointers(ls_page *p, const ls_history *h, const ls_chart_line *l
     ls_page_put(p, "</g>\n");
 }
 
-/* One at the very end would not stand clear of the one before it. */
+/* A label at the very end would overlap the one before it. */
 void ls_chart_time_axis(ls_page *p, const ls_history *h)
 {
     char text[LS_FORMAT_SIZE];
@@ -261,7 +260,7 @@ static void put_legend(ls_page *p, const ls_chart_line *line, ls_format *format,
     ls_page_text(p, line->name);
     if (line->bound)
         ls_page_put(p, " <b>%s</b>%s", format(text, all->max),
-                    above ? " <small>(above the picture)</small>" : "");
+                    above ? " <small>(off the chart)</small>" : "");
     else
         ls_page_put(p, " <b>%s</b> <small>on average, up to</small> <b>%s</b>",
                     format(text, mean(all)), format(peak, all->max));

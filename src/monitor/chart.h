@@ -1,11 +1,11 @@
-/* Charts of a history as HTML with inline SVG: pictures stretch with the page, text does not. */
+/* Charts of a history as HTML with inline SVG: graphics stretch with the page, text does not. */
 #ifndef LS_MONITOR_CHART_H
 #define LS_MONITOR_CHART_H
 
 #include "base/output.h"
 #include "monitor/history.h"
 
-/* A page as it is written; the first error stays, and nothing is written after it. */
+/* A page being written; the first error is kept, and nothing is written after it. */
 typedef struct ls_page {
     const ls_output_file *output;
     ls_error *err;
@@ -14,14 +14,14 @@ typedef struct ls_page {
     char text[16384];
 } ls_page;
 
-/* Markup, in pieces below 4 kB. */
+/* Writes markup, less than 4 kB per call. */
 void ls_page_put(ls_page *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Foreign text: no markup comes through. */
+/* Writes untrusted text, escaped. */
 void ls_page_text(ls_page *p, const char *text);
 int ls_page_flush(ls_page *p);
 
-/* Figures as people read them, "3.42 GB", "12 min 30 s", the same in every locale; ls_number
- * without zeros at its end. Values of 0 to 1e18. They return `text`. */
+/* Formats numbers for people, "3.42 GB", "12 min 30 s", independent of the locale; ls_format_number
+ * omits trailing zeros. Values from 0 to 1e18. Each returns `text`. */
 enum { LS_FORMAT_SIZE = 40 };
 char *ls_format_number(char text[LS_FORMAT_SIZE], double v, int decimals);
 char *ls_format_bytes(char text[LS_FORMAT_SIZE], double v);
@@ -33,12 +33,12 @@ typedef char *ls_format(char text[LS_FORMAT_SIZE], double v);
 typedef struct ls_chart_line {
     const ls_series *series; /* one without samples is left out */
     const char *name;
-    const char *css; /* class that gives it its colour */
-    bool bound;      /* dashed; not in the picture when far above the others */
+    const char *css; /* class that sets its colour */
+    bool bound;      /* dashed; not drawn if far above the others */
 } ls_chart_line;
 
-/* Lines over time with the range of each bin, a legend, axes, and figures where the mouse points.
- * The axis reaches `least`, which is above 0, at least. */
+/* Lines over time with the range of each bin, a legend, axes, and values at the mouse pointer. The
+ * axis extends at least to `least`, which is above 0. */
 void ls_chart_lines(ls_page *p, const ls_history *h, const ls_chart_line *lines, size_t count,
                     ls_format *format, double least);
 

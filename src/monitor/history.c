@@ -80,7 +80,7 @@ static size_t bin_at(const ls_history *h, double seconds)
     return i < LS_HISTORY_BINS - 1 ? (size_t)i : LS_HISTORY_BINS - 1;
 }
 
-/* Adds `amount` for each of the seconds, which are known from now on if `known`. */
+/* Adds `amount` per second from `from` to `to`; if `known`, these seconds become known. */
 static void spread(const ls_history *h, ls_series *s, double from, double to, double amount,
                    bool known)
 {
@@ -130,7 +130,7 @@ static int read_figures(reader *r, json_t *object, ls_error *err)
     return 0;
 }
 
-/* The place of a name in a list, to whose end it is added when it is new. */
+/* The index of a name in a list; a new name is appended. */
 static int find_series(const reader *r, ls_series *list, size_t *count, const char *name,
                        size_t *index, ls_error *err)
 {
@@ -140,13 +140,13 @@ static int find_series(const reader *r, ls_series *list, size_t *count, const ch
     if (*count == LS_HISTORY_NAMES)
         return fail(r, err, "", "more than 24 stages or queues");
     if (strlen(name) >= LS_HISTORY_NAME_SIZE)
-        return fail(r, err, "", "the name of a stage or queue has more than 63 bytes");
+        return fail(r, err, "", "the name of a stage or queue is longer than 63 bytes");
     strcpy(list[(*count)++].name, name);
     return 0;
 }
 
-/* The counter grows when a stage is done with something, which may have taken many samples: the
- * work is put where it must have been, at its end, and never before the last growth. */
+/* The counter grows when a stage finishes something, which may have taken many samples: the work is
+ * placed at the end of that time, where it must have been, and never before the last growth. */
 static void add_work(reader *r, size_t k, double busy, double frames)
 {
     ls_series *s = &r->h->stages[k];
@@ -216,8 +216,7 @@ static int read_queues(reader *r, json_t *object, ls_error *err)
     return 0;
 }
 
-/* Places the sample: it tells about the time since the one before it, the first of a part about a
- * second. */
+/* Places the sample: it covers the time since the one before, the first of a part one second. */
 static void place(reader *r, double time)
 {
     ls_history *h = r->h;
@@ -263,7 +262,7 @@ static int read_sample(reader *r, json_t *object, ls_error *err)
                   ? read_number(r, object, "time", &time, err)
                   : fail(r, err, "", "not a JSON object like {\"time\": 1, ...}");
     if (!ret && (time < 0 || time > MAX_TIME))
-        ret = fail(r, err, "time", "must be a number of seconds, no more than a billion");
+        ret = fail(r, err, "time", "must be a number of seconds up to a billion");
     if (ret)
         return ret;
     place(r, time);
@@ -278,7 +277,7 @@ static int read_sample(reader *r, json_t *object, ls_error *err)
     return 0;
 }
 
-/* 1: a line, in r->text. 0: the end of the file. *whole: it has its end. */
+/* 1: a line, in r->text. 0: the end of the file. *whole: the line has its newline. */
 static int read_line(reader *r, size_t *length, bool *whole, ls_error *err)
 {
     size_t n = 0;
@@ -286,7 +285,7 @@ static int read_line(reader *r, size_t *length, bool *whole, ls_error *err)
     r->line++;
     while ((c = getc_unlocked(r->file)) != EOF && c != '\n') {
         if (n == MAX_LINE)
-            return fail(r, err, "", "longer than 65536 bytes; is this a file that --stats wrote?");
+            return fail(r, err, "", "longer than 65536 bytes; is this a statistics file?");
         r->text[n++] = (char)c;
     }
     if (c == EOF && ferror(r->file))
@@ -316,8 +315,7 @@ static int read_all(reader *r, ls_error *err)
             return ret;
     }
     if (ret >= 0 && !r->h->samples)
-        ret = ls_fail(err, LS_EFORMAT, "%s holds no samples; is it a file that --stats wrote?",
-                      r->name);
+        ret = ls_fail(err, LS_EFORMAT, "%s has no samples; is it a statistics file?", r->name);
     return ret < 0 ? ret : 0;
 }
 

@@ -1,5 +1,5 @@
-/* A file of statistics (monitor/stats.h), however long, condensed to bins of equal time: 1 s at
- * first, then as much wider as it takes. */
+/* A statistics file (monitor/stats.h) of any length, condensed to bins of equal duration: 1 s at
+ * first, then widened as needed. */
 #ifndef LS_MONITOR_HISTORY_H
 #define LS_MONITOR_HISTORY_H
 
@@ -17,7 +17,7 @@ enum {
 };
 
 typedef struct ls_bin {
-    double weight;   /* seconds that are known; 0: the others mean nothing */
+    double weight;   /* known seconds; if 0, the other members are meaningless */
     double sum;      /* value x seconds */
     double min, max; /* of the samples */
 } ls_bin;
@@ -49,21 +49,21 @@ enum ls_figure {
 typedef struct ls_history {
     double seconds, bin_seconds; /* bin i covers [i, i + 1) * bin_seconds */
     uint64_t samples;
-    size_t parts;                 /* a resumed run's follow one another without a gap */
-    bool starts[LS_HISTORY_BINS]; /* a part after the first begins in this bin */
-    double frame, frames;         /* the last of the file */
-    double frames_done;           /* in all parts together; what was done twice counts twice */
+    size_t parts;                       /* of a resumed run; they follow each other without a gap */
+    bool starts[LS_HISTORY_BINS];       /* a part after the first begins in this bin */
+    double frame, frames;               /* the last in the file */
+    double frames_done;                 /* over all parts; frames done twice count twice */
     ls_phase phases[LS_HISTORY_PHASES]; /* by "stage", as they first appear */
     ls_series figures[LS_FIGURES];
     ls_series stages[LS_HISTORY_NAMES]; /* percent of the time in which the stage was busy */
     double stage_frames[LS_HISTORY_NAMES];
-    ls_series queues[LS_HISTORY_NAMES]; /* percent of the bound that is nearer */
+    ls_series queues[LS_HISTORY_NAMES]; /* percent of the closer bound */
     size_t stage_count, queue_count;
 } ls_history;
 
-/* The last line may be cut off, as a killed program leaves it. LS_EFORMAT, with the number of the
- * line, for any other that cannot be read, and for a file without samples. On failure *out is
- * NULL. */
+/* The last line may be incomplete, as a killed program leaves it. LS_EFORMAT, with the line number,
+ * for any other line that cannot be read, and for a file without samples. On failure *out is NULL.
+ */
 int ls_history_read(ls_history **out, const char *path, ls_error *err);
 /* Sets *h to NULL; takes NULL. */
 void ls_history_free(ls_history **h);

@@ -27,7 +27,7 @@ struct ls_nvml {
     void *devices[MAX_DEVICES];
 };
 
-/* `function` is a pointer to a function's pointer: POSIX lets it be stored as an object's. */
+/* `function` points to a function pointer, which POSIX lets us store as an object pointer. */
 static bool find(const ls_nvml *n, const char *name, void *function)
 {
     return (*(void **)function = dlsym(n->library, name)) != NULL;

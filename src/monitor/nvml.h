@@ -1,4 +1,4 @@
-/* Memory and load of NVIDIA GPUs, through the driver's own library where the machine has it. */
+/* Memory and load of NVIDIA GPUs, through the driver's library, where there is one. */
 #ifndef LS_MONITOR_NVML_H
 #define LS_MONITOR_NVML_H
 
@@ -8,17 +8,17 @@
 typedef struct ls_nvml ls_nvml;
 
 typedef struct ls_nvml_figures {
-    uint64_t used, total; /* bytes, of all devices together */
-    double percent;       /* of the time some kernel ran, mean over the devices; -1 unknown */
+    uint64_t used, total; /* bytes, summed over all devices */
+    double percent;       /* of time with a kernel running, mean over the devices; -1: unknown */
 } ls_nvml_figures;
 
-/* NULL where there is no such library, driver or device, which is no error. `library` as for
- * dlopen: "libnvidia-ml.so.1" but for tests. */
+/* NULL if there is no such library, driver or device, which is not an error. `library` as for
+ * dlopen: "libnvidia-ml.so.1" except in tests. */
 ls_nvml *ls_nvml_open(const char *library);
 /* Sets *n to NULL; takes NULL. */
 void ls_nvml_close(ls_nvml **n);
 
-/* False when no device answers. */
+/* False if no device answers. */
 bool ls_nvml_read(ls_nvml *n, ls_nvml_figures *figures);
 
 #endif

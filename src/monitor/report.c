@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* One colour a meaning, told apart in both schemes and by most colour-blind eyes. */
+/* One colour per meaning, distinguishable in both schemes and by most colour-blind readers. */
 static const char style[] =
     ":root{color-scheme:light dark;--page:#f4f4f2;--card:#fff;--text:#1c1c1a;--soft:#63635f;"
     "--grid:#e6e6e2;--edge:#dededa;--a:#2a6fd0;--b:#1a9c6e;--bound:#c23b34;--bound2:#9a6b00;"
@@ -134,7 +134,7 @@ static void put_memory_tile(ls_page *p, const ls_history *h)
     ls_page_put(p, "</div>\n");
 }
 
-/* The stage that is busy most; SIZE_MAX for none. */
+/* The busiest stage; SIZE_MAX if there is none. */
 static size_t busiest(const ls_history *h)
 {
     size_t k = SIZE_MAX;
@@ -166,7 +166,7 @@ static void put_tiles(ls_page *p, const ls_history *h)
                     ls_format_number(text, speed, speed < 9.995 ? 2 : 1),
                     ls_format_seconds(other, 1 / speed));
     else
-        ls_page_put(p, "–</b><small>no frame was finished</small></div>\n");
+        ls_page_put(p, "–</b><small>no frame finished</small></div>\n");
     put_memory_tile(p, h);
     if (known(h, LS_FIGURE_CPU)) {
         const ls_bin *cpu = all_of(h, LS_FIGURE_CPU);
@@ -203,13 +203,13 @@ static void put_charts(ls_page *p, const ls_history *h)
     const ls_chart_line pressure = {&f[LS_FIGURE_PRESSURE], "waiting", "a", false};
     const ls_chart_line gpu[] = {
         {&f[LS_FIGURE_GPU_MEMORY], "used", "a", false},
-        {&f[LS_FIGURE_GPU_TOTAL], "in all", "bound1", true},
+        {&f[LS_FIGURE_GPU_TOTAL], "total", "bound1", true},
     };
     const ls_chart_line load = {&f[LS_FIGURE_GPU_LOAD], "GPU", "a", false};
     if (known(h, LS_FIGURE_RESIDENT) || known(h, LS_FIGURE_CGROUP)) {
-        open_section(p, "Memory",
-                     "Resident in the process, and used by its cgroup less droppable "
-                     "file cache.");
+        open_section(
+            p, "Memory",
+            "Resident in the process, and used by its cgroup without droppable file cache.");
         ls_chart_lines(p, h, memory, 4, ls_format_bytes, 1e6);
         ls_page_put(p, "</section>\n");
     }
@@ -225,7 +225,7 @@ static void put_charts(ls_page *p, const ls_history *h)
         ls_page_put(p, "</section>\n");
     }
     if (known(h, LS_FIGURE_GPU_MEMORY)) {
-        open_section(p, "GPU memory", "Of all devices and programs together.");
+        open_section(p, "GPU memory", "Total of all devices and programs.");
         ls_chart_lines(p, h, gpu, 2, ls_format_bytes, 1e6);
         ls_page_put(p, "</section>\n");
     }
@@ -331,7 +331,8 @@ int ls_report_write(const char *stats, const char *html, ls_error *err)
     if (!stat(stats, &in) && !stat(html, &out) && in.st_dev == out.st_dev &&
         in.st_ino == out.st_ino)
         return ls_fail(err, LS_EINVAL,
-                       "%s would replace the statistics; give the report another name", html);
+                       "%s would overwrite the statistics; choose another name for the report",
+                       html);
     int ret = ls_history_read(&h, stats, err);
     if (!ret)
         ret = write_page(h, stats, html, err);

@@ -3,7 +3,7 @@
 #include <jansson.h>
 #include <math.h>
 
-/* A key whose value cannot be made (not finite, no UTF-8, no memory) is left out. */
+/* A key is left out if its value cannot be created (not finite, not UTF-8, out of memory). */
 static void add_real(json_t *o, const char *key, double v)
 {
     json_object_set_new(o, key, json_real(round(v * 1000) / 1000));

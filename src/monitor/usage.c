@@ -16,7 +16,7 @@ struct ls_usage_meter {
     ls_nvml *nvml; /* NULL: none */
 };
 
-/* Of all threads, in the kernel and outside. */
+/* Of all threads, user and kernel time. */
 static double cpu_seconds(void)
 {
     struct timespec t;

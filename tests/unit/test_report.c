@@ -240,13 +240,13 @@ static void the_page_shows_all_there_is(void **state)
         "prepare 1 s · frames 1 s",
         "<b>3.1 GB</b><small>78 % of the 4 GB budget",
         "<h2>Memory</h2>",
-        "cgroup’s limit <b>64 GB</b> <small>(above the picture)",
+        "cgroup’s limit <b>64 GB</b> <small>(off the chart)",
         "budget <b>4 GB</b></li>",
         "<h2>CPU</h2>",
         "<b>155 %</b>",
         "<h2>Memory pressure</h2>",
         "<h2>GPU memory</h2>",
-        "in all <b>8 GB</b>",
+        "total <b>8 GB</b>",
         "<h2>GPU load</h2>",
         "<h2>Stages</h2>",
         "&#60;b&#62;&#38;&#39;&#34;?",
@@ -259,7 +259,7 @@ static void the_page_shows_all_there_is(void **state)
     assert_null(strstr(page, "<b>&'"));
     page = draw(f, "{\"time\":0}\n"); // nothing to draw, and no time to draw it over
     assert_null(strstr(page, "<svg"));
-    has(page, "no frame was finished");
+    has(page, "no frame finished");
 }
 
 static void huge_numbers_stay_in_the_picture(void **state)
