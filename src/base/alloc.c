@@ -17,7 +17,7 @@ void *ls_calloc_array(size_t n, size_t size)
     return calloc(n ? n : 1, size ? size : 1);
 }
 
-/* Of the process, like its resident size; nothing depends on it. */
+/* Process-wide, like the resident size; nothing depends on it. */
 static struct {
     atomic_size_t now, peak;
 } tallies[LS_MEMORY_TAGS];

@@ -23,7 +23,7 @@ void *ls_calloc_array(size_t n, size_t size);
 /* The number of elements of an array. */
 #define LS_COUNT(a) (sizeof(a) / sizeof *(a))
 
-/* Who holds a large block. */
+/* Who owns a large block. */
 #define LS_MEMORY_MAP(X)                                                                           \
     X(LS_MEM_MEDIA, "media")                                                                       \
     X(LS_MEM_BACKEND, "backend")                                                                   \
@@ -41,20 +41,20 @@ typedef enum ls_memory_tag {
 } ls_memory_tag;
 
 /* Uninitialised, aligned to LS_ALIGN; large blocks ask for huge pages. Free with ls_aligned_free.
- * What is large comes from here, and is counted under its tag. */
+ * All large blocks come from here and are counted under their tag. */
 void *ls_aligned_alloc(ls_memory_tag tag, size_t bytes);
 void ls_aligned_free(void *p);
 
-/* Bytes of such blocks, and of decoded frames, in this process, as its resident size is: over all
- * jobs. */
+/* Bytes of such blocks and of decoded frames, over all jobs of this process, like its resident
+ * size. */
 typedef struct ls_memory_tally {
     const char *module;
     size_t now, peak;
 } ls_memory_tally;
 
-/* Modules that have asked for any; their number. Any thread. */
+/* Fills in the modules that have allocated any and returns their number. Any thread. */
 size_t ls_memory_tallies(ls_memory_tally tallies[LS_MEMORY_TAGS]);
-/* Adds to a tally, or takes away. Any thread. */
+/* Adds to a tally, or subtracts. Any thread. */
 void ls_memory_count(ls_memory_tag tag, ptrdiff_t bytes);
 
 #endif

@@ -6,9 +6,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* Set once, from any thread or a signal handler; read by every stage. Zero-initialise, and set
- * `parent` to one whose request counts here too, or leave it NULL; a parent outlives its children.
- */
+/* Set once, from any thread or a signal handler; read by every stage. Zero-initialise. A request
+ * made of `parent`, unless it is NULL, applies here too; a parent must outlive its children. */
 struct ls_cancel {
     atomic_bool requested;
     const ls_cancel *parent;

@@ -12,7 +12,7 @@
 #define BLOCKS 256
 #define WHOLE ((uint64_t)64 << 20)
 
-/* Adds up to BLOCK bytes from `offset` on; the number of them, or -1. */
+/* Adds up to BLOCK bytes, starting at `offset`; returns their number, or -1. */
 static ssize_t add_block(ls_sha256 *sha, int fd, uint8_t *block, uint64_t offset)
 {
     ssize_t n;

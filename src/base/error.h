@@ -7,14 +7,12 @@
  * Control characters from foreign names are replaced by '?'. */
 int ls_fail(ls_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Adds to the error just failed with what would help, an ls_hint, and the name of the option it is
- * about, or NULL; its code becomes `code`, which is returned: `return ls_advise(err, ls_fail(err,
- * ...), LS_HINT_WAIT, NULL)`.
- */
+/* Adds advice to the error just set: `hint`, an ls_hint, and the name of the option concerned, or
+ * NULL. Sets its code to `code` and returns that: `return ls_advise(err, ls_fail(err, ...),
+ * LS_HINT_WAIT, NULL)`. */
 int ls_advise(ls_error *err, int code, int hint, const char *option);
 
-/* Puts "what: " in front of the message that `err` already holds, whose advice is kept; returns
- * `code`. */
+/* Prepends "what: " to the message in `err`, keeping its advice; returns `code`. */
 int ls_fail_context(ls_error *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -11,8 +11,8 @@ enum {
     LS_LOG_DEBUG = LS_MESSAGE_DEBUG
 };
 
-/* Where messages of one job go. `write` may be called from any of the job's threads, one line
- * without newline a call; messages above `level` are not formatted. A NULL ls_log is silent. */
+/* Where messages of one job go. `write` may be called from any of the job's threads, one line per
+ * call, without newline; messages above `level` are not formatted. A NULL ls_log is silent. */
 typedef struct ls_log {
     int level;
     void (*write)(void *opaque, int level, const char *line);

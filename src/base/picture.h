@@ -1,4 +1,4 @@
-/* Images that somebody else owns, and rectangles of them. */
+/* Images owned elsewhere, and rectangles of them. */
 #ifndef LS_BASE_PICTURE_H
 #define LS_BASE_PICTURE_H
 
@@ -26,7 +26,7 @@ typedef struct ls_picture {
     uint8_t *data[3];    /* Y, Cb, Cr; data[1] == NULL: grey */
     ptrdiff_t stride[3]; /* bytes; may be negative */
     size_t w, h;    /* of luma; chroma planes have ceil(w >> sub_x), ceil(h >> sub_y) samples */
-    unsigned depth; /* bits a sample, 8..16, in the low bits; above 8 two bytes, native order */
+    unsigned depth; /* bits per sample, 8..16, in the low bits; above 8 two bytes, native order */
     unsigned sub_x, sub_y; /* log2 of the subsampling, 0..2: 1, 1 is 4:2:0 */
     ls_color_matrix matrix;
     bool full_range; /* otherwise limited ("video", "MPEG") range */

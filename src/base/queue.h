@@ -12,8 +12,8 @@ typedef struct ls_queue_fill {
     size_t items, bytes, peak_bytes;
 } ls_queue_fill;
 
-/* `destroy` frees an item that is left in the queue when it is closed. An item larger than
- * `max_bytes` still passes, alone. NULL when out of memory. */
+/* `destroy` frees items left in the queue when it is closed. An item larger than `max_bytes` still
+ * passes, alone. NULL if out of memory. */
 ls_queue *ls_queue_open(size_t max_items, size_t max_bytes, void (*destroy)(void *item));
 /* Only when no thread uses it any more. Sets *q to NULL; takes NULL. */
 void ls_queue_close(ls_queue **q);

@@ -3,9 +3,9 @@
 
 #include "base/error.h"
 
-/* A file without a name in `folder`, or where the system has such files when that is NULL; it goes
- * when it is closed, however the process ends. The descriptor, for reading and writing, or a
- * negative code. */
+/* Creates a file without a name in `folder`, or in the system's temporary folder if that is NULL;
+ * it disappears when closed, however the process ends. Returns a descriptor for reading and
+ * writing, or a negative code. */
 int ls_temporary_file(const char *folder, ls_error *err);
 
 #endif

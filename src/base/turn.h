@@ -1,5 +1,5 @@
-/* A lock for long holds: it passes in the order of arrival, waiting for it can be canceled, and the
- * thread that has it may take it again. Zero-initialise. */
+/* A lock to be held for long: granted in the order of arrival, waiting can be canceled, and the
+ * owning thread may take it again. Zero-initialise. */
 #ifndef LS_BASE_TURN_H
 #define LS_BASE_TURN_H
 
@@ -13,14 +13,14 @@ struct ls_turn_waiter;
 typedef struct ls_turn {
     pthread_mutex_t mutex;
     pthread_cond_t passed;
-    struct ls_turn_waiter *first; /* who has it, or is next */
+    struct ls_turn_waiter *first; /* the owner, or who is next */
     pthread_t owner;
     size_t depth; /* how often the owner has taken it */
 } ls_turn;
 
 /* 0, or LS_ECANCELED. `cancel` may be NULL. */
 int ls_turn_take(ls_turn *t, const ls_cancel *cancel);
-/* Once for each time it was taken. */
+/* Once per ls_turn_take. */
 void ls_turn_give(ls_turn *t);
 
 #endif

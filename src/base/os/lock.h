@@ -6,11 +6,11 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* 0, or -1 and errno, which is EAGAIN or EACCES when another holds a part of it and `wait` is
- * false. `bytes` 0: to the end of the file, wherever that will be. */
+/* 0, or -1 with errno, EAGAIN or EACCES if another process holds part of the range and `wait` is
+ * false. `bytes` 0: to the end of the file, even as it grows. */
 int ls_os_lock(int fd, off_t start, off_t bytes, bool wait);
 void ls_os_unlock(int fd, off_t start, off_t bytes);
-/* Where the lock that keeps this one from being taken starts; -1 where there is none. */
+/* Start of the lock that prevents this one; -1 if there is none. */
 off_t ls_os_lock_in_the_way(int fd, off_t start, off_t bytes);
 
 #endif

@@ -1,14 +1,15 @@
-/* What the system offers beyond C's heap; where it lacks a thing, these do nothing. Any thread. */
+/* Memory functions of the system beyond C's heap; no-ops where the system lacks them. Any thread.
+ */
 #ifndef LS_BASE_OS_MEMORY_H
 #define LS_BASE_OS_MEMORY_H
 
 #include <stddef.h>
 
-/* Asks for huge pages in a large block. */
+/* Requests huge pages for a large block. */
 void ls_os_huge_pages(void *p, size_t bytes);
 /* Gives the pages of a mapped file back to the system; they stay in its cache. */
 void ls_os_release_pages(const void *p, size_t bytes);
-/* Returns what the heap has free to the system. */
+/* Returns free heap memory to the system. */
 void ls_os_trim_heap(void);
 
 #endif

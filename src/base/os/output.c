@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NAME_BYTES = 200 }; /* of the name that a temporary file is to get */
+enum { NAME_BYTES = 200 }; /* of the final name, in that of the temporary file */
 
 int ls_output_open(ls_output_file *o, const char *path, ls_error *err)
 {
@@ -109,7 +109,7 @@ void ls_output_remove_stale(const char *path)
     free(folder);
 }
 
-/* More of a file, or of a pipe that may have nothing for now; 0 at its end. */
+/* Reads more of a file, or of a pipe that may be empty for now; 0 at its end. */
 static int read_some(int fd, uint8_t *block, size_t size, ssize_t *n, const ls_cancel *cancel,
                      const char *name, ls_error *err)
 {

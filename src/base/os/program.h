@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The path of the running program; false where it is unknown or longer. Any thread. */
+/* The path of the running program; false if it is unknown or does not fit. Any thread. */
 bool ls_os_program(char *path, size_t size);
 
 #endif

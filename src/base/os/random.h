@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-/* Fills up to 256 bytes with random ones; 0, or -1 and errno. Any thread. */
+/* Fills `p` with up to 256 random bytes; 0, or -1 with errno. Any thread. */
 int ls_os_random(void *p, size_t bytes);
 
 #endif

@@ -11,8 +11,8 @@
 
 #define PATH_SIZE 4096
 
-/* The value after `key` in a "key: value" file, without leading spaces; to be freed. NULL when
- * there is none. */
+/* The value after `key` in a "key: value" file, without leading spaces; to be freed. NULL if there
+ * is none. */
 static char *read_field(const char *path, const char *key)
 {
     FILE *f = fopen(path, "re");
@@ -99,7 +99,7 @@ ls_process_memory ls_process_memory_now(void)
                                read_kb(status, "RssAnon")};
 }
 
-/* A number in a file of its own; "max" is UINT64_MAX, no file is 0. */
+/* The number that a file contains; UINT64_MAX for "max", 0 if there is no file. */
 static uint64_t read_number(const char *dir, const char *file)
 {
     char path[PATH_SIZE + 64], text[64] = "";
@@ -130,7 +130,7 @@ static void read_cpu_quota(ls_machine_memory *m, const char *dir, bool v2)
         m->cgroup_cpus = quota / period;
 }
 
-/* Pressure stall information; -1 where the kernel keeps none. */
+/* Pressure stall information; -1 if the kernel does not provide it. */
 static double read_pressure(const char *dir, const char *file)
 {
     char path[PATH_SIZE + 64];
@@ -170,7 +170,7 @@ static void read_memory(ls_machine_memory *m, const char *dir, bool v2)
 
 typedef void group_reader(ls_machine_memory *m, const char *dir, bool v2);
 
-/* Limits count from the process's group up to the root of the hierarchy. */
+/* Limits apply from the process's group up to the root of the hierarchy. */
 static void walk_up(ls_machine_memory *m, const char *mount, const char *group, bool v2,
                     group_reader *read)
 {

@@ -20,7 +20,7 @@ int ls_temporary_file(const char *folder, ls_error *err)
         return ret;
     fd = mkstemp(path);
     if (fd < 0)
-        return ls_fail_errno(err, errno, "cannot make a temporary file in %s", folder);
+        return ls_fail_errno(err, errno, "cannot create a temporary file in %s", folder);
     unlink(path);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     return fd;
