@@ -30,7 +30,7 @@ static size_t channels(const ls_tensor *x)
     return x->shape[x->ndim - 1];
 }
 
-/* A module's own output where the main path fuses more into the op than the module. */
+/* Whether to tap the module's own output separately: the main path fuses more into its op. */
 static bool wants_plain_tap(const ls_nn *nn, bool fused)
 {
     return fused && ls_graph_taps(nn->g);
@@ -94,7 +94,7 @@ ls_tensor *ls_nn_layer_norm(ls_nn *nn, ls_tensor *x, const char *name, ls_tensor
     return y;
 }
 
-/* conv1's bias plus the projected time embedding: one vector, for there is one timestep. */
+/* conv1's bias plus the projected time embedding: one vector, since there is one timestep. */
 static ls_tensor *time_bias(ls_nn *nn, const char *name, const ls_nn_resnet *attr)
 {
     if (!attr->temb)

@@ -1,6 +1,6 @@
-/* The layers that the networks are made of, as functions that append ops to a graph. Every layer
- * takes the name of its module in the original's state_dict: it finds its weights under that name
- * and taps its output under it. Activations are [N, H, W, C] with N = batch x frames. */
+/* The layers of the networks, as functions that append ops to a graph. Every layer takes the name
+ * of its module in the original's state_dict, under which it finds its weights and taps its output.
+ * Activations are [N, H, W, C] with N = batch x frames. */
 #ifndef LS_NN_LAYERS_H
 #define LS_NN_LAYERS_H
 
@@ -15,7 +15,7 @@ typedef struct ls_nn {
     size_t groups; /* of the group norms: norm_num_groups */
 } ls_nn;
 
-/* printf into one of the caller's names; returns buf. */
+/* printf into the caller's buffer; returns buf. */
 const char *ls_nn_name(char buf[static LS_NAME_MAX], const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -61,7 +61,8 @@ ls_tensor *ls_nn_transformer(ls_nn *nn, ls_tensor *x, ls_tensor *audio, size_t h
                              const char *name);
 
 /* The original's VanillaTemporalModule: two attentions along the frames and a feed forward. `name`
- * is the module's ("..motion_modules.0"); `max_len` the rows of its position code. */
+ * is the module's ("..motion_modules.0"); `max_len` is the number of rows of its positional
+ * encoding. */
 ls_tensor *ls_nn_motion_module(ls_nn *nn, ls_tensor *x, size_t heads, size_t max_len,
                                const char *name);
 

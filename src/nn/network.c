@@ -15,10 +15,10 @@ struct ls_network {
     ls_params *params;
     void *config;
     ls_network_build build;
-    ls_backend *backend, *dry; /* the second: between begin and end of an estimate */
+    ls_backend *backend, *dry; /* the second: only during an estimate */
     ls_dtype dtype;
     ls_workspace *workspace;
-    shaped_plan plans[MAX_PLANS];              /* the most recently used first */
+    shaped_plan plans[MAX_PLANS];              /* most recently used first */
     size_t plan_count, activations, estimated; /* bytes of the largest plan */
 };
 

@@ -1,5 +1,5 @@
-/* What every network here has: weights, the table they are held to, a backend with the packed
- * copies, and one plan for each shape that has been asked for. */
+/* What all networks have in common: weights, the table they are checked against, a backend with the
+ * packed copies, and one plan per shape requested. */
 #ifndef LS_NN_NETWORK_H
 #define LS_NN_NETWORK_H
 
@@ -9,8 +9,8 @@
 
 #define LS_NETWORK_KEY 8
 
-/* Activation memory that networks share, and the turn in which they use it: their calls may come
- * from several threads, each waits for the one before. Zero-initialise. */
+/* Activation memory shared by networks, and a lock: calls may come from several threads; each waits
+ * for those before it. Zero-initialise. */
 typedef struct ls_workspace {
     ls_turn turn;
     void *data;
@@ -29,34 +29,34 @@ typedef struct ls_compute {
 typedef struct ls_network ls_network;
 
 typedef struct ls_network_memory {
-    size_t weights, activations; /* bytes packed so far, and of the largest plan so far */
+    size_t weights, activations; /* bytes packed, and of the largest plan, so far */
 } ls_network_memory;
 
 /* Appends the network to nn->g for the shapes in `key` (their meaning is the network's own), taking
  * its weights from nn->params. */
 typedef void (*ls_network_build)(const void *config, ls_nn *nn, const size_t key[LS_NETWORK_KEY]);
 
-/* The table of weights that a builder asks for; `key` is any valid shape. */
+/* The table of weights that a builder requests; `key` is any valid shape. */
 int ls_network_table(ls_params **out, const void *config, ls_network_build build,
                      const size_t key[LS_NETWORK_KEY], ls_error *err);
 
-/* Takes `*w` over, on success and on failure. `config` is copied; `key` any valid shape. */
+/* Takes ownership of `*w`, on success and on failure. `config` is copied; `key` any valid shape. */
 int ls_network_open(ls_network **out, ls_weights **w, const void *config, size_t config_size,
                     ls_network_build build, const size_t key[LS_NETWORK_KEY],
                     const ls_params_rules *rules, const ls_compute *compute, ls_error *err);
 void ls_network_close(ls_network **net);
 
-/* Compiles the plan for a shape, unless there is one, and sizes the workspace for it. The first
+/* Compiles the plan for a shape, unless one exists, and grows the workspace as needed. The first
  * plan packs the weights. */
 int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool taps, ls_plan **plan,
                        ls_error *err);
-/* Between these two, with the workspace's turn taken, ls_network_prepare only measures: it compiles
- * as if nothing were packed yet, and reads, packs, reserves and keeps nothing; its plan is NULL,
- * and nothing can run. The end returns what the prepared shapes would have taken, in the order in
- * which they were asked for. */
+/* Between these two calls, made with the workspace's turn taken, ls_network_prepare only measures:
+ * it compiles as if nothing were packed yet, and reads, packs, allocates and keeps nothing; its
+ * plan is NULL, and nothing can run. ls_network_estimate_end returns what the prepared shapes would
+ * have needed, prepared in that order. */
 int ls_network_estimate_begin(ls_network *net, ls_error *err);
 ls_network_memory ls_network_estimate_end(ls_network *net);
-/* Prepares and runs, when it is its turn. */
+/* Waits for the workspace, prepares and runs. */
 int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_binding *bindings,
                    size_t count, const ls_cancel *cancel, ls_error *err);
 

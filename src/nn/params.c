@@ -101,7 +101,7 @@ const ls_param *ls_params_get(ls_params *p, size_t ndim, const size_t *shape, co
     if (e) {
         if (has_shape(&e->param, ndim, shape))
             return &e->param;
-        ls_fail(&p->err, LS_ESHAPE, "weight %s is asked for in two shapes", name);
+        ls_fail(&p->err, LS_ESHAPE, "weight %s is requested in two shapes", name);
         return NULL;
     }
     if (p->bound) {

@@ -31,7 +31,7 @@ static bool ends_with(const char *s, const char *tail)
     return n >= m && !strcmp(s + n - m, tail);
 }
 
-/* The position code of the motion modules, rounded at the same places as the original does. */
+/* The positional encoding of the motion modules, rounded in the same places as the original's. */
 static void fill_sinusoid(size_t count, size_t channels, float *dst)
 {
     float step = (float)(-log(10000.0) / (double)channels);
@@ -58,13 +58,14 @@ void ls_formula_tensor(const ls_weight_info *t, bool low_gain, float *dst)
     ls_formula_fill(t->name, t->count, scale, offset, dst);
 }
 
-/* Nested objects to one level, under their paths joined by ".". */
+/* Flattens nested objects; keys are their paths, joined by ".". */
 static int add_meta(json_t *meta, const char *path, json_t *v, ls_error *err)
 {
     if (!json_is_object(v))
         return json_is_number(v) || json_is_string(v)
-                   ? (json_object_set(meta, path, v) ? ls_fail(err, LS_ENOMEM, "no memory") : 0)
-                   : ls_fail(err, LS_EINVAL, "metadata %s: neither number, text nor object", path);
+                   ? (json_object_set(meta, path, v) ? ls_fail(err, LS_ENOMEM, "out of memory") : 0)
+                   : ls_fail(err, LS_EINVAL,
+                             "metadata %s: neither a number, a string nor an object", path);
     const char *key;
     json_t *item;
     json_object_foreach(v, key, item)
@@ -72,7 +73,7 @@ static int add_meta(json_t *meta, const char *path, json_t *v, ls_error *err)
         char below[512];
         if (snprintf(below, sizeof below, "%s%s%s", path, *path ? "." : "", key) >=
             (int)sizeof below)
-            return ls_fail(err, LS_EINVAL, "metadata %s: too long a path", path);
+            return ls_fail(err, LS_EINVAL, "metadata %s: the path is too long", path);
         int ret = add_meta(meta, below, item, err);
         if (ret)
             return ret;
@@ -86,7 +87,7 @@ int ls_weights_open_formula(ls_weights **out, const ls_weight_spec *specs, size_
     *out = NULL;
     ls_weights *w = ls_weights_new("formula weights");
     if (!w)
-        return ls_fail(err, LS_ENOMEM, "no memory for formula weights");
+        return ls_fail(err, LS_ENOMEM, "out of memory for formula weights");
     w->formula = true;
     w->low_gain = low_gain;
     int ret = 0;

@@ -1,4 +1,4 @@
-/* What the readers of the formats share. Nothing outside src/weights and the tests includes it. */
+/* Shared by the readers of the formats. Included only in src/weights and the tests. */
 #ifndef LS_WEIGHTS_INTERNAL_H
 #define LS_WEIGHTS_INTERNAL_H
 
@@ -32,8 +32,8 @@ int ls_weights_open_memory(ls_weights **out, const char *name, const uint8_t *da
 
 /* An empty ls_weights for a format that is not a file. */
 ls_weights *ls_weights_new(const char *path);
-/* Appends a tensor of a checked shape (info.count and info.name are set here; info.name is copied,
- * it is `name_len` bytes that may hold anything). The caller checks offset and strides. */
+/* Appends a tensor of a checked shape (sets info.count and info.name, a copy of `name_len`
+ * arbitrary bytes). The caller checks offset and strides. */
 int ls_weights_add(ls_weights *w, const ls_weight_entry *e, const char *name, size_t name_len,
                    ls_error *err);
 /* Sorts the names, after the last ls_weights_add; a name that occurs twice is an error. */

@@ -7,13 +7,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Data types of tensors, as the format numbers them. */
+/* Tensor data types, as numbered in the format. */
 enum { FLOAT = 1, INT32 = 6, INT64 = 7, BOOL = 9, FLOAT16 = 10, DOUBLE = 11 };
 
 struct ls_onnx {
     char *path;
     LsOnnx__ModelProto *model;
-    /* Messages take more memory than their bytes in the file; this bounds how much more. */
+    /* Parsed messages take more memory than in the file; this bounds how much more. */
     ProtobufCAllocator allocator;
     size_t allocated, allowed;
 };
@@ -38,8 +38,7 @@ static int check(const ls_onnx *m, ls_error *err)
     const LsOnnx__ModelProto *model = m->model;
     const ls_onnx_graph *g = model->graph;
     if (!g || !g->n_output)
-        return ls_fail(err, LS_EFORMAT, "%s: not an ONNX network: there is no graph in it",
-                       m->path);
+        return ls_fail(err, LS_EFORMAT, "%s: not an ONNX network: it has no graph", m->path);
     if (g->n_node > LS_ONNX_MAX_NODES || g->n_initializer > LS_ONNX_MAX_NODES ||
         g->n_input > LS_ONNX_MAX_NODES || g->n_output > LS_ONNX_MAX_NODES)
         return ls_fail(err, LS_EUNSUPPORTED, "%s: networks of up to %d nodes are supported",
@@ -78,7 +77,7 @@ int ls_onnx_open_memory(ls_onnx **out, const char *name, const void *data, size_
     if (size > LS_ONNX_MAX_BYTES)
         ret = ls_fail(err, LS_EUNSUPPORTED, "%s: ONNX files of up to 256 MB are supported", name);
     else if (!(m->model = ls_onnx__model_proto__unpack(&m->allocator, size, data)))
-        ret = ls_fail(err, LS_EFORMAT, "%s: not an ONNX file, or damaged or cut off", name);
+        ret = ls_fail(err, LS_EFORMAT, "%s: not an ONNX file, or damaged or truncated", name);
     else
         ret = check(m, err);
     if (ret)
@@ -92,7 +91,7 @@ static int read_all(FILE *f, const char *path, void **data, size_t *size, ls_err
     if (fstat(fileno(f), &st))
         return ls_fail_errno(err, errno, "%s: cannot read the file's size", path);
     if (!S_ISREG(st.st_mode) || st.st_size <= 0 || (uintmax_t)st.st_size > LS_ONNX_MAX_BYTES)
-        return ls_fail(err, LS_EFORMAT, "%s: an ONNX file of 1 byte to 256 MB is expected", path);
+        return ls_fail(err, LS_EFORMAT, "%s: expected an ONNX file of 1 byte to 256 MB", path);
     *size = (size_t)st.st_size;
     if (!(*data = malloc(*size)))
         return ls_fail(err, LS_ENOMEM, "%s: out of memory", path);
@@ -229,11 +228,12 @@ int ls_onnx_read_tensor(ls_onnx_value *out, const LsOnnx__TensorProto *t, ls_err
     size_t shape[LS_MAX_DIMS];
     *out = (ls_onnx_value){0};
     if (t->data_location)
-        return ls_fail(
-            err, LS_EUNSUPPORTED,
-            "tensor \"%s\" lies in another file; a file that holds its weights is needed", name);
+        return ls_fail(err, LS_EUNSUPPORTED,
+                       "tensor \"%s\" is stored in another file; only files that include their "
+                       "weights are supported",
+                       name);
     if (type < 0 || (size_t)type >= sizeof sizes || !sizes[type])
-        return ls_fail(err, LS_EUNSUPPORTED, "tensor \"%s\" is of type %d, which is not supported",
+        return ls_fail(err, LS_EUNSUPPORTED, "tensor \"%s\" has type %d, which is not supported",
                        name, type);
     if (t->n_dims > LS_MAX_DIMS)
         return ls_fail(err, LS_EFORMAT, "tensor \"%s\" has %zu dimensions", name, t->n_dims);
@@ -253,7 +253,7 @@ int ls_onnx_read_tensor(ls_onnx_value *out, const LsOnnx__TensorProto *t, ls_err
         if (!ls_mul_size(want, shape[i], &want))
             want = SIZE_MAX;
     if (have != want || (t->has_raw_data && t->raw_data.len % sizes[type]))
-        return ls_fail(err, LS_EFORMAT, "tensor \"%s\" holds %zu values; its shape asks for %zu",
+        return ls_fail(err, LS_EFORMAT, "tensor \"%s\" has %zu values; its shape requires %zu",
                        name, have, want);
     int ret = ls_onnx_value_new(out, type == INT64 || type == INT32 || type == BOOL, t->n_dims,
                                 shape, err);

@@ -87,7 +87,7 @@ ls_storage *ls_pickle_storages(const ls_pickle *p)
     return p->storages;
 }
 
-/* Zeroed; NULL past MAX_MEMORY or without memory. */
+/* Zeroed; NULL beyond MAX_MEMORY or when out of memory. */
 static void *take(ls_pickle *p, size_t bytes)
 {
     bytes = (bytes + 15) & ~(size_t)15;
@@ -130,7 +130,8 @@ static int bad(const machine *m, const char *what)
 
 static int no_memory(const machine *m)
 {
-    return ls_fail(m->err, LS_ENOMEM, "pickle: no memory, or more than %zu MB needed, at byte %zu",
+    return ls_fail(m->err, LS_ENOMEM,
+                   "pickle: out of memory, or needs more than %zu MB, at byte %zu",
                    MAX_MEMORY >> 20, m->at);
 }
 
@@ -177,7 +178,7 @@ static int push_int(machine *m, ls_value_kind kind, int64_t i)
     return push(m, v);
 }
 
-/* The value on top, or NULL where a mark or nothing is. */
+/* The value on top, or NULL if that is a mark or the stack is empty. */
 static ls_value *top(const machine *m)
 {
     ls_value *v = m->stack.n ? m->stack.items[m->stack.n - 1] : NULL;
@@ -191,7 +192,7 @@ static ls_value *pop(machine *m)
     return v;
 }
 
-/* Takes what lies above the topmost mark, and the mark; *items stays valid until the next push. */
+/* Pops everything above the topmost mark, and the mark; *items stays valid until the next push. */
 static bool pop_mark(machine *m, ls_value ***items, size_t *n)
 {
     size_t i = m->stack.n;
@@ -205,7 +206,7 @@ static bool pop_mark(machine *m, ls_value ***items, size_t *n)
     return true;
 }
 
-/* Appends to a sequence that is no part of `items`'s own storage. */
+/* Appends to a sequence; `items` is not part of its storage. */
 static int extend(machine *m, ls_value *seq, ls_value *const *items, size_t n)
 {
     if (!reserve(m, &seq->seq.items, &seq->seq.capacity, seq->seq.n, seq->seq.n + n))
@@ -250,7 +251,7 @@ static int push_text(machine *m, ls_value_kind kind, size_t width)
     uint64_t n;
     const uint8_t *b = number(m, width, &n) && n <= SIZE_MAX ? bytes(m, (size_t)n) : NULL;
     if (!b)
-        return bad(m, "a text runs past the end");
+        return bad(m, "a string runs past the end");
     ls_value *v = new_value(m, kind);
     if (v)
         v->text = (ls_text){(const char *)b, (size_t)n};
@@ -305,7 +306,7 @@ static int push_global(machine *m, ls_text module, ls_text name)
         }
     return ls_fail(m->err, LS_EUNSUPPORTED,
                    "pickle: %.*s.%.*s at byte %zu is refused: only tensors of real numbers, "
-                   "containers, numbers and texts are read, and no code is run",
+                   "containers, numbers and strings are read, and no code is run",
                    (int)(module.n < 200 ? module.n : 200), module.s,
                    (int)(name.n < 200 ? name.n : 200), name.s, m->at);
 }
@@ -381,7 +382,7 @@ static int rebuild_tensor(machine *m, const ls_value *args)
     for (size_t i = 0; i < t.ndim && ok; i++)
         ok = to_size(a[2]->seq.items[i], &t.shape[i]) && to_size(a[3]->seq.items[i], &t.stride[i]);
     if (!ok)
-        return bad(m, "a tensor whose offset, size or stride is no size");
+        return bad(m, "a tensor with an invalid offset, size or stride");
     ls_value *v = new_value(m, LS_VALUE_TENSOR);
     if (!v || !(v->tensor = take(m->p, sizeof t)))
         return no_memory(m);
@@ -393,7 +394,7 @@ static int op_reduce(machine *m)
 {
     const ls_value *args = pop(m), *f = args ? pop(m) : NULL;
     if (!f || f->kind != LS_VALUE_GLOBAL || args->kind != LS_VALUE_TUPLE)
-        return bad(m, "a call that is not of a known global");
+        return bad(m, "a call of an unknown global");
     ls_value **a = args->seq.items;
     size_t n = args->seq.n;
     switch (f->global->kind) {
@@ -431,7 +432,7 @@ static int put(machine *m, uint64_t i)
 {
     ls_value *v = top(m);
     if (!v || i >= m->size)
-        return bad(m, "a memo of nothing, or out of range,");
+        return bad(m, "an invalid memo");
     if (!reserve(m, &m->memo.items, &m->memo.capacity, m->memo.n, (size_t)i + 1))
         return no_memory(m);
     m->memo.items[i] = v;
@@ -603,7 +604,7 @@ int ls_pickle_load(ls_pickle *p, const uint8_t *data, size_t size, const ls_valu
         int op = data[m.pos++];
         if (op == '.') { // STOP
             if (m.stack.n != 1 || !(*out = top(&m)))
-                return bad(&m, "something else than one value is left");
+                return bad(&m, "not exactly one value is left");
             *used = m.pos;
             return 0;
         }

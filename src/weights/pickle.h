@@ -1,6 +1,6 @@
 /* A reader of pickles that builds plain values and tensors, and runs nothing. It knows the opcodes
- * that Python's pickler writes for protocols 2 to 5 and a fixed list of globals; any other is an
- * error that names it and its place. */
+ * that Python's pickler writes for protocols 2 to 5 and a fixed list of globals; anything else is
+ * an error that names it and its position. */
 #ifndef LS_WEIGHTS_PICKLE_H
 #define LS_WEIGHTS_PICKLE_H
 
@@ -70,13 +70,13 @@ typedef struct ls_pickle ls_pickle;
 ls_pickle *ls_pickle_new(void);
 void ls_pickle_close(ls_pickle **p);
 
-/* Reads the pickle at the start of `data`, which has to outlive `p`. *used is its length. Values
- * may share parts and hold themselves: who walks them bounds depth and steps. Memory is bounded
- * by a constant multiple of the pickle's length and by 256 MB in all. */
+/* Reads the pickle at the start of `data`, which must outlive `p`. *used is its length. Values may
+ * share parts and contain themselves, so code that walks them must bound depth and steps. Memory is
+ * bounded by a constant multiple of the pickle's length, and by 256 MB in total. */
 int ls_pickle_load(ls_pickle *p, const uint8_t *data, size_t size, const ls_value **out,
                    size_t *used, ls_error *err);
 
-/* Every storage that was named so far, the last one first. */
+/* All storages seen so far, the most recent first. */
 ls_storage *ls_pickle_storages(const ls_pickle *p);
 
 #endif

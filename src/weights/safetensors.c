@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-/* The format allows 100 MB, but JSON takes up to 50 times its size once it is parsed; a header of a
- * thousand tensors has a few hundred kilobytes. */
+/* The format allows 100 MB, but parsed JSON takes up to 50 times its size; the header of a thousand
+ * tensors has a few hundred kilobytes. */
 #define MAX_HEADER ((size_t)8 * 1000 * 1000)
 
 static const struct {
@@ -48,7 +48,8 @@ static int add_tensor(ls_weights *w, const char *name, const json_t *v, size_t b
                        name, e.info.ndim, LS_MAX_DIMS);
     for (i = 0; i < e.info.ndim; i++)
         if (!to_size(json_array_get(shape, i), &e.info.shape[i]))
-            return ls_fail(err, LS_EFORMAT, "tensor %s: dimension %zu is not a size", name, i);
+            return ls_fail(err, LS_EFORMAT, "tensor %s: dimension %zu is not a valid size", name,
+                           i);
     if (begin > end || end > w->size - base)
         return ls_fail(err, LS_EFORMAT,
                        "tensor %s: its data, bytes %zu to %zu, lie outside the file's %zu bytes of "
@@ -84,7 +85,7 @@ static int compare_place(const void *a, const void *b)
     return strcmp(x->info.name, y->info.name);
 }
 
-/* The data are covered exactly, each byte by one tensor. */
+/* Every byte of the data belongs to exactly one tensor. */
 static int check_cover(ls_weights *w, size_t base, ls_error *err)
 {
     if (w->count)
@@ -110,12 +111,12 @@ static int add_metadata(ls_weights *w, json_t *v, ls_error *err)
     json_object_foreach(v, key, text)
     {
         if (!json_is_string(text))
-            return ls_fail(err, LS_EFORMAT, "__metadata__ holds something else than text under %s",
+            return ls_fail(err, LS_EFORMAT, "__metadata__ has a value other than text under %s",
                            key);
     }
     return json_is_object(v) && !json_object_update(w->meta, v)
                ? 0
-               : ls_fail(err, LS_EFORMAT, "__metadata__ is not an object of texts");
+               : ls_fail(err, LS_EFORMAT, "__metadata__ is not an object of strings");
 }
 
 static int read_header(ls_weights *w, json_t *header, size_t base, ls_error *err)

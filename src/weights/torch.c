@@ -66,13 +66,13 @@ static int add_tensor(walk *k, const ls_view *t)
     return 0;
 }
 
-/* Texts that are not UTF-8 are left out; of two equal paths the last one counts, as in Python. */
+/* Strings that are not UTF-8 are left out; the last of two equal paths wins, as in Python. */
 static int add_meta(walk *k, json_t *v)
 {
     if (v && k->length && json_object_set(k->w->meta, name_of(k), v)) {
         json_decref(v);
         return ls_fail(k->err, LS_EFORMAT,
-                       "the name of a number or text is not UTF-8, or no memory");
+                       "the name of a number or string is not UTF-8, or out of memory");
     }
     json_decref(v);
     return 0;
@@ -83,11 +83,10 @@ static int enter(walk *k, const char *s, size_t n)
 {
     size_t at = k->length + (k->length > 0);
     if (!n || at + n > MAX_PATH || memchr(s, 0, n))
-        return ls_fail(
-            k->err, LS_EFORMAT,
-            "a name below \"%.*s\" is empty, holds a zero byte or makes a path of more than "
-            "%d bytes",
-            (int)k->length, k->path, MAX_PATH);
+        return ls_fail(k->err, LS_EFORMAT,
+                       "a name below \"%.*s\" is empty, contains a zero byte or makes a path "
+                       "longer than %d bytes",
+                       (int)k->length, k->path, MAX_PATH);
     if (k->length)
         k->path[k->length] = '.';
     memcpy(k->path + at, s, n);

@@ -9,7 +9,7 @@
  * storage->offset. */
 typedef int (*ls_locate_fn)(void *opaque, ls_storage *storage, ls_error *err);
 
-/* Adds every tensor under `top`, and the numbers and texts beside them as metadata. */
+/* Adds every tensor under `top`, and the numbers and strings next to them as metadata. */
 int ls_torch_collect(ls_weights *w, const ls_value *top, ls_locate_fn locate, void *opaque,
                      ls_error *err);
 

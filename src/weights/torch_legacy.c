@@ -1,4 +1,4 @@
-/* "torch.save" before 1.6: pickles of a magic number, a protocol number, facts of the machine, the
+/* "torch.save" before 1.6: pickles of a magic number, a protocol number, system information, the
  * object, and the list of storage keys; then for each key an int64 count and the elements. */
 #include "weights/torch.h"
 #include "base/alloc.h"
@@ -31,7 +31,7 @@ static int place(const ls_weights *w, ls_storage **s, size_t n, size_t *pos, ls_
         if (s[i]->numel != count || s[i]->dtype != s[0]->dtype)
             return ls_fail(err, LS_EFORMAT,
                            "storage %.*s holds %" PRIu64
-                           " elements in the file, %zu of %s were named",
+                           " elements in the file, but is declared with %zu of %s",
                            (int)(s[0]->key.n < 100 ? s[0]->key.n : 100), s[0]->key.s, count,
                            s[i]->numel, ls_dtype_name(s[i]->dtype));
         s[i]->offset = *pos + 8;
@@ -44,14 +44,14 @@ static int place(const ls_weights *w, ls_storage **s, size_t n, size_t *pos, ls_
     return 0;
 }
 
-/* Goes through the storages in the order of `keys`, which lie from `pos` on. */
+/* Places the storages in the order of `keys`; the first starts at `pos`. */
 static int place_all(const ls_weights *w, const ls_value *keys, ls_storage **sorted, size_t count,
                      size_t pos, ls_error *err)
 {
     for (size_t i = 0; i < keys->seq.n; i++) {
         const ls_value *v = keys->seq.items[i];
         if (v->kind != LS_VALUE_TEXT)
-            return ls_fail(err, LS_EFORMAT, "storage key %zu is no text", i);
+            return ls_fail(err, LS_EFORMAT, "storage key %zu is not text", i);
         ls_storage want = {.key = v->text}, *p = &want;
         size_t lo = 0, n = 0;
         for (size_t hi = count; lo < hi;) {
@@ -92,7 +92,7 @@ static int read_object(ls_weights *w, ls_pickle *p, const ls_value *object, cons
         count++;
     ls_storage **sorted = ls_malloc_array(count, sizeof(ls_storage *));
     if (!sorted)
-        return ls_fail(err, LS_ENOMEM, "no memory for %zu storages", count);
+        return ls_fail(err, LS_ENOMEM, "out of memory for %zu storages", count);
     for (ls_storage *s = ls_pickle_storages(p); s; s = s->next)
         sorted[i++] = s;
     qsort(sorted, count, sizeof *sorted, compare_keys);
@@ -108,17 +108,17 @@ int ls_torch_legacy_read(ls_weights *w, ls_error *err)
     const ls_value *v[5];
     size_t pos = 0, used;
     ls_pickle *p = ls_pickle_new();
-    int ret = p ? 0 : ls_fail(err, LS_ENOMEM, "no memory for the unpickler");
+    int ret = p ? 0 : ls_fail(err, LS_ENOMEM, "out of memory for the unpickler");
     for (size_t i = 0; i < 5 && !ret; i++, pos += used) {
         if ((ret = ls_pickle_load(p, w->data + pos, w->size - pos, &v[i], &used, err)))
             ls_fail_context(err, ret, "%s, from byte %zu", parts[i], pos);
         else if (i == 0 && (v[0]->kind != LS_VALUE_LONG || v[0]->text.n != sizeof magic ||
                             memcmp(v[0]->text.s, magic, sizeof magic)))
-            ret = ls_fail(err, LS_EFORMAT, "a pickle, but not one of torch.save");
+            ret = ls_fail(err, LS_EFORMAT, "a pickle, but not written by torch.save");
         else if (i == 1 && (v[1]->kind != LS_VALUE_INT || v[1]->integer != PROTOCOL))
             ret = ls_fail(err, LS_EUNSUPPORTED, "not version %d of the PyTorch format", PROTOCOL);
         else if (i == 4 && v[4]->kind != LS_VALUE_LIST)
-            ret = ls_fail(err, LS_EFORMAT, "the storage keys are no list");
+            ret = ls_fail(err, LS_EFORMAT, "the storage keys are not a list");
     }
     if (!ret)
         ret = read_object(w, p, v[3], v[4], pos, err);

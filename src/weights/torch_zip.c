@@ -9,8 +9,8 @@
 
 #define MAX_PICKLE ((uint64_t)64 << 20)
 
-/* The mapping as a source of libzip's. `last` notes where it read last: that is how the place of a
- * member's data is learnt without parsing zip headers here. */
+/* The mapping as a libzip source. `last` records where it last read, which shows where a member's
+ * data starts without parsing zip headers here. */
 typedef struct mapping {
     const uint8_t *data;
     size_t size, pos, last;
@@ -81,26 +81,26 @@ static zip_int64_t find(const archive *a, const char *name, size_t name_len)
     return i;
 }
 
-/* A whole member, inflated where need be, into memory that the caller frees. */
+/* Reads a whole member, inflated if necessary, into memory that the caller frees. */
 static int read_member(const archive *a, const char *name, uint8_t **out, size_t *size,
                        ls_error *err)
 {
     zip_stat_t st;
     zip_int64_t i = find(a, name, strlen(name));
     if (i < 0 || zip_stat_index(a->zip, (zip_uint64_t)i, 0, &st))
-        return ls_fail(err, LS_EFORMAT, "a zip archive without %s%s: not one of torch.save",
+        return ls_fail(err, LS_EFORMAT, "a zip archive without %s%s: not written by torch.save",
                        a->root, name);
     if (st.encryption_method != ZIP_EM_NONE)
         return ls_fail(err, LS_EUNSUPPORTED, "%s%s is encrypted", a->root, name);
     if (st.size > MAX_PICKLE)
         return ls_fail(err, LS_EUNSUPPORTED,
-                       "%s%s: %" PRIu64 " bytes, at most %" PRIu64 " are read", a->root, name,
+                       "%s%s: %" PRIu64 " bytes; at most %" PRIu64 " are supported", a->root, name,
                        st.size, MAX_PICKLE);
     if (!(*out = malloc(st.size ? st.size : 1)))
-        return ls_fail(err, LS_ENOMEM, "no memory for %s%s", a->root, name);
+        return ls_fail(err, LS_ENOMEM, "out of memory for %s%s", a->root, name);
     zip_file_t *f = zip_fopen_index(a->zip, (zip_uint64_t)i, 0);
     bool ok = f && zip_fread(f, *out, st.size) == (zip_int64_t)st.size;
-    /* The check sum is compared by the read that finds the end. */
+    /* The read that hits the end verifies the checksum. */
     ok = ok && zip_fread(f, &(char){0}, 1) == 0;
     *size = st.size;
     if (!ok) {
@@ -145,16 +145,16 @@ static int locate(void *opaque, ls_storage *s, ls_error *err)
     return 0;
 }
 
-/* Every member lies in one folder, of any name. */
+/* All members lie in one folder, whatever its name. */
 static int find_root(archive *a, ls_error *err)
 {
     const char *first = zip_get_num_entries(a->zip, 0) > 0 ? zip_get_name(a->zip, 0, 0) : NULL;
     const char *slash = first ? strchr(first, '/') : NULL;
     if (!slash)
-        return ls_fail(err, LS_EFORMAT, "a zip archive, but not one of torch.save");
+        return ls_fail(err, LS_EFORMAT, "a zip archive, but not written by torch.save");
     a->root_len = (size_t)(slash + 1 - first);
     a->root = strndup(first, a->root_len);
-    return a->root ? 0 : ls_fail(err, LS_ENOMEM, "no memory");
+    return a->root ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
 }
 
 static int check_byteorder(const archive *a, ls_error *err)
@@ -182,7 +182,7 @@ static int read_archive(ls_weights *w, archive *a, ls_error *err)
         return ret;
     ls_pickle *p = ls_pickle_new();
     if (!p)
-        ret = ls_fail(err, LS_ENOMEM, "no memory for the unpickler");
+        ret = ls_fail(err, LS_ENOMEM, "out of memory for the unpickler");
     else if ((ret = ls_pickle_load(p, data, size, &top, &used, err)))
         ls_fail_context(err, ret, "%sdata.pkl", a->root);
     else

@@ -72,7 +72,7 @@ int ls_weights_add(ls_weights *w, const ls_weight_entry *e, const char *name, si
         ls_weight_entry *p =
             ls_mul_size(capacity, sizeof *p, &bytes) ? realloc(w->entries, bytes) : NULL;
         if (!p)
-            return ls_fail(err, LS_ENOMEM, "no memory for %zu tensor entries", capacity);
+            return ls_fail(err, LS_ENOMEM, "out of memory for %zu tensor entries", capacity);
         w->entries = p;
         w->capacity = capacity;
     }
@@ -89,7 +89,7 @@ int ls_weights_add(ls_weights *w, const ls_weight_entry *e, const char *name, si
         return ls_fail(err, LS_EFORMAT, "tensor %zu: its name is not text of up to %d bytes",
                        w->count, MAX_NAME);
     if (!(dst->info.name = strndup(name, name_len)))
-        return ls_fail(err, LS_ENOMEM, "no memory for a tensor's name");
+        return ls_fail(err, LS_ENOMEM, "out of memory for a tensor's name");
     w->count++;
     return 0;
 }
@@ -103,7 +103,7 @@ static int compare_names(const void *a, const void *b)
 int ls_weights_index(ls_weights *w, ls_error *err)
 {
     if (!(w->by_name = ls_malloc_array(w->count, sizeof *w->by_name)))
-        return ls_fail(err, LS_ENOMEM, "no memory for %zu names", w->count);
+        return ls_fail(err, LS_ENOMEM, "out of memory for %zu names", w->count);
     for (size_t i = 0; i < w->count; i++)
         w->by_name[i] = &w->entries[i].info;
     qsort(w->by_name, w->count, sizeof *w->by_name, compare_names);
@@ -128,8 +128,8 @@ static int read_table(ls_weights *w, ls_error *err)
             err, LS_EFORMAT,
             "only a Git LFS pointer, not the file itself: fetch it with \"git lfs pull\"");
     else
-        return ls_fail(err, LS_EFORMAT,
-                       "%zu bytes that are neither a safetensors nor a PyTorch file", w->size);
+        return ls_fail(err, LS_EFORMAT, "neither a safetensors nor a PyTorch file (%zu bytes)",
+                       w->size);
     return ret ? ret : ls_weights_index(w, err);
 }
 
@@ -139,7 +139,7 @@ int ls_weights_open_memory(ls_weights **out, const char *name, const uint8_t *da
     *out = NULL;
     ls_weights *w = ls_weights_new(name);
     if (!w)
-        return ls_fail(err, LS_ENOMEM, "%s: no memory", name);
+        return ls_fail(err, LS_ENOMEM, "%s: out of memory", name);
     w->data = data;
     w->size = size;
     int ret = read_table(w, err);
@@ -305,10 +305,10 @@ static int read_tensor(ls_weights *w, const ls_weight_info *info, void *dst, boo
 {
     const ls_weight_entry *e = (const ls_weight_entry *)info;
     if (e < w->entries || e >= w->entries + w->count)
-        return ls_fail(err, LS_EINVAL, "%s: a tensor of another file was asked for", w->path);
+        return ls_fail(err, LS_EINVAL, "%s: the tensor belongs to another file", w->path);
     struct stat st;
     if (w->fd >= 0 && (fstat(w->fd, &st) || (uint64_t)st.st_size < w->size))
-        return ls_fail(err, LS_EIO, "%s: the file has become shorter since it was opened", w->path);
+        return ls_fail(err, LS_EIO, "%s: the file has shrunk since it was opened", w->path);
     if (!info->count)
         return 0;
     if (w->formula)

@@ -16,41 +16,44 @@ typedef struct ls_weight_info {
     size_t count; /* elements: the product of the shape, checked */
 } ls_weight_info;
 
-/* Opens a checkpoint and reads its table of tensors; the format is told from the content:
+/* Opens a checkpoint and reads its table of tensors; the format is detected from the content:
  *   safetensors; PyTorch zip ("torch.save" since 1.6); PyTorch legacy (consecutive pickles).
- * Of a PyTorch file, tensors are named by their path of dictionary keys and list indices joined by
- * "."; a leading "state_dict" or "model_state_dict" level is left out of the name; a file that is
- * one bare tensor holds "tensor". Numbers, truth values (0, 1) and texts found beside the tensors
- * become metadata, under their path; None, bytes and dtypes are left out. Views, shared storages,
- * parameters and expanded tensors are read as what they stand for.
- * No code of a pickle is run: LS_EUNSUPPORTED names an opcode or global outside the fixed list
- * (numpy arrays, complex tensors and objects are among them), a dtype that ls_dtype lacks, and more
- * than LS_MAX_DIMS dimensions; LS_EFORMAT tells what is malformed or truncated. Every offset,
- * stride and product is checked against the file here, so that reading cannot go outside it; a
- * tensor may still have far more elements than the file holds bytes (expanded by stride 0): check
+ * Tensors of a PyTorch file are named by their path of dictionary keys and list indices, joined by
+ * ".", without a leading "state_dict" or "model_state_dict"; a file that is one bare tensor has
+ * "tensor". Numbers, booleans (as 0, 1) and strings next to the tensors become metadata under their
+ * path; None, bytes and dtypes are left out. Views, shared storages, parameters and expanded
+ * tensors read as the values they represent.
+ *
+ * No code in a pickle is run. Errors: LS_EUNSUPPORTED for an opcode or global outside the fixed
+ * list (such as those of numpy arrays, complex tensors and objects), a dtype not in ls_dtype, or
+ * more than LS_MAX_DIMS dimensions; LS_EFORMAT for malformed or truncated files. On failure *out is
+ * NULL, and err names the file, the fault and its place.
+ *
+ * Every offset, stride and product is checked against the file here, so that reads stay inside it;
+ * a tensor may still have far more elements than the file has bytes (expanded by stride 0): check
  * shapes before allocating. The file is mapped, not read; *out owns the mapping. The file must not
- * shrink or be overwritten while it is open: reads notice a smaller file, but a cut during a read
- * ends in SIGBUS, as with any mapping. On failure *out is NULL and err tells the file, what was
- * wrong and where. Any thread; one ls_weights serves one thread at a time. */
+ * shrink or be overwritten while it is open: reads notice a smaller file, but truncation during a
+ * read raises SIGBUS, as with any mapping. Any thread; one ls_weights serves one thread at a time.
+ */
 int ls_weights_open(ls_weights **out, const char *path, ls_error *err);
 void ls_weights_close(ls_weights **w);
 
 /* Tensors in the order of the file (safetensors: of the data). */
 size_t ls_weights_count(const ls_weights *w);
 const ls_weight_info *ls_weights_at(const ls_weights *w, size_t i);
-/* NULL when there is none of that name. */
+/* NULL if there is none of that name. */
 const ls_weight_info *ls_weights_find(const ls_weights *w, const char *name);
 
 /* Copies a tensor, contiguous in row-major order: in its own dtype, or converted to float32. `dst`
- * holds info->count elements; `info` is one of this `w`'s. The pages of the file that were touched
- * are released on the way, so that reading a checkpoint tensor by tensor keeps none of it in
- * memory. LS_EIO when the file has become smaller. */
+ * holds info->count elements; `info` is one of this `w`'s. The pages it touches are released again,
+ * so reading a checkpoint tensor by tensor keeps none of it in memory. LS_EIO if the file has
+ * shrunk. */
 int ls_weights_read(ls_weights *w, const ls_weight_info *info, void *dst, ls_error *err);
 int ls_weights_read_f32(ls_weights *w, const ls_weight_info *info, float *dst, ls_error *err);
 
-/* Metadata: "dims.n_audio_head" of a Whisper checkpoint, "global_step", the texts of a safetensors
- * header's __metadata__. False / NULL where absent or of another type; a text that is a decimal
- * integer is also an integer, since safetensors know only text. */
+/* Metadata: "dims.n_audio_head" of a Whisper checkpoint, "global_step", the strings of a
+ * safetensors header's __metadata__. False or NULL if absent or of another type; a string that is a
+ * decimal integer also counts as an integer, since safetensors has only strings. */
 bool ls_weights_meta_int(const ls_weights *w, const char *key, int64_t *value);
 const char *ls_weights_meta_text(const ls_weights *w, const char *key);
 
@@ -68,18 +71,18 @@ typedef struct ls_weight_spec {
  * dimensions on, 1 +- 0.1 for a one-dimensional ".weight", 0.05 otherwise; "*pos_encoder.pe" is the
  * sinusoid of the motion modules. `low_gain` scales the first by 0.003 and the last by 0.01.
  * Nothing is stored: tensors are computed when read, on the OpenMP team. `specs` is copied. `meta`
- * (may be NULL) is a JSON object of numbers and texts, possibly nested, which becomes the metadata.
- */
+ * (may be NULL) is a JSON object of numbers and strings, possibly nested, which becomes the
+ * metadata. */
 int ls_weights_open_formula(ls_weights **out, const ls_weight_spec *specs, size_t count,
                             bool low_gain, const char *meta, ls_error *err);
 /* One value stream of the formula: (2u - 1) * scale + offset for i = 0 .. n-1, in double, rounded
  * once; u from a hash of the name and i. */
 void ls_formula_fill(const char *name, size_t n, double scale, double offset, float *dst);
 
-/* Writers, tensor by tensor in the memory of the largest one, to a temporary name beside `path`
- * that is synced and renamed when complete; on failure nothing is left and an older `path` stays.
- * `dtype` is LS_F32, LS_F16 or LS_BF16, for the tensors of floating point; integers and truth
- * values keep theirs. Metadata go along (safetensors: as text). Equal tensors make equal files.
+/* Writers: one tensor at a time, with memory for the largest, to a temporary file next to `path`
+ * that is synced and renamed when complete; on failure nothing is left and an older `path` is kept.
+ * `dtype`, for floating-point tensors, is LS_F32, LS_F16 or LS_BF16; integers and booleans keep
+ * theirs. Metadata is written too (safetensors: as strings). Equal tensors give identical files.
  * LS_ENOSPC for a full disk, LS_EIO, and the errors of ls_weights_read. */
 int ls_weights_write_safetensors(const char *path, ls_weights *w, ls_dtype dtype, ls_error *err);
 /* A PyTorch zip {..metadata of w.., dict_key: {name: tensor}}; `dict_key` is "state_dict" or

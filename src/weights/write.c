@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <zip.h>
 
-/* Tensors as they go out: one buffer, large enough for the largest. */
+/* Tensors as written: one buffer, large enough for the largest. */
 typedef struct tensors {
     ls_weights *w;
     ls_dtype dtype;
@@ -22,7 +22,7 @@ static bool is_float(ls_dtype t)
     return t == LS_F32 || t == LS_F16 || t == LS_BF16 || t == LS_F64;
 }
 
-/* Counts and masks stay what they are. */
+/* Integers and booleans keep their type. */
 static ls_dtype out_dtype(const tensors *t, const ls_weight_info *info)
 {
     return is_float(info->dtype) ? t->dtype : info->dtype;
@@ -38,14 +38,15 @@ static int tensors_open(tensors *t, ls_weights *w, ls_dtype dtype, ls_error *err
     size_t most = 1;
     *t = (tensors){.w = w, .dtype = dtype};
     if (dtype != LS_F32 && dtype != LS_F16 && dtype != LS_BF16)
-        return ls_fail(err, LS_EINVAL, "weights are written as float32, float16 or bfloat16");
+        return ls_fail(err, LS_EINVAL,
+                       "weights can only be written as float32, float16 or bfloat16");
     for (size_t i = 0; i < ls_weights_count(w); i++) {
         const ls_weight_info *info = ls_weights_at(w, i);
         size_t n = info->count * (is_float(info->dtype) ? 4 : ls_dtype_size(info->dtype));
         most = n > most ? n : most;
     }
     if (!(t->buf = malloc(most)))
-        return ls_fail(err, LS_ENOMEM, "no memory for a tensor of %zu bytes", most);
+        return ls_fail(err, LS_ENOMEM, "out of memory for a tensor of %zu bytes", most);
     return 0;
 }
 
@@ -97,7 +98,7 @@ static json_t *json_sizes(const size_t *v, size_t n)
     return a;
 }
 
-/* The length field and the header; `order` is that of the data. */
+/* Writes the length field and the header; `order` is that of the data. */
 static int write_header(const ls_output_file *o, const tensors *t, const size_t *order,
                         ls_error *err)
 {
@@ -117,7 +118,7 @@ static int write_header(const ls_output_file *o, const tensors *t, const size_t 
     char *text = json_dumps(header, JSON_COMPACT);
     bool whole = json_object_size(header) == count + (json_object_size(t->w->meta) > 0);
     json_decref(header);
-    int ret = text && whole ? 0 : ls_fail(err, LS_ENOMEM, "no memory for the header");
+    int ret = text && whole ? 0 : ls_fail(err, LS_ENOMEM, "out of memory for the header");
     size_t n = text ? strlen(text) : 0, pad = (8 - n % 8) % 8;
     uint8_t length[8];
     for (size_t i = 0; i < 8; i++)
@@ -134,7 +135,7 @@ static int write_tensors(const ls_output_file *o, tensors *t, ls_error *err)
     size_t count = ls_weights_count(t->w), n = 0;
     size_t *order = ls_malloc_array(count, sizeof *order);
     if (!order)
-        return ls_fail(err, LS_ENOMEM, "no memory for %zu tensors", count);
+        return ls_fail(err, LS_ENOMEM, "out of memory for %zu tensors", count);
     for (size_t size = 8; size; size /= 2) // the widest first: every tensor lies aligned
         for (size_t i = 0; i < count; i++)
             if (ls_dtype_size(out_dtype(t, ls_weights_at(t->w, i))) == size)
@@ -160,7 +161,7 @@ int ls_weights_write_safetensors(const char *path, ls_weights *w, ls_dtype dtype
     return ret;
 }
 
-/* A pickle in the making; `failed` once memory is lacking. */
+/* A pickle being built; `failed` is set when out of memory. */
 typedef struct pickle {
     uint8_t *p;
     size_t n, capacity;
@@ -291,7 +292,7 @@ static void put_json(pickle *k, const json_t *v)
     }
 }
 
-/* Paths "a.b" back to nested objects; a path through something else than an object stays whole. */
+/* Turns paths "a.b" back into nested objects; a path through anything but an object stays whole. */
 static json_t *nest(json_t *meta)
 {
     json_t *top = json_object(), *v;
@@ -332,7 +333,7 @@ static void put_checkpoint(pickle *k, const tensors *t, const char *dict_key)
     put(k, "uu.", 3);
 }
 
-/* One tensor as a source of libzip's, which opens one source at a time. */
+/* One tensor as a libzip source; libzip opens one source at a time. */
 typedef struct member {
     tensors *t;
     const ls_weight_info *info;
@@ -376,7 +377,7 @@ static zip_int64_t serve(void *opaque, void *data, zip_uint64_t len, zip_source_
     }
 }
 
-/* Takes the source over; no time stamp, so that equal tensors make equal files. */
+/* Takes ownership of the source; no timestamp, so that equal tensors give identical files. */
 static bool add_member(zip_t *z, const char *name, zip_source_t *source)
 {
     zip_int64_t i = source ? zip_file_add(z, name, source, ZIP_FL_ENC_UTF_8) : -1;
@@ -411,7 +412,7 @@ static int write_archive(const ls_output_file *o, tensors *t, const char *dict_k
     for (size_t i = 0; i < count && z; i++)
         members[i] = (member){t, ls_weights_at(t->w, i), 0, &why};
     if (!z) {
-        ret = ls_fail(err, LS_ENOMEM, "%s: no memory for the archive", o->path);
+        ret = ls_fail(err, LS_ENOMEM, "%s: out of memory for the archive", o->path);
     } else if (!add_members(z, &k, members, count) || zip_close(z)) {
         int sys = zip_error_code_system(zip_get_error(z));
         if (why.code) {

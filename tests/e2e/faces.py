@@ -265,7 +265,7 @@ def no_face_anywhere(world):
 def bad_detectors():
     open("cut.onnx", "wb").write(open(Drawn.detector, "rb").read()[:100000])
     open("junk.onnx", "wb").write(b"junk")
-    for name, word in (("cut.onnx", "cut off"), ("junk.onnx", "not an ONNX file"), ("missing.onnx", "missing.onnx"),
+    for name, word in (("cut.onnx", "truncated"), ("junk.onnx", "not an ONNX file"), ("missing.onnx", "missing.onnx"),
                        ("speech.wav", "not an ONNX file")):
         bad(run(LS, "faces", "--detector", name, "nobody.mp4"), name, word, code=4)
         bad(sync(Drawn, "nobody.mp4", "speech.wav", "out.mp4", "--detector", name), name, word, code=4)

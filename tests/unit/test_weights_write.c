@@ -467,7 +467,7 @@ static void a_file_that_shrinks_is_noticed(void **state)
     assert_int_equal(truncate(path, 100), 0);
     float v[33];
     assert_int_equal(ls_weights_read_f32(w, ls_weights_find(w, "norm.bias"), v, &err), LS_EIO);
-    assert_non_null(strstr(err.message, "shorter"));
+    assert_non_null(strstr(err.message, "shrunk"));
     ls_weights_close(&w);
 }
 

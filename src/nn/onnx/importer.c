@@ -67,8 +67,7 @@ ls_im_value *ls_im_find(const ls_importer *s, const char *name)
     return i ? &s->values[i - 1] : NULL;
 }
 
-/* The value of that name, which is new or was only mentioned so far. The arrays are large enough
- * for every name in the file. */
+/* Finds or adds the value of that name. The arrays are large enough for every name in the file. */
 static ls_im_value *mention(ls_importer *s, const char *name)
 {
     size_t slot = slot_of(s, name);
@@ -130,8 +129,8 @@ int ls_im_axis_of(ls_importer *s, int64_t axis, size_t ndim, size_t *out)
     if (axis < 0)
         axis += (int64_t)ndim;
     if (axis < 0 || (uint64_t)axis >= ndim)
-        return ls_im_fail(s, LS_EFORMAT, "there is no dimension %lld of %zu", (long long)axis,
-                          ndim);
+        return ls_im_fail(s, LS_EFORMAT, "dimension %lld is out of range for %zu dimensions",
+                          (long long)axis, ndim);
     *out = (size_t)axis;
     return 0;
 }
@@ -150,8 +149,7 @@ int ls_im_constant_input(ls_importer *s, size_t i, bool whole, const ls_onnx_val
     if (!v)
         return ls_im_fail(s, LS_EFORMAT, "input %zu is missing", i);
     if (v->tensor)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "input %zu (\"%s\") has to be a constant", i,
-                          v->name);
+        return ls_im_fail(s, LS_EUNSUPPORTED, "input %zu (\"%s\") must be a constant", i, v->name);
     if (whole != !!v->constant.i)
         return ls_im_fail(s, LS_EFORMAT, "input %zu (\"%s\") is of the wrong type", i, v->name);
     *out = &v->constant;
@@ -288,7 +286,7 @@ static const struct {
                  {"Unsqueeze", ls_import_squeeze},
                  {"Upsample", ls_import_resize}};
 
-/* Every input of a node comes before it in the file; so a cycle has a first node that fails. */
+/* Inputs must be computed earlier in the file, so in a cycle the first node fails. */
 static int check_node(ls_importer *s)
 {
     const ls_onnx_node *n = s->node;
@@ -303,7 +301,7 @@ static int check_node(ls_importer *s)
         if (*n->input[i] && !ls_im_find(s, n->input[i])->known)
             return ls_im_fail(
                 s, LS_EFORMAT,
-                "\"%s\" is not there yet: the nodes are not in order, or form a cycle",
+                "\"%s\" is used before it is computed: the nodes are out of order or form a cycle",
                 n->input[i]);
     if (!n->n_input && strcmp(n->op_type, "Constant"))
         return ls_im_fail(s, LS_EFORMAT, "it has no input");
@@ -344,7 +342,7 @@ static int read_names(ls_importer *s)
     }
     for (size_t i = 0; i < f->n_output; i++)
         if (f->output[i]->name)
-            mention(s, f->output[i]->name)->uses += 2; /* never taken in */
+            mention(s, f->output[i]->name)->uses += 2; /* never absorbed */
     return 0;
 }
 
@@ -356,7 +354,7 @@ static int read_initializers(ls_importer *s)
             return ls_fail(s->err, LS_EFORMAT, "a weight without a name");
         ls_im_value *v = mention(s, t->name);
         if (v->known)
-            return ls_fail(s->err, LS_EFORMAT, "weight \"%s\" is there twice", t->name);
+            return ls_fail(s->err, LS_EFORMAT, "weight \"%s\" occurs twice", t->name);
         int ret = v->uses ? ls_onnx_read_tensor(&v->constant, t, s->err) : 0;
         if (ret)
             return ret;
@@ -365,7 +363,7 @@ static int read_initializers(ls_importer *s)
     return 0;
 }
 
-/* What the file says of an input's shape against the one given. */
+/* Checks the shape given for an input against the file's. */
 static int check_input(ls_importer *s, const LsOnnx__ValueInfoProto *info, const ls_onnx_input *in)
 {
     const LsOnnx__TypeProto__Tensor *t = info->type ? info->type->tensor_type : NULL;
@@ -375,8 +373,8 @@ static int check_input(ls_importer *s, const LsOnnx__ValueInfoProto *info, const
         fits = !d->has_dim_value || d->dim_value <= 0 || (uint64_t)d->dim_value == in->shape[i];
     }
     if (!fits || (!in->constant && t->elem_type != 1))
-        return ls_fail(s->err, LS_EFORMAT,
-                       "input \"%s\" has another shape or type than is needed here", info->name);
+        return ls_fail(s->err, LS_EFORMAT, "input \"%s\" does not have the expected shape or type",
+                       info->name);
     return 0;
 }
 
@@ -418,9 +416,7 @@ static int read_inputs(ls_importer *s, const ls_onnx_input *inputs, size_t count
             if (!strcmp(inputs[k].name, info->name))
                 given = &inputs[k];
         int ret = given ? read_input(s, info, given)
-                        : ls_fail(s->err, LS_EFORMAT,
-                                  "the network has an input \"%s\" that is not "
-                                  "expected here",
+                        : ls_fail(s->err, LS_EFORMAT, "the network has the unexpected input \"%s\"",
                                   info->name);
         if (ret)
             return ret;
@@ -428,8 +424,8 @@ static int read_inputs(ls_importer *s, const ls_onnx_input *inputs, size_t count
     return 0;
 }
 
-/* A tensor that can be bound to an output's name: a value of its own, float32. Views and casts
- * reach to what they show. */
+/* A float32 tensor that can be bound to an output's name: for a view its source, and a copy of what
+ * is an output already or not computed by a node. */
 static ls_tensor *bindable(ls_importer *s, const ls_im_value *v)
 {
     ls_tensor *t = ls_cast(s->g, ls_im_plain(s, v), LS_F32);

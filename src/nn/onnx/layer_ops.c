@@ -25,7 +25,7 @@ static ls_tensor *operand(ls_importer *s, const ls_im_value *v, size_t ndim, boo
         return !wide.tensor ? NULL : last ? ls_im_channels_last(s, &wide) : ls_im_plain(s, &wide);
     }
     if (!v->constant.f) {
-        ls_im_fail(s, LS_EFORMAT, "whole numbers together with others are not supported");
+        ls_im_fail(s, LS_EFORMAT, "mixing integers with other numbers is not supported");
         return NULL;
     }
     float *data = ls_im_spend(s, v->constant.count)
@@ -96,7 +96,7 @@ int ls_import_binary(ls_importer *s)
 
 /* Convolutions and what follows them */
 
-/* The scale and shift per channel of a normalisation. NULLs to be freed by the caller too. */
+/* The scale and shift per channel of a normalisation. The caller frees both, on failure too. */
 static int normalisation(ls_importer *s, size_t channels, float **scale, float **shift)
 {
     const ls_onnx_value *p[4] = {NULL};
@@ -126,7 +126,7 @@ int ls_import_batch_normalization(ls_importer *s)
     float *scale, *shift;
     if (!x->tensor || x->constant.ndim < 2 || x->constant.ndim > 4)
         return ls_im_fail(s, LS_EUNSUPPORTED,
-                          "only inputs of 2 to 4 dimensions that vary are supported");
+                          "only non-constant inputs of 2 to 4 dimensions are supported");
     const size_t c = x->constant.shape[1], ndim = x->last ? 4 : x->constant.ndim;
     size_t wide[4] = {1, 1, 1, 1};
     wide[x->last ? 3 : 1] = c;
@@ -149,7 +149,7 @@ typedef struct convolution {
     ls_act act;
     ls_tensor *residual;
     bool act_last;
-    const char *output; /* name that the result goes by */
+    const char *output; /* name of the result */
 } convolution;
 
 static void scale_outputs(convolution *k, const float *scale, size_t step, const float *shift)
@@ -161,7 +161,7 @@ static void scale_outputs(convolution *k, const float *scale, size_t step, const
     }
 }
 
-/* The node that alone uses `name`, or NULL. */
+/* The only node that uses `name`, or NULL. */
 static const ls_onnx_node *only_user(const ls_importer *s, const char *name, size_t *index)
 {
     if (ls_im_find(s, name)->uses != 1)
@@ -175,7 +175,7 @@ static const ls_onnx_node *only_user(const ls_importer *s, const char *name, siz
     return NULL; /* it is an output of the network */
 }
 
-/* Takes one more node in; false when it is not of a kind that can be, or not yet. */
+/* Absorbs one more node; false if it cannot be, or not yet. */
 static bool take_in(ls_importer *s, convolution *k, const ls_onnx_node *n, const size_t *image,
                     int *ret)
 {
@@ -228,7 +228,7 @@ static int window_of(ls_importer *s, ls_window *w)
     if (!ret && (dilations[0] != 1 || dilations[1] != 1))
         ret = ls_im_fail(s, LS_EUNSUPPORTED, "dilations are not supported");
     if (!ret && (!w->stride[0] || !w->stride[1] || !w->kernel[0] || !w->kernel[1]))
-        ret = ls_im_fail(s, LS_EFORMAT, "a stride or kernel of 0");
+        ret = ls_im_fail(s, LS_EFORMAT, "the stride or kernel is 0");
     return ret;
 }
 
@@ -238,7 +238,7 @@ static int image_input(ls_importer *s, ls_tensor **x)
     *x = NULL;
     if (!v->tensor || v->constant.ndim != 4)
         return ls_im_fail(s, LS_EUNSUPPORTED,
-                          "an input of %zu dimensions; only images that vary are supported",
+                          "the input has %zu dimensions; only non-constant images are supported",
                           v->constant.ndim);
     *x = ls_im_channels_last(s, v);
     return *x ? 0 : ls_im_define_tensor(s, NULL, false);
@@ -352,7 +352,7 @@ int ls_import_gemm(ls_importer *s)
         return ret;
     if (!x->tensor || x->constant.ndim != 2 || b->ndim != 2 || !b->count)
         return ls_im_fail(s, LS_EUNSUPPORTED,
-                          "only a matrix that varies times a constant one is supported");
+                          "only a non-constant matrix times a constant one is supported");
     const size_t co = b->shape[!across], ci = b->shape[across];
     if ((ret = ls_im_spend(s, b->count)))
         return ret;
@@ -433,11 +433,11 @@ int ls_import_resize(ls_importer *s)
     if (ret)
         return ret;
     if (!x->tensor || x->constant.ndim != 4 || (sizes ? sizes : scales)->count != 4)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "only images that vary are supported");
+        return ls_im_fail(s, LS_EUNSUPPORTED, "only non-constant images are supported");
     for (size_t d = 0; d < 4; d++) {
         double n = sizes ? (double)sizes->i[d] : floor((double)in[d] * (double)scales->f[d]);
         if (!(n >= 1 && n <= 65536))
-            return ls_im_fail(s, LS_EFORMAT, "to a size of %g", n);
+            return ls_im_fail(s, LS_EFORMAT, "the size %g is not supported", n);
         out[d] = (size_t)n;
         scale[d] = sizes ? n / (double)in[d] : (double)scales->f[d];
     }

@@ -1,7 +1,7 @@
-/* ONNX networks as graphs of ours. Shapes are fixed when a network is imported: whatever depends on
- * constants and shapes alone (Shape, Gather, Slice, Concat, ...) is worked out then and leaves no
- * trace in the graph; convolutions take in the normalisations, scales, additions and activations
- * that follow them; images are turned to channels-last where they meet a convolution or a pool.
+/* Imports ONNX networks into graphs. Shapes are fixed on import: anything that depends only on
+ * constants and shapes (Shape, Gather, Slice, Concat, ...) is folded and leaves no trace in the
+ * graph; convolutions absorb the normalisations, scales, additions and activations that follow
+ * them; images are converted to channels-last where they reach a convolution or a pool.
  *
  * Operators: Add, AveragePool, BatchNormalization, Cast, Concat, Constant, Conv, Dropout, Flatten,
  * Gather, Gemm, GlobalAveragePool, Identity, MaxPool, Mul, PRelu, Relu, Reshape, Resize (nearest),
@@ -16,11 +16,11 @@
 typedef struct ls_onnx_input {
     const char *name;
     size_t ndim, shape[LS_MAX_DIMS]; /* as the network has it: [N, C, H, W] for an image */
-    bool channels_last;              /* bound as [N, H, W, C] all the same */
-    const ls_onnx_value *constant;   /* a value to fix the input at; shape is then its own */
+    bool channels_last;              /* bound as [N, H, W, C] nevertheless */
+    const ls_onnx_value *constant;   /* fixes the input to this value, whose shape is then used */
 } ls_onnx_input;
 
-/* What became of an output. */
+/* An output after import. */
 typedef struct ls_onnx_output {
     const char *name; /* of the binding, float32 in the network's own order; the import's */
     size_t ndim, shape[LS_MAX_DIMS];
@@ -28,14 +28,14 @@ typedef struct ls_onnx_output {
                                       no binding then */
 } ls_onnx_output;
 
-/* The weights of an imported graph: has to outlive every plan that is compiled from it. */
+/* The weights of an imported graph; must outlive every plan compiled from it. */
 typedef struct ls_onnx_import ls_onnx_import;
 
-/* Appends the network to `g`. Every input of the file that is not an initializer has to be in
- * `inputs`; their dimensions are held to those that the file fixes. Errors name the node:
- * LS_EFORMAT for a network that makes no sense (shapes that do not fit, values used before they are
- * there, as in a cycle), LS_EUNSUPPORTED for an operator, type or option that is not supported. `m`
- * may be closed afterwards; *out is NULL on failure. */
+/* Appends the network to `g`. Every input of the file that is not an initializer must be in
+ * `inputs`; dimensions are checked against those that the file fixes. Errors name the node:
+ * LS_EFORMAT for an invalid network (mismatched shapes, values used before they are computed, as in
+ * a cycle), LS_EUNSUPPORTED for an unsupported operator, type or option. `m` may be closed
+ * afterwards; *out is NULL on failure. */
 int ls_onnx_import_graph(ls_onnx_import **out, ls_graph *g, const ls_onnx *m,
                          const ls_onnx_input *inputs, size_t count, ls_error *err);
 void ls_onnx_import_free(ls_onnx_import **im);

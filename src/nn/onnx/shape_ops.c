@@ -1,4 +1,4 @@
-/* Operators that move elements about, most often those of constants. */
+/* Operators that move elements, mostly of constants. */
 #include "nn/onnx/importer.h"
 #include "base/alloc.h"
 
@@ -129,7 +129,7 @@ static int define_view(ls_importer *s, const ls_im_value *v, size_t ndim, const 
         return ret;
     if (y.constant.count != v->constant.count) {
         ls_onnx_value_free(&y.constant);
-        return ls_im_fail(s, LS_EFORMAT, "%zu elements do not fit the shape asked for",
+        return ls_im_fail(s, LS_EFORMAT, "%zu elements do not fit the requested shape",
                           v->constant.count);
     }
     if (y.constant.i)
@@ -187,11 +187,12 @@ int ls_import_cast(ls_importer *s)
     const int64_t to = ls_im_attr_int(s, "to", 0);
     const bool whole = to == 6 || to == 7, real = to == 1 || to == 11;
     if (!whole && !real)
-        return ls_im_fail(s, LS_EUNSUPPORTED, "to type %lld is not supported", (long long)to);
+        return ls_im_fail(s, LS_EUNSUPPORTED, "a cast to type %lld is not supported",
+                          (long long)to);
     if (x->tensor)
         return real ? ls_import_same(s)
                     : ls_im_fail(s, LS_EUNSUPPORTED,
-                                 "to whole numbers is supported for constants only");
+                                 "a cast to integers is supported for constants only");
     ls_im_value y = {0};
     const ls_onnx_value *c = &x->constant;
     int ret = ls_onnx_value_new(&y.constant, whole, c->ndim, c->shape, s->err);
@@ -200,10 +201,10 @@ int ls_import_cast(ls_importer *s)
             y.constant.f[i] = c->i ? (float)c->i[i] : c->f[i];
         else if (c->i)
             y.constant.i[i] = c->i[i];
-        else if (fabsf(c->f[i]) < 1e18f) /* not so for what is no number */
+        else if (fabsf(c->f[i]) < 1e18f) /* not for NaN */
             y.constant.i[i] = (int64_t)c->f[i];
         else
-            ret = ls_im_fail(s, LS_EFORMAT, "%g is no whole number", (double)c->f[i]);
+            ret = ls_im_fail(s, LS_EFORMAT, "%g is not an integer", (double)c->f[i]);
     }
     if (!ret)
         return ls_im_define(s, &y);
@@ -220,7 +221,7 @@ int ls_import_reshape(ls_importer *s)
     if (ret)
         return ret;
     if (want->ndim != 1 || want->count > LS_MAX_DIMS)
-        return ls_im_fail(s, LS_EFORMAT, "%zu dimensions are asked for", want->count);
+        return ls_im_fail(s, LS_EFORMAT, "%zu dimensions are requested", want->count);
     for (size_t i = 0; i < want->count; i++) {
         int64_t n = want->i[i];
         if (n == -1 && open == SIZE_MAX)
@@ -228,10 +229,11 @@ int ls_import_reshape(ls_importer *s)
         else if (n == 0 && !ls_im_attr_int(s, "allowzero", 0) && i < x->constant.ndim)
             n = (int64_t)x->constant.shape[i];
         if (n < (open == i ? -1 : 0))
-            return ls_im_fail(s, LS_EFORMAT, "a dimension of %lld is asked for", (long long)n);
+            return ls_im_fail(s, LS_EFORMAT, "the invalid dimension %lld is requested",
+                              (long long)n);
         shape[i] = open == i ? 1 : (size_t)n;
         if (!ls_mul_size(known, shape[i], &known))
-            return ls_im_fail(s, LS_EFORMAT, "too large a shape is asked for");
+            return ls_im_fail(s, LS_EFORMAT, "the requested shape is too large");
     }
     if (open != SIZE_MAX && known)
         shape[open] = x->constant.count / known;
@@ -244,8 +246,8 @@ int ls_import_flatten(ls_importer *s)
     const int64_t ndim = (int64_t)x->constant.ndim;
     int64_t axis = ls_im_attr_int(s, "axis", 1);
     if (axis < -ndim || axis > ndim)
-        return ls_im_fail(s, LS_EFORMAT, "there is no dimension %lld of %lld", (long long)axis,
-                          (long long)ndim);
+        return ls_im_fail(s, LS_EFORMAT, "dimension %lld is out of range for %lld dimensions",
+                          (long long)axis, (long long)ndim);
     size_t shape[2] = {1, 1}, first = (size_t)(axis < 0 ? axis + ndim : axis);
     for (size_t i = 0; i < x->constant.ndim; i++) /* a part of a count that did not overflow */
         shape[i >= first] *= x->constant.shape[i];
