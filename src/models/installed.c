@@ -38,10 +38,11 @@ int ls_models_home(char *dir, size_t size, ls_error *err)
     const bool given = data && *data == '/'; // a relative one is to be ignored
     if (!given && (!home || *home != '/'))
         return ls_fail(err, LS_ENOENT,
-                       "neither XDG_DATA_HOME nor HOME is set, so there is no place for models");
+                       "neither XDG_DATA_HOME nor HOME is set, so there is no folder for models");
     const int n = given ? snprintf(dir, size, "%s/latentsync", data)
                         : snprintf(dir, size, "%s/.local/share/latentsync", home);
-    return n < (int)size ? 0 : ls_fail(err, LS_EINVAL, "the path of the home folder is too long");
+    return n < (int)size ? 0
+                         : ls_fail(err, LS_EINVAL, "the path of the home directory is too long");
 }
 
 /* Near a program or library: where it is installed, or in its source or build folder. */

@@ -18,7 +18,7 @@ static const char *const vae_files[] = {"vae/diffusion_pytorch_model.safetensors
 static const char *const tiny_files[] = {"whisper/tiny.pt", "whisper/tiny.safetensors", NULL};
 static const char *const small_files[] = {"whisper/small.pt", "whisper/small.safetensors", NULL};
 
-/* The first of `names` that is in `dir`. */
+/* The first of `names` that exists in `dir`. */
 static int find_file(char path[PATH_SIZE], const char *dir, const char *role,
                      const char *const *names, ls_error *err)
 {
@@ -73,7 +73,7 @@ static int open_whisper(ls_weights **w, ls_whisper_config *c, const char *dir, s
         ret = ls_whisper_config_detect(c, *w, err);
     if (!ret && c->n_audio_state != width)
         ret = ls_fail(err, LS_ESHAPE,
-                      "%s is %zu wide, but the UNet's cross attention wants %zu: use whisper/%s",
+                      "%s has width %zu, but the UNet's cross attention needs %zu: use whisper/%s",
                       path, c->n_audio_state, width, width == 768 ? "small.pt" : "tiny.pt");
     return ret;
 }
@@ -84,11 +84,11 @@ static int check_fit(const ls_unet_config *u, const ls_vae_config *v, const char
     size_t channels = 3 * v->latent_channels + 1;
     if (u->in_channels != channels || u->out_channels != v->latent_channels || v->in_channels != 3)
         return ls_fail(err, LS_ESHAPE,
-                       "%s: the UNet takes %zu channels and gives %zu, the VAE's latents have %zu; "
-                       "they do not belong together",
+                       "%s: the UNet has %zu input and %zu output channels, the VAE's latents have "
+                       "%zu; they do not belong together",
                        dir, u->in_channels, u->out_channels, v->latent_channels);
     if (v->blocks != 4)
-        return ls_fail(err, LS_EUNSUPPORTED, "%s: the VAE has %zu levels; 4 are expected", dir,
+        return ls_fail(err, LS_EUNSUPPORTED, "%s: the VAE has %zu levels; expected 4", dir,
                        v->blocks);
     return 0;
 }

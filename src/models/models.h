@@ -1,5 +1,5 @@
-/* The networks of a model directory (latentsync/models.h). The Whisper file is the one whose width
- * the UNet's cross attention asks for. */
+/* The networks of a model directory (latentsync/models.h). The Whisper file is chosen by the width
+ * that the UNet's cross attention needs. */
 #ifndef LS_MODELS_MODELS_H
 #define LS_MODELS_MODELS_H
 
@@ -15,23 +15,22 @@ typedef struct ls_models {
     ls_whisper *whisper;
 } ls_models;
 
-/* Opens, detects and checks all three against each other; nothing is packed yet. UNet and VAE
- * compute in `dtype`, Whisper in float32 always. On failure *m is closed: LS_EMODEL. *m must not be
- * moved. */
+/* Opens the three networks, detects their configurations and checks that they fit together; nothing
+ * is packed yet. UNet and VAE compute in `dtype`, Whisper always in float32. LS_EMODEL on failure,
+ * when *m is closed. *m must not be moved. */
 int ls_models_open(ls_models *m, const char *dir, const char *backend, ls_dtype dtype, int threads,
                    ls_error *err);
 void ls_models_close(ls_models *m);
-/* Bytes of weights that are packed so far; waits for its turn. Any thread. */
+/* Bytes of weights packed so far; waits for its turn. Any thread. */
 size_t ls_models_packed(ls_models *m);
 
-/* Turns what a file that is missing, malformed or does not fit gave into LS_EMODEL, with advice;
- * returns the code. */
+/* Turns the error of a missing, malformed or unsuitable file into LS_EMODEL, with advice; returns
+ * the code. */
 int ls_models_unusable(int ret, ls_error *err);
 
-enum { LS_MODELS_RESOLUTION = 512 }; /* of models that name none */
-/* What a model directory is made for, by its model.json: "resolution", the side of the face image,
- * 0 if it names none, and "guidance_scale", otherwise 1.5, the original's. LS_EMODEL for a
- * malformed file. */
+enum { LS_MODELS_RESOLUTION = 512 }; /* of models that specify none */
+/* The defaults in a model directory's model.json: "resolution", the side of the face image, or 0 if
+ * absent, and "guidance_scale", or the original's 1.5. LS_EMODEL for a malformed file. */
 int ls_models_defaults(const char *dir, size_t *resolution, float *guidance_scale, ls_error *err);
 
 #endif

@@ -53,7 +53,7 @@ static int write_model(const char *dir, const char *file, ls_params **table, con
     if (!ret && snprintf(path, sizeof path, "%s/%s", dir, file) >= (int)sizeof path)
         ret = ls_fail(err, LS_EINVAL, "%s: the path is too long", dir);
     if (!ret && !access(path, F_OK))
-        ret = ls_fail(err, LS_EINVAL, "%s is already there; choose an empty directory", path);
+        ret = ls_fail(err, LS_EINVAL, "%s already exists; choose an empty directory", path);
     if (!ret)
         ret = dict_key ? ls_weights_write_torch(path, w, dict_key, dtype, err)
                        : ls_weights_write_safetensors(path, w, dtype, err);
@@ -66,7 +66,7 @@ static int make_dir(const char *dir, const char *sub, ls_error *err)
     char path[1024];
     snprintf(path, sizeof path, "%s%s%s", dir, *sub ? "/" : "", sub);
     if (mkdir(path, 0777) && errno != EEXIST)
-        return ls_fail_errno(err, errno, "cannot make the directory %s", path);
+        return ls_fail_errno(err, errno, "cannot create the directory %s", path);
     return 0;
 }
 

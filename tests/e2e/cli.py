@@ -477,7 +477,7 @@ def bad_models():
     shutil.copy("models/vae/diffusion_pytorch_model.safetensors", "m/latentsync_unet.safetensors")
     os.remove("m/latentsync_unet.pt")
     bad(run(LS, "models", "check", "m"), "latentsync_unet.safetensors", "not a LatentSync UNet", code=4)
-    bad(run(LS, "models", "random", "--size", "mini", "--out", "models"), "already there", code=2)
+    bad(run(LS, "models", "random", "--size", "mini", "--out", "models"), "already exists", code=2)
     bad(run(LS, "models", "random", "--size", "huge", "--out", "x"), "mini, small or full", code=2)
 
 

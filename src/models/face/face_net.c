@@ -36,13 +36,13 @@ static bool is_initializer(const ls_onnx_graph *g, const char *name)
     return false;
 }
 
-/* A dimension that the file fixes, or 0. */
+/* A dimension if the file fixes it, else 0. */
 static int64_t fixed(const LsOnnx__TensorShapeProto *s, size_t i)
 {
     return s->dim[i]->has_dim_value && s->dim[i]->dim_value > 0 ? s->dim[i]->dim_value : 0;
 }
 
-/* The picture that the network takes. */
+/* Finds the input, an image. */
 static int choose_input(ls_face_net *net, const ls_onnx_graph *g, ls_onnx_input *in, ls_error *err)
 {
     const LsOnnx__ValueInfoProto *picture = NULL;
@@ -50,7 +50,7 @@ static int choose_input(ls_face_net *net, const ls_onnx_graph *g, ls_onnx_input 
         if (!g->input[i]->name || is_initializer(g, g->input[i]->name))
             continue;
         if (picture)
-            return ls_fail(err, LS_EUNSUPPORTED, "%s: a network with one input is expected",
+            return ls_fail(err, LS_EUNSUPPORTED, "%s: expected a network with one input",
                            net->path);
         picture = g->input[i];
     }
@@ -59,14 +59,14 @@ static int choose_input(ls_face_net *net, const ls_onnx_graph *g, ls_onnx_input 
                                             : NULL;
     if (!s || s->n_dim != 4 || fixed(s, 0) > 1 || fixed(s, 1) != 3)
         return ls_fail(err, LS_EUNSUPPORTED,
-                       "%s: a network of one picture, [1, 3, height, width], is expected",
+                       "%s: expected a network whose input is one image, [1, 3, height, width]",
                        net->path);
     const bool open = !fixed(s, 2) || !fixed(s, 3);
     net->height = open ? DEFAULT_SIZE : (size_t)fixed(s, 2);
     net->width = open ? DEFAULT_SIZE : (size_t)fixed(s, 3);
     if (net->width > MAX_SIZE || net->height > MAX_SIZE || net->width % 32 || net->height % 32)
         return ls_fail(err, LS_EUNSUPPORTED,
-                       "%s: a picture of %zu x %zu; multiples of 32 up to %d are supported",
+                       "%s: input images of %zu x %zu; only multiples of 32 up to %d are supported",
                        net->path, net->width, net->height, MAX_SIZE);
     if (!(net->input_name = strdup(picture->name)))
         return ls_fail(err, LS_ENOMEM, "%s: out of memory", net->path);
@@ -128,10 +128,10 @@ static int recognise(ls_face_net *net, ls_error *err)
     if (net->landmarks && !score && !box && !points && !objectness)
         net->kind = LS_FACE_NET_LANDMARKS106;
     else if (net->landmarks || score != 1 || box != 1 || points < 0 || objectness < 0)
-        return ls_fail(err, LS_EUNSUPPORTED,
-                       "%s: neither an SCRFD or YuNet face detector nor 2d106det: its outputs are "
-                       "others",
-                       net->path);
+        return ls_fail(
+            err, LS_EUNSUPPORTED,
+            "%s: its outputs are those of neither an SCRFD or YuNet face detector nor 2d106det",
+            net->path);
     else
         net->kind = objectness ? LS_FACE_NET_YUNET : LS_FACE_NET_SCRFD;
     return 0;
@@ -179,7 +179,7 @@ static int open_net(ls_face_net *net, const ls_onnx *m, ls_dtype dtype, int thre
     ret = ls_onnx_import_graph(&net->im, g, m, &in, 1, err);
     const ls_tensor *t = ret ? NULL : ls_graph_find(g, in.name, NULL);
     if (!ret && !t)
-        ret = ls_fail(err, LS_EUNSUPPORTED, "%s: the picture is not used", net->path);
+        ret = ls_fail(err, LS_EUNSUPPORTED, "%s: the input image is not used", net->path);
     if (!ret)
         ret = bind(net, err);
     if (!ret)

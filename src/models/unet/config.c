@@ -30,7 +30,7 @@ static const ls_weight_info *find(const ls_weights *w, const char *fmt, size_t i
     return ls_weights_find(w, name);
 }
 
-/* Dimension `d` of a tensor that must exist, within sane bounds. */
+/* Dimension `d` of a required tensor, within sane bounds. */
 static int dim_of(const ls_weights *w, const char *name, size_t d, size_t *out, ls_error *err)
 {
     const ls_weight_info *t = ls_weights_find(w, name);
@@ -39,7 +39,7 @@ static int dim_of(const ls_weights *w, const char *name, size_t d, size_t *out, 
                        "%s: tensor %s is missing; this is not a LatentSync UNet checkpoint",
                        ls_weights_path(w), name);
     if (t->ndim <= d || !t->shape[d] || t->shape[d] > MAX_CHANNELS)
-        return ls_fail(err, LS_ESHAPE, "%s: tensor %s has an impossible shape", ls_weights_path(w),
+        return ls_fail(err, LS_ESHAPE, "%s: tensor %s has an invalid shape", ls_weights_path(w),
                        name);
     *out = t->shape[d];
     return 0;

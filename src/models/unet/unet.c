@@ -2,7 +2,7 @@
 
 #define RESNET_EPS 1e-5f
 
-/* Where things stand in a network's key. */
+/* Indices into a network's key. */
 enum { KEY_BATCH, KEY_FRAMES, KEY_H, KEY_W, KEY_TOKENS, KEY_STEP };
 
 typedef struct builder {
@@ -20,7 +20,7 @@ static ls_tensor *resnet(builder *b, ls_tensor *x, size_t out, const char *block
                               (ls_nn_resnet){out, b->nn->frames, RESNET_EPS, b->temb});
 }
 
-/* What follows a resnet in a layer. */
+/* The attentions after a resnet in a layer. */
 static ls_tensor *attend(builder *b, ls_tensor *x, bool cross, bool motion, const char *block,
                          size_t j)
 {
@@ -66,7 +66,7 @@ static ls_tensor *mid_block(builder *b, ls_tensor *x)
     return x;
 }
 
-/* The last layer of the last up block is all that a step with a cache computes. */
+/* A step with a cache computes only the last layer of the last up block. */
 static ls_tensor *up_layer(builder *b, ls_tensor *x, ls_tensor *skip, size_t i, size_t j)
 {
     const ls_unet_config *c = b->c;

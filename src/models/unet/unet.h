@@ -14,12 +14,12 @@ typedef struct ls_unet_config {
     size_t num_attention_heads; /* "attention_head_dim" there: the number of heads, always */
     bool down_cross_attn[LS_UNET_MAX_BLOCKS], up_cross_attn[LS_UNET_MAX_BLOCKS];
     bool down_motion[LS_UNET_MAX_BLOCKS], up_motion[LS_UNET_MAX_BLOCKS], mid_motion;
-    size_t temporal_position_encoding_max_len; /* frames of a chunk at most */
+    size_t temporal_position_encoding_max_len; /* maximum frames per chunk */
 } ls_unet_config;
 
-/* Reads the configuration off the names and shapes of a checkpoint. norm_num_groups is not visible
- * there: it is the metadata "norm_num_groups" if present, otherwise 32 as published, or 8 for nets
- * whose first block is narrower than 64. */
+/* Detects the configuration from the names and shapes of a checkpoint. norm_num_groups, which they
+ * do not show, is the metadata "norm_num_groups" if present, otherwise 32 as published, or 8 for
+ * networks whose first block is narrower than 64. */
 int ls_unet_config_detect(ls_unet_config *c, const ls_weights *w, ls_error *err);
 
 /* The published configuration (configs/unet/stage2*.yaml of the original). */
@@ -30,7 +30,8 @@ int ls_unet_table(ls_params **out, const ls_unet_config *c, ls_error *err);
 
 typedef ls_network ls_unet;
 
-/* Takes *w over, on success and on failure. Weights are packed by the first run or prepare. */
+/* Takes ownership of *w, on success and on failure. Weights are packed by the first run or prepare.
+ */
 int ls_unet_open(ls_unet **out, ls_weights **w, const ls_unet_config *c, const ls_compute *compute,
                  ls_error *err);
 void ls_unet_close(ls_unet **u);
@@ -44,13 +45,13 @@ typedef struct ls_unet_shape {
 
 typedef enum ls_unet_step {
     LS_UNET_STEP_FULL,  /* without step cache */
-    LS_UNET_STEP_STORE, /* full, and stores what later steps reuse in `cache` */
+    LS_UNET_STEP_STORE, /* full, and fills `cache` for later steps */
     LS_UNET_STEP_REUSE  /* the last layer only, on `cache`, as DeepCache does in the original */
 } ls_unet_step;
 
 /* Bytes of the step cache for a shape. */
 size_t ls_unet_cache_bytes(const ls_unet *u, const ls_unet_shape *s);
-/* Compiles the plans of a step, for the activation memory to be known before the first run. */
+/* Compiles the plans of a step, so that the activation memory is known before the first run. */
 int ls_unet_prepare(ls_unet *u, const ls_unet_shape *s, ls_unet_step step, bool taps,
                     ls_plan **plan, ls_error *err);
 

@@ -171,7 +171,7 @@ int ls_vae_config_detect(ls_vae_config *c, const ls_weights *w, ls_error *err)
     int64_t groups = c->block_out_channels[0] >= 64 ? 32 : 8;
     ls_weights_meta_int(w, "norm_num_groups", &groups);
     if (!sane || !c->blocks || !c->layers_per_block || groups < 1 || groups > MAX_CHANNELS)
-        return ls_fail(err, LS_ESHAPE, "%s: the shapes are not those of an AutoencoderKL",
+        return ls_fail(err, LS_ESHAPE, "%s: these are not the shapes of an AutoencoderKL",
                        ls_weights_path(w));
     c->norm_num_groups = (size_t)groups;
     return 0;

@@ -21,15 +21,15 @@ int ls_vae_table(ls_params **out, const ls_vae_config *c, ls_error *err);
 
 typedef ls_network ls_vae;
 
-/* Takes *w over, on success and on failure. The attention may have its old names (query, key,
- * value, proj_attn) or the new ones. */
+/* Takes ownership of *w, on success and on failure. The attention may use the old names (query,
+ * key, value, proj_attn) or the new ones. */
 int ls_vae_open(ls_vae **out, ls_weights **w, const ls_vae_config *c, const ls_compute *compute,
                 ls_error *err);
 void ls_vae_close(ls_vae **v);
 ls_network *ls_vae_network(ls_vae *v);
 const ls_vae_config *ls_vae_get_config(const ls_vae *v);
 
-/* Compiles the plan of `images` pictures of latent size h x w. */
+/* Compiles the plan for `images` images of latent size h x w. */
 int ls_vae_prepare(ls_vae *v, bool decode, size_t images, size_t h, size_t w, bool taps,
                    ls_plan **plan, ls_error *err);
 

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#define WINDOW 3000 /* mel frames; twice the rows it gives */
+#define WINDOW 3000 /* mel frames; twice the rows it yields */
 #define ROWS_BEFORE 4
 
 struct ls_features {
@@ -107,7 +107,7 @@ size_t ls_features_frames(const ls_features *f)
     return ls_feature_frames(f->rows, f->fps);
 }
 
-/* The row, from a window that is held or encoded now in place of the older one. */
+/* The row, from a window held, or encoded now to replace the older one. */
 static int get_row(ls_features *f, size_t row, const float **out, const ls_cancel *cancel,
                    ls_error *err)
 {

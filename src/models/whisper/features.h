@@ -1,4 +1,4 @@
-/* What the UNet hears for each frame of video: Whisper's embeddings around the frame. Source: the
+/* The UNet's audio input for each video frame: Whisper's embeddings around the frame. Source: the
  * original's Audio2Feature (feature2chunks, get_sliced_feature) and Whisper's transcribe(). */
 #ifndef LS_MODELS_WHISPER_FEATURES_H
 #define LS_MODELS_WHISPER_FEATURES_H
@@ -8,16 +8,16 @@
 
 #define LS_FEATURE_ROWS 10 /* rows of 20 ms around a frame: 4 before, its own, 5 after */
 
-/* Rows of 20 ms that windows of 30 s give for a recording of `mel_frames`. */
+/* Number of 20 ms rows that 30 s windows yield for a recording of `mel_frames`. */
 size_t ls_feature_rows(size_t mel_frames);
-/* Frames of video at `fps` for that many rows: at 25 fps floor(rows / 2) + 2. */
+/* Number of video frames at `fps` for that many rows: at 25 fps floor(rows / 2) + 2. */
 size_t ls_feature_frames(size_t rows, double fps);
 /* The rows of frame i, each clamped to the recording. */
 void ls_feature_indices(size_t frame, size_t rows, double fps, size_t indices[LS_FEATURE_ROWS]);
 
 /* Tokens of a frame: LS_FEATURE_ROWS x (layers + 1); each n_audio_state wide. */
 size_t ls_feature_tokens(const ls_whisper *w);
-/* Bytes of the windows that features hold, and of the encoder's own copy of one. */
+/* Bytes of the windows held by ls_features, plus the encoder's own copy of one. */
 size_t ls_feature_bytes(const ls_whisper *w);
 
 typedef struct ls_features ls_features;
@@ -27,7 +27,7 @@ int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel, do
                      ls_error *err);
 void ls_features_close(ls_features **f);
 
-/* Frames of video that the recording gives. */
+/* Number of video frames that the recording yields. */
 size_t ls_features_frames(const ls_features *f);
 
 /* Frames [start, start + n) as [n, tokens, n_audio_state]: rows in time order, each with its

@@ -8,8 +8,8 @@
 #define N_FFT 400
 #define HOP 160
 #define PAD (N_FFT / 2)
-#define DIRECT 25      /* points that are transformed without splitting, */
-#define DIRECT_BINS 13 /* and as many of them as real input needs */
+#define DIRECT 25      /* points transformed without splitting, */
+#define DIRECT_BINS 13 /* and the bins of them that real input needs */
 #define BLOCK 256      /* frames transformed from one read */
 #define BLOCK_SAMPLES ((BLOCK - 1) * HOP + N_FFT)
 
@@ -23,7 +23,7 @@ struct ls_log_mel {
     cplx twiddle[N_FFT]; /* exp(-2 pi i k / 400) */
     cplx direct[DIRECT][DIRECT_BINS];
     float filters[LS_MEL_BANDS][LS_MEL_BINS];
-    int first[LS_MEL_BANDS], last[LS_MEL_BANDS]; /* bins of each filter, past the end for last */
+    int first[LS_MEL_BANDS], last[LS_MEL_BANDS]; /* bins of each filter; `last` is exclusive */
     float floor;                                 /* the loudest log10 value, minus 8 */
     int16_t pcm[BLOCK_SAMPLES];
     float block[BLOCK][LS_MEL_BANDS];
@@ -96,7 +96,8 @@ static void transform(const ls_log_mel *m, const int16_t *pcm, float *out)
     }
 }
 
-/* Samples from `start` on, in the recording reflected at both ends without repeating them. */
+/* Samples from `start` on; the recording is reflected at both ends without repeating the end
+ * sample. */
 static int read_reflected(ls_log_mel *m, int64_t start, size_t n, ls_error *err)
 {
     int64_t samples = (int64_t)m->source.samples, end = start + (int64_t)n;
@@ -150,7 +151,7 @@ int ls_log_mel_open(ls_log_mel **out, const ls_pcm_source *source, const ls_canc
     *out = NULL;
     if (source->samples <= PAD)
         return ls_fail(err, LS_EFORMAT,
-                       "the speech is only %llu samples at 16 kHz; at least %d are needed",
+                       "the speech has only %llu samples at 16 kHz; it needs at least %d",
                        (unsigned long long)source->samples, PAD + 1);
     ls_log_mel *m = ls_calloc_array(1, sizeof *m);
     if (!m)

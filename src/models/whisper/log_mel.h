@@ -1,5 +1,5 @@
-/* Whisper's log-mel spectrogram of a whole recording, read piece by piece. Source:
- * whisper/audio.py, log_mel_spectrogram. */
+/* Whisper's log-mel spectrogram of a whole recording, read in pieces. Source: whisper/audio.py,
+ * log_mel_spectrogram. */
 #ifndef LS_MODELS_WHISPER_LOG_MEL_H
 #define LS_MODELS_WHISPER_LOG_MEL_H
 
@@ -22,9 +22,9 @@ typedef struct ls_pcm_source {
 
 typedef struct ls_log_mel ls_log_mel;
 
-/* Reads the recording once for its loudest value, which sets the floor everywhere. LS_EFORMAT for
- * 200 samples and fewer: there is nothing to reflect at the ends. `source` is copied; what it
- * refers to must outlive *out. Memory does not depend on the length. */
+/* Reads the recording once to find its loudest value, which sets the floor everywhere. LS_EFORMAT
+ * for 200 samples or fewer: too short to reflect at the ends. `source` is copied; its `opaque` must
+ * outlive *out. Memory does not depend on the length. */
 int ls_log_mel_open(ls_log_mel **out, const ls_pcm_source *source, const ls_cancel *cancel,
                     ls_error *err);
 void ls_log_mel_close(ls_log_mel **m);

@@ -59,7 +59,7 @@ static void build(const void *config, ls_nn *nn, const size_t key[LS_NETWORK_KEY
     size_t t = c->n_audio_ctx, d = c->n_audio_state;
     char name[LS_NAME_MAX];
     nn->frames = 1;
-    /* Weights of every checkpoint that no op takes: one is bound as an input, one is not used. */
+    /* Weights in every checkpoint that no op uses: one is bound as an input, one is unused. */
     ls_params_get(nn->params, 2, (size_t[]){t, d}, "encoder.positional_embedding");
     ls_params_get(nn->params, 1, (size_t[]){d}, "encoder.ln_post.weight");
     ls_params_get(nn->params, 1, (size_t[]){d}, "encoder.ln_post.bias");
@@ -103,7 +103,7 @@ int ls_whisper_config_detect(ls_whisper_config *c, const ls_weights *w, ls_error
     if (!conv || !pos || conv->ndim != 3 || pos->ndim != 2)
         return ls_fail(err, LS_ENOENT,
                        "%s: tensors encoder.conv1.weight and encoder.positional_embedding are "
-                       "missing; this is not a Whisper checkpoint of OpenAI's",
+                       "missing; this is not an OpenAI Whisper checkpoint",
                        ls_weights_path(w));
     c->n_mels = conv->shape[1];
     c->n_audio_state = conv->shape[0];

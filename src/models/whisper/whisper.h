@@ -19,7 +19,7 @@ int ls_whisper_table(ls_params **out, const ls_whisper_config *c, ls_error *err)
 
 typedef struct ls_whisper ls_whisper;
 
-/* Takes *w over, on success and on failure. The decoder's weights are ignored. */
+/* Takes ownership of *w, on success and on failure. The decoder's weights are ignored. */
 int ls_whisper_open(ls_whisper **out, ls_weights **w, const ls_whisper_config *c,
                     const ls_compute *compute, ls_error *err);
 void ls_whisper_close(ls_whisper **w);
