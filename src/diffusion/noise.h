@@ -10,11 +10,11 @@
 typedef struct ls_rng {
     uint32_t mt[624];
     int index;
-    bool has_cached; /* the second normal of a pair; survives calls for 16 values and more */
+    bool has_cached; /* the second normal of a pair; survives calls for 16 or more values */
     double cached;
 } ls_rng;
 
-/* torch.manual_seed: the low 32 bits count. */
+/* torch.manual_seed: only the low 32 bits are used. */
 void ls_rng_seed(ls_rng *rng, uint64_t seed);
 /* The next 32-bit output of mt19937. */
 uint32_t ls_rng_u32(ls_rng *rng);

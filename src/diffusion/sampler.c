@@ -8,7 +8,7 @@ struct ls_sampler {
     ls_sampler_settings settings;
     ls_ddim ddim;
     size_t batch;        /* rows of a chunk; shape.batch of them run at once */
-    ls_unet_shape shape; /* that the buffers hold */
+    ls_unet_shape shape; /* that the buffers are sized for */
     float *sample;       /* [shape.batch * frames, h, w, in_channels]: every row is the same */
     float *audio;        /* [batch * frames, tokens, dim] */
     float *eps;          /* [batch * frames, h, w, 4] */
@@ -26,7 +26,7 @@ int ls_sampler_open(ls_sampler **out, ls_unet *unet, const ls_sampler_settings *
     s->batch = settings->guidance_scale > 1 ? 2 : 1;
     int ret = settings->cache_interval
                   ? ls_ddim_init(&s->ddim, settings->steps, err)
-                  : ls_fail(err, LS_EINVAL, "a cache interval of 0; use 1 to compute every step");
+                  : ls_fail(err, LS_EINVAL, "the cache interval is 0; use 1 to compute every step");
     if (ret)
         ls_sampler_close(out);
     return ret;
@@ -134,7 +134,7 @@ static void fill_sample(ls_sampler *s, const ls_chunk *c, const float *x)
         memcpy(s->sample + pixels * width, s->sample, pixels * width * sizeof *s->sample);
 }
 
-/* The unconditional row hears silence: zeros. */
+/* The unconditional row gets zeros as audio. */
 static void fill_audio(ls_sampler *s, const ls_chunk *c)
 {
     size_t n = c->frames * c->audio_tokens * ls_unet_get_config(s->unet)->cross_attention_dim;
@@ -143,7 +143,7 @@ static void fill_audio(ls_sampler *s, const ls_chunk *c)
     memcpy(s->audio + (s->batch - 1) * n, c->audio, n * sizeof *s->audio);
 }
 
-/* Every row of a step, as many at once as the shape says. */
+/* Runs all rows of a step, as many at once as the shape says. */
 static int run_unet(ls_sampler *s, size_t step, const ls_cancel *cancel, ls_error *err)
 {
     const ls_unet_config *u = ls_unet_get_config(s->unet);

@@ -8,9 +8,9 @@
 typedef struct ls_sampler_settings {
     size_t steps;          /* num_inference_steps */
     float guidance_scale;  /* above 1: two batch rows, unconditional and conditional */
-    size_t cache_interval; /* every how many steps the whole UNet runs (DeepCache); 1: always */
-    bool split_guidance;   /* one batch row after the other: about half the activations, and the
-                              same result */
+    size_t cache_interval; /* the whole UNet runs every this many steps (DeepCache); 1: always */
+    bool split_guidance;   /* one batch row after the other: about half the activations, the same
+                              result */
 } ls_sampler_settings;
 
 typedef struct ls_sampler ls_sampler;
@@ -19,7 +19,7 @@ typedef struct ls_sampler ls_sampler;
 int ls_sampler_open(ls_sampler **out, ls_unet *unet, const ls_sampler_settings *s, ls_error *err);
 void ls_sampler_close(ls_sampler **s);
 
-/* What one chunk is made from, channels-last float32. */
+/* The inputs of one chunk, channels-last float32. */
 typedef struct ls_chunk {
     size_t frames, h, w; /* of the latents */
     size_t audio_tokens;
@@ -34,8 +34,8 @@ typedef void (*ls_sampler_progress)(void *opaque, size_t step, size_t steps, con
 
 /* Compiles and packs everything that chunks of this shape need. */
 int ls_sampler_prepare(ls_sampler *s, const ls_chunk *shape, ls_error *err);
-/* While the UNet is measured (ls_network_estimate_begin): as prepare, but the sampler's own buffers
- * are only counted. */
+/* As ls_sampler_prepare while the UNet is being measured (ls_network_estimate_begin); the sampler's
+ * own buffers are only counted. */
 int ls_sampler_estimate(const ls_sampler *s, const ls_chunk *shape, size_t *buffers, ls_error *err);
 
 /* `latents` [frames, h, w, 4]: the noise (before init_noise_sigma, which is 1) on entry, the result

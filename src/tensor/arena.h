@@ -10,9 +10,9 @@ typedef struct ls_interval {
     size_t offset; /* found by ls_arena_plan, a multiple of LS_ALIGN */
 } ls_interval;
 
-/* Gives every interval an offset such that no two that are in use at the same step overlap, largest
- * first at the lowest place that fits. Returns the bytes needed, or SIZE_MAX on overflow or when
- * out of memory. */
+/* Assigns every interval an offset such that intervals in use at the same step do not overlap:
+ * largest first, at the lowest offset that fits. Returns the bytes needed, or SIZE_MAX on overflow
+ * or when out of memory. */
 size_t ls_arena_plan(ls_interval *intervals, size_t count);
 
 #endif

@@ -207,7 +207,7 @@ void ls_output(ls_graph *g, const char *name, ls_tensor *t)
     if (g->err.code || !t)
         return;
     if (t->kind != LS_TENSOR_VALUE || t->output) {
-        ls_fail(&g->err, LS_EINVAL, "output %s is not a value of its own", name);
+        ls_fail(&g->err, LS_EINVAL, "output %s is a view, an input or already an output", name);
         return;
     }
     t->output = true;
@@ -269,7 +269,7 @@ static bool is_vector(const ls_tensor *t, size_t n)
     return !t || (t->dtype == LS_F32 && t->count == n && t->shape[t->ndim - 1] == n);
 }
 
-/* Rows or columns of windows that fit; 0 when none does, or numbers overflow. */
+/* Rows or columns of windows that fit; 0 if none does or numbers overflow. */
 static size_t windows(size_t in, const ls_window *w, int axis)
 {
     size_t padded = in + w->pad[axis] + w->pad[axis + 2];

@@ -1,9 +1,9 @@
-/* A network as a list of ops, built once for fixed shapes. Activations are channels-last:
- * [N, H, W, C] images or [N, T, C] tokens, N = batch x frames, batch-major; a pixel row is a token
- * row, so convolution, linear and attention meet without a transpose.
+/* A network as a list of ops, built once for fixed shapes. Activations are channels-last: [N, H, W,
+ * C] images or [N, T, C] tokens, N = batch x frames, batch-major; a pixel row is a token row, so
+ * convolution, linear and attention meet without a transpose.
  *
- * Building never fails in the caller's face: a misuse (a shape that does not fit) marks the graph,
- * every later call returns NULL, and ls_graph_error tells what was wrong. */
+ * Building needs no error checks: a mistake (such as a mismatched shape) marks the graph, every
+ * later call returns NULL, and ls_graph_error reports the cause. */
 #ifndef LS_TENSOR_GRAPH_H
 #define LS_TENSOR_GRAPH_H
 
@@ -28,12 +28,12 @@ struct ls_param {
 typedef enum ls_act {
     LS_ACT_NONE,
     LS_ACT_SILU,
-    LS_ACT_GELU, /* the exact erf one */
+    LS_ACT_GELU, /* exact, by erf */
     LS_ACT_RELU,
     LS_ACT_SIGMOID
 } ls_act;
 
-/* Of two numbers; PRELU is a where a > 0, else a * b. */
+/* PRELU is a if a > 0, else a * b. */
 typedef enum ls_binary { LS_BINARY_ADD, LS_BINARY_SUB, LS_BINARY_MUL, LS_BINARY_PRELU } ls_binary;
 
 /* A window that slides over an image, in rows and columns; padding top, left, bottom, right. */
@@ -57,8 +57,8 @@ typedef enum ls_op {
     LS_OP_TIMESTEP,   /* t [1] float32 -> [1, C] float32 sinusoid, cosines first */
     LS_OP_CAST,       /* x -> the same values in another dtype */
     LS_OP_POOL,       /* x [N, H, W, C] -> [N, H', W', C], maximum or mean over windows */
-    LS_OP_BINARY,     /* a, b of one number of dimensions, each broadcast where it is 1 long */
-    LS_OP_TAKE,       /* x -> elements of it, see ls_take */
+    LS_OP_BINARY, /* a, b of the same number of dimensions, each broadcast where its size is 1 */
+    LS_OP_TAKE,   /* x -> elements of it, see ls_take */
     LS_OP_COUNT
 } ls_op;
 
@@ -73,10 +73,10 @@ typedef struct ls_tensor {
     ls_tensor_kind kind;
     ls_dtype dtype;
     size_t ndim, shape[LS_MAX_DIMS], count;
-    size_t index;             /* place in the graph's list of tensors */
-    struct ls_tensor *source; /* of a view: never itself a view */
+    size_t index;             /* index in the graph's list of tensors */
+    struct ls_tensor *source; /* of a view; never a view itself */
     const ls_param *param;
-    bool output; /* of a value: memory bound by the caller of a run */
+    bool output; /* of a value: in memory bound by the caller of a run */
     bool tapped;
 } ls_tensor;
 
@@ -111,8 +111,8 @@ typedef struct ls_node {
 
 typedef struct ls_graph ls_graph;
 
-/* `compute` (LS_F32 or LS_BF16) is the dtype of activations. With `taps`, tensors that ls_tap names
- * keep their values to the end of a run, to be compared with the original's modules. NULL when out
+/* `compute` (LS_F32 or LS_BF16) is the dtype of activations. With `taps`, tensors named by ls_tap
+ * keep their values until the end of a run, for comparison with the original's modules. NULL if out
  * of memory. */
 ls_graph *ls_graph_new(ls_dtype compute, bool taps);
 void ls_graph_free(ls_graph **g);
@@ -125,24 +125,24 @@ ls_dtype ls_graph_compute(const ls_graph *g);
 ls_tensor *ls_input(ls_graph *g, const char *name, ls_dtype t, size_t ndim, const size_t *shape);
 ls_tensor *ls_weight(ls_graph *g, const ls_param *p); /* NULL for NULL: an absent optional weight */
 void ls_output(ls_graph *g, const char *name, ls_tensor *t);
-/* In a graph with taps, lets a run hand out `t` under the name (one tensor may have several);
+/* In a graph with taps, makes `t` available to a run under this name (a tensor may have several);
  * otherwise does nothing. */
 void ls_tap(ls_graph *g, ls_tensor *t, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 typedef struct ls_conv {
     size_t stride, pad; /* pad on all sides */
-    bool pad_end_only;  /* pad bottom and right alone, by `pad` (the VAE encoder's downsampling) */
+    bool pad_end_only;  /* pad only bottom and right, by `pad` (the VAE encoder's downsampling) */
     ls_act act;
 } ls_conv;
 
 /* Each appends one node and returns its output; bias, residual and pe may be NULL. A 3-D
  * convolution weight [Co, Ci, k] works along W of an image with H = 1 and pads and strides W only.
- * The bias of a convolution may be a value ([Co] or [1, Co] float32) as well as a weight: that is
+ * The bias of a convolution may be a value ([Co] or [1, Co] float32) instead of a weight: this is
  * how the time embedding is added. */
 ls_tensor *ls_conv2d(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, ls_tensor *residual,
                      ls_conv attr);
-/* With a window of its own (its kernel is that of the weight), groups, and with `act_last`
- * act(.. + residual). */
+/* With any window (whose kernel is the weight's), groups, and, if `act_last`, act(.. + residual).
+ */
 ls_tensor *ls_conv2d_grouped(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b,
                              ls_tensor *residual, const ls_window *window, size_t groups,
                              ls_act act, bool act_last);
@@ -166,9 +166,9 @@ ls_tensor *ls_cast(ls_graph *g, ls_tensor *x, ls_dtype t); /* x itself when it h
 ls_tensor *ls_pool(ls_graph *g, ls_tensor *x, const ls_window *window, size_t h, size_t w,
                    bool mean, bool count_pads);
 ls_tensor *ls_binary_op(ls_graph *g, ls_binary op, ls_tensor *a, ls_tensor *b);
-/* out[i0, i1, ..] = x[take[i0] + take[shape[0] + i1] + ..]: a table of offsets into x for each
- * dimension, one after the other. Transposes, slices, gathers and nearest resizes are such. The
- * table is copied. */
+/* out[i0, i1, ..] = x[take[i0] + take[shape[0] + i1] + ..]: one table of offsets into x per
+ * dimension, concatenated. Expresses transposes, slices, gathers and nearest resizes. The table is
+ * copied. */
 ls_tensor *ls_take(ls_graph *g, ls_tensor *x, size_t ndim, const size_t *shape, const size_t *take);
 ls_tensor *ls_view(ls_graph *g, ls_tensor *x, size_t ndim, const size_t *shape);
 
