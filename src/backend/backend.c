@@ -14,8 +14,8 @@ int ls_backend_open(ls_backend **out, const char *name, int threads, ls_error *e
         ret = ls_backend_onednn_open(out, err);
 #endif
     else
-        return ls_fail(err, LS_EINVAL, "there is no backend \"%s\"; use ref%s", name,
-                       HAVE_ONEDNN ? " or onednn" : ", for this build is without oneDNN");
+        return ls_fail(err, LS_EINVAL, "unknown backend \"%s\"; use ref%s", name,
+                       HAVE_ONEDNN ? " or onednn" : "; this build has no oneDNN");
     if (ret)
         return ret;
     ls_cpu cpu;

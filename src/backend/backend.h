@@ -38,7 +38,8 @@ struct ls_backend {
     bool dry;
 };
 
-/* `name` is "ref" (plain C, float32 only: the oracle) or "onednn". `threads` 0 means all cores. */
+/* `name` is "ref" (plain C, float32 only: the reference) or "onednn". `threads` 0 means all cores.
+ */
 int ls_backend_open(ls_backend **out, const char *name, int threads, ls_error *err);
 void ls_backend_close(ls_backend **be);
 /* The fastest of this build: "onednn", or "ref" where that was left out. */

@@ -15,7 +15,7 @@ struct ls_plan {
     ls_backend *backend;
     step *steps;
     void **memory;  /* per tensor of the graph, for the current run */
-    size_t *offset; /* per tensor: place in the arena, SIZE_MAX for bound ones */
+    size_t *offset; /* per tensor: offset in the arena, SIZE_MAX for bound ones */
     size_t arena_bytes;
     double seconds[LS_OP_COUNT];
 };
@@ -35,8 +35,8 @@ static void find_last_uses(const ls_graph *g, size_t *last)
     }
 }
 
-/* The input of node `i` in whose memory the output may come to lie, because nobody reads it later;
- * NULL for none. */
+/* The input of node `i` whose memory the output may reuse because nothing reads it later; NULL if
+ * there is none. */
 static const ls_tensor *overwritten(const ls_plan *p, size_t i, const size_t *last)
 {
     const ls_node *node = ls_graph_node(p->graph, i);
@@ -171,7 +171,7 @@ static int bind(ls_plan *p, char *arena, const ls_binding *bindings, size_t coun
         bool tap;
         const ls_tensor *t = ls_graph_find(g, bindings[i].name, &tap);
         if (!t || ls_tensor_bytes(t) != bindings[i].bytes)
-            return ls_fail(err, LS_EINVAL, "cannot bind %zu bytes to %s, which has %zu",
+            return ls_fail(err, LS_EINVAL, "cannot bind %zu bytes to %s, which needs %zu",
                            bindings[i].bytes, bindings[i].name, t ? ls_tensor_bytes(t) : 0);
         if (!tap)
             p->memory[t->index] = bindings[i].data;
@@ -181,7 +181,7 @@ static int bind(ls_plan *p, char *arena, const ls_binding *bindings, size_t coun
         bool tap;
         const ls_tensor *t = ls_graph_find(g, name, &tap);
         if (!tap && !p->memory[t->index])
-            return ls_fail(err, LS_EINVAL, "no memory is bound to %s", name);
+            return ls_fail(err, LS_EINVAL, "%s is not bound to memory", name);
     }
     return 0;
 }

@@ -1,5 +1,5 @@
-/* A compiled graph: kernels, and one arena in which every intermediate has a fixed place. Nothing
- * is allocated while running. */
+/* A compiled graph: kernels, and one arena in which every intermediate has a fixed offset. Running
+ * allocates nothing. */
 #ifndef LS_BACKEND_PLAN_H
 #define LS_BACKEND_PLAN_H
 
@@ -8,7 +8,8 @@
 
 typedef struct ls_plan ls_plan;
 
-/* Takes `g` over, on success and on failure (*g becomes NULL). `be` must outlive the plan. */
+/* Takes ownership of `g`, on success and on failure (*g becomes NULL). `be` must outlive the plan.
+ */
 int ls_plan_compile(ls_plan **out, ls_graph **g, ls_backend *be, ls_error *err);
 void ls_plan_close(ls_plan **p);
 
@@ -23,8 +24,8 @@ typedef struct ls_binding {
 } ls_binding;
 
 /* Runs every node in order. `arena` holds ls_plan_arena_bytes, aligned to LS_ALIGN; plans that
- * never run at the same time may share one. Every input and output must be bound. LS_ECANCELED
- * between two nodes once `cancel` (may be NULL) is requested. */
+ * never run at the same time may share one. Every input and output must be bound. LS_ECANCELED,
+ * between two nodes, once `cancel` (may be NULL) is set. */
 int ls_plan_run(ls_plan *p, void *arena, const ls_binding *bindings, size_t count,
                 const ls_cancel *cancel, ls_error *err);
 
