@@ -1,5 +1,5 @@
-/* Speed of face detection networks, without decoding of video; one JSON object a line.
- * Usage: bench_detect [FILE.onnx [runs]] */
+/* Speed of face detection networks, without video decoding; one JSON object per line. Usage:
+ * bench_detect [FILE.onnx [runs]] */
 #include "base/time.h"
 #include "models/face/face_net.h"
 
@@ -59,7 +59,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; !ret && i < (argc > 1 ? 1 : sizeof usual / sizeof *usual); i++) {
         const char *path = argc > 1 ? argv[1] : usual[i];
         if (access(path, R_OK)) {
-            fprintf(stderr, "%s is not here; name an ONNX file of a face detector\n", path);
+            fprintf(stderr, "%s not found; name the ONNX file of a face detector\n", path);
             break;
         }
         ret = measure(path, LS_F32, runs, ms) || measure(path, LS_BF16, runs, ms);

@@ -1,5 +1,5 @@
 /* Milliseconds of face geometry per 1080p frame on one core, as JSON. With an argument, also writes
- * the last frame there as a binary PPM. */
+ * the last frame to that file, as a binary PPM. */
 #include "base/time.h"
 #include "face/align.h"
 #include "face/restore.h"
@@ -24,7 +24,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         size_t resolution;
-        double scale; /* crop pixels a frame pixel */
+        double scale; /* crop pixels per frame pixel */
     } cases[] = {{"small", 256, 1.6}, {"medium", 512, 1}, {"large", 512, 0.6}};
     static uint8_t frame[H][W][3], face[512 * 512 * 3];
     static uint8_t y[H][W], cb[H / 2][W / 2], cr[H / 2][W / 2];

@@ -1,5 +1,5 @@
-/* Speed of single ops at the shapes of the UNet and the VAE; one JSON object a line. "share" is of
- * a plain matrix product measured in the same run; bandwidth counts each input and output once.
+/* Speed of single ops at the shapes of the UNet and the VAE; one JSON object per line. "share" is
+ * of a plain matrix product measured in the same run; bandwidth counts each input and output once.
  * Usage: bench_kernels [f32|bf16] [name prefix] */
 #include "backend/plan.h"
 #include "base/alloc.h"
@@ -77,7 +77,7 @@ static ls_tensor *weight(ls_graph *g, ls_param *p, size_t ndim, const size_t *sh
     return ls_weight(g, p);
 }
 
-/* Multiplications and additions of the products; 0 for ops that only pass over memory. */
+/* Multiplications and additions of the products; 0 for ops bound by memory only. */
 static ls_tensor *build(ls_graph *g, const work *s, ls_param *params, double *flops)
 {
     const ls_dtype t = ls_graph_compute(g);

@@ -1,6 +1,6 @@
 /* bench_networks [256|512] [f32|bf16]: seconds of each network at its published size, one line of
- * JSON each: the UNet's whole step and its step on the cache (16 frames with guidance), the VAE's
- * two ways (one picture), Whisper (30 s of sound). Weights come from the formula. */
+ * JSON each: the UNet's full and cached steps (16 frames with guidance), VAE encode and decode (one
+ * image), Whisper (30 s of audio). The weights are formula weights. */
 #include "base/alloc.h"
 #include "base/system.h"
 #include "base/time.h"

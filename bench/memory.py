@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""Peak memory of `latentsync sync` at 1080p for a short, a middling and a long video, which should agree.
-usage: memory.py LATENTSYNC [SECONDS...], 10 150 3600 unless told; the last takes half an hour.
+"""Peak memory of `latentsync sync` at 1080p for a short, a medium and a long video, which should agree.
+usage: memory.py LATENTSYNC [SECONDS...], default 10 150 3600; the last takes half an hour.
 
-The networks are the mini model with made-up weights, whose 8 MB hardly count: what is measured is everything
-else. The clips are one of 10 s, copied again and again. Prints a line of JSON for each, then a table."""
+The networks are the mini model with made-up weights, whose 8 MB are negligible: this measures everything else. The clips repeat one of 10 s. Prints a line of JSON for each, then a table."""
 import json
 import os
 import re
@@ -32,7 +31,7 @@ def make_track(path, frames):
 
 
 class Group:
-    """A control group for one run, where such can be made."""
+    """A control group for one run, where one can be created."""
 
     def __init__(self):
         self.path, self.peak, self.end = None, 0, threading.Event()
@@ -53,7 +52,7 @@ class Group:
             open(self.path + "/cgroup.procs", "w").write(str(os.getpid()))
 
     def used(self):
-        """What cannot be dropped: all but the cache of files."""
+        """Memory that cannot be dropped: everything but the file cache."""
         stat = dict(line.split() for line in open(self.path + "/memory.stat"))
         return sum(int(stat.get(k, 0)) for k in (("anon", "shmem") if self.v2 else ("total_rss", "total_shmem")))
 

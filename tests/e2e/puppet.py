@@ -90,7 +90,7 @@ def a_recording_serves_as_well():
     for wav, txt in (("missing.wav", f"{RECORDINGS}/fox.txt"), (f"{RECORDINGS}/fox.txt", f"{RECORDINGS}/fox.txt"),
                      (f"{RECORDINGS}/fox.wav", f"{RECORDINGS}/fox.wav")):
         r = run(PUPPET, "--speech-only", "--speech", wav, "--phones", txt, "o.bad")
-        assert r.returncode == 1 and "cannot be read" in r.stderr, r.stderr
+        assert r.returncode == 1 and "cannot read" in r.stderr, r.stderr
 
 
 sys.exit(main(setup))

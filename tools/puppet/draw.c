@@ -11,7 +11,7 @@ typedef struct painter {
     double size;
 } painter;
 
-/* A point of the head, z towards the viewer, as it is seen: in units of the face. */
+/* A point of the head, z towards the viewer, as seen: in units of the face. */
 static void turned(const puppet_pose *p, double x, double y, double z, double *u, double *v)
 {
     double front = z * cos(p->yaw) - x * sin(p->yaw);
@@ -19,7 +19,7 @@ static void turned(const puppet_pose *p, double x, double y, double z, double *u
     *v = y * cos(p->pitch) - front * sin(p->pitch) * 0.6;
 }
 
-/* How far the front of the head stands out at a point of it. */
+/* How far the front of the head protrudes at a point. */
 static double bulge(const puppet_speaker *s, double x, double y)
 {
     double r = pow(x / (s->cheek * 1.08), 2) + pow((y + 0.1) / 0.95, 2);
@@ -219,7 +219,7 @@ static void draw_front_hair(const painter *t)
     stroke(t, shade(s->hair, 1.5), 0.35, 0.05);
 }
 
-/* The chin follows the jaw: `drop` is how far that has opened. */
+/* The chin follows the jaw: `drop` is how far the jaw has opened. */
 static void face_path(const painter *t, double drop)
 {
     const puppet_speaker *s = t->s;

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HELD_OUT 4 /* the last of each language are kept for tests */
+#define HELD_OUT 4 /* the last of each language are reserved for tests */
 
 typedef struct language {
     const char *voice;

@@ -19,13 +19,13 @@ static const char usage[] =
     "for latentsync) and mouth.txt (opening, width, rounding, teeth, tongue, tuck of each frame).\n"
     "\n"
     "  --seed N         the speaker, and the sentence unless one is given [1]\n"
-    "  --held-out       a sentence that no training has\n"
+    "  --held-out       a sentence reserved for tests\n"
     "  --text TEXT      what to say\n"
     "  --voice VOICE    voice of espeak-ng [chosen with the sentence]\n"
-    "  --rate N         words a minute\n"
+    "  --rate N         words per minute\n"
     "  --speech FILE    a recording instead (WAV, mono, 16 bits) ...\n"
     "  --phones FILE    ... and its phones\n"
-    "  --size N         side of the picture in pixels [384]\n"
+    "  --size N         side of the frame in pixels [384]\n"
     "  --speech-only    no video\n"
     "  --png            frames as PNG files instead of a video\n";
 
@@ -45,7 +45,7 @@ static const char *in(char buf[4096], const settings *s, const char *name)
     return buf;
 }
 
-/* ffmpeg with its standard input at the end of a pipe. */
+/* Starts ffmpeg, reading from a pipe. */
 static FILE *encoder(const settings *s, pid_t *child)
 {
     int ends[2];
@@ -130,7 +130,7 @@ static bool draw_all(const settings *s, const puppet_speech *speech)
     cairo_destroy(cr);
     cairo_surface_destroy(surface);
     if (!ok)
-        fprintf(stderr, "puppet: %s could not be written whole\n", s->folder);
+        fprintf(stderr, "puppet: %s could not be written completely\n", s->folder);
     return ok;
 }
 

@@ -1,4 +1,4 @@
-/* measure: whether the lips of a drawn speaker follow a speech, seen from the pixels alone. */
+/* measure: measures from pixels alone whether a drawn speaker's lips follow the speech. */
 #include "face/record.h"
 #include "media/frame.h"
 #include "media/video.h"
@@ -13,18 +13,17 @@
 #define EYES 0.53     /* between the eyes, in units of the face: see puppet.h */
 #define EYES_Y -0.317 /* of the eyes */
 #define GRID 48       /* samples along each side of the mouth's rectangle */
-#define DARK 0.42     /* of the cheeks' luma: no lips are as dark */
-#define TEETH 0.45    /* of the cheeks' redness: no lips are as pale */
+#define DARK 0.42     /* of the cheeks' luma: lips are never as dark */
+#define TEETH 0.45    /* of the cheeks' redness: lips are never as pale */
 
 static const char usage[] =
     "usage: measure [--source VIDEO] OUTPUT TRACK MOUTH\n"
     "\n"
-    "Measures the opening of the mouth in each frame of OUTPUT: what is dark, or as white as\n"
-    "teeth, of the rectangle where TRACK, of the speaker's own video, has the mouth. Prints as "
-    "JSON its correlation with\n"
-    "the first column of MOUTH (mouth.txt of puppet), the lag in frames where that is highest, "
-    "and\n"
-    "with --source the PSNR of luma outside the face's rectangle and around the eyes.\n";
+    "Measures the opening of the mouth in each frame of OUTPUT: the area that is dark, or as\n"
+    "white as teeth, in the rectangle where TRACK, that of the source video, has the mouth.\n"
+    "Prints as JSON its correlation with the first column of MOUTH (mouth.txt of puppet), the\n"
+    "lag in frames where that is highest, and with --source the PSNR of luma outside the\n"
+    "face's rectangle and around the eyes.\n";
 
 typedef struct face_frame {
     double x, y, unit, c, s; /* of the face's origin, pixels; cosine and sine of its roll */
@@ -133,7 +132,7 @@ static bool read_mouths(const char *path, series *to)
     while (f && to->count < MAX_FRAMES && fgets(line, sizeof line, f))
         to->at[to->count++] = strtod(line, NULL);
     if (!f || fclose(f) || !to->count) {
-        fprintf(stderr, "measure: %s cannot be read\n", path);
+        fprintf(stderr, "measure: cannot read %s\n", path);
         return false;
     }
     return true;
@@ -152,7 +151,8 @@ static size_t read_track(const char *path, face_frame *faces, ls_error *err)
     return n;
 }
 
-/* `source` may be NULL; the output is as long as its speech, so the video may turn back. */
+/* `source` may be NULL; the output is as long as its speech, so the video may be played back and
+ * forth. */
 static int measure(ls_video *output, ls_video *source, const face_frame *faces, size_t known,
                    series *to, difference *d, ls_error *err)
 {
@@ -197,7 +197,7 @@ int main(int argc, char **argv)
     bool ok = faces && seen.at && said.at && read_mouths(argv[3], &said);
     const size_t known = ok ? read_track(argv[2], faces, &err) : 0;
     if (ok && !known)
-        fprintf(stderr, "measure: %s has no five points of each frame\n", argv[2]);
+        fprintf(stderr, "measure: %s does not have five points for each frame\n", argv[2]);
     ok = ok && known && !ls_video_open(&output, argv[1], &settings, &err) &&
          (!path || !ls_video_open(&source, path, &settings, &err)) &&
          !measure(output, source, faces, known, &seen, &d, &err);

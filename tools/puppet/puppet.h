@@ -1,5 +1,5 @@
-/* Talking heads that are drawn: speakers from seeds, speech from espeak-ng, mouths that follow its
- * phonemes. All is a function of seeds and texts. For tools and tests; no part of the library. */
+/* Drawn talking heads: speakers from seeds, speech from espeak-ng, mouths that follow its phonemes.
+ * Everything is a function of seeds and texts. For tools and tests; not part of the library. */
 #ifndef PUPPET_H
 #define PUPPET_H
 
@@ -10,7 +10,7 @@
 
 #define PUPPET_FPS 25
 
-/* Numbers from a seed (splitmix64). */
+/* Random numbers from a seed (splitmix64). */
 typedef struct puppet_random {
     uint64_t state;
 } puppet_random;
@@ -18,7 +18,7 @@ typedef struct puppet_random {
 uint64_t puppet_next(puppet_random *r);
 double puppet_uniform(puppet_random *r, double from, double to);
 
-/* What a viewer sees of articulation; all from 0 to 1 but for the width. */
+/* The visible articulation; all from 0 to 1 except the width. */
 typedef struct puppet_mouth {
     double open;   /* height of the opening */
     double width;  /* corners drawn apart, or together below 0 */
@@ -41,17 +41,18 @@ typedef struct puppet_speech {
     size_t phone_count;
 } puppet_speech;
 
-/* `voice` is a voice of espeak-ng such as "en-us+f2"; `rate` words a minute, `pitch` 0..100. False
- * after a message on standard error. */
+/* `voice` is a voice of espeak-ng such as "en-us+f2"; `rate` in words per minute, `pitch` 0..100.
+ * On failure prints a message to standard error and returns false. */
 bool puppet_say(puppet_speech *s, const char *text, const char *voice, int rate, int pitch);
-/* A WAV file, and beside it its phones: lines of start and end in seconds and an IPA symbol. */
+/* A WAV file, and its phones in a second file: lines of start and end in seconds and an IPA symbol.
+ */
 bool puppet_speech_save(const puppet_speech *s, const char *wav, const char *phones);
 bool puppet_speech_load(puppet_speech *s, const char *wav, const char *phones);
 void puppet_speech_free(puppet_speech *s);
 double puppet_speech_seconds(const puppet_speech *s);
 
-/* The mouth at a time, in seconds: targets of the phones around it, blended by their dominance.
- * Source: M. Cohen and D. Massaro, Modeling coarticulation in synthetic visual speech, 1993. */
+/* The mouth at a time in seconds: the targets of nearby phones, blended by their dominance. Source:
+ * M. Cohen and D. Massaro, Modeling coarticulation in synthetic visual speech, 1993. */
 puppet_mouth puppet_mouth_at(const puppet_speech *s, double time);
 
 /* A sentence and a voice for it. Held-out sentences share none with the others. */
@@ -72,7 +73,7 @@ typedef struct puppet_speaker {
     double cheek, jaw, chin, forehead; /* half widths, and heights of the outline's ends */
     double eye_x, eye_y, eye_w, eye_h, brow_y, brow_h, brow_tilt;
     double nose_w, nose_y, mouth_y, mouth_w, upper_lip, lower_lip;
-    double light, contrast; /* where it comes from, -1..1, and how hard it is */
+    double light, contrast; /* direction of the light, -1..1, and how hard it is */
     int hair_style, wall_style, nose_style;
     bool glasses, freckles, earrings;
     uint64_t motion; /* seed of its movements */
@@ -81,12 +82,12 @@ typedef struct puppet_speaker {
 void puppet_speaker_from(puppet_speaker *s, uint64_t seed);
 
 typedef struct puppet_pose {
-    double x, y, scale, roll; /* of the face's origin, pixels; pixels a unit; radians */
+    double x, y, scale, roll; /* of the face's origin, pixels; pixels per unit; radians */
     double yaw, pitch;        /* radians */
     double blink, brow, gaze;
 } puppet_pose;
 
-/* How speaker `s` moves in a picture of size x size pixels. */
+/* The pose of speaker `s` in a frame of size x size pixels. */
 puppet_pose puppet_pose_at(const puppet_speaker *s, double time, size_t size);
 
 /* Eye centres, nose tip, mouth corners, image left first, then the centres of the brows. */

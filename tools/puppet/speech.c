@@ -81,7 +81,7 @@ bool puppet_say(puppet_speech *s, const char *text, const char *voice, int rate,
                               espeakINITIALIZE_PHONEME_EVENTS | espeakINITIALIZE_PHONEME_IPA |
                                   espeakINITIALIZE_DONT_EXIT);
     if (sample_rate <= 0) {
-        fprintf(stderr, "puppet: espeak-ng finds no voices\n");
+        fprintf(stderr, "puppet: espeak-ng found no voices\n");
         return false;
     }
     hearing h = {.speech = s};
@@ -108,8 +108,8 @@ bool puppet_say(puppet_speech *s, const char *text, const char *voice, int rate,
 {
     (void)s, (void)voice, (void)rate, (void)pitch;
     fprintf(stderr,
-            "puppet: built without espeak-ng, it cannot say \"%s\"; give it a recording "
-            "with --speech and --phones\n",
+            "puppet: built without espeak-ng, cannot say \"%s\"; pass a recording with --speech "
+            "and --phones\n",
             text);
     return false;
 }
@@ -177,6 +177,6 @@ bool puppet_speech_load(puppet_speech *s, const char *wav, const char *phones)
     if (t)
         fclose(t);
     if (!ok)
-        fprintf(stderr, "puppet: %s (mono, 16 bits) or %s cannot be read\n", wav, phones);
+        fprintf(stderr, "puppet: cannot read %s (mono, 16 bits) or %s\n", wav, phones);
     return ok;
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 typedef struct viseme {
-    const char *symbols;     /* IPA letters that it stands for */
+    const char *symbols;     /* IPA letters it applies to */
     puppet_mouth mouth;      /* open, width, round, teeth, tongue, tuck */
     double dominance, reach; /* over its neighbours; seconds in which that falls to 1/e */
 } viseme;
@@ -48,7 +48,7 @@ static size_t letter_bytes(const char *s)
     return n;
 }
 
-/* The letter at *text, which is moved behind it; NULL for marks of length, stress and such. */
+/* The letter at *text, which is advanced past it; NULL for marks of length, stress and such. */
 static const viseme *next_viseme(const char **text)
 {
     const char *at = *text;
