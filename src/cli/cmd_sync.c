@@ -66,6 +66,16 @@ static int do_work(ls_sync *job, enum work work, const cli_call *call, uint64_t 
     }
 }
 
+/* The library has said that the built-in model is used; what would help is this command's word. */
+static void point_to_models(cli_call *call)
+{
+    char dir[4096];
+    int built_in = 0;
+    if (!cli_has(call, "models") && !ls_models_find(dir, sizeof dir, &built_in, NULL) && built_in)
+        cli_message(call, LS_MESSAGE_NOTICE,
+                    "\"latentsync models pull\" downloads a published model, for real faces");
+}
+
 static int run(cli_call *call, enum work work)
 {
     char folder[4096];
@@ -80,11 +90,12 @@ static int run(cli_call *call, enum work work)
     s.progress = cli_progress;
     s.opaque = call;
     cli_event_start(call, cli_text(call, "output"), named);
+    const bool is_new = call->command->library & LS_OPTION_SYNC;
     int ret = cli_set_sync(call, &s, &err);
-    if (!ret && call->command->library & LS_OPTION_SYNC)
-        ret = ls_sync_open(&job, &s, &err);
-    else if (!ret)
-        ret = ls_sync_open_job(&job, named, &s, &err);
+    if (!ret)
+        ret = is_new ? ls_sync_open(&job, &s, &err) : ls_sync_open_job(&job, named, &s, &err);
+    if (!ret && is_new)
+        point_to_models(call);
     if (!ret)
         ret = do_work(job, work, call, &segments, &err);
     const int status = ret ? cli_fail(call, &err, job ? ls_sync_folder(job) : NULL)
