@@ -1,5 +1,5 @@
-/* Speed of face detection networks, without video decoding; one JSON object per line. Usage:
- * bench_detect [FILE.onnx [runs]] */
+/* Speed of face detection networks, without video decoding; one JSON object per line.
+ * Usage: bench_detect [FILE.onnx [runs]] */
 #include "base/time.h"
 #include "models/face/face_net.h"
 

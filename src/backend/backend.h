@@ -1,5 +1,6 @@
-/* What runs a graph. A backend packs weights into the layout that its kernels want, once, and
- * compiles nodes into kernels; ls_plan (plan.h) drives it. No model knows which backend runs it.
+/* Backends run graphs. A backend packs weights once, into the layout that its kernels need, and
+ * compiles nodes into kernels; ls_plan (plan.h) drives it. Models do not know which backend they
+ * run on.
  *
  * One backend instance holds the packed weights of one network: every plan compiled on it shares
  * them, and closing it frees them. */
@@ -18,12 +19,13 @@ typedef struct ls_backend_vtable {
     int (*compile)(ls_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
                    ls_error *err);
     /* in[i] is the memory of node->in[i]; NULL for absent inputs and for params. `out` overlaps no
-     * input, but may be the one of in_place. Called by one thread at a time; may use the backend's
-     * team of threads. OpenMP's settings are the caller's again on return, as after compile. */
+     * input, except that it may be the one of in_place. Called by one thread at a time; may use the
+     * backend's team of threads. Like compile, it restores the caller's OpenMP settings before
+     * returning. */
     int (*run)(ls_backend *be, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,
                void *scratch, ls_error *err);
     void (*free_kernel)(ls_kernel *k);
-    /* The input whose memory `out` may be after all, -1 for none. May be NULL. */
+    /* The input whose memory `out` may share, -1 for none. May be NULL. */
     int (*in_place)(const ls_kernel *k);
     void (*close)(ls_backend *be);
 } ls_backend_vtable;
@@ -34,15 +36,14 @@ struct ls_backend {
     int threads;         /* of the compute team; results do not depend on it */
     size_t packed_bytes; /* weights held in the backend's layouts */
     /* Set before the first compilation: weights are counted in packed_bytes, but neither read nor
-     * held, and nothing can run. */
+     * kept, and nothing can run. */
     bool dry;
 };
 
-/* `name` is "ref" (plain C, float32 only: the reference) or "onednn". `threads` 0 means all cores.
- */
+/* `name` is "ref" (the reference: plain C, float32 only) or "onednn". `threads` 0: all cores. */
 int ls_backend_open(ls_backend **out, const char *name, int threads, ls_error *err);
 void ls_backend_close(ls_backend **be);
-/* The fastest of this build: "onednn", or "ref" where that was left out. */
+/* The fastest in this build: "onednn", or "ref" if built without it. */
 const char *ls_backend_default(void);
 /* Whether bfloat16 is worth using here: the CPU has AVX512-BF16 or AMX. */
 bool ls_backend_prefers_bf16(void);

@@ -8,12 +8,11 @@
 
 typedef struct ls_plan ls_plan;
 
-/* Takes ownership of `g`, on success and on failure (*g becomes NULL). `be` must outlive the plan.
- */
+/* Takes ownership of `g`, also on failure (*g becomes NULL). `be` must outlive the plan. */
 int ls_plan_compile(ls_plan **out, ls_graph **g, ls_backend *be, ls_error *err);
 void ls_plan_close(ls_plan **p);
 
-/* Bytes of intermediates and working memory that a run needs, exactly. */
+/* Exact number of bytes that a run needs for intermediates and working memory. */
 size_t ls_plan_arena_bytes(const ls_plan *p);
 
 /* Memory for an input or an output of the graph, dense and row-major. */

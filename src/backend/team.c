@@ -10,7 +10,7 @@
 /* LLVM's runtime only: how many milliseconds the calling thread's teams spin before they sleep. */
 extern void kmp_set_blocktime(int ms) __attribute__((weak));
 extern int kmp_get_blocktime(void) __attribute__((weak));
-#define LLVM_DEFAULT_BLOCKTIME 200 /* another one is somebody's choice */
+#define LLVM_DEFAULT_BLOCKTIME 200 /* any other value was set deliberately */
 
 ls_team ls_team_enter(int threads)
 {
@@ -34,7 +34,7 @@ struct ls_quiet {
 };
 
 /* GNU's runtime spins 100 times instead of 300,000 while it has more threads than there are CPUs,
- * whatever they do. Those of a region sleep until the thread that opened it ends. */
+ * even idle ones. Those of a region sleep until the thread that opened it ends. */
 static void *hold(void *arg)
 {
     ls_quiet *q = arg;

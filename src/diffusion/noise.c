@@ -88,7 +88,7 @@ void ls_rng_randn(ls_rng *rng, float *dst, size_t n)
         dst[i] = uniform24(rng);
     for (size_t i = 0; i + 15 < n; i += 16)
         normal_16(dst + i);
-    if (n % 16) { // the last 16 places are drawn anew, over the end of the last whole group
+    if (n % 16) { // the last 16 values are drawn again, overlapping the last whole group
         float *last = dst + n - 16;
         for (int j = 0; j < 16; j++)
             last[j] = uniform24(rng);

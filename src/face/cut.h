@@ -1,4 +1,4 @@
-/* Finds where a new shot begins. */
+/* Finds where new shots begin. */
 #ifndef LS_FACE_CUT_H
 #define LS_FACE_CUT_H
 

@@ -27,8 +27,9 @@ int ls_letterbox_run(ls_letterbox *l, const ls_rgb *picture, ls_levels levels, f
  * without those that overlap a more confident one by more than `overlap` (intersection over union
  * of boxes one pixel larger each way, as in InsightFace's nms). Coordinates are divided by `scale`.
  * Returns the number of faces written, at most `max`. Candidates with numbers that are not finite,
- * or scores above 1, are ignored. SCRFD: InsightFace's SCRFD.forward (distance2bbox, distance2kps),
- * cell centres at whole strides. YuNet: OpenCV's FaceDetectorYN. */
+ * or scores above 1, are ignored.
+ * SCRFD: InsightFace's SCRFD.forward (distance2bbox, distance2kps), cell centres at whole strides.
+ * YuNet: OpenCV's FaceDetectorYN. */
 size_t ls_detect_decode(const ls_face_net *net, double threshold, double overlap, double scale,
                         ls_face *faces, size_t max);
 

@@ -11,7 +11,7 @@
 /* Costs of assigning a face to an identity, in sides of the face; above 1 it is not. */
 #define COST_SIZE 0.7    /* per factor e in size */
 #define COST_RESTED 0.25 /* for not having moved as predicted */
-#define COST_ABSENT 0.15 /* for an absence, if another identity was present; and per frame: */
+#define COST_ABSENT 0.15 /* for an absence, to prefer those present; and per frame: */
 #define COST_ABSENCE 0.01
 #define COST_NEW 1.25 /* for a new identity */
 #define NEVER 1e3

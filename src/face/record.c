@@ -32,8 +32,7 @@ static json_t *get(json_t *object, const char *key)
     return json_is_null(v) ? NULL : v;
 }
 
-/* Reads the next line, without its newline, into r->text. 1, 0 at the end of the file, or an error.
- */
+/* Reads a line, without its newline, into r->text. 1, 0 at the end of the file, or an error. */
 static int read_line(ls_record_reader *r, size_t *length, ls_error *err)
 {
     size_t n = 0;
@@ -105,7 +104,7 @@ static int read_face(const ls_record_reader *r, json_t *object, ls_tracked_face 
     if (score) {
         face->score = json_number_value(score);
         if (!json_is_number(score) || !(fabs(face->score) <= 1e6))
-            return fail_line(r, err, "\"score\" must be a number, no more than a million");
+            return fail_line(r, err, "\"score\" must be a number up to a million");
     }
     int ret = read_bool(r, get(object, "interpolated"), &out->interpolated,
                         "\"interpolated\" must be true or false", err);

@@ -142,8 +142,7 @@ static void blur_direct(float *dst, size_t n, const ls_strip *s, const ls_blur_k
 /* line: as above, with 2 radius + 2 rows of zeros before. A windowed cosine sum F obeys F[n+1] = 2
  * cos(f) F[n] - F[n-1] + cos(f r) (x[n+r+1] + x[n-r-1])
  *                                 - cos(f (r+1)) (x[n+r] + x[n-r]).
- * Where all rows of the window are equal, as most are, the result is that row and F its multiple.
- */
+ * Where all rows of the window are equal, as is common, the result is that row, F its multiple. */
 static void blur_recursive(float *dst, size_t n, const ls_strip *s, const ls_blur_kernel *k,
                            lanes *line)
 {

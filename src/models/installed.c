@@ -35,7 +35,7 @@ static bool find_in(const char *data, size_t n, char *dir, size_t size)
 int ls_models_home(char *dir, size_t size, ls_error *err)
 {
     const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-    const bool given = data && *data == '/'; // a relative one is to be ignored
+    const bool given = data && *data == '/'; // a relative path must be ignored
     if (!given && (!home || *home != '/'))
         return ls_fail(err, LS_ENOENT,
                        "neither XDG_DATA_HOME nor HOME is set, so there is no folder for models");

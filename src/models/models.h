@@ -16,8 +16,8 @@ typedef struct ls_models {
 } ls_models;
 
 /* Opens the three networks, detects their configurations and checks that they fit together; nothing
- * is packed yet. UNet and VAE compute in `dtype`, Whisper always in float32. LS_EMODEL on failure,
- * when *m is closed. *m must not be moved. */
+ * is packed yet. UNet and VAE compute in `dtype`, Whisper always in float32. LS_EMODEL on failure;
+ * *m is then closed. *m must not be moved. */
 int ls_models_open(ls_models *m, const char *dir, const char *backend, ls_dtype dtype, int threads,
                    ls_error *err);
 void ls_models_close(ls_models *m);

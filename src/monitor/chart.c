@@ -84,7 +84,7 @@ char *ls_format_seconds(char text[LS_FORMAT_SIZE], double v)
     }
     int64_t left = llround(fmin(v, 1e18));
     size_t i = 0;
-    while (i < 3 && left < units[i].seconds * (i ? 1 : 2)) // days from the second on
+    while (i < 3 && left < units[i].seconds * (i ? 1 : 2)) // days only from the second on
         i++;
     int n =
         snprintf(text, LS_FORMAT_SIZE, "%" PRId64 " %s", left / units[i].seconds, units[i].name);
@@ -293,7 +293,7 @@ void ls_chart_lines(ls_page *p, const ls_history *h, const ls_chart_line *lines,
     for (double v = 0; v < top + step / 2; v += step)
         ls_page_put(p, "<path class=\"grid\" d=\"M0,%dH%d\"/>\n", y_at(v, top), WIDTH);
     put_starts(p, h);
-    for (size_t i = 0; i < n && h->bin_seconds > 1; i++) // a sample a bin has no range
+    for (size_t i = 0; i < n && h->bin_seconds > 1; i++) // at 1 s, one sample each
         if (!kept[i].bound)
             put_path(p, h, kept[i].series, top, kept[i].css, "range", put_range);
     for (size_t i = n; i-- > 0;) // the first on top

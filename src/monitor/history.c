@@ -10,18 +10,18 @@
 
 enum { MAX_LINE = 65536 };
 #define MAX_TIME 1e9   // 30 years
-#define MAX_VALUE 1e18 // what is larger is taken for this
+#define MAX_VALUE 1e18 // larger values are clamped to this
 
 typedef struct reader {
     const char *name;
     FILE *file;
     uint64_t line;
     ls_history *h;
-    double from, to;   // what the current line tells about, in seconds since the first part's start
+    double from, to;   // span of the current line, in seconds since the first part's start
     double start;      // of the current part
-    double time;       // the last of the current part, since its start
-    double part_frame; // the last of the current part; negative before the first
-    bool fresh;        // this part was watched from its start
+    double time;       // last in the current part, since its start
+    double part_frame; // last in the current part; negative before the first
+    bool fresh;        // this part is recorded from its start
     struct {
         bool seen; // in this part
         double busy, frames;
@@ -94,7 +94,7 @@ static void spread(const ls_history *h, ls_series *s, double from, double to, do
     add_to_bin(&s->all, &(ls_bin){known ? seconds : 0, amount * seconds, amount, amount});
 }
 
-/* An absent key leaves *out as it is. */
+/* An absent key leaves *out unchanged. */
 static int read_number(const reader *r, json_t *object, const char *key, double *out, ls_error *err)
 {
     json_t *v = json_object_get(object, key);
@@ -216,7 +216,8 @@ static int read_queues(reader *r, json_t *object, ls_error *err)
     return 0;
 }
 
-/* Places the sample: it covers the time since the one before, the first of a part one second. */
+/* Places the sample: it covers the time since the one before, the first of a part about a second.
+ */
 static void place(reader *r, double time)
 {
     ls_history *h = r->h;

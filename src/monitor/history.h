@@ -62,8 +62,7 @@ typedef struct ls_history {
 } ls_history;
 
 /* The last line may be incomplete, as a killed program leaves it. LS_EFORMAT, with the line number,
- * for any other line that cannot be read, and for a file without samples. On failure *out is NULL.
- */
+ * for any other unreadable line, and for a file without samples. On failure *out is NULL. */
 int ls_history_read(ls_history **out, const char *path, ls_error *err);
 /* Sets *h to NULL; takes NULL. */
 void ls_history_free(ls_history **h);

@@ -93,7 +93,7 @@ static void put_head(ls_page *p, const ls_history *h, const char *stats)
                    "style-src 'unsafe-inline'\">\n<title>latentsync: ");
     ls_page_text(p, slash ? slash + 1 : stats);
     ls_page_put(p, "</title>\n<style>\n");
-    for (const char *at = style; *at;) { // pieces that ls_page_put takes
+    for (const char *at = style; *at;) { // in pieces that ls_page_put accepts
         int n = (int)strcspn(at, "\n") + 1;
         ls_page_put(p, "%.*s", n, at);
         at += n;

@@ -54,7 +54,7 @@ void ls_usage_close(ls_usage_meter **m)
 void ls_usage_sample(ls_usage_meter *m, ls_usage *u)
 {
     double now = ls_time_now(), cpu = cpu_seconds();
-    if (now - m->last > 1e-3) { // below, the two clocks' steps would show
+    if (now - m->last > 1e-3) { // below this, the clocks' granularity would show
         m->cpu_percent = 100 * (cpu - m->last_cpu) / (now - m->last);
         m->last = now;
         m->last_cpu = cpu;

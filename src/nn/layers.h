@@ -19,8 +19,7 @@ typedef struct ls_nn {
 const char *ls_nn_name(char buf[static LS_NAME_MAX], const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* torch.nn.Conv2d with a k x k weight and a bias. `bias` replaces the module's own when not NULL.
- */
+/* torch.nn.Conv2d with a k x k weight and a bias. `bias`, if not NULL, replaces its own. */
 ls_tensor *ls_nn_conv2d(ls_nn *nn, ls_tensor *x, size_t out_channels, size_t k, const char *name,
                         ls_tensor *bias, ls_tensor *residual, ls_conv attr);
 /* torch.nn.Linear, in the dtype of x. */

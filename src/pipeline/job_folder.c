@@ -179,7 +179,7 @@ int ls_job_folder_open(ls_job_folder **out, const char *folder, ls_job_folder_mo
         if (made)
             ls_output_sync_name(folder);
         else if (errno != EEXIST)
-            ret = ls_fail_errno(err, errno, "cannot make the folder of the job, %s", folder);
+            ret = ls_fail_errno(err, errno, "cannot create the folder of the job, %s", folder);
     }
     if (!ret && (stat(folder, &st) || !S_ISDIR(st.st_mode)))
         ret = ls_fail(err, LS_ENOENT, "%s is not the folder of a job; its name ends with .lsjob",

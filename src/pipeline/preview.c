@@ -69,7 +69,7 @@ int ls_preview_write(const char *dir, const char *video, bool source_fps,
     const ls_video_settings settings = {0, source_fps, log, NULL};
     *written = 0;
     if (mkdir(dir, 0777) && errno != EEXIST)
-        return ls_fail_errno(err, errno, "%s: cannot make the folder for previews", dir);
+        return ls_fail_errno(err, errno, "%s: cannot create the folder for previews", dir);
     int ret = ls_video_open(&v, video, &settings, err);
     if (!ret)
         ret = ls_rgb_converter_open(&p.converter, err);

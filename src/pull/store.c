@@ -113,7 +113,7 @@ int ls_store_make_folders(const char *path, ls_error *err)
         snprintf(folder, sizeof folder, "%.*s", (int)(end - path), path);
         const int failed = mkdir(folder, 0777) ? errno : 0;
         if (failed && access(folder, F_OK))
-            return ls_fail_errno(err, failed, "cannot make the folder %s", folder);
+            return ls_fail_errno(err, failed, "cannot create the folder %s", folder);
     }
     return 0;
 }

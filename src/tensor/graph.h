@@ -1,6 +1,6 @@
-/* A network as a list of ops, built once for fixed shapes. Activations are channels-last: [N, H, W,
- * C] images or [N, T, C] tokens, N = batch x frames, batch-major; a pixel row is a token row, so
- * convolution, linear and attention meet without a transpose.
+/* A network as a list of ops, built once for fixed shapes. Activations are channels-last:
+ * [N, H, W, C] images or [N, T, C] tokens, N = batch x frames, batch-major; a pixel row is a token
+ * row, so convolution, linear and attention meet without a transpose.
  *
  * Building needs no error checks: a mistake (such as a mismatched shape) marks the graph, every
  * later call returns NULL, and ls_graph_error reports the cause. */
@@ -141,8 +141,7 @@ typedef struct ls_conv {
  * how the time embedding is added. */
 ls_tensor *ls_conv2d(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b, ls_tensor *residual,
                      ls_conv attr);
-/* With any window (whose kernel is the weight's), groups, and, if `act_last`, act(.. + residual).
- */
+/* With any window (its kernel is the weight's), groups, and, if `act_last`, act(.. + residual). */
 ls_tensor *ls_conv2d_grouped(ls_graph *g, ls_tensor *x, ls_tensor *w, ls_tensor *b,
                              ls_tensor *residual, const ls_window *window, size_t groups,
                              ls_act act, bool act_last);

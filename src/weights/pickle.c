@@ -549,7 +549,7 @@ static int run(machine *m, int op)
         return push_text(m, LS_VALUE_TEXT, 4);
     case 0x8d:
         return push_text(m, LS_VALUE_TEXT, 8);
-    case 'U': // SHORT_BINSTRING, BINSTRING: Python 2's texts
+    case 'U': // SHORT_BINSTRING, BINSTRING: Python 2's strings
         return push_text(m, LS_VALUE_TEXT, 1);
     case 'T':
         return push_text(m, LS_VALUE_TEXT, 4);

@@ -21,11 +21,11 @@ typedef enum ls_value_kind {
     LS_VALUE_BYTES,
     LS_VALUE_TUPLE,
     LS_VALUE_LIST,
-    LS_VALUE_DICT, // keys and values in turn in `seq`
+    LS_VALUE_DICT, // keys and values alternate in `seq`
     LS_VALUE_GLOBAL,
     LS_VALUE_STORAGE,
     LS_VALUE_TENSOR,
-    LS_VALUE_OTHER, // harmless and of no use here: torch.device, encoded bytes
+    LS_VALUE_OTHER, // harmless but unused: torch.device, encoded bytes
     LS_VALUE_MARK,
 } ls_value_kind;
 
@@ -38,7 +38,7 @@ typedef struct ls_storage {
     ls_text key;
     ls_dtype dtype;
     size_t numel;            // of the whole storage
-    size_t view, view_numel; // the part that this one stands for
+    size_t view, view_numel; // the part that this one represents
     size_t offset;           // bytes from the start of the file; the container's to fill
     struct ls_storage *next;
 } ls_storage;

@@ -28,7 +28,7 @@ static bool to_size(const json_t *v, size_t *out)
     return json_is_integer(v) && json_integer_value(v) >= 0;
 }
 
-/* One member of the header; `base` is where the data begin. */
+/* One member of the header; `base` is where the data starts. */
 static int add_tensor(ls_weights *w, const char *name, const json_t *v, size_t base, ls_error *err)
 {
     const char *dtype = json_string_value(json_object_get(v, "dtype"));
@@ -51,10 +51,11 @@ static int add_tensor(ls_weights *w, const char *name, const json_t *v, size_t b
             return ls_fail(err, LS_EFORMAT, "tensor %s: dimension %zu is not a valid size", name,
                            i);
     if (begin > end || end > w->size - base)
-        return ls_fail(err, LS_EFORMAT,
-                       "tensor %s: its data, bytes %zu to %zu, lie outside the file's %zu bytes of "
-                       "data; the file may be truncated",
-                       name, begin, end, w->size - base);
+        return ls_fail(
+            err, LS_EFORMAT,
+            "tensor %s: its data, bytes %zu to %zu, lies outside the file's %zu bytes of "
+            "data; the file may be truncated",
+            name, begin, end, w->size - base);
     e.offset = base + begin;
     ls_contiguous(&e);
     int ret = ls_weights_add(w, &e, name, strlen(name), err);
@@ -80,7 +81,7 @@ static int compare_place(const void *a, const void *b)
     const ls_weight_entry *x = a, *y = b;
     if (x->offset != y->offset)
         return x->offset < y->offset ? -1 : 1;
-    if (entry_end(x) != entry_end(y)) // an empty tensor comes before what starts at its place
+    if (entry_end(x) != entry_end(y)) // an empty tensor comes before others at its offset
         return entry_end(x) < entry_end(y) ? -1 : 1;
     return strcmp(x->info.name, y->info.name);
 }
@@ -93,9 +94,9 @@ static int check_cover(ls_weights *w, size_t base, ls_error *err)
     size_t pos = base;
     for (size_t i = 0; i < w->count; pos = entry_end(&w->entries[i++]))
         if (w->entries[i].offset != pos)
-            return ls_fail(err, LS_EFORMAT, "tensor %s: its data begin at byte %zu, %s byte %zu",
+            return ls_fail(err, LS_EFORMAT, "tensor %s: its data starts at byte %zu, %s byte %zu",
                            w->entries[i].info.name, w->entries[i].offset - base,
-                           w->entries[i].offset < pos ? "inside other data that end at"
+                           w->entries[i].offset < pos ? "inside other data that ends at"
                                                       : "leaving a hole from",
                            pos - base);
     if (pos != w->size)

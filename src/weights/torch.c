@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 #define MAX_DEPTH 64
-#define MAX_STEPS ((size_t)1 << 18) // values may share parts: a small file can unfold without end
+#define MAX_STEPS ((size_t)1 << 18) // values may share parts: a small file can expand without end
 #define MAX_PATH 512
 
 typedef struct walk {

@@ -5,7 +5,7 @@
 #include "weights/internal.h"
 #include "weights/pickle.h"
 
-/* Finds where a storage's bytes begin in the file and checks that all of them are there; sets
+/* Finds where a storage's bytes start in the file and checks that none are missing; sets
  * storage->offset. */
 typedef int (*ls_locate_fn)(void *opaque, ls_storage *storage, ls_error *err);
 

@@ -16,8 +16,7 @@ static int compare_keys(const void *a, const void *b)
     return c ? c : x->n < y->n ? -1 : x->n > y->n;
 }
 
-/* Places the elements of the storage `s` (and of its n - 1 neighbours with the same key) at *pos.
- */
+/* Places the elements of the storage `s` (and of n - 1 neighbours with the same key) at *pos. */
 static int place(const ls_weights *w, ls_storage **s, size_t n, size_t *pos, ls_error *err)
 {
     uint64_t count = 0;

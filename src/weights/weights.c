@@ -82,7 +82,7 @@ int ls_weights_add(ls_weights *w, const ls_weight_entry *e, const char *name, si
         return ls_fail(err, LS_EFORMAT, "tensor %.*s: the shape has too many elements",
                        (int)(name_len < MAX_NAME ? name_len : MAX_NAME), name);
     json_t *text = name_len <= MAX_NAME && !memchr(name, 0, name_len)
-                       ? json_stringn(name, name_len) // refuses what is not UTF-8
+                       ? json_stringn(name, name_len) // rejects invalid UTF-8
                        : NULL;
     json_decref(text);
     if (!text)

@@ -33,8 +33,7 @@ typedef struct ls_weight_info {
  * a tensor may still have far more elements than the file has bytes (expanded by stride 0): check
  * shapes before allocating. The file is mapped, not read; *out owns the mapping. The file must not
  * shrink or be overwritten while it is open: reads notice a smaller file, but truncation during a
- * read raises SIGBUS, as with any mapping. Any thread; one ls_weights serves one thread at a time.
- */
+ * read raises SIGBUS, as with any mapping. Any thread; an ls_weights serves one at a time. */
 int ls_weights_open(ls_weights **out, const char *path, ls_error *err);
 void ls_weights_close(ls_weights **w);
 
@@ -52,8 +51,8 @@ int ls_weights_read(ls_weights *w, const ls_weight_info *info, void *dst, ls_err
 int ls_weights_read_f32(ls_weights *w, const ls_weight_info *info, float *dst, ls_error *err);
 
 /* Metadata: "dims.n_audio_head" of a Whisper checkpoint, "global_step", the strings of a
- * safetensors header's __metadata__. False or NULL if absent or of another type; a string that is a
- * decimal integer also counts as an integer, since safetensors has only strings. */
+ * safetensors header's __metadata__. False or NULL if absent or of another type; a decimal integer
+ * in a string can also be read as an integer, since safetensors has only strings. */
 bool ls_weights_meta_int(const ls_weights *w, const char *key, int64_t *value);
 const char *ls_weights_meta_text(const ls_weights *w, const char *key);
 

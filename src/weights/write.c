@@ -136,7 +136,7 @@ static int write_tensors(const ls_output_file *o, tensors *t, ls_error *err)
     size_t *order = ls_malloc_array(count, sizeof *order);
     if (!order)
         return ls_fail(err, LS_ENOMEM, "out of memory for %zu tensors", count);
-    for (size_t size = 8; size; size /= 2) // the widest first: every tensor lies aligned
+    for (size_t size = 8; size; size /= 2) // widest first, which aligns every tensor
         for (size_t i = 0; i < count; i++)
             if (ls_dtype_size(out_dtype(t, ls_weights_at(t->w, i))) == size)
                 order[n++] = i;
@@ -338,7 +338,7 @@ typedef struct member {
     tensors *t;
     const ls_weight_info *info;
     size_t pos;
-    ls_error *why; // of the whole archive
+    ls_error *why; // for the whole archive
 } member;
 
 static zip_int64_t serve(void *opaque, void *data, zip_uint64_t len, zip_source_cmd_t cmd)

@@ -473,7 +473,7 @@ def bad_models():
     bad(run(LS, "models", "check", "m"), "whisper/tiny.pt is missing", code=4)
     good(run(LS, "models", "random", "--size", "small", "--out", "wide"))
     shutil.copy("wide/whisper/tiny.pt", "m/whisper/tiny.pt")
-    bad(run(LS, "models", "check", "m"), "whisper/tiny.pt is 384 wide", "cross attention wants 32", code=4)
+    bad(run(LS, "models", "check", "m"), "whisper/tiny.pt has width 384", "cross attention needs 32", code=4)
     shutil.copy("models/vae/diffusion_pytorch_model.safetensors", "m/latentsync_unet.safetensors")
     os.remove("m/latentsync_unet.pt")
     bad(run(LS, "models", "check", "m"), "latentsync_unet.safetensors", "not a LatentSync UNet", code=4)

@@ -147,7 +147,7 @@ void puppet_line_from(puppet_line *l, uint64_t seed, bool held_out)
         snprintf(l->text, sizeof l->text, "%s", lang->lines[kept + puppet_next(&r) % HELD_OUT]);
     else if (puppet_next(&r) % 3 == 0)
         snprintf(l->text, sizeof l->text, "%s", lang->lines[puppet_next(&r) % kept]);
-    else // in an order that no sentence has
+    else // words in random order
         for (uint64_t words = 6 + puppet_next(&r) % 6; words; words--)
             append_word(l->text, sizeof l->text, lang, puppet_next(&r));
 }

@@ -44,8 +44,7 @@ typedef struct puppet_speech {
 /* `voice` is a voice of espeak-ng such as "en-us+f2"; `rate` in words per minute, `pitch` 0..100.
  * On failure prints a message to standard error and returns false. */
 bool puppet_say(puppet_speech *s, const char *text, const char *voice, int rate, int pitch);
-/* A WAV file, and its phones in a second file: lines of start and end in seconds and an IPA symbol.
- */
+/* A WAV file and a file of its phones: lines of start and end in seconds and an IPA symbol. */
 bool puppet_speech_save(const puppet_speech *s, const char *wav, const char *phones);
 bool puppet_speech_load(puppet_speech *s, const char *wav, const char *phones);
 void puppet_speech_free(puppet_speech *s);

@@ -13,7 +13,7 @@
 
 #include <math.h>
 
-#define VECS (LANES == 16 ? 4 : 2) /* with ROWS rows of sums, what the registers hold */
+#define VECS (LANES == 16 ? 4 : 2) /* with ROWS rows of sums, as many as fit the registers */
 #define ROWS 6
 #define QUERIES ((size_t)LANES * VECS)
 #define KEYS ((size_t)96) /* at a time: even, a multiple of ROWS */
@@ -158,9 +158,9 @@ INLINE vec pair_up(vec a, vec b)
 #endif
 }
 
-/* Scores s [keys, width] to weights, in place; as pairs, row i / 2 holds rows i and i + 1. `max`
- * is their column maxima; alpha becomes what former sums have to be multiplied with. `factor` is
- * the scale of the scores times log2(e). */
+/* Scores s [keys, width] to weights, in place; as pairs, row i / 2 holds rows i and i + 1. `max` is
+ * their column maxima; alpha becomes the factor for the previous sums. `factor` is the scale of the
+ * scores times log2(e). */
 INLINE void soften_of(state *st, float *s, size_t keys, size_t width, float *alpha,
                       const float *top, float factor, bool pairs)
 {
@@ -213,7 +213,7 @@ static void soften(state *st, float *s, size_t keys, size_t width, float *alpha,
 #define HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
 #endif
 
-/* Each round rotates the index (row, lane) by one bit; after log2(LANES) they have changed places.
+/* Each round rotates the index (row, lane) by one bit; after log2(LANES) rounds they have swapped.
  */
 INLINE void transpose(vec x[LANES])
 {
@@ -258,7 +258,7 @@ INLINE vec get_words(const void *p, size_t at, size_t w, size_t d, form f)
 #endif
 }
 
-/* [n, d] -> [words, width], the queries that are missing filled up with zeros. */
+/* [n, d] -> [words, width], missing queries filled with zeros. */
 INLINE void pack_q(float *dst, const ls_attend *a, size_t first, size_t n, size_t width, form f)
 {
     size_t words = words_of(a->d, f);
@@ -346,7 +346,7 @@ static layout lay_out(char *base, size_t nq, size_t d)
     return l;
 }
 
-/* How many queries the block from `q` on has, and in how many lanes they are kept. */
+/* The number of queries in the block starting at `q`, and of the lanes that hold them. */
 INLINE size_t block_of(const ls_attend *a, size_t q, size_t *width)
 {
     size_t n = a->nq - q < QUERIES ? a->nq - q : QUERIES;

@@ -135,7 +135,7 @@ bool ls_md_can_reorder(ls_const_md md)
     return !memcmp(s.dims, s.padded, (size_t)s.ndims * sizeof *s.dims);
 }
 
-/* How these convolutions cut their sums depends on the number of threads. */
+/* How these convolutions split their sums depends on the number of threads. */
 static bool is_brgemm(const_dnnl_primitive_desc_t pd)
 {
     const char *name = "";

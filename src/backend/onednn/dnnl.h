@@ -1,4 +1,4 @@
-/* oneDNN 2 and 3 as one: what differs between them is here and in dnnl.c alone. */
+/* oneDNN 2 and 3 behind one interface: their differences are confined to this file and dnnl.c. */
 #ifndef LS_BACKEND_ONEDNN_DNNL_H
 #define LS_BACKEND_ONEDNN_DNNL_H
 
@@ -30,7 +30,7 @@ dnnl_status_t ls_md_new(ls_md *out, int ndims, const dnnl_dims_t dims, dnnl_data
 dnnl_status_t ls_md_image(ls_md *out, const ls_tensor *t);
 void ls_md_free(ls_md md);
 
-/* What a description says; pointers are into it. */
+/* The contents of a description; pointers point into it. */
 typedef struct ls_md_shape {
     int ndims;
     const dnnl_dim_t *dims, *padded; /* padded: to whole blocks */
@@ -41,8 +41,8 @@ typedef struct ls_md_shape {
     const dnnl_dim_t *block_dim, *block_size, *strides;
 } ls_md_shape;
 ls_md_shape ls_md_shape_of(ls_const_md md);
-/* Whether oneDNN can reorder to or from this layout: version 3 leaves elements out where dimensions
- * are padded to blocks. */
+/* Whether oneDNN can reorder to or from this layout: version 3 omits elements where dimensions are
+ * padded to blocks. */
 bool ls_md_can_reorder(ls_const_md md);
 
 /* The window of a convolution or a pool; `bias` may be NULL. */
@@ -59,7 +59,7 @@ dnnl_status_t ls_dnnl_pool(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl
                            ls_const_md src, ls_const_md dst, const ls_dnnl_window *w,
                            dnnl_primitive_attr_t attr);
 
-/* Post-ops: adds what is in the output already; applies a function. */
+/* Post-ops: adds the existing output; applies a function. */
 dnnl_status_t ls_dnnl_append_sum(dnnl_post_ops_t ops);
 dnnl_status_t ls_dnnl_append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha);
 

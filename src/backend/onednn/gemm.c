@@ -9,18 +9,17 @@ enum { SRC, DST, BIAS, WEIGHT, SCRATCH, ARG_COUNT };
 typedef struct gemm {
     ls_kernel base;
     dnnl_primitive_t prim, repack;
-    dnnl_memory_t memory[ARG_COUNT]; /* of the weight: NULL where it is used as it is packed */
+    dnnl_memory_t memory[ARG_COUNT]; /* for the weight: NULL if it is used as packed */
     dnnl_memory_t packed;            /* the backend's */
     size_t repacked;                 /* where in the scratch memory the weight goes */
     const float *bias, *residual;    /* of params; NULL when computed or absent */
     dnnl_exec_arg_t args[ARG_COUNT];
     int arg_count;
-    size_t prefill, addend; /* bytes of a residual that is copied to the output, to be added to, or
-                               that is added in the end */
+    size_t prefill, addend; /* bytes of a residual copied to the output first, or added last */
     bool serial, bf16;
 } gemm;
 
-/* What differs between the two ops: shapes as oneDNN sees them. */
+/* The differences between the two ops: shapes as oneDNN sees them. */
 typedef struct problem {
     ls_md src, dst, bias, weight; /* the weight: plain, float32; free_problem() */
     dnnl_data_type_t type;
@@ -152,8 +151,8 @@ static bool is_kind(const_dnnl_primitive_desc_t pd, const char *implementation)
     return !strncmp(name, implementation, strlen(implementation));
 }
 
-/* The primitive for the layout that the weight already has, unless oneDNN has only plain loops for
- * that, else for the one that it likes. */
+/* Chooses the primitive for the weight's existing layout or, if oneDNN has only plain loops for
+ * that, for the layout that it prefers. */
 static int choose(dnnl_primitive_desc_t *pd, const onednn_backend *be, const problem *p,
                   ls_error *err)
 {
@@ -179,13 +178,13 @@ static int choose(dnnl_primitive_desc_t *pd, const onednn_backend *be, const pro
     return ls_onednn_check(s, "multiply these types and shapes", err);
 }
 
-/* How oneDNN's general matrix product cuts sums depends on the number of threads and of rows. */
+/* How oneDNN's general matrix product splits sums depends on the number of threads and of rows. */
 static bool is_gemm(const_dnnl_primitive_desc_t pd)
 {
     return is_kind(pd, "gemm") || is_kind(pd, "x64:gemm");
 }
 
-/* The last resort: the same always, if slow. */
+/* The last resort: slow, but always gives the same result. */
 static int choose_serial(dnnl_primitive_desc_t *pd, const onednn_backend *be, problem *p,
                          ls_error *err)
 {
@@ -195,8 +194,8 @@ static int choose_serial(dnnl_primitive_desc_t *pd, const onednn_backend *be, pr
     return choose(pd, be, p, err);
 }
 
-/* The weight as an argument: as it is packed, or from there repacked in the scratch memory of each
- * run, where oneDNN wants one layout for one shape and another for the next. */
+/* Adds the weight as an argument: as packed, or, if oneDNN wants a different layout for this shape,
+ * repacked into scratch memory at each run. */
 static dnnl_status_t add_weight(gemm *k, const onednn_backend *be, const packed_weight *w,
                                 ls_const_md md, size_t *scratch)
 {
@@ -351,7 +350,7 @@ static int choose_linear(dnnl_primitive_desc_t *pd, onednn_backend *be, problem 
     return ret ? ret : choose(pd, be, p, err);
 }
 
-/* For products there is only gemm before AVX-512, but there are better pointwise convolutions. */
+/* Before AVX-512, oneDNN has only gemm for products, but better pointwise convolutions. */
 int ls_onednn_compile_linear(onednn_backend *be, const ls_node *node, ls_kernel **out,
                              size_t *scratch, ls_error *err)
 {

@@ -146,7 +146,7 @@ static dnnl_status_t describe_pool(dnnl_primitive_desc_t *pd, const ls_node *n, 
     const ls_window *w = &n->u.pool.window;
     ls_dnnl_window to = {0};
     for (int i = 0; i < 2; i++) {
-        /* up to the end of the last window, which may lie beyond the padding asked for */
+        /* up to the end of the last window, which may exceed the requested padding */
         size_t reach = (n->out->shape[i + 1] - 1) * w->stride[i] + w->kernel[i];
         size_t have = n->in[0]->shape[i + 1] + w->pad[i];
         to.stride[i] = (dnnl_dim_t)w->stride[i];

@@ -1,4 +1,4 @@
-/* The tables that ls_kernels_get chooses from, and the pieces they are made of. */
+/* The tables that ls_kernels_get chooses from, and their parts. */
 #ifndef LS_BACKEND_ONEDNN_ISA_H
 #define LS_BACKEND_ONEDNN_ISA_H
 

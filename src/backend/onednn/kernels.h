@@ -44,7 +44,7 @@ typedef struct ls_kernels {
      * attend_scratch bytes, which do not depend on nk. */
     void (*attend)(const ls_attend *a, void *scratch);
     size_t (*attend_scratch)(size_t nq, size_t d);
-    /* How many rows of q are best given to one call. */
+    /* The best number of rows of q per call. */
     size_t (*attend_rows)(size_t d);
 } ls_kernels;
 

@@ -1,4 +1,4 @@
-/* The inside of the oneDNN backend: what its files share. */
+/* Shared by the files of the oneDNN backend. */
 #ifndef LS_BACKEND_ONEDNN_ONEDNN_H
 #define LS_BACKEND_ONEDNN_ONEDNN_H
 
@@ -33,13 +33,12 @@ struct ls_kernel {
     int in_place; /* see ls_backend_vtable */
 };
 
-/* `p` as it is already packed in type `t` and with the dimensions of `like`, or NULL. */
+/* `p` as already packed in type `t` with the dimensions of `like`, or NULL. */
 const packed_weight *ls_onednn_packed(const onednn_backend *be, const ls_param *p, ls_const_md like,
                                       dnnl_data_type_t t);
-/* `p`, described by `plain` as it is in float32 and row-major order, in the layout `md`, or in
- * another one of the same type and dimensions where that is packed already and can be reordered;
- * owned by the backend.
- * No data on a dry one. */
+/* Packs `p`, which `plain` describes in float32 and row-major order, into the layout `md`, or
+ * returns an existing packing of the same type and dimensions that can be reordered. Owned by the
+ * backend; without data on a dry one. */
 int ls_onednn_pack(onednn_backend *be, const ls_param *p, ls_const_md plain, ls_const_md md,
                    const packed_weight **out, ls_error *err);
 /* `p` as float32 in row-major order, owned by the backend. */

@@ -1,5 +1,5 @@
-/* The ops that run on our own kernels: what threads share, and how. How sums are cut into
- * parts depends on shapes alone, so results do not depend on the number of threads. */
+/* The ops that run on our own kernels: how threads share the work. Sums are split by shape alone,
+ * so results do not depend on the number of threads. */
 #include "backend/onednn/onednn.h"
 
 #include <math.h>
@@ -101,7 +101,7 @@ static int run_layer_norm(onednn_backend *be, ls_kernel *base, void *const in[LS
     return 0;
 }
 
-/* Group norm: a set of rows shares its statistics; it is cut into parts, each with its moments. */
+/* Group norm: a set of rows shares its statistics; it is split into parts, each with moments. */
 typedef struct sets {
     size_t c, groups, count, rows, step, parts;
 } sets;

@@ -63,7 +63,7 @@ static size_t offset_of(const ls_md_shape *s, const dnnl_dims_t index)
     return (size_t)offset;
 }
 
-/* What reorder() does, for layouts that it cannot write. */
+/* As reorder(), for layouts that oneDNN cannot write. */
 static void copy_elements(ls_const_md plain, const float *src, const packed_weight *w)
 {
     const ls_md_shape from = ls_md_shape_of(plain), to = ls_md_shape_of(w->md);
@@ -88,7 +88,7 @@ static void free_weight(packed_weight *w)
     free(w);
 }
 
-/* Reads `p` into w->data, by way of a copy in float32 where the layouts differ. */
+/* Reads `p` into w->data, via a float32 copy if the layouts differ. */
 static int fill(onednn_backend *be, const ls_param *p, ls_const_md plain, packed_weight *w,
                 ls_error *err)
 {

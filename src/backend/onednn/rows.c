@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-/* f once for each dtype, so that loads and stores are chosen when compiling. */
+/* Instantiates f for each dtype, so that loads and stores are chosen at compile time. */
 #define BOTH(f, ...) (bf16 ? f(__VA_ARGS__, true) : f(__VA_ARGS__, false))
 
 INLINE void act_of(ls_act a, const void *x, void *y, size_t n, bool bf16)
@@ -78,7 +78,7 @@ INLINE void norm_row(const void *x, void *y, size_t at, size_t c, const float *w
         s1 += d;
         s2 += d * d;
     }
-    /* what rounding left out of the mean */
+    /* rounding error of the mean */
     double rest = v_sum(s1) / (double)c, var = v_sum(s2) / (double)c - rest * rest;
     float inv = (float)(1 / sqrt((var > 0 ? var : 0) + (double)eps)), shift = (float)rest;
     for (size_t i = 0; i < c; i += LANES) {

@@ -1,5 +1,5 @@
-/* The oracle: every op as plain loops in float32. Sums of more than a few terms are kept in double,
- * so that the other backends are checked against something more precise than themselves. */
+/* The reference: every op as plain loops in float32. Sums of more than a few terms are kept in
+ * double, so that the other backends are checked against something more precise than themselves. */
 #include "backend/backend.h"
 #include "backend/team.h"
 #include "base/alloc.h"
@@ -139,7 +139,7 @@ static int conv2d(const ls_node *n, const float *x, const float *w, const float 
                         size_t py =
                             r % oh * n->u.conv.window.stride[0] + ky - n->u.conv.window.pad[0];
                         size_t px = ox * n->u.conv.window.stride[1] + kx - n->u.conv.window.pad[1];
-                        if (py >= ih || px >= iw) // also what lies before 0, by wrapping around
+                        if (py >= ih || px >= iw) // positions below 0 too: they wrap around
                             continue;
                         const float *in = x + ((r / oh * ih + py) * iw + px) * ci;
                         for (size_t c = 0; c < ci; c++) {

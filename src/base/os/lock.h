@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* 0, or -1 with errno, EAGAIN or EACCES if another process holds part of the range and `wait` is
- * false. `bytes` 0: to the end of the file, even as it grows. */
+/* 0, or -1 with errno, EAGAIN or EACCES if another descriptor holds part of the range and `wait`
+ * is false. `bytes` 0: to the end of the file, even as it grows. */
 int ls_os_lock(int fd, off_t start, off_t bytes, bool wait);
 void ls_os_unlock(int fd, off_t start, off_t bytes);
 /* Start of the lock that prevents this one; -1 if there is none. */

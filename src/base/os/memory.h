@@ -1,5 +1,4 @@
-/* Memory functions of the system beyond C's heap; no-ops where the system lacks them. Any thread.
- */
+/* System memory functions beyond C's heap; no-ops where not available. Any thread. */
 #ifndef LS_BASE_OS_MEMORY_H
 #define LS_BASE_OS_MEMORY_H
 

@@ -58,7 +58,7 @@ static int allowed_cores(void)
     cpu_set_t set;
     if (!sched_getaffinity(0, sizeof set, &set))
         return CPU_COUNT(&set);
-    return (int)sysconf(_SC_NPROCESSORS_ONLN); // more than a cpu_set_t holds
+    return (int)sysconf(_SC_NPROCESSORS_ONLN); // more CPUs than fit a cpu_set_t
 }
 
 void ls_cpu_detect(ls_cpu *cpu, const char *root)
@@ -157,7 +157,7 @@ static uint64_t read_memory_used(const char *dir, bool v2)
 static void read_memory(ls_machine_memory *m, const char *dir, bool v2)
 {
     uint64_t limit = read_number(dir, v2 ? "memory.max" : "memory.limit_in_bytes");
-    if (limit > (uint64_t)1 << 60) // v1 says "none" by a huge number
+    if (limit > (uint64_t)1 << 60) // v1 expresses "none" as a huge number
         limit = UINT64_MAX;
     bool tighter = limit && limit < m->cgroup_limit;
     if (tighter)

@@ -30,8 +30,7 @@ int ls_unet_table(ls_params **out, const ls_unet_config *c, ls_error *err);
 
 typedef ls_network ls_unet;
 
-/* Takes ownership of *w, on success and on failure. Weights are packed by the first run or prepare.
- */
+/* Takes ownership of *w, also on failure. Weights are packed by the first run or prepare. */
 int ls_unet_open(ls_unet **out, ls_weights **w, const ls_unet_config *c, const ls_compute *compute,
                  ls_error *err);
 void ls_unet_close(ls_unet **u);

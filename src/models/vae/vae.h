@@ -1,5 +1,4 @@
-/* diffusers' AutoencoderKL, as Stable Diffusion 1.x uses it. Images and latents are channels-last.
- */
+/* diffusers' AutoencoderKL, as in Stable Diffusion 1.x. Images and latents are channels-last. */
 #ifndef LS_MODELS_VAE_VAE_H
 #define LS_MODELS_VAE_VAE_H
 

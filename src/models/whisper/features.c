@@ -27,7 +27,7 @@ size_t ls_feature_rows(size_t mel_frames)
 size_t ls_feature_frames(size_t rows, double fps)
 {
     size_t i = (size_t)((double)rows * fps / 50);
-    i -= i > 1 ? 2 : i; // a safe start below the answer
+    i -= i > 1 ? 2 : i; // a safe lower bound to start from
     while ((size_t)((double)i * 50 / fps) <= rows)
         i++;
     return i + 1;

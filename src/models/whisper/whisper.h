@@ -1,4 +1,4 @@
-/* The audio encoder of OpenAI's Whisper, with every layer's output: what the original feeds to the
+/* The audio encoder of OpenAI's Whisper, with every layer's output, which the original feeds to the
  * UNet. */
 #ifndef LS_MODELS_WHISPER_WHISPER_H
 #define LS_MODELS_WHISPER_WHISPER_H

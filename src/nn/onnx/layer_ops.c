@@ -94,7 +94,7 @@ int ls_import_binary(ls_importer *s)
              : ls_im_fail(s, LS_EFORMAT, "input 1 is missing");
 }
 
-/* Convolutions and what follows them */
+/* Convolutions and the nodes that follow them */
 
 /* The scale and shift per channel of a normalisation. The caller frees both, on failure too. */
 static int normalisation(ls_importer *s, size_t channels, float **scale, float **shift)
@@ -385,7 +385,7 @@ static bool has_two_inputs(const ls_importer *s)
     return s->node->n_input == 2;
 }
 
-/* Where a nearest resize takes row or column `i` of `out` from, `in` long, as ONNX defines it. */
+/* The source, of `in`, of row or column `i` of `out` in a nearest resize, as defined by ONNX. */
 static int nearest(ls_importer *s, size_t i, double scale, size_t in, size_t out, size_t *from)
 {
     const bool by_default = !ls_im_attribute(s, "coordinate_transformation_mode");

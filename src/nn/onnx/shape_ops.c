@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Elements elsewhere: transposes, slices, gathers, resizes */
+/* Reordered elements: transposes, slices, gathers, resizes */
 
 void ls_im_steps_of(size_t ndim, const size_t *shape, size_t *step)
 {
@@ -281,7 +281,7 @@ int ls_import_squeeze(ls_importer *s)
     for (size_t i = 0; i < ndim; i++)
         if (!(n ? named[i] : x->constant.shape[i] == 1))
             shape[from++] = x->constant.shape[i];
-    return define_view(s, x, from, shape); /* refuses what is not 1 long */
+    return define_view(s, x, from, shape); /* rejects sizes other than 1 */
 }
 
 int ls_import_transpose(ls_importer *s)
@@ -297,7 +297,7 @@ int ls_import_transpose(ls_importer *s)
     for (size_t i = 0; i < ndim; i++) {
         from[i] = a ? (size_t)a->ints[i] : ndim - 1 - i;
         if (from[i] >= ndim || seen[from[i]])
-            return ls_im_fail(s, LS_EFORMAT, "perm is no permutation");
+            return ls_im_fail(s, LS_EFORMAT, "perm is not a permutation");
         seen[from[i]] = true;
     }
     if (x->last && from[0] == 0 && from[1] == 2 && from[2] == 3 && from[3] == 1)
@@ -376,7 +376,7 @@ static int slice_dimension(ls_importer *s, ls_im_take *t, size_t n, size_t step_
 {
     const int64_t len = (int64_t)n, low = step < 0 ? -1 : 0, high = step < 0 ? len - 1 : len;
     if (step == 0 || step == INT64_MIN)
-        return ls_im_fail(s, LS_EFORMAT, "a step of %lld makes no sense", (long long)step);
+        return ls_im_fail(s, LS_EFORMAT, "the step %lld is not valid", (long long)step);
     start = start < 0 && start >= -len ? start + len : start;
     end = end < 0 && end >= -len ? end + len : end;
     start = start < 0 ? 0 : start > high ? high : start;
@@ -455,7 +455,7 @@ static int concat_constants(ls_importer *s, size_t axis)
     return ls_im_define(s, &y);
 }
 
-/* Joins along any dimension: that is the last one of what is seen as a matrix. */
+/* Concatenates along any dimension, treating the tensors as matrices. */
 static ls_tensor *join(ls_importer *s, ls_tensor *a, ls_tensor *b, size_t axis)
 {
     const size_t ndim = a->ndim;
