@@ -21,13 +21,13 @@ uint64_t ls_budget_default(void)
     return left / 10 * 7;
 }
 
-/* As many bytes an encoder takes, as ls_encoder_open has it. */
+/* Frames' worth of memory that an encoder takes, as ls_encoder_open sets it up. */
 static uint64_t encoded_frames(const char *codec)
 {
     return !strcmp(codec, "libx264") ? 60 : !strcmp(codec, "libx265") ? 100 : 170 /* SVT-AV1 */;
 }
 
-/* From fast to small. */
+/* From the fastest to the smallest. */
 static ls_budget_choice choice_at(int level, int cores)
 {
     const ls_budget_choice levels[] = {

@@ -1,4 +1,4 @@
-/* How much memory a job may hold, and what is done to fit into it. */
+/* How much memory a job may hold, and how it runs to fit. */
 #ifndef LS_PIPELINE_BUDGET_H
 #define LS_PIPELINE_BUDGET_H
 
@@ -18,8 +18,8 @@ typedef struct ls_budget_choice {
     size_t window_bytes; /* of frames held to go backwards */
 } ls_budget_choice;
 
-/* What that holds at most, in bytes; all but the first four from the size of a frame, by what was
- * measured (docs/PERFORMANCE.md). */
+/* What that holds at most, in bytes. All but the first four are estimated from the size of a frame,
+ * by measurement (docs/PERFORMANCE.md). */
 typedef struct ls_budget_memory {
     uint64_t weights, activations, buffers; /* as ls_generator_memory */
     uint64_t program;                       /* with its libraries */
@@ -32,12 +32,12 @@ typedef struct ls_budget_job {
     ls_generator_settings settings; /* vae_frames and split_guidance aside */
     const ls_video_info *video;
     const char *video_codec;
-    bool detects; /* looks for faces */
+    bool detects; /* detects faces */
     int cores;
 } ls_budget_job;
 
-/* The fastest way to run that fits into `budget`. LS_ENOMEM, naming the least that would do, when
- * none does; *choice and *memory are then the smallest. */
+/* The fastest way to run that fits into `budget`. LS_ENOMEM, naming the least that would do, if
+ * there is none; *choice and *memory are then the smallest. */
 int ls_budget_choose(ls_budget_choice *choice, ls_budget_memory *memory, const ls_budget_job *job,
                      uint64_t budget, ls_error *err);
 

@@ -8,11 +8,11 @@
 #include <string.h>
 
 #define MAX_TRACK_FRAME 10000000
-#define LOOK_AHEAD 600 /* frames past the last one that can matter to what is chosen in it */
+#define LOOK_AHEAD 600 /* frames past the last one that can influence the choice in it */
 
 struct ls_face_feed {
     const ls_sync_settings *s;
-    const char *track; /* file that says where the faces are; NULL: they are looked for */
+    const char *track; /* file with the faces; NULL: they are detected */
     const ls_log *log;
     ls_scout *scout; /* NULL with a face track */
     ls_chooser *chooser;

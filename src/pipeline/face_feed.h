@@ -1,5 +1,5 @@
-/* What is known of the faces of a job's video, on its way to the crops: from the scout or from a
- * track file, through the choice, to the face path; and to a track file when one is wanted. */
+/* The faces of a job's video on their way to the crops: from the scout or a track file, through the
+ * choice, to the face path; and to a track file if one is wanted. */
 #ifndef LS_PIPELINE_FACE_FEED_H
 #define LS_PIPELINE_FACE_FEED_H
 
@@ -25,10 +25,10 @@ ls_face_path *ls_face_feed_path(ls_face_feed *f);
 
 /* Whether ls_face_feed_run has anything to do: there is no track file. */
 bool ls_face_feed_runs(const ls_face_feed *f);
-/* The files of networks that look for faces; their number. */
+/* The files of the networks that detect faces; returns their number. */
 size_t ls_face_feed_files(const ls_face_feed *f, const char *files[LS_DETECTOR_FILES]);
-/* Detects faces, in a thread of its own beside the one that asks the path, and writes what it
- * finds to the files `track` and `index` (see ls_video_save_index) unless they are NULL. `frames`
+/* Detects faces, in a thread other than the one that reads the path, and writes its findings to the
+ * files `track` and `index` (see ls_video_save_index) unless they are NULL. `frames`
  * is how many will be asked for; 0: all. LS_ENOFACE when the choice finds no face at all. The
  * caller finishes the path on failure. */
 int ls_face_feed_run(ls_face_feed *f, uint64_t frames, const char *track, const char *index,

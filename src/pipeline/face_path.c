@@ -27,7 +27,7 @@ struct ls_face_path {
     int64_t end;   /* frames of the video, once finished; INT64_MAX before */
     int code;
     uint64_t faces;
-    /* of the thread that gets */
+    /* of the consumer's thread */
     ls_align align;
     spot last;    /* that `align` has seen */
     int64_t next; /* frame that `align` is ready for */
@@ -127,7 +127,7 @@ static int step(ls_face_path *p, int64_t count, ls_matrix *m, ls_error *err)
     return 1;
 }
 
-/* Full, but near frames of the same shot that lack the face. */
+/* 1, except near frames of the same shot that lack the face. */
 static int opacity_of(const ls_face_path *p, int64_t frame, int64_t count, int64_t end,
                       double *opacity, ls_error *err)
 {

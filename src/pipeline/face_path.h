@@ -6,8 +6,7 @@
 #include "face/align.h"
 #include "face/choose.h"
 
-/* Frames over which the new mouth fades in and out where the face is lost while the shot goes on.
- */
+/* Frames over which the new mouth fades in and out where the face is lost within a shot. */
 #define LS_FADE_FRAMES 4
 
 /* One thread puts, one gets. */
@@ -17,23 +16,24 @@ typedef struct ls_face_path ls_face_path;
 int ls_face_path_open(ls_face_path **out, size_t resolution, const char *folder, ls_error *err);
 void ls_face_path_close(ls_face_path **p);
 
-/* The choice for a frame; frames increase, one that is left out has no face. */
+/* The choice for a frame. Frames increase; an omitted one has no face. */
 int ls_face_path_put(ls_face_path *p, const ls_chosen_face *chosen, ls_error *err);
-/* Nothing more is put. `frames` is how many the video has, 0 when not known: those after the last
+/* No more frames follow. `frames` is the length of the video, 0 if unknown: those after the last
  * one put have no face. A `code` other than 0 is what waiting calls of ls_face_path_get return. */
 void ls_face_path_finish(ls_face_path *p, int64_t frames, int code);
-/* Frames with a usable face that were put so far. */
+/* Frames with a usable face so far. */
 uint64_t ls_face_path_faces(ls_face_path *p);
 
 typedef struct ls_placement {
     ls_matrix matrix;
-    double opacity; /* of the new face, above 0; 1 but where it fades */
+    double opacity; /* of the new face, above 0; below 1 only where it fades */
 } ls_placement;
 
-/* Where the face of a frame is; waits until enough is put to tell. It depends on the frame alone,
- * not on the order of calls: the smoothing runs forwards over the frames, starts anew after a frame
- * without the face, at a cut and with another face, and forgets so fast that a short run-up gives
- * what the whole run would. 1: *out is set; 0: there is no face; negative: an error. */
+/* Where the face of a frame is; waits until enough frames are known. The result depends on the
+ * frame alone, not on the order of calls: the smoothing runs forwards over the frames, restarts
+ * after a frame without the face, at a cut and with another face, and forgets so fast that a short
+ * run-up gives what the whole run would. 1: *out is set; 0: there is no face; negative: an error.
+ */
 int ls_face_path_get(ls_face_path *p, int64_t frame, ls_placement *out, ls_error *err);
 
 #endif

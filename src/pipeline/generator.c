@@ -67,7 +67,7 @@ static int allocate(ls_generator *g, ls_error *err)
     return 0;
 }
 
-/* All but what takes memory. */
+/* Everything that takes no memory. */
 static int set_up(ls_generator *g, ls_models *models, const ls_generator_settings *s, ls_error *err)
 {
     const ls_unet_config *u = ls_unet_get_config(models->unet);
@@ -142,7 +142,7 @@ static ls_chunk chunk_of(const ls_generator *g, size_t frames)
                       .audio = g->audio};
 }
 
-/* Frames of the next call of the VAE; those that do not fill a call go one by one. */
+/* Frames of the next VAE call; a remainder that does not fill a call is done one by one. */
 static size_t vae_frames(const ls_generator *g, size_t left)
 {
     return left < g->settings.vae_frames ? 1 : g->settings.vae_frames;
@@ -199,7 +199,7 @@ int ls_generator_estimate(ls_generator_memory *out, ls_models *models,
     return ret;
 }
 
-/* latent_dist.sample() * scaling_factor of every frame's `which` picture: 0 the face, 1 the masked.
+/* latent_dist.sample() * scaling_factor of an image of every frame; `which`: 0 the face, 1 masked.
  */
 static int encode(ls_generator *g, size_t frames, const uint8_t *const *faces, int which,
                   float *latents, const ls_cancel *cancel, ls_error *err)
@@ -227,7 +227,7 @@ static int encode(ls_generator *g, size_t frames, const uint8_t *const *faces, i
     return 0;
 }
 
-/* Moves the latents of the pictures that are asked for together; overwrites g->latents. */
+/* Decodes the requested images only: moves their latents together, overwriting g->latents. */
 static int decode(ls_generator *g, size_t frames, const uint8_t *const *faces, float *const *images,
                   const ls_cancel *cancel, ls_error *err)
 {
@@ -266,7 +266,7 @@ static void report_step(void *opaque, size_t step, size_t steps, const float *x)
         p->progress(p->opaque, step, steps);
 }
 
-/* Draws what skipped chunks would have drawn. */
+/* Advances the noise as if the skipped chunks had drawn theirs. */
 static void skip_to(ls_generator *g, size_t index)
 {
     for (; g->next_chunk < index; g->next_chunk++)

@@ -24,8 +24,8 @@ typedef struct ls_generator_memory {
 
 typedef struct ls_generator ls_generator;
 
-/* What opening and preparing for chunks of `frames` takes in the end, exactly for weights and
- * activations, without packing or allocating it: a second for the published networks. Other users
+/* What opening and preparing for chunks of `frames` will take, exactly for weights and activations,
+ * without packing or allocating: a second for the published networks. Other users
  * of `models` wait meanwhile. */
 int ls_generator_estimate(ls_generator_memory *out, ls_models *models,
                           const ls_generator_settings *s, size_t frames, ls_error *err);
@@ -43,7 +43,7 @@ typedef void (*ls_generator_progress)(void *opaque, size_t step, size_t steps);
 
 /* Chunk `index` of the output: frames 16 * index and on, `frames` of them. faces[i] is [R, R, 3]
  * RGB; images[i] receives [R, R, 3] RGB in -1..1 where it is not NULL. The result depends on the
- * chunk's own index, faces and sound alone; chunks are asked for in increasing order. `progress`
+ * chunk's own index, faces and audio alone; chunks are requested in increasing order. `progress`
  * may be NULL. */
 int ls_generator_run(ls_generator *g, size_t index, size_t frames, const uint8_t *const *faces,
                      float *const *images, ls_generator_progress progress, void *opaque,

@@ -109,7 +109,7 @@ static bool is_ours(const char *name)
     return is_segment(name, n);
 }
 
-/* Calls for every file in the folder until one gives true; whether one did. */
+/* Calls `what` for every file in the folder until one returns true; whether one did. */
 static bool any_file(const ls_job_folder *job, bool (*what)(int folder, const char *name))
 {
     DIR *d = opendir(job->folder);
@@ -321,7 +321,7 @@ static bool parse_digest(uint8_t sha256[LS_SHA256_BYTES], const char *text)
     return !strcmp(again, text);
 }
 
-/* A line of the journal; false when it is none, as the last one after a crash may be. */
+/* A line of the journal; false if malformed, as the last one may be after a crash. */
 static bool take_line(ls_job_folder *job, const char *line)
 {
     json_int_t k, frames, bytes, delay;

@@ -62,7 +62,7 @@ uint64_t ls_job_folder_segments(const ls_job_folder *job);
 /* NULL unless the segment is finished. */
 const ls_segment_info *ls_job_folder_finished(const ls_job_folder *job, uint64_t segment);
 uint64_t ls_job_folder_count_finished(const ls_job_folder *job);
-/* A segment lies under its name; from now on it is finished. */
+/* Records that the file of a segment is complete: it is finished from now on. */
 int ls_job_folder_record(ls_job_folder *job, uint64_t segment, const ls_segment_info *info,
                          ls_error *err);
 

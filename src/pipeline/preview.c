@@ -17,7 +17,7 @@ typedef struct preview {
     ls_rgb_converter *converter;
 } preview;
 
-/* One picture: a copy of the frame with the face drawn on it. */
+/* One image: a copy of the frame with the face drawn on it. */
 static int write_track(preview *p, const ls_frame *frame, const ls_scout_track *t, ls_error *err)
 {
     const ls_picture pic = ls_frame_picture(frame);

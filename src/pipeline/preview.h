@@ -1,12 +1,11 @@
-/* Pictures of the faces found in a video. */
+/* Images of the faces found in a video. */
 #ifndef LS_PIPELINE_PREVIEW_H
 #define LS_PIPELINE_PREVIEW_H
 
 #include "pipeline/scout.h"
 
 /* Writes DIR/track-ID.png for each track: the frame that shows it best, with its box, points and id
- * drawn. Decodes the video once more; makes the folder when it is not there. `written` counts the
- * pictures. */
+ * drawn. Decodes the video again; creates the folder if missing. `written` counts the images. */
 int ls_preview_write(const char *dir, const char *video, bool source_fps,
                      const ls_scout_track *tracks, size_t count, size_t *written, const ls_log *log,
                      const ls_cancel *cancel, ls_error *err);

@@ -84,7 +84,7 @@ size_t ls_scout_tracks(const ls_scout *s, const ls_scout_track **tracks)
 
 static ls_scout_track *track_of(ls_scout *s, uint32_t id)
 {
-    for (size_t i = s->track_count; i-- > 0;) /* the living are among the latest */
+    for (size_t i = s->track_count; i-- > 0;) /* identities still followed are among the latest */
         if (s->tracks[i].summary.id == id)
             return &s->tracks[i];
     if (s->track_count == s->track_room) {
@@ -128,7 +128,7 @@ static int add_to_track(ls_scout *s, int64_t frame, const ls_tracked_face *f, ls
     return 0;
 }
 
-/* Hands on what has become final. */
+/* Passes on the records that can no longer change. */
 static int drain(ls_scout *s, ls_error *err)
 {
     int ret = 0;

@@ -1,5 +1,5 @@
-/* Looks for faces all through a video: decoding of its own, detection, identities. It holds one
- * picture at a time; what it finds is handed on frame by frame. */
+/* Finds the faces of a whole video, with its own decoder: detection, identities. It holds one image
+ * at a time, and passes its findings on frame by frame. */
 #ifndef LS_PIPELINE_SCOUT_H
 #define LS_PIPELINE_SCOUT_H
 
@@ -17,18 +17,18 @@ typedef struct ls_scout_settings {
     const ls_log *log;
 } ls_scout_settings;
 
-/* One identity, as far as the scout has come. */
+/* One identity, as known so far. */
 typedef struct ls_scout_track {
     ls_track_summary summary;
     uint64_t frames; /* that show it, interpolated ones included */
-    ls_face best;    /* where it shows best, for previews: found, large and sure */
+    ls_face best;    /* its best frame, for previews: detected, large, confident */
     int64_t best_frame;
 } ls_scout_track;
 
 /* One thread at a time. */
 typedef struct ls_scout ls_scout;
 
-/* Opens the video and the networks; settings are copied but for `log` and strings. */
+/* Opens the video and the networks; `log` and the strings must outlive *out. */
 int ls_scout_open(ls_scout **out, const ls_scout_settings *s, ls_error *err);
 void ls_scout_close(ls_scout **s);
 
@@ -37,22 +37,22 @@ const ls_detector *ls_scout_detector(const ls_scout *s);
 typedef struct ls_scout_sink {
     /* A record for every frame, in order; an error ends the search. */
     int (*record)(void *opaque, const ls_face_record *rec, ls_error *err);
-    /* After every frame looked at; may be NULL. */
+    /* After every frame; may be NULL. */
     void (*progress)(void *opaque, uint64_t frame, uint64_t frames);
     void *opaque;
 } ls_scout_sink;
 
-/* Looks at `frames` frames, or all when that is 0 or more than there are. Once. */
+/* Searches the first `frames` frames, or all if that is 0 or more than there are. Once. */
 int ls_scout_run(ls_scout *s, uint64_t frames, const ls_scout_sink *sink, const ls_cancel *cancel,
                  ls_error *err);
 
-/* Frames looked at, and the identities in them by first appearance. */
+/* Frames searched, and the identities in them by first appearance. */
 uint64_t ls_scout_frames(const ls_scout *s);
 size_t ls_scout_tracks(const ls_scout *s, const ls_scout_track **tracks);
 
 /* After a run: the summaries of all identities, and the end of the file. */
 int ls_scout_save(const ls_scout *s, ls_record_writer *w, ls_error *err);
-/* Likewise what is known of the ways to the video's frames, as ls_video_save_index. */
+/* Likewise the index of the video, see ls_video_save_index. */
 int ls_scout_save_index(const ls_scout *s, const char *path, ls_error *err);
 
 #endif

@@ -25,8 +25,8 @@ typedef struct item {
 struct ls_stream {
     ls_stream_parts p;
     uint64_t first, end;
-    ls_queue *queue[LS_STREAM_QUEUES]; /* of item; NULL but in ls_stream_run */
-    pthread_mutex_t lock;              /* of all below, and of the queues' being there */
+    ls_queue *queue[LS_STREAM_QUEUES]; /* of item; NULL except in ls_stream_run */
+    pthread_mutex_t lock;              /* of all below, and of whether the queues exist */
     ls_error err;                      /* the first */
     ls_stream_state state;
     size_t frames; /* that may be in flight */
@@ -171,7 +171,7 @@ static void *run_source(void *opaque)
         if (!pushed)
             free_item(it);
         if (!ret && !pushed)
-            break; // the consumer stopped; it has said why
+            break; // the consumer stopped, and has reported why
     }
     if (ret)
         stop(s, ret, &err);
@@ -207,8 +207,8 @@ static void report_step(void *opaque, size_t step, size_t steps)
     report_chunk(opaque, step ? encoding + (1 - encoding - decoding) * done : 0, step, steps);
 }
 
-/* Frames of a chunk without a face borrow the nearest one of the chunk, for the networks work on
- * whole chunks; what comes of them is not used. */
+/* The networks work on whole chunks, so a frame without a face borrows the nearest one of its
+ * chunk; its output is not used. */
 static const uint8_t *nearest_face(item *const *items, size_t count, size_t i)
 {
     for (size_t d = 0; d < count; d++) {
@@ -255,7 +255,7 @@ static int generate(ls_stream *s, size_t chunk, item *const *items, size_t n, ls
     return 0;
 }
 
-/* As many threads restore as keep them from being what the others wait for. */
+/* Lets just enough threads restore to keep that stage from being the bottleneck. */
 static void split_threads(ls_stream *s)
 {
     double each[LS_STAGES], slowest = 0;
@@ -319,7 +319,7 @@ static int restore(ls_restore *r, item *it, ls_error *err)
     return ret;
 }
 
-/* Waits while enough others restore, then for an item; its place in the order. */
+/* Waits while enough others restore, then for an item; *place is its position in the order. */
 static int take(ls_stream *s, int worker, item **it, uint64_t *place)
 {
     void *popped = NULL;
@@ -404,7 +404,7 @@ static void *run_encode(void *opaque)
     return NULL;
 }
 
-/* Threads, in the order of the stages; each stage's end ends the next one's queue. */
+/* Threads, in the order of the stages; the end of each stage finishes the queue to the next. */
 static int run_threads(ls_stream *s)
 {
     pthread_t source, encode;
@@ -422,11 +422,11 @@ static int run_threads(ls_stream *s)
     if (!started)
         stop(s, LS_ENOMEM, &no_thread);
     int ret = started ? run_generate(s, &err) : LS_ENOMEM;
-    if (ret && err.code) // otherwise another stage failed, and has said why
+    if (ret && err.code) // otherwise another stage failed, and has reported why
         stop(s, ret, &err);
     ls_queue_finish(s->queue[LS_STREAM_GENERATED], ret);
     pthread_mutex_lock(&s->lock);
-    s->state.workers = MAX_WORKERS; // those that wait see the end
+    s->state.workers = MAX_WORKERS; // wake all that wait
     pthread_cond_broadcast(&s->turn);
     pthread_mutex_unlock(&s->lock);
     for (int i = 0; i < started; i++)

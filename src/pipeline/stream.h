@@ -13,7 +13,7 @@
 enum ls_stage { LS_STAGE_DECODE, LS_STAGE_GENERATE, LS_STAGE_RESTORE, LS_STAGE_ENCODE, LS_STAGES };
 enum { LS_STREAM_CROPPED, LS_STREAM_GENERATED, LS_STREAM_RESTORED, LS_STREAM_QUEUES };
 
-/* What a stream works with; all of it must outlive the stream. */
+/* The parts of a stream; all must outlive it. */
 typedef struct ls_stream_parts {
     ls_pingpong *source;
     ls_face_path *path;
@@ -34,7 +34,7 @@ typedef struct ls_stream_state {
     uint64_t frames[LS_STAGES];
     double generated;   /* frames' worth of generation that is done, parts of chunks included */
     uint64_t chunk;     /* that the networks have, of the whole output */
-    size_t step, steps; /* denoising steps of it that are done; steps 0: none has started */
+    size_t step, steps; /* its denoising steps that are done; steps 0: no chunk has started */
     uint64_t without_face;
     size_t in_flight;
     ls_queue_fill queue[LS_STREAM_QUEUES];
@@ -53,8 +53,8 @@ int ls_stream_run(ls_stream *s, uint64_t first, uint64_t end, ls_error *err);
 
 /* Any thread, at any time. */
 void ls_stream_get_state(ls_stream *s, ls_stream_state *state);
-/* How many frames may be in flight from now on, LS_CHUNK_FRAMES at least; those that are stay. Any
- * thread. */
+/* How many frames may be in flight from now on, at least LS_CHUNK_FRAMES; those in flight
+ * stay. Any thread. */
 void ls_stream_set_frames(ls_stream *s, size_t frames);
 
 const char *ls_stage_name(int stage);

@@ -15,7 +15,7 @@
 #define TIGHT 0.92 /* of a limit */
 #define ROOMY 0.75
 #define PRESSURE 20.0 /* percent */
-#define CALM 10       /* seconds of room before there are more */
+#define CALM 10       /* seconds of room before more frames are allowed */
 
 struct ls_watch {
     ls_watch_settings s;
@@ -115,7 +115,7 @@ static void *run(void *opaque)
     return NULL;
 }
 
-/* Lines go after those of a run before, whose last may be cut off. */
+/* Appends to the lines of an earlier run, whose last may be cut off. */
 static int open_stats(ls_watch *w, ls_error *err)
 {
     char last, first;

@@ -1,5 +1,5 @@
-/* A look at a running job every second: statistics to a file, and fewer frames in flight before
- * memory runs out. */
+/* Watches a running job once a second: writes statistics to a file, and lowers the number of frames
+ * in flight before memory runs out. */
 #ifndef LS_PIPELINE_WATCH_H
 #define LS_PIPELINE_WATCH_H
 
@@ -34,9 +34,9 @@ typedef struct ls_watch_memory {
     double pressure; /* percent of time that tasks waited for memory, below 0: unknown */
 } ls_watch_memory;
 
-/* How many frames may be in flight: `now`; half of it, but `least`, where the process holds nearly
- * all of its budget, the cgroup nearly all of its limit, or tasks have waited for memory; the
- * double, to `most`, where there is room. */
+/* How many frames may be in flight: half of `now`, but at least `least`, if the process is close to
+ * its budget, the cgroup close to its limit, or tasks have waited for memory; twice `now`, up to
+ * `most`, if there is room; otherwise `now`. */
 size_t ls_watch_frames(const ls_watch_memory *m, size_t now, size_t least, size_t most);
 
 #endif
