@@ -15,11 +15,14 @@ int ls_fail_av(ls_error *err, int averror, const char *fmt, ...)
     av_strerror(averror, why, sizeof why);
     int code = averror == AVERROR(ENOMEM)             ? LS_ENOMEM
                : averror == AVERROR(ENOSPC)           ? LS_ENOSPC
+               : averror == AVERROR(EDQUOT)           ? LS_ENOSPC
+               : averror == AVERROR(EFBIG)            ? LS_ENOSPC
                : averror == AVERROR(ENOENT)           ? LS_ENOENT
                : averror == AVERROR_INVALIDDATA       ? LS_EFORMAT
                : averror == AVERROR_DECODER_NOT_FOUND ? LS_EUNSUPPORTED
                                                       : LS_EIO;
-    return ls_fail(err, code, "%s: %s", what, why);
+    ls_fail(err, code, "%s: %s", what, why);
+    return code == LS_ENOSPC ? ls_advise(err, code, LS_HINT_FREE_SPACE, NULL) : code;
 }
 
 int64_t ls_av_duration(const AVFrame *f)

@@ -568,7 +568,8 @@ def disk_full():
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))
     ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=16000:d=1.0", "mono.wav")
-    unusable(sync("video.mp4", "mono.wav", "out.mp4", preexec_fn=limit), "out.mp4", "File too large")
+    bad(sync("video.mp4", "mono.wav", "out.mp4", preexec_fn=limit), "out.mp4", "File too large", "free space",
+        code=6)
 
 
 @test

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "face/detect.h"
 #include "face/detector.h"
+#include "face/follow.h"
 #include "face/record.h"
 
 #include <math.h>
@@ -262,6 +263,18 @@ static size_t find(ls_detector *d, const ls_rgb *p, ls_face faces[MAX_FACES])
     return count;
 }
 
+/* Without what no job would use: the drawings of other versions of cairo and x264 have other
+ * specks. */
+static size_t find_usable(ls_detector *d, const ls_rgb *p, ls_face faces[MAX_FACES])
+{
+    const size_t count = find(d, p, faces);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (ls_face_eligible(&faces[i]))
+            faces[kept++] = faces[i];
+    return kept;
+}
+
 static json_t *shared_json(const char *name)
 {
     char path[4096];
@@ -384,13 +397,14 @@ static void scrfd_agrees_with_insightfaces_larger_one(void **state)
 
 /* Closes both. */
 static void expect_same_in_bfloat16(ls_detector *d, ls_detector *half, const ls_rgb *p,
-                                    size_t faces)
+                                    size_t faces,
+                                    size_t (*search)(ls_detector *d, const ls_rgb *p, ls_face *f))
 {
     ls_face want[MAX_FACES], have[MAX_FACES];
-    size_t count = find(d, p, want);
+    size_t count = search(d, p, want);
     double worst = 0;
     assert_int_equal(count, faces);
-    assert_int_equal(find(half, p, have), count);
+    assert_int_equal(search(half, p, have), count);
     for (size_t i = 0; i < count; i++) {
         size_t k = 0; /* faces of like scores change places */
         while (k < count && overlap(have[i].box, want[k].box) < 0.8)
@@ -415,7 +429,7 @@ static void bfloat16_finds_the_same_faces(void **state)
     const ls_rgb p = golden_picture("rgb24");
     for (size_t n = 0; n < 3; n++)
         expect_same_in_bfloat16(open_detector(names[n], LS_F32), open_detector(names[n], LS_BF16),
-                                &p, 6);
+                                &p, 6, find);
     free(p.data);
 }
 
@@ -445,7 +459,7 @@ static void drawn_faces_are_found_where_they_were_drawn(void **state)
     ls_detector *d = open_drawn(LS_F32);
     ls_face faces[MAX_FACES], again[MAX_FACES];
     double worst = 0;
-    assert_int_equal(find(d, &p, faces), 4);
+    assert_int_equal(find_usable(d, &p, faces), 4);
     for (unsigned i = 0; i < 4; i++) {
         double points[5][2], nearest = INFINITY;
         read_points(points, i + 1);
@@ -461,7 +475,7 @@ static void drawn_faces_are_found_where_they_were_drawn(void **state)
     }
     print_message("# points within %.1f pixels of faces some 75 wide\n", worst);
     assert_true(worst < 8);
-    assert_int_equal(find(d, &up, again), 4); /* however the rows are stored */
+    assert_int_equal(find_usable(d, &up, again), 4); /* however the rows are stored */
     assert_memory_equal(faces, again, sizeof *faces);
     ls_detector_close(&d);
     free_upside_down(&up);
@@ -472,7 +486,7 @@ static void bfloat16_finds_the_same_drawn_faces(void **state)
 {
     (void)state;
     const ls_rgb p = drawn_picture();
-    expect_same_in_bfloat16(open_drawn(LS_F32), open_drawn(LS_BF16), &p, 4);
+    expect_same_in_bfloat16(open_drawn(LS_F32), open_drawn(LS_BF16), &p, 4, find_usable);
     free(p.data);
 }
 
@@ -566,11 +580,11 @@ static void faces_come_with_106_points(void **state)
         fail_msg("%s", err.message);
     assert_non_null(strstr(ls_detector_describe(d), "det_500m.onnx"));
     assert_non_null(strstr(ls_detector_describe(d), "2d106det.onnx"));
-    size_t count = find(d, &p, faces);
+    size_t count = find_usable(d, &p, faces);
     ls_detector_close(&d);
     d = open_drawn(LS_F32);
     assert_int_equal(count, 4);
-    assert_int_equal(find(d, &p, five), count);
+    assert_int_equal(find_usable(d, &p, five), count);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(faces[i].kind, LS_FACE_LANDMARKS106);
         assert_memory_equal(faces[i].box, five[i].box, sizeof faces[i].box);

@@ -380,14 +380,14 @@ static void a_full_disk_leaves_nothing_behind(void **state)
         for (rlim_t limit = 16; limit < 40000; limit *= 12) {
             const job j = {in, audio, media_path(out, names[i]), NULL, 0, NULL};
             int code = in_child(&j, false, limit, message);
-            if (code != -LS_EIO || !strstr(message, media_dir) || !strstr(message, "too large"))
+            if (code != -LS_ENOSPC || !strstr(message, media_dir) || !strstr(message, "too large"))
                 fail_msg("%s, limit %d: %d, %s", names[i], (int)limit, code, message);
             only_holds(media_path(folder, "out"), NULL);
         }
     /* an older file of that name stays */
     media_run("echo old >out/o.mp4");
     const job j = {in, audio, media_path(out, "out/o.mp4"), NULL, 0, NULL};
-    assert_int_equal(in_child(&j, false, 20000, message), -LS_EIO);
+    assert_int_equal(in_child(&j, false, 20000, message), -LS_ENOSPC);
     media_run("grep -q old out/o.mp4");
     only_holds(media_path(folder, "out"), "o.mp4");
     media_run("rm out/o.mp4");

@@ -123,7 +123,7 @@ static void a_failure_names_the_file_and_changes_nothing(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     int ret = ls_png_write(path, p + 3, 3 * 64, 60, 64, &err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    assert_int_equal(ret, LS_EIO);
+    assert_int_equal(ret, LS_ENOSPC);
     assert_non_null(strstr(err.message, path));
 
     assert_int_equal(count_files(), files);
