@@ -52,8 +52,11 @@ static int hear(short *wave, int n, espeak_EVENT *events)
         if (events->type == espeakEVENT_PHONEME) {
             char ipa[sizeof events->id.string + 1] = {0};
             memcpy(ipa, events->id.string, sizeof events->id.string);
-            bool pause = ipa[0] == '_' || ipa[0] == ' ' || ipa[0] == '\0';
-            h->failed |= !add_phone(s, events->audio_position / 1000.0, pause ? "" : ipa);
+            const char *name = ipa; /* version 1.52 puts the stress before it */
+            while (!strncmp(name, "\xcb\x88", 2) || !strncmp(name, "\xcb\x8c", 2))
+                name += 2;
+            bool pause = *name == '_' || *name == ' ' || *name == '\0';
+            h->failed |= !add_phone(s, events->audio_position / 1000.0, pause ? "" : name);
         }
     if (!wave || n <= 0)
         return h->failed;
