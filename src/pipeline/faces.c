@@ -11,7 +11,6 @@
 #include "pipeline/scout.h"
 #include "pipeline/settings.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,21 +50,6 @@ static int open_job(ls_faces *job, ls_error *err)
                                       err);
 }
 
-static int choose_models(ls_faces *job, ls_error *err)
-{
-    char dir[PATH_MAX];
-    int built_in;
-    if (job->s.models || job->s.detector)
-        return 0;
-    int ret = ls_models_find(dir, sizeof dir, &built_in, err);
-    if (ret)
-        return ret;
-    if (built_in)
-        ls_log_msg(&job->log, LS_LOG_NOTICE,
-                   "no model is installed: using the built-in one, which knows drawn faces only");
-    return ls_settings_replace(&job->s.models, dir, err);
-}
-
 int ls_faces_open(ls_faces **out, const ls_faces_settings *settings, ls_error *err)
 {
     ls_faces_settings s;
@@ -85,7 +69,8 @@ int ls_faces_open(ls_faces **out, const ls_faces_settings *settings, ls_error *e
         ret = ls_events_open(&job->events, &listener, err);
     if (!ret) {
         job->log = ls_events_log(job->events);
-        ret = choose_models(job, err);
+        if (!job->s.detector)
+            ret = ls_settings_find_models(&job->s.models, &job->log, err);
     }
     if (!ret)
         ret = open_job(job, err);

@@ -225,11 +225,6 @@ void ls_job_folder_keep(ls_job_folder *job, bool keep)
     job->removes = !keep;
 }
 
-const json_t *ls_job_folder_description(const ls_job_folder *job)
-{
-    return job->description;
-}
-
 static int fail_different(const ls_job_folder *job, const char *part, const char *key,
                           const json_t *was, const json_t *is, ls_error *err)
 {

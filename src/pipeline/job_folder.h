@@ -47,8 +47,6 @@ void ls_job_folder_keep(ls_job_folder *job, bool keep);
 const char *ls_job_folder_file(ls_job_folder *job, const char *name);
 const char *ls_job_folder_segment(ls_job_folder *job, uint64_t segment);
 
-/* What job.json says; NULL as long as there is none. It belongs to the job. */
-const json_t *ls_job_folder_description(const ls_job_folder *job);
 /* Takes `description`, an object of objects, as what is to be made, or compares it with what
  * job.json says: LS_EINVAL with the first difference. Takes the reference over. Its "plan" has
  * "segments". */

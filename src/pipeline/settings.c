@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "face/choose.h"
 #include "face/restore.h"
+#include "latentsync/models.h"
 #include "pipeline/options.h"
 
 #include <errno.h>
@@ -140,6 +141,19 @@ int ls_settings_replace(const char **string, const char *value, ls_error *err)
     free((char *)*string);
     *string = copy;
     return 0;
+}
+
+int ls_settings_find_models(const char **models, const ls_log *log, ls_error *err)
+{
+    char dir[PATH_MAX];
+    int built_in = 0;
+    if (*models)
+        return 0;
+    int ret = ls_models_find(dir, sizeof dir, &built_in, err);
+    if (!ret && built_in)
+        ls_log_msg(log, LS_LOG_NOTICE,
+                   "no model is installed: using the built-in one, which knows drawn faces only");
+    return ret ? ret : ls_settings_replace(models, dir, err);
 }
 
 /* Calls for every string member that has one. */

@@ -3,6 +3,7 @@
 #define LS_PIPELINE_SETTINGS_H
 
 #include "base/error.h"
+#include "base/log.h"
 #include "latentsync/faces.h"
 #include "latentsync/sync.h"
 
@@ -25,6 +26,10 @@ void ls_settings_free_faces(ls_faces_settings *s);
 
 /* Replaces one of the settings' own strings by a copy of `value`. */
 int ls_settings_replace(const char **string, const char *value, ls_error *err);
+
+/* Where *models is NULL, makes it the directory of ls_models_find, with a notice to `log` if that
+ * is the built-in one. */
+int ls_settings_find_models(const char **models, const ls_log *log, ls_error *err);
 
 /* Everything that decides what the output is: {"inputs": paths, "settings": values}, under the
  * names of the options with underscores. Paths are absolute. */

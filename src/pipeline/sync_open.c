@@ -108,16 +108,9 @@ static void warn_of_settings(const ls_sync *job, size_t models_resolution)
 
 static int choose_models(ls_sync *job, ls_error *err)
 {
-    char dir[PATH_MAX];
-    int built_in = 0;
     size_t resolution;
     float guidance_scale;
-    int ret = job->s.models ? 0 : ls_models_find(dir, sizeof dir, &built_in, err);
-    if (!ret && !job->s.models)
-        ret = ls_settings_replace(&job->s.models, dir, err);
-    if (!ret && built_in)
-        ls_log_msg(&job->log, LS_LOG_NOTICE,
-                   "no model is installed: using the built-in one, which knows drawn faces only");
+    int ret = ls_settings_find_models(&job->s.models, &job->log, err);
     if (!ret)
         ret = ls_models_defaults(job->s.models, &resolution, &guidance_scale, err);
     if (ret)
@@ -137,6 +130,8 @@ static int settle_open_settings(ls_sync *job, ls_error *err)
     char path[PATH_MAX];
     if (snprintf(path, sizeof path, "%s/job.json", job->s.job) >= PATH_MAX)
         return ls_fail(err, LS_EINVAL, "%s: the name is too long", job->s.job);
+    if (job->s.compute_type != LS_COMPUTE_AUTO && job->s.seed >= 0)
+        return 0;
     json_t *d = job->s.restart ? NULL : json_load_file(path, 0, NULL);
     if (d && ls_settings_parse(&was, d, job->s.job, NULL))
         was = (ls_sync_settings){.seed = -1};
