@@ -12,6 +12,7 @@
 #include <math.h>
 
 #define MAX_FACES 16
+#define MARKS "2d106_formula.onnx"
 
 /* The formula of make_goldens.py. */
 static ls_rgb formula_picture(size_t w, size_t h)
@@ -201,6 +202,15 @@ static const char *absolute(char buf[static 4096], const char *path)
     snprintf(buf, 4096, "%s", full);
     free(full);
     return buf;
+}
+
+static int setup(void **state)
+{
+    char path[4096], full[4096];
+    if (media_setup(state))
+        return -1;
+    media_run("gzip -dc '%s' >" MARKS, absolute(full, test_data(path, "face/" MARKS ".gz")));
+    return 0;
 }
 
 /* The first picture of what ffmpeg makes of its arguments, a square. */
@@ -530,7 +540,7 @@ static void landmarks_are_pytorchs(void **state)
     golden *g = golden_open("face/2d106.safetensors");
     const double *want = golden_f64(g, "fc1", &n);
     assert_int_equal(n, 212);
-    if (ls_face_net_open(&net, test_data(path, "face/2d106_formula.onnx"), LS_F32, 0, &err))
+    if (ls_face_net_open(&net, media_path(path, MARKS), LS_F32, 0, &err))
         fail_msg("%s", err.message);
     assert_int_equal(ls_face_net_get_kind(net), LS_FACE_NET_LANDMARKS106);
     ls_face_net_size(net, &w, &h);
@@ -575,7 +585,7 @@ static void faces_come_with_106_points(void **state)
     ls_face faces[MAX_FACES], five[MAX_FACES];
     const ls_rgb p = drawn_picture();
     link_model("marks", test_data(drawn, DRAWN_DETECTOR), "det_500m.onnx");
-    link_model("marks", test_data(marks, "face/2d106_formula.onnx"), "2d106det.onnx");
+    link_model("marks", media_path(marks, MARKS), "2d106det.onnx");
     if (open_models(&d, "marks", &err))
         fail_msg("%s", err.message);
     assert_non_null(strstr(ls_detector_describe(d), "det_500m.onnx"));
@@ -627,7 +637,7 @@ static void the_best_file_is_taken(void **state)
     (void)state;
     char drawn[4096], marks[4096];
     test_data(drawn, DRAWN_DETECTOR);
-    test_data(marks, "face/2d106_formula.onnx");
+    media_path(marks, MARKS);
     link_model("best", drawn, "aaa.onnx");
     expect_detector("best", "aaa.onnx, five points");
     link_model("best", drawn, "scrfd_2.5g.onnx");
@@ -651,7 +661,7 @@ static void folders_without_a_detector_are_named(void **state)
 {
     (void)state;
     char marks[4096];
-    test_data(marks, "face/2d106_formula.onnx");
+    media_path(marks, MARKS);
     expect_refusal("missing", LS_ENOENT, "; add ");
     media_run("mkdir -p empty/face junk/face");
     expect_refusal("empty", LS_ENOENT, "; add ");
@@ -705,5 +715,5 @@ int main(void)
         cmocka_unit_test(folders_without_a_detector_are_named),
         cmocka_unit_test(landmarks_of_another_kind_are_refused),
     };
-    return cmocka_run_group_tests_name("face_detect", tests, media_setup, media_teardown);
+    return cmocka_run_group_tests_name("face_detect", tests, setup, media_teardown);
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Makes 2d106_formula.onnx, a network of the structure and names of InsightFace's 2d106det (a
+"""Makes 2d106_formula.onnx.gz, a network of the structure and names of InsightFace's 2d106det (a
 MobileNetV1 of half width, exported by MXNet) with weights from a formula, and 2d106.safetensors:
 what PyTorch computes for the picture that test_face_detect computes.
 
@@ -7,6 +7,7 @@ Weights have few bits, so that the file compresses well; the statistics of the n
 about those of the picture, so that activations stay near 1.
 """
 
+import gzip
 import os
 
 import numpy as np
@@ -110,7 +111,8 @@ def main():
                               [numpy_helper.from_array(v, k) for k, v in n.tensors.items()])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
     onnx.checker.check_model(model)
-    onnx.save(model, os.path.join(here, "2d106_formula.onnx"))
+    with open(os.path.join(here, "2d106_formula.onnx.gz"), "wb") as f:
+        f.write(gzip.compress(model.SerializeToString(), 9, mtime=0))
     out = n.x.numpy().reshape(-1)
     print("output: rms %.3f, largest %.3f" % (np.sqrt((out ** 2).mean()), np.abs(out).max()))
     save(os.path.join(here, "2d106.safetensors"), {"fc1": out})
