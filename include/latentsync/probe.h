@@ -22,7 +22,9 @@ typedef struct ls_probe_stream {
     int rotation; /* degrees clockwise by which players turn it: 0, 90, 180 or 270 */
     /* audio */
     int sample_rate, channels;
-    int used; /* 1: the stream a job takes from this file as its video or its speech */
+    int used; /* 1: the stream a job takes from this file as its video or its speech, unless another
+                 is wanted: of several one that can be decoded, moves, and lasts; among such the
+                 default one, then the one with the largest picture or the most channels */
 } ls_probe_stream;
 
 typedef struct ls_probe {

@@ -92,6 +92,9 @@ typedef struct ls_sync_settings {
     void (*message)(void *opaque, int level, const char *line);
     void (*progress)(void *opaque, const ls_progress *p);
     void *opaque;
+    int video_stream; /* -1: index in `video` of the stream to use; -1 takes the one that moves and
+                         lasts (probe.h) */
+    int audio_stream; /* -1: likewise of `audio` */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

@@ -112,7 +112,8 @@ static int open_encoder(ls_audio_out *a, ls_error *err)
                                        err);
 }
 
-int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux, ls_error *err)
+int ls_audio_out_open(ls_audio_out **out, const char *path, int stream, AVFormatContext *mux,
+                      const ls_log *log, ls_error *err)
 {
     ls_audio_out *a = *out = ls_calloc_array(1, sizeof *a);
     if (!a)
@@ -124,10 +125,15 @@ int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux
     a->packet = av_packet_alloc();
     int ret = a->path && a->packet ? ls_input_open(&a->in, path, NULL, err)
                                    : ls_fail(err, LS_ENOMEM, "out of memory");
-    int stream = ret ? -1 : ls_input_choose_stream(a->in, AVMEDIA_TYPE_AUDIO);
+    if (!ret)
+        stream = ls_input_choose_stream(a->in, path, AVMEDIA_TYPE_AUDIO, stream, err);
     if (!ret && stream < 0)
-        ret = ls_fail(err, LS_EFORMAT, "%s has no audio stream", path);
+        ret = stream;
     if (!ret) {
+        const size_t count = ls_input_count_streams(a->in, AVMEDIA_TYPE_AUDIO);
+        if (count > 1)
+            ls_log_msg(log, LS_LOG_INFO, "%s: of %zu audio streams, stream %d is used", path, count,
+                       stream);
         a->from = a->in->streams[stream];
         a->to = avformat_new_stream(mux, NULL);
         if (!a->to)

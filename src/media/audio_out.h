@@ -3,14 +3,17 @@
 #ifndef LS_MEDIA_AUDIO_OUT_H
 #define LS_MEDIA_AUDIO_OUT_H
 
+#include "base/log.h"
 #include "media/av.h"
 
 #include <stdbool.h>
 
 typedef struct ls_audio_out ls_audio_out;
 
-/* Adds a stream to `mux`. */
-int ls_audio_out_open(ls_audio_out **out, const char *path, AVFormatContext *mux, ls_error *err);
+/* Adds a stream to `mux`. `stream`: its index in the file, -1 for the best; of several, the log is
+ * told which was taken. */
+int ls_audio_out_open(ls_audio_out **out, const char *path, int stream, AVFormatContext *mux,
+                      const ls_log *log, ls_error *err);
 void ls_audio_out_close(ls_audio_out **a);
 bool ls_audio_out_copies(const ls_audio_out *a);
 /* Writes all audio that starts before `seconds`; INFINITY for the rest of it. */

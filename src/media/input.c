@@ -66,27 +66,6 @@ int ls_input_check_read(const AVFormatContext *format, const char *path, ls_erro
     return error < 0 && error != AVERROR_EOF ? ls_fail_av(err, error, "cannot read %s", path) : 0;
 }
 
-int ls_input_choose_stream(const AVFormatContext *format, enum AVMediaType type)
-{
-    int64_t best = 0;
-    int chosen = AVERROR_STREAM_NOT_FOUND;
-    for (unsigned i = 0; i < format->nb_streams; i++) {
-        const AVStream *st = format->streams[i];
-        const AVCodecParameters *c = st->codecpar;
-        if (c->codec_type != type || st->disposition & AV_DISPOSITION_ATTACHED_PIC)
-            continue;
-        int64_t score =
-            type == AVMEDIA_TYPE_AUDIO ? c->ch_layout.nb_channels : (int64_t)c->width * c->height;
-        score += st->event_flags & AVSTREAM_EVENT_FLAG_NEW_PACKETS ? 100000000 : 0;
-        score += st->disposition & AV_DISPOSITION_DEFAULT ? 5000000 : 0;
-        if (score > best) {
-            best = score;
-            chosen = (int)i;
-        }
-    }
-    return chosen;
-}
-
 int ls_decoder_open(AVCodecContext **out, const AVStream *st, int threads, ls_error *err)
 {
     const AVCodec *codec = avcodec_find_decoder(st->codecpar->codec_id);
@@ -110,17 +89,15 @@ int ls_decoder_open(AVCodecContext **out, const AVStream *st, int threads, ls_er
 }
 
 int ls_input_open_stream(AVFormatContext **format, AVCodecContext **decoder, const char *path,
-                         enum AVMediaType type, int threads, const ls_cancel *cancel, ls_error *err)
+                         enum AVMediaType type, int wanted, int threads, const ls_cancel *cancel,
+                         ls_error *err)
 {
     int ret = ls_input_open(format, path, cancel, err);
     if (ret)
         return ret;
-    const int stream = ls_input_choose_stream(*format, type);
+    const int stream = ls_input_choose_stream(*format, path, type, wanted, err);
     if (stream < 0)
-        return type == AVMEDIA_TYPE_VIDEO
-                   ? ls_fail(err, LS_EFORMAT, "%s has no video stream; is it an audio file?", path)
-                   : ls_fail(err, LS_EFORMAT,
-                             "%s has no audio stream; a speech recording is expected", path);
+        return stream;
     for (unsigned i = 0; i < (*format)->nb_streams; i++)
         if ((int)i != stream)
             (*format)->streams[i]->discard = AVDISCARD_ALL;

@@ -12,16 +12,23 @@
 int ls_input_open(AVFormatContext **out, const char *path, const ls_cancel *cancel, ls_error *err);
 /* After av_read_frame has failed: an error if the file could not be read, 0 at its end. */
 int ls_input_check_read(const AVFormatContext *format, const char *path, ls_error *err);
-/* The stream that the ffmpeg program would take: among those that have data, default streams
- * first, then the largest picture or the most channels. Negative when there is none. */
-int ls_input_choose_stream(const AVFormatContext *format, enum AVMediaType type);
+/* The index of a stream of that type: `wanted`, or with -1 the best one. Of several that is one
+ * that can be decoded, has more than one frame, lasts at least half as long as the longest and has
+ * at least a quarter of the highest frame rate; among those the one that the ffmpeg program takes:
+ * default streams first, then the largest picture or the most channels. Pictures attached to a file
+ * are taken only if wanted. LS_EFORMAT when there is none, LS_EINVAL for one that is not there or
+ * of another type. */
+int ls_input_choose_stream(const AVFormatContext *format, const char *path, enum AVMediaType type,
+                           int wanted, ls_error *err);
+/* Streams of that type, without attached pictures. */
+size_t ls_input_count_streams(const AVFormatContext *format, enum AVMediaType type);
 /* Opens the decoder of a stream. `threads` 0: as many as libavcodec likes. */
 int ls_decoder_open(AVCodecContext **out, const AVStream *st, int threads, ls_error *err);
-/* Opens a file for the packets of its best video or audio stream alone, and the decoder for them.
- * The stream's index, or a negative error code; what is open then, the caller closes in any case.
- */
+/* Opens a file for the packets of one stream alone, see ls_input_choose_stream, and the decoder for
+ * them. The stream's index, or a negative error code; what is open then, the caller closes in any
+ * case. */
 int ls_input_open_stream(AVFormatContext **format, AVCodecContext **decoder, const char *path,
-                         enum AVMediaType type, int threads, const ls_cancel *cancel,
+                         enum AVMediaType type, int wanted, int threads, const ls_cancel *cancel,
                          ls_error *err);
 
 /* Frames of more pixels are refused. */

@@ -67,7 +67,7 @@ static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     if (j->encoder->codec_id == AV_CODEC_ID_HEVC && !strcmp(format->name, "mp4"))
         j->stream->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1'); // Apple's players require it
-    return ls_audio_out_open(&j->audio, j->s.audio, mux, err);
+    return ls_audio_out_open(&j->audio, j->s.audio, j->s.audio_stream, mux, log, err);
 }
 
 int ls_join_check(const ls_join_settings *s, ls_error *err)

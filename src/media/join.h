@@ -7,9 +7,10 @@
 #include "media/encoder.h"
 
 typedef struct ls_join_settings {
-    const char *path;  /* its extension chooses the container */
-    const char *audio; /* file whose best audio stream is used */
-    uint64_t delay;    /* the largest of the segments' */
+    const char *path; /* its extension chooses the container */
+    const char *audio;
+    int audio_stream; /* its index in that file; -1: the best */
+    uint64_t delay;   /* the largest of the segments' */
     const ls_encoding *encoding;
     const ls_log *log;
 } ls_join_settings;

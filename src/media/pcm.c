@@ -23,7 +23,7 @@ typedef struct decoding {
     AVPacket *packet;
     AVFrame *frame;
     ls_resampler *resampler;
-    int stream;
+    int stream; /* -1: the best */
 } decoding;
 
 /* Converts a frame, or with NULL the remainder, and writes it out. */
@@ -59,8 +59,8 @@ static int decode_packet(decoding *d, ls_pcm *p, const AVPacket *packet, ls_erro
 
 static int decode_all(decoding *d, ls_pcm *p, const ls_cancel *cancel, ls_error *err)
 {
-    d->stream =
-        ls_input_open_stream(&d->format, &d->decoder, d->path, AVMEDIA_TYPE_AUDIO, 1, cancel, err);
+    d->stream = ls_input_open_stream(&d->format, &d->decoder, d->path, AVMEDIA_TYPE_AUDIO,
+                                     d->stream, 1, cancel, err);
     if (d->stream < 0)
         return d->stream;
     int ret = ls_resampler_open(&d->resampler, &(AVChannelLayout)AV_CHANNEL_LAYOUT_MONO,
@@ -86,11 +86,12 @@ static int decode_all(decoding *d, ls_pcm *p, const ls_cancel *cancel, ls_error 
     return ret;
 }
 
-int ls_pcm_open(ls_pcm **out, const char *path, const char *folder, const ls_cancel *cancel,
-                ls_error *err)
+int ls_pcm_open(ls_pcm **out, const char *path, int stream, const char *folder,
+                const ls_cancel *cancel, ls_error *err)
 {
     ls_pcm *p = *out = ls_calloc_array(1, sizeof *p);
-    decoding d = {.path = path, .packet = av_packet_alloc(), .frame = av_frame_alloc()};
+    decoding d = {
+        .path = path, .stream = stream, .packet = av_packet_alloc(), .frame = av_frame_alloc()};
     int ret = 0, fd = -1;
     if (!p || !d.packet || !d.frame)
         ret = ls_fail(err, LS_ENOMEM, "out of memory");

@@ -12,11 +12,11 @@
 
 typedef struct ls_pcm ls_pcm;
 
-/* Decodes the best audio stream of a file once, as `ffmpeg -ac 1 -ar 16000` does, into an unnamed
- * temporary file in `folder` (see ls_temporary_file), so that memory does not depend on the
- * length. LS_EFORMAT when there is no audio that can be decoded. */
-int ls_pcm_open(ls_pcm **out, const char *path, const char *folder, const ls_cancel *cancel,
-                ls_error *err);
+/* Decodes an audio stream of a file once (`stream`: its index, -1 for the best), as `ffmpeg -ac 1
+ * -ar 16000` does, into an unnamed temporary file in `folder` (see ls_temporary_file), so that
+ * memory does not depend on the length. LS_EFORMAT when there is no audio that can be decoded. */
+int ls_pcm_open(ls_pcm **out, const char *path, int stream, const char *folder,
+                const ls_cancel *cancel, ls_error *err);
 void ls_pcm_close(ls_pcm **p);
 uint64_t ls_pcm_samples(const ls_pcm *p);
 /* Samples [start, start + n), which must lie within the recording. Any thread. */

@@ -80,15 +80,6 @@ static ls_probe_stream describe_stream(const AVFormatContext *f, const AVStream 
     return s;
 }
 
-static size_t count_streams(const AVFormatContext *f, enum AVMediaType type)
-{
-    size_t n = 0;
-    for (unsigned i = 0; i < f->nb_streams; i++)
-        n += f->streams[i]->codecpar->codec_type == type &&
-             !(f->streams[i]->disposition & AV_DISPOSITION_ATTACHED_PIC);
-    return n;
-}
-
 static void note_rate(probe *p, const AVStream *st, const ls_video_info *info)
 {
     const AVRational mean = st->avg_frame_rate, base = st->r_frame_rate;
@@ -124,8 +115,7 @@ static void note_picture(probe *p, const AVStream *st, const AVFrame *model)
 /* By opening the video as a job does. */
 static int probe_video(probe *p, const AVFormatContext *f, ls_error *err)
 {
-    const int index = ls_input_choose_stream(f, AVMEDIA_TYPE_VIDEO);
-    if (index < 0)
+    if (!ls_input_count_streams(f, AVMEDIA_TYPE_VIDEO))
         return 0;
     ls_error why = {0};
     ls_video *v;
@@ -138,13 +128,17 @@ static int probe_video(probe *p, const AVFormatContext *f, ls_error *err)
         return 0;
     }
     const ls_video_info *info = ls_video_get_info(v);
+    const int index = info->stream;
+    if ((size_t)index >= p->p.stream_count) {
+        ls_video_close(&v);
+        return 0;
+    }
     p->p.is_video = p->streams[index].used = 1;
     p->p.width = info->width;
     p->p.height = info->height;
     p->p.frames = info->frames;
-    const size_t count = count_streams(f, AVMEDIA_TYPE_VIDEO);
-    if (count > 1)
-        note(p, "Of %zu video streams, stream %d is used.", count, index);
+    if (info->streams > 1)
+        note(p, "Of %zu video streams, stream %d is used.", info->streams, index);
     if (is_image(f, f->streams[index]))
         note(p, "A still image, which the output shows for as long as the speech lasts.");
     else
@@ -181,7 +175,7 @@ static int has_samples(AVFormatContext *f, AVCodecContext *decoder, int stream, 
 static void note_audio(probe *p, const AVFormatContext *f, int index)
 {
     const ls_probe_stream *s = &p->streams[index];
-    const size_t count = count_streams(f, AVMEDIA_TYPE_AUDIO);
+    const size_t count = ls_input_count_streams(f, AVMEDIA_TYPE_AUDIO);
     if (count > 1)
         note(p, "Of %zu audio streams, stream %d is used.", count, index);
     if (s->channels > 1)
@@ -191,13 +185,13 @@ static void note_audio(probe *p, const AVFormatContext *f, int index)
 /* By opening the audio as ls_pcm does, and decoding its beginning. */
 static int probe_audio(probe *p, const AVFormatContext *f, ls_error *err)
 {
-    if (ls_input_choose_stream(f, AVMEDIA_TYPE_AUDIO) < 0)
+    if (!ls_input_count_streams(f, AVMEDIA_TYPE_AUDIO))
         return 0;
     AVFormatContext *format = NULL;
     AVCodecContext *decoder = NULL;
     ls_error why = {0};
-    const int index =
-        ls_input_open_stream(&format, &decoder, p->p.path, AVMEDIA_TYPE_AUDIO, 1, p->cancel, &why);
+    const int index = ls_input_open_stream(&format, &decoder, p->p.path, AVMEDIA_TYPE_AUDIO, -1, 1,
+                                           p->cancel, &why);
     const int ret = index < 0 ? index : has_samples(format, decoder, index, p->p.path, &why);
     avcodec_free_context(&decoder);
     avformat_close_input(&format);

@@ -304,8 +304,9 @@ int ls_video_load_index(ls_video *v, const char *path, ls_error *err)
 
 static int open_stream(ls_video *v, ls_error *err)
 {
-    v->stream = ls_input_open_stream(&v->format, &v->decoder, v->path, AVMEDIA_TYPE_VIDEO,
-                                     v->settings.threads, v->settings.cancel, err);
+    v->stream =
+        ls_input_open_stream(&v->format, &v->decoder, v->path, AVMEDIA_TYPE_VIDEO,
+                             v->settings.stream - 1, v->settings.threads, v->settings.cancel, err);
     return v->stream < 0 ? v->stream : 0;
 }
 
@@ -333,6 +334,8 @@ static void describe(ls_video *v)
                            ? av_rescale_q(v->format->duration, AV_TIME_BASE_Q, av_inv_q(fps))
                            : 0;
     v->info.frames = duration > 0 && duration < (int64_t)1 << 40 ? (uint64_t)duration : 0;
+    v->info.stream = v->stream;
+    v->info.streams = ls_input_count_streams(v->format, AVMEDIA_TYPE_VIDEO);
     const int64_t bytes = v->format->pb ? avio_size(v->format->pb) : 0;
     v->bytes = bytes > 0 ? (uint64_t)bytes : 0;
 }

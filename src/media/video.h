@@ -9,6 +9,7 @@
 typedef struct ls_video_settings {
     int threads;     /* of the decoder; 0: its own choice */
     bool source_fps; /* the source's own rate instead of 25 */
+    int stream;      /* 1 + the index of the wanted stream in the file; 0: the best */
     const ls_log *log;
     const ls_cancel *cancel; /* NULL, or ends every call with LS_ECANCELED; outlives the video */
 } ls_video_settings;
@@ -19,14 +20,17 @@ typedef struct ls_video_info {
     size_t frame_bytes;   /* of a decoded frame */
     int fps_num, fps_den; /* of the timeline */
     uint64_t frames;      /* estimate; 0 when unknown */
+    int stream;           /* index in the file */
+    size_t streams;       /* of video in the file */
 } ls_video_info;
 
 /* One thread at a time. */
 typedef struct ls_video ls_video;
 
-/* Opens the best video stream of a file and decodes its first frame. Frames are rotated as the file
- * asks for, and dropped or repeated as `ffmpeg -r 25` does (fftools' constant frame rate). On
- * failure *out is NULL: LS_EFORMAT if the file has no video, LS_EUNSUPPORTED, LS_EIO, ... */
+/* Opens a video stream of a file (see ls_input_choose_stream) and decodes its first frame. Frames
+ * are rotated as the file asks for, and dropped or repeated as `ffmpeg -r 25` does (fftools'
+ * constant frame rate). On failure *out is NULL: LS_EFORMAT if the file has no video,
+ * LS_EUNSUPPORTED, LS_EIO, ... */
 int ls_video_open(ls_video **out, const char *path, const ls_video_settings *s, ls_error *err);
 /* Sets *v to NULL; takes NULL. */
 void ls_video_close(ls_video **v);

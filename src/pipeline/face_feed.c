@@ -145,6 +145,7 @@ static int open_scout(ls_face_feed *f, ls_error *err)
 {
     const ls_scout_settings s = {
         .video = f->s->video,
+        .video_stream = f->s->video_stream + 1,
         .source_fps = f->s->source_fps,
         .detector = {.models = f->s->models, .path = f->s->detector, .threads = f->s->threads},
         .follow = {f->s->max_gap, f->s->detect_every},

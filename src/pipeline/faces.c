@@ -37,14 +37,20 @@ static int open_job(ls_faces *job, ls_error *err)
 {
     const ls_scout_settings s = {
         .video = job->s.video,
+        .video_stream = job->s.video_stream + 1,
         .source_fps = job->s.source_fps,
         .detector = {.models = job->s.models, .path = job->s.detector, .threads = job->s.threads},
         .follow = {job->s.max_gap, job->s.detect_every},
         .log = &job->log};
     int ret = ls_scout_open(&job->scout, &s, err);
-    if (ret || !job->s.line)
+    if (ret)
         return ret;
     const ls_video_info *v = ls_scout_video(job->scout);
+    if (v->streams > 1)
+        ls_log_msg(&job->log, LS_LOG_INFO, "%s: of %zu video streams, stream %d is used",
+                   job->s.video, v->streams, v->stream);
+    if (!job->s.line)
+        return 0;
     const ls_record_timeline timeline = {v->width, v->height, v->fps_num, v->fps_den};
     return ls_record_writer_open_sink(&job->writer, (ls_line_sink){write_line, job}, &timeline,
                                       err);
@@ -138,6 +144,8 @@ static int list_tracks(ls_faces *job, const ls_scout_track *tracks, size_t count
 int ls_faces_run(ls_faces *job, ls_error *err)
 {
     const ls_scout_sink sink = {take_record, report, job};
+    const ls_video_settings video = {
+        .source_fps = job->s.source_fps, .stream = job->s.video_stream + 1, .log = &job->log};
     const ls_scout_track *tracks;
     size_t written = 0;
     ls_log_msg(&job->log, LS_LOG_INFO, "detecting faces with %s",
@@ -153,8 +161,8 @@ int ls_faces_run(ls_faces *job, ls_error *err)
     if (!ret)
         ret = list_tracks(job, tracks, count, err);
     if (!ret && job->s.preview)
-        ret = ls_preview_write(job->s.preview, job->s.video, job->s.source_fps, tracks, count,
-                               &written, &job->log, job->s.cancel, err);
+        ret = ls_preview_write(job->s.preview, job->s.video, &video, tracks, count, &written,
+                               job->s.cancel, err);
     ls_quiet_close(&quiet);
     if (!ret && written)
         ls_log_msg(&job->log, LS_LOG_INFO, "wrote %zu images to %s", written, job->s.preview);

@@ -5,6 +5,7 @@
 #include "pipeline/options.h"
 
 #define SYNC(field) .sync = offsetof(ls_sync_settings, field)
+#define MAX_STREAM 99999
 #define FACES(field) .faces = offsetof(ls_faces_settings, field)
 
 static const char *const dtypes[] = {"auto", "f32", "bf16", NULL};
@@ -53,6 +54,34 @@ static const ls_option_row rows[] = {
      LS_MEMBER_STRING,
      SYNC(models),
      FACES(models)},
+
+    {{.name = "video-stream",
+      .type = LS_OPTION_INTEGER,
+      .used_by = NEW | LIST,
+      .is_result = 1,
+      .value = "N",
+      .initial = "-1",
+      .min = -1,
+      .max = MAX_STREAM,
+      .group = "Input",
+      .help =
+          "stream of VIDEO to use, as \"latentsync probe\" numbers them; -1: one that moves and "
+          "lasts"},
+     LS_MEMBER_INT,
+     SYNC(video_stream),
+     FACES(video_stream)},
+    {{.name = "audio-stream",
+      .type = LS_OPTION_INTEGER,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "N",
+      .initial = "-1",
+      .min = -1,
+      .max = MAX_STREAM,
+      .group = "Input",
+      .help = "likewise of SPEECH"},
+     LS_MEMBER_INT,
+     SYNC(audio_stream)},
 
     {{.name = "face",
       .type = LS_OPTION_TEXT,

@@ -60,17 +60,16 @@ static int write_all(preview *p, ls_video *video, const ls_cancel *cancel, ls_er
     return ret;
 }
 
-int ls_preview_write(const char *dir, const char *video, bool source_fps,
-                     const ls_scout_track *tracks, size_t count, size_t *written, const ls_log *log,
+int ls_preview_write(const char *dir, const char *video, const ls_video_settings *settings,
+                     const ls_scout_track *tracks, size_t count, size_t *written,
                      const ls_cancel *cancel, ls_error *err)
 {
     preview p = {.dir = dir, .tracks = tracks, .count = count};
     ls_video *v = NULL;
-    const ls_video_settings settings = {0, source_fps, log, NULL};
     *written = 0;
     if (mkdir(dir, 0777) && errno != EEXIST)
         return ls_fail_errno(err, errno, "%s: cannot create the folder for previews", dir);
-    int ret = ls_video_open(&v, video, &settings, err);
+    int ret = ls_video_open(&v, video, settings, err);
     if (!ret)
         ret = ls_rgb_converter_open(&p.converter, err);
     if (!ret)

@@ -6,8 +6,8 @@
 
 /* Writes DIR/track-ID.png for each track: the frame that shows it best, with its box, points and id
  * drawn. Decodes the video again; creates the folder if missing. `written` counts the images. */
-int ls_preview_write(const char *dir, const char *video, bool source_fps,
-                     const ls_scout_track *tracks, size_t count, size_t *written, const ls_log *log,
+int ls_preview_write(const char *dir, const char *video, const ls_video_settings *settings,
+                     const ls_scout_track *tracks, size_t count, size_t *written,
                      const ls_cancel *cancel, ls_error *err);
 
 #endif

@@ -29,7 +29,10 @@ int ls_scout_open(ls_scout **out, const ls_scout_settings *settings, ls_error *e
     if (!s)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     s->s = *settings;
-    const ls_video_settings v = {DECODER_THREADS, s->s.source_fps, s->s.log, NULL};
+    const ls_video_settings v = {.threads = DECODER_THREADS,
+                                 .source_fps = s->s.source_fps,
+                                 .stream = s->s.video_stream,
+                                 .log = s->s.log};
     int ret = ls_video_open(&s->video, s->s.video, &v, err);
     if (!ret) {
         ret = ls_detector_open(&s->detector, &s->s.detector, err);

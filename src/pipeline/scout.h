@@ -11,6 +11,7 @@
 
 typedef struct ls_scout_settings {
     const char *video;
+    int video_stream; /* as ls_video_settings */
     bool source_fps;
     ls_detector_settings detector;
     ls_follow_settings follow;

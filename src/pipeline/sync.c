@@ -43,7 +43,8 @@ static int open_speech(ls_sync *job, ls_error *err)
 {
     const ls_video_info *v = ls_video_get_info(ls_pingpong_video(job->source));
     const double fps = (double)v->fps_num / v->fps_den;
-    int ret = ls_pcm_open(&job->pcm, job->s.audio, job->s.job, &job->cancel, err);
+    int ret =
+        ls_pcm_open(&job->pcm, job->s.audio, job->s.audio_stream, job->s.job, &job->cancel, err);
     ls_pcm_source pcm = {job->pcm ? ls_pcm_samples(job->pcm) : 0, read_pcm, job->pcm};
     if (!ret) {
         ret = ls_log_mel_open(&job->mel, &pcm, &job->cancel, err);
@@ -226,8 +227,11 @@ static void summarize(ls_sync *job, const char *audio)
 static int join(ls_sync *job, ls_error *err)
 {
     const ls_encoding e = ls_sync_encoding(job);
-    ls_join_settings s = {
-        .path = job->s.output, .audio = job->s.audio, .encoding = &e, .log = &job->log};
+    ls_join_settings s = {.path = job->s.output,
+                          .audio = job->s.audio,
+                          .audio_stream = job->s.audio_stream,
+                          .encoding = &e,
+                          .log = &job->log};
     ls_join *out = NULL;
     const uint64_t n = ls_job_folder_segments(job->folder);
     ls_job_progress_enter(&job->progress, "finish");

@@ -60,12 +60,21 @@ static int check_face(const ls_sync *job, ls_error *err)
 int ls_sync_open_inputs(ls_sync *job, ls_error *err)
 {
     ls_video *video = NULL;
-    const ls_video_settings v = {DECODER_THREADS, job->s.source_fps, &job->log, &job->cancel};
+    const ls_video_settings v = {.threads = DECODER_THREADS,
+                                 .source_fps = job->s.source_fps,
+                                 .stream = job->s.video_stream + 1,
+                                 .log = &job->log,
+                                 .cancel = &job->cancel};
     int ret = ls_video_open(&video, job->s.video, &v, err);
     if (!ret)
         ret = ls_pingpong_open(&job->source, &video, 0, job->s.job, err);
-    if (!ret)
+    if (!ret) {
+        const ls_video_info *info = ls_video_get_info(ls_pingpong_video(job->source));
+        if (info->streams > 1)
+            ls_log_msg(&job->log, LS_LOG_INFO, "%s: of %zu video streams, stream %d is used",
+                       job->s.video, info->streams, info->stream);
         ret = check_face(job, err);
+    }
     if (!ret && job->s.face_track)
         ret = ls_face_feed_check_track(job->s.face_track, job->s.video,
                                        ls_video_get_info(ls_pingpong_video(job->source)),
@@ -73,8 +82,11 @@ int ls_sync_open_inputs(ls_sync *job, ls_error *err)
     if (ret)
         return ret;
     const ls_encoding like = ls_sync_encoding(job);
-    const ls_join_settings s = {
-        .path = job->s.output, .audio = job->s.audio, .encoding = &like, .log = &job->log};
+    const ls_join_settings s = {.path = job->s.output,
+                                .audio = job->s.audio,
+                                .audio_stream = job->s.audio_stream,
+                                .encoding = &like,
+                                .log = &job->log};
     return ls_join_check(&s, err);
 }
 

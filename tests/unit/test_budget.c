@@ -43,7 +43,12 @@ static void the_plan_fits_or_names_what_would(void **state)
     snprintf(models, sizeof models, "%s/m", folder);
     assert_int_equal(ls_models_random(models, "mini", &err), 0);
     assert_int_equal(ls_models_open(&m, models, "onednn", LS_F32, 2, &err), 0);
-    const ls_video_info video = {1920, 1080, 8, 1920 * 1080 * 3 / 2, 25, 1, 0};
+    const ls_video_info video = {.width = 1920,
+                                 .height = 1080,
+                                 .depth = 8,
+                                 .frame_bytes = 1920 * 1080 * 3 / 2,
+                                 .fps_num = 25,
+                                 .fps_den = 1};
     const ls_budget_job job = {
         .models = &m,
         .settings = {.resolution = 256,

@@ -90,7 +90,8 @@ static int copy_video(const job *j, ls_error *err)
     if (ret)
         return ret;
     const ls_encoding e = {j->codec ? j->codec : "libx264", "veryfast", 18, v};
-    ls_join_settings s = {.path = j->out, .audio = j->audio, .encoding = &e, .log = j->log};
+    ls_join_settings s = {
+        .path = j->out, .audio = j->audio, .audio_stream = -1, .encoding = &e, .log = j->log};
     ret = ls_join_check(&s, err);
     if (!ret && (n = encode(j, &e, v, info, err)) < 0)
         ret = n;

@@ -7,7 +7,7 @@ static void same_samples(const char *path)
 {
     ls_error err = {0};
     ls_pcm *p;
-    if (ls_pcm_open(&p, path, NULL, NULL, &err))
+    if (ls_pcm_open(&p, path, -1, NULL, NULL, &err))
         fail_msg("%s", err.message);
     size_t bytes, n = (size_t)ls_pcm_samples(p);
     char *want =
@@ -74,7 +74,7 @@ static void reading_stays_within_the_recording(void **state)
     int16_t whole[16000], part[64];
     shell("ffmpeg -v error -nostdin -y -f lavfi -i sine=d=1:sample_rate=16000 %s/second.wav",
           folder);
-    assert_int_equal(ls_pcm_open(&p, made(path, "second.wav"), NULL, NULL, &err), 0);
+    assert_int_equal(ls_pcm_open(&p, made(path, "second.wav"), -1, NULL, NULL, &err), 0);
     assert_int_equal(ls_pcm_samples(p), 16000);
     assert_int_equal(ls_pcm_read(p, 0, 16000, whole, &err), 0);
     for (uint64_t start = 0; start <= 16000 - 64; start += 997) {
@@ -103,7 +103,7 @@ static void refused(const char *path, int code, const char *why)
 {
     ls_error err = {0};
     ls_pcm *p = (ls_pcm *)&err;
-    int ret = ls_pcm_open(&p, path, NULL, NULL, &err);
+    int ret = ls_pcm_open(&p, path, -1, NULL, NULL, &err);
     if (ret != code || !strstr(err.message, path) || !strstr(err.message, why))
         fail_msg("%s: %d, \"%s\" and not %d, \"%s\"", path, ret, err.message, code, why);
     assert_null(p);
@@ -136,7 +136,7 @@ static void cancel_ends_it(void **state)
     ls_pcm *p;
     ls_cancel_request(&cancel);
     shell("ffmpeg -v error -nostdin -y -f lavfi -i sine=d=1 %s/canceled.wav", folder);
-    assert_int_equal(ls_pcm_open(&p, made(path, "canceled.wav"), NULL, &cancel, &err),
+    assert_int_equal(ls_pcm_open(&p, made(path, "canceled.wav"), -1, NULL, &cancel, &err),
                      LS_ECANCELED);
     assert_null(p);
 }

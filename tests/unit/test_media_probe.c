@@ -200,6 +200,89 @@ static void files_are_described(void **state)
     }
 }
 
+/* Files of several streams, the one that is meant, and what says so. */
+static void the_stream_that_moves_and_lasts_is_chosen(void **state)
+{
+    (void)state;
+#define STILL LAVFI "testsrc2=s=128x96:r=25 -frames:v 1 -c:v mjpeg s.mkv && "
+#define CLIP LAVFI "testsrc2=s=64x48:r=25:d=2" X264 "v.mp4 && "
+#define BOTH "ffmpeg -v error -nostdin -y -i s.mkv -i v.mp4 -map 0 -map 1 -c copy "
+    static const struct {
+        const char *file, *make, *type;
+        int stream;
+    } cases[] = {
+        {"cover.mp4", STILL CLIP BOTH "cover.mp4", "video", 1},
+        {"cover.mkv", STILL CLIP BOTH "cover.mkv", "video", 1},
+        {"untold.mkv", STILL CLIP BOTH "-f matroska - | cat > untold.mkv", "video", 1},
+        {"cover.nut", STILL CLIP BOTH "cover.nut", "video", 1},
+        {"still.mp4", STILL "ffmpeg -v error -nostdin -y -i s.mkv -c copy still.mp4", "video", 0},
+        {"slow.mp4", LAVFI "testsrc2=s=128x96:r=1:d=2 -c:v mjpeg s.mkv && " CLIP BOTH "slow.mp4",
+         "video", 1},
+        {"brief.mkv",
+         LAVFI "testsrc2=s=128x96:r=25:d=0.4 -c:v mjpeg s.mkv && " CLIP BOTH "brief.mkv", "video",
+         1},
+        {"larger.mkv",
+         LAVFI "testsrc2=s=128x96:r=25:d=1.5 -c:v mjpeg s.mkv && " CLIP BOTH
+               "-disposition:v default larger.mkv",
+         "video", 0},
+        {"default.mkv",
+         LAVFI "testsrc2=s=128x96:r=25:d=1.5 -c:v mjpeg s.mkv && " CLIP BOTH
+               "-disposition:v:0 0 -disposition:v:1 default default.mkv",
+         "video", 1},
+        {"brief.mka",
+         LAVFI "sine=d=0.2 -f lavfi -i sine=d=2 -map 0 -map 1 -ac:a:0 2 -c:a flac brief.mka",
+         "audio", 1},
+        {"channels.mka",
+         LAVFI "sine=d=2 -f lavfi -i sine=d=1.5 -map 0 -map 1 -ac:a:1 2 -c:a flac "
+               "-disposition:a default channels.mka",
+         "audio", 1},
+        {"unknown.m4a",
+         LAVFI "sine=d=1 -map 0 -map 0 -ac:a:0 2 -c:a aac unknown.m4a && "
+               "LC_ALL=C sed -i '0,/mp4a/s//zzzz/;0,/esds/s//zsds/' unknown.m4a",
+         "audio", 1},
+    };
+    char path[4096];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        media_run("%s", cases[i].make);
+        const ls_probe *p = open_probe(media_path(path, cases[i].file));
+        int used = -1;
+        for (size_t k = 0; k < p->stream_count; k++)
+            if (p->streams[k].used && !strcmp(p->streams[k].type, cases[i].type))
+                used = p->streams[k].index;
+        if (used != cases[i].stream)
+            fail_msg("%s: stream %d instead of %d", cases[i].file, used, cases[i].stream);
+        ls_probe_free(&p);
+    }
+}
+
+/* A wanted stream is used even if another would be chosen; one that is not there is refused. */
+static void the_wanted_stream_is_used(void **state)
+{
+    (void)state;
+    static const int index[] = {0, 1, 2, 3}, width[] = {128, 64, 0, 0};
+    char path[4096];
+    media_run(STILL CLIP "ffmpeg -v error -nostdin -y -i s.mkv -i v.mp4 -f lavfi -i sine=d=1 "
+                         "-map 0 -map 1 -map 2 -c:v copy wanted.mp4");
+    for (size_t i = 0; i < sizeof index / sizeof *index; i++) {
+        ls_video *v;
+        ls_error err = {0};
+        const int ret = ls_video_open(&v, media_path(path, "wanted.mp4"),
+                                      &(ls_video_settings){.stream = 1 + index[i]}, &err);
+        if (width[i]) {
+            assert_int_equal(ret, 0);
+            assert_int_equal(ls_video_get_info(v)->width, width[i]);
+            assert_int_equal(ls_video_get_info(v)->stream, index[i]);
+            assert_int_equal(ls_video_get_info(v)->streams, 2);
+        } else {
+            assert_int_equal(ret, LS_EINVAL);
+            assert_string_equal(err.option, "video-stream");
+            assert_non_null(strstr(err.message, "0 is video (mjpeg), 1 is video (h264), 2 is "
+                                                "audio (aac)"));
+        }
+        ls_video_close(&v);
+    }
+}
+
 static void broken_streams_are_no_failure(void **state)
 {
     (void)state;
@@ -259,6 +342,8 @@ int main(void)
     ls_media_show_libav_messages(false);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_described),
+        cmocka_unit_test(the_stream_that_moves_and_lasts_is_chosen),
+        cmocka_unit_test(the_wanted_stream_is_used),
         cmocka_unit_test(broken_streams_are_no_failure),
         cmocka_unit_test(other_files_are_refused),
         cmocka_unit_test(a_canceled_probe_ends),
