@@ -24,7 +24,7 @@ typedef struct item {
 
 struct ls_stream {
     ls_stream_parts p;
-    uint64_t first, end;
+    uint64_t first, end, fed; /* frames [first, end) are written, up to `fed` they are made */
     ls_queue *queue[LS_STREAM_QUEUES]; /* of item; NULL except in ls_stream_run */
     pthread_mutex_t lock;              /* of all below, and of whether the queues exist */
     ls_error err;                      /* the first */
@@ -114,15 +114,25 @@ static void count(ls_stream *s, int stage, uint64_t frames, double since)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Where the output goes on without new mouths, the last of them fade. */
+static double opacity_at(const ls_stream_span *span, uint64_t index)
+{
+    const uint64_t left = index < span->mouths ? span->mouths - index : 1;
+    return span->mouths < span->frames ? fmin(1, (double)left / (LS_FADE_FRAMES + 1)) : 1;
+}
+
 /* Cuts out the face, or leaves the item without one. */
 static int crop(ls_stream *s, item *it, uint64_t source_index, ls_cropper *cropper,
                 ls_rgb_converter *rgb, ls_error *err)
 {
     size_t r = s->p.resolution;
     ls_picture pic = ls_frame_picture(it->frame);
+    if (it->index >= s->p.span.fed)
+        return 0;
     int ret = ls_face_path_get(s->p.path, (int64_t)source_index, &it->place, err);
     if (ret <= 0)
         return ret;
+    it->place.opacity = fmin(it->place.opacity, opacity_at(&s->p.span, it->index));
     ls_rect b = ls_crop_bounds(&it->place.matrix, r, pic.w, pic.h);
     if (!b.w || !b.h)
         return 0;
@@ -163,7 +173,7 @@ static void *run_source(void *opaque)
         ret = ls_rgb_converter_open(&rgb, &err);
     if (!ret)
         ret = ls_pingpong_seek(s->p.source, s->first, &err);
-    for (uint64_t i = s->first; !ret && i < s->end; i++) {
+    for (uint64_t i = s->first; !ret && i < s->fed; i++) {
         item *it = NULL;
         ret = ls_canceled(s->p.cancel) ? ls_fail(&err, LS_ECANCELED, "canceled")
                                        : next_item(s, i, cropper, rgb, &it, &err);
@@ -220,37 +230,48 @@ static const uint8_t *nearest_face(item *const *items, size_t count, size_t i)
     return NULL;
 }
 
+static size_t frames_before(uint64_t end, uint64_t at, size_t n)
+{
+    return end <= at ? 0 : end - at < n ? (size_t)(end - at) : n;
+}
+
+/* New mouths for the `n` frames of a chunk, as far as they get any. */
 static int generate(ls_stream *s, size_t chunk, item *const *items, size_t n, ls_error *err)
 {
     const uint8_t *faces[LS_CHUNK_FRAMES];
     float *images[LS_CHUNK_FRAMES] = {NULL};
     size_t pixels = s->p.resolution * s->p.resolution * 3;
-    chunk_progress p = {s, chunk, s->state.generated, (double)n};
+    const uint64_t at = (uint64_t)chunk * LS_CHUNK_FRAMES;
+    const size_t written = frames_before(s->end, at, n),
+                 mouths = frames_before(s->p.span.mouths, at, n),
+                 fed = mouths ? frames_before(s->p.span.fed, at, n) : 0;
+    chunk_progress p = {s, chunk, s->state.generated, (double)written};
     const double start = ls_time_now();
-    if (nearest_face(items, n, 0)) {
-        for (size_t i = 0; i < n; i++) {
-            faces[i] = nearest_face(items, n, i);
-            if (!items[i]->has_face)
+    if (fed && nearest_face(items, fed, 0)) {
+        for (size_t i = 0; i < fed; i++) {
+            faces[i] = nearest_face(items, fed, i);
+            if (!items[i]->has_face || i >= mouths)
                 continue;
             images[i] = items[i]->image = ls_aligned_alloc(LS_MEM_PIPELINE, pixels * sizeof(float));
             if (!images[i])
                 return ls_fail(err, LS_ENOMEM, "out of memory for a face");
         }
-        int ret = ls_generator_run(s->p.generator, chunk, n, faces, images, report_step, &p,
+        int ret = ls_generator_run(s->p.generator, chunk, fed, faces, images, report_step, &p,
                                    s->p.cancel, err);
         if (ret)
             return ret;
     }
-    uint64_t without = 0;
+    uint64_t with = 0;
     for (size_t i = 0; i < n; i++) {
-        without += !items[i]->has_face;
+        with += i < mouths && items[i]->has_face;
         ls_aligned_free(items[i]->face);
         items[i]->face = NULL;
     }
     pthread_mutex_lock(&s->lock);
-    s->state.without_face += without;
+    s->state.with_face += with;
+    s->state.without_face += mouths - with;
     pthread_mutex_unlock(&s->lock);
-    count(s, LS_STAGE_GENERATE, n, start);
+    count(s, LS_STAGE_GENERATE, written, start);
     report_chunk(&p, 1, s->state.step, s->state.steps);
     return 0;
 }
@@ -286,16 +307,17 @@ static void split_threads(ls_stream *s)
 static int run_generate(ls_stream *s, ls_error *err)
 {
     int ret = 0;
-    for (uint64_t at = s->first, chunks = 1; !ret && at < s->end; at += LS_CHUNK_FRAMES, chunks++) {
+    for (uint64_t at = s->first, chunks = 1; !ret && at < s->fed; at += LS_CHUNK_FRAMES, chunks++) {
         item *items[LS_CHUNK_FRAMES] = {NULL};
-        uint64_t left = s->end - at;
-        size_t want = left < LS_CHUNK_FRAMES ? (size_t)left : LS_CHUNK_FRAMES, have = 0, sent = 0;
+        const size_t want = frames_before(s->fed, at, LS_CHUNK_FRAMES),
+                     written = frames_before(s->end, at, want);
+        size_t have = 0, sent = 0;
         void *popped;
         while (!ret && have < want && !(ret = ls_queue_pop(s->queue[LS_STREAM_CROPPED], &popped)))
             items[have++] = popped;
         if (!ret)
             ret = generate(s, (size_t)(at / LS_CHUNK_FRAMES), items, want, err);
-        while (!ret && sent < have && !(ret = push(s, LS_STREAM_GENERATED, items[sent])))
+        while (!ret && sent < written && !(ret = push(s, LS_STREAM_GENERATED, items[sent])))
             sent++;
         for (size_t i = sent; i < have; i++)
             free_item(items[i]);
@@ -482,6 +504,7 @@ int ls_stream_run(ls_stream *s, uint64_t first, uint64_t end, ls_error *err)
         s->queue[i] = queue[i];
     s->first = first;
     s->end = end;
+    s->fed = end == s->p.span.frames && s->p.span.fed > end ? s->p.span.fed : end;
     s->taken = s->given = 0;
     s->stopped = false;
     s->state.workers = s->p.workers;

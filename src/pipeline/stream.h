@@ -13,12 +13,21 @@
 enum ls_stage { LS_STAGE_DECODE, LS_STAGE_GENERATE, LS_STAGE_RESTORE, LS_STAGE_ENCODE, LS_STAGES };
 enum { LS_STREAM_CROPPED, LS_STREAM_GENERATED, LS_STREAM_RESTORED, LS_STREAM_QUEUES };
 
+/* Numbers of frames, all from the start of the output. */
+typedef struct ls_stream_span {
+    uint64_t frames; /* of the output */
+    uint64_t mouths; /* that get a new mouth; what follows is as in the source */
+    uint64_t fed; /* that the networks work on, so that the chunk in which `mouths` ends is whole;
+                     past `frames` they are dropped */
+} ls_stream_span;
+
 /* The parts of a stream; all must outlive it. */
 typedef struct ls_stream_parts {
     ls_pingpong *source;
     ls_face_path *path;
     ls_generator *generator;
     size_t resolution;
+    ls_stream_span span;
     size_t frames; /* in flight at most, in all stages; LS_CHUNK_FRAMES at least */
     int workers;   /* threads that restore, at most */
     const ls_cancel *cancel;
@@ -35,7 +44,7 @@ typedef struct ls_stream_state {
     double generated;   /* frames' worth of generation that is done, parts of chunks included */
     uint64_t chunk;     /* that the networks have, of the whole output */
     size_t step, steps; /* its denoising steps that are done; steps 0: no chunk has started */
-    uint64_t without_face;
+    uint64_t with_face, without_face; /* of those that get a new mouth */
     size_t in_flight;
     ls_queue_fill queue[LS_STREAM_QUEUES];
     int workers;

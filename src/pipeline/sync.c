@@ -7,6 +7,7 @@
 #include "pipeline/describe.h"
 #include "pipeline/sync_job.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +16,12 @@
 
 #define SEGMENT_CHUNKS 15 /* 9.6 s: a key frame that often costs few bits */
 #define MANY_SEGMENTS 4096
+#define ROUNDING 0.0005 /* s, by which the length of a recording may be rounded up */
 
 uint64_t ls_sync_segment_end(const ls_sync *job, uint64_t segment)
 {
     const uint64_t end = (segment + 1) * job->segment_frames;
-    return end < job->frames ? end : job->frames;
+    return end < job->span.frames ? end : job->span.frames;
 }
 
 uint64_t ls_sync_segment_length(const ls_sync *job, uint64_t segment)
@@ -36,6 +38,19 @@ ls_encoding ls_sync_encoding(const ls_sync *job)
 static int read_pcm(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_error *err)
 {
     return ls_pcm_read(opaque, start, n, dst, err);
+}
+
+/* The original makes the frames that it has features of, two more than the speech lasts; those are
+ * what the networks work on, and those that the speech lasts are written. */
+static ls_stream_span count_frames(double seconds, double fps, uint64_t features)
+{
+    const double lasts = ceil((seconds - ROUNDING) * fps);
+    ls_stream_span s = {.mouths = lasts > 1 ? (uint64_t)lasts : 1};
+    s.mouths = s.mouths < features ? s.mouths : features;
+    s.fed = (s.mouths + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES * LS_CHUNK_FRAMES;
+    s.fed = s.fed < features ? s.fed : features;
+    s.frames = s.mouths;
+    return s;
 }
 
 /* How long the output will be. */
@@ -55,8 +70,9 @@ static int open_speech(ls_sync *job, ls_error *err)
         ret = ls_features_open(&job->features, job->models->whisper, job->mel, fps, err);
     if (ret)
         return ret;
-    job->frames = ls_features_frames(job->features);
-    const uint64_t chunks = (job->frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES;
+    const double seconds = (double)pcm.samples / LS_PCM_RATE;
+    job->span = count_frames(seconds, fps, ls_features_frames(job->features));
+    const uint64_t chunks = (job->span.frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES;
     uint64_t each = job->s.segment_seconds > 0
                         ? (uint64_t)(job->s.segment_seconds * fps / LS_CHUNK_FRAMES + 0.5)
                         : SEGMENT_CHUNKS;
@@ -64,8 +80,7 @@ static int open_speech(ls_sync *job, ls_error *err)
         each = (chunks + MANY_SEGMENTS - 1) / MANY_SEGMENTS;
     job->segment_frames = (each ? each : 1) * LS_CHUNK_FRAMES;
     ls_log_msg(&job->log, LS_LOG_INFO, "%.2f s of speech: %llu frames of %zu x %zu at %.6g/s",
-               (double)pcm.samples / LS_PCM_RATE, (unsigned long long)job->frames, v->width,
-               v->height, fps);
+               seconds, (unsigned long long)job->span.frames, v->width, v->height, fps);
     return 0;
 }
 
@@ -93,7 +108,7 @@ static int describe(ls_sync *job, ls_error *err)
                                 .models = job->models,
                                 .faces = job->faces,
                                 .video = ls_video_get_info(ls_pingpong_video(job->source)),
-                                .frames = job->frames,
+                                .frames = job->span.frames,
                                 .segment_frames = job->segment_frames};
     json_t *d;
     int ret = ls_describe_job(&d, &facts, err);
@@ -190,7 +205,7 @@ static int start(ls_sync *job, ls_job_folder_mode mode, int64_t segment, bool re
     for (uint64_t k = 0; k < ls_job_folder_segments(job->folder); k++)
         if (ls_job_folder_finished(job->folder, k))
             found += ls_sync_segment_length(job, k);
-    ls_job_progress_set_goal(&job->progress, job->frames, found);
+    ls_job_progress_set_goal(&job->progress, job->span.frames, found);
     job->started = true;
     return 0;
 }
@@ -217,8 +232,8 @@ static void summarize(ls_sync *job, const char *audio)
     const ls_video_info *v = ls_video_get_info(ls_pingpong_video(job->source));
     snprintf(job->audio, sizeof job->audio, "%s", audio);
     job->summary.output = job->s.output;
-    job->summary.frames = job->frames;
-    job->summary.seconds = (double)job->frames * v->fps_den / v->fps_num;
+    job->summary.frames = job->span.frames;
+    job->summary.seconds = (double)job->span.frames * v->fps_den / v->fps_num;
     job->summary.audio = job->audio;
     job->summary.seed = job->s.seed;
     job->complete = true;
@@ -314,7 +329,7 @@ int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err)
     if (!ret && ls_face_feed_runs(job->faces))
         ret = ls_sync_plan_faces(job, err);
     if (!ret && *job->index_path && access(job->index_path, F_OK)) { // no detection has made one
-        ret = ls_pingpong_seek(job->source, job->frames - 1, err);
+        ret = ls_pingpong_seek(job->source, job->span.frames - 1, err);
         if (!ret)
             ret = ls_video_save_index(ls_pingpong_video(job->source), job->index_path, err);
     }

@@ -31,7 +31,8 @@ struct ls_sync {
     ls_job_folder *folder;
     bool started;          /* the folder is this job's */
     const char *resumable; /* s.job, if the folder is there to resume */
-    uint64_t frames, segment_frames;
+    ls_stream_span span;
+    uint64_t segment_frames;
     ls_budget_choice choice;
     bool free_type; /* the number type was left to us */
     ls_job_progress progress;

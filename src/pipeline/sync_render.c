@@ -45,7 +45,7 @@ static void *run_faces(void *opaque)
     ls_sync *job = opaque;
     const char *track = *job->track_path ? job->track_path : NULL,
                *index = *job->index_path ? job->index_path : NULL;
-    int ret = ls_face_feed_run(job->faces, job->s.save_track ? 0 : job->frames, track, index,
+    int ret = ls_face_feed_run(job->faces, job->s.save_track ? 0 : job->span.fed, track, index,
                                &job->end_faces, &job->faces_err);
     if (ret)
         ls_face_path_finish(ls_face_feed_path(job->faces), 0, job->faces_err.code = ret);
@@ -138,12 +138,12 @@ static void note_faces(ls_sync *job, bool succeeded)
 {
     ls_stream_state state;
     ls_stream_get_state(job->stream, &state);
-    const uint64_t frames = state.frames[LS_STAGE_GENERATE];
-    job->summary.frames_generated = frames;
-    job->summary.frames_with_face = frames - state.without_face;
+    job->summary.frames_generated = state.frames[LS_STAGE_GENERATE];
+    job->summary.frames_with_face = state.with_face;
     if (succeeded && state.without_face)
         ls_log_msg(&job->log, LS_LOG_WARN, "no face in %llu of %llu frames; those are unchanged",
-                   (unsigned long long)state.without_face, (unsigned long long)frames);
+                   (unsigned long long)state.without_face,
+                   (unsigned long long)(state.with_face + state.without_face));
 }
 
 /* Segments [from, to) that are not finished. */
@@ -156,11 +156,12 @@ int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *
     int ret = ls_generator_open(&job->generator, job->models, job->features, &g, err);
     if (!ret)
         ret = ls_generator_prepare(
-            job->generator, job->frames < LS_CHUNK_FRAMES ? job->frames : LS_CHUNK_FRAMES, err);
+            job->generator, job->span.fed < LS_CHUNK_FRAMES ? job->span.fed : LS_CHUNK_FRAMES, err);
     const ls_stream_parts parts = {.source = job->source,
                                    .path = ls_face_feed_path(job->faces),
                                    .generator = job->generator,
                                    .resolution = job->s.resolution,
+                                   .span = job->span,
                                    .frames = job->choice.frames,
                                    .workers = job->choice.workers,
                                    .cancel = &job->cancel,

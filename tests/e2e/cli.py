@@ -31,16 +31,16 @@ def setup():
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=1.0", "-c:v", "libx264", "-preset", "ultrafast",
            "-crf", "10", "-pix_fmt", "yuv420p", "video.mp4")
     ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=44100:d=1.0,aformat=channel_layouts=stereo", "speech.wav")
-    ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=44100:d=0.4", "short.wav")
+    ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=44100:d=0.48", "short.wav")
     track("track.jsonl", 25)
     good(run(LS, "models", "random", "--size", "mini", "--out", "models"))
 
 
 @test
-def output_has_the_originals_length_and_copies_the_sound():
+def output_has_the_speechs_length_and_copies_the_sound():
     r = good(sync("video.mp4", "speech.wav", "o.mkv"))
     v, a = probe("o.mkv"), probe("o.mkv", "a:0")
-    assert int(v["nb_read_frames"]) == 27, v["nb_read_frames"]  # floor(50 / 2) + 2
+    assert int(v["nb_read_frames"]) == 25, v["nb_read_frames"]
     assert (v["codec_name"], v["pix_fmt"], v["width"], v["height"], v["r_frame_rate"]) == \
         ("h264", "yuv420p", 320, 240, "25/1")
     assert (a["codec_name"], a["sample_rate"], a["channels"]) == ("pcm_s16le", "44100", 2)
@@ -79,7 +79,7 @@ def short_video_plays_forwards_and_backwards():
     track("none.jsonl", 1)  # only frame 0 has a face: all others pass through bit by bit
     good(sync("ten.mp4", "speech.wav", "o.mkv", "--crf", "0", track="none.jsonl"))
     before, after = planes("ten.mp4"), planes("o.mkv")
-    order = list(range(10)) + list(range(9, -1, -1)) + list(range(7))
+    order = list(range(10)) + list(range(9, -1, -1)) + list(range(5))
     assert len(after) == len(order)
     for i, k in enumerate(order):
         assert (after[i] == before[k]) == (k != 0), i
@@ -123,10 +123,10 @@ def other_rates_are_put_on_25_or_kept():
     track("thirty.jsonl", 30)
     good(sync("thirty.mp4", "speech.wav", "o.mp4", track="thirty.jsonl"))
     v = probe("o.mp4")
-    assert (v["r_frame_rate"], v["nb_read_frames"]) == ("25/1", "27"), v
+    assert (v["r_frame_rate"], v["nb_read_frames"]) == ("25/1", "25"), v
     good(sync("thirty.mp4", "speech.wav", "o.mp4", "--fps", "source", track="thirty.jsonl"))
     v = probe("o.mp4")
-    assert v["r_frame_rate"] == "30/1" and 30 <= int(v["nb_read_frames"]) <= 33, v
+    assert (v["r_frame_rate"], v["nb_read_frames"]) == ("30/1", "30"), v
 
 
 @test

@@ -67,7 +67,7 @@ def setup():
             os.mkdir(f"{world.name}/face")
             shutil.copy(world.detector, f"{world.name}/face/det_500m.onnx")
     ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=44100:d=1.0,aformat=channel_layouts=stereo", "speech.wav")
-    ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=44100:d=0.4", "short.wav")
+    ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=44100:d=0.48", "short.wav")
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=1.0", "-c:v", "libx264", "-pix_fmt", "yuv420p", "nobody.mp4")
 
 

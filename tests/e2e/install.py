@@ -33,7 +33,7 @@ def flags(*args):
 
 def speak(program, out, **env):
     good(run(program, "speaker/face.mp4", "speech.wav", out, env=dict(os.environ, **env)))
-    assert int(probe(out)["nb_read_frames"]) == 12  # floor(0.4 * 25) + 2
+    assert int(probe(out)["nb_read_frames"]) == 10
 
 
 @test
