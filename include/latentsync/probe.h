@@ -40,7 +40,7 @@ typedef struct ls_probe {
     uint64_t frames;
     int is_video, is_speech; /* whether it can be a job's video, its speech */
     /* What a job does about it that a user may want to know, one sentence each: turned upright,
-     * resampled to 25 frames/s, odd sizes, alpha dropped, interlaced, speech mixed to mono ... */
+     * resampled to 25 frames/s, odd sizes, alpha dropped, deinterlaced, speech mixed to mono ... */
     size_t note_count;
     const char *const *notes;
 } ls_probe;

@@ -34,6 +34,15 @@ int64_t ls_av_duration(const AVFrame *f)
 #endif
 }
 
+void ls_av_set_duration(AVFrame *f, int64_t duration)
+{
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100) // FFmpeg 6.0
+    f->duration = duration;
+#else
+    f->pkt_duration = duration;
+#endif
+}
+
 #if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 7, 100) // FFmpeg 6.1
 
 bool ls_av_is_key(const AVFrame *f)

@@ -16,6 +16,7 @@ int ls_fail_av(ls_error *err, int averror, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 int64_t ls_av_duration(const AVFrame *f); /* in the stream's time base; 0: unknown */
+void ls_av_set_duration(AVFrame *f, int64_t duration);
 bool ls_av_is_key(const AVFrame *f);
 void ls_av_clear_key(AVFrame *f);
 bool ls_av_is_interlaced(const AVFrame *f);

@@ -109,7 +109,7 @@ static void note_picture(probe *p, const AVStream *st, const AVFrame *model)
     if (d && ls_format_planar(stored) != stored && !av_strstart(d->name, "yuvj", NULL))
         note(p, "Frames are converted from %s to %s.", d->name, av_get_pix_fmt_name(model->format));
     if (ls_av_is_interlaced(model) || st->codecpar->field_order > AV_FIELD_PROGRESSIVE)
-        note(p, "The video is interlaced; frames are used as they are, both fields at once.");
+        note(p, "The video is interlaced; its frames are deinterlaced.");
 }
 
 /* By opening the video as a job does. */

@@ -1,5 +1,6 @@
 #include "media/video.h"
 #include "media/avframe.h"
+#include "media/deinterlace.h"
 #include "media/format.h"
 #include "media/index.h"
 #include "media/input.h"
@@ -24,6 +25,7 @@ struct ls_video {
     AVPacket *packet;
     AVFrame *decoded, *last, *current, *model;
     struct SwsContext *sws;
+    ls_deinterlacer *deinterlacer; /* NULL: interlaced frames stay so */
     ls_rotation rotation;
     ls_packet_clock clock;
     ls_timeline t;
@@ -102,8 +104,8 @@ static int decode(ls_video *v, ls_error *err)
     }
 }
 
-/* Decodes into v->current, rotated and in the first frame's format. */
-static int decode_current(ls_video *v, ls_error *err)
+/* As decode, in the first frame's format. */
+static int decode_alike(ls_video *v, ls_error *err)
 {
     int ret = decode(v, err);
     if (ret)
@@ -112,8 +114,30 @@ static int decode_current(ls_video *v, ls_error *err)
         return ls_fail(err, LS_EUNSUPPORTED, "%s: frames of %d x %d are too large", v->path,
                        v->decoded->width, v->decoded->height);
     ret = ls_format_convert(&v->sws, v->decoded, v->model, ls_rotation_turns(v->rotation), err);
-    if (!ret)
-        ret = ls_rotate(v->rotation, v->decoded, err);
+    return ret ? ls_fail_context(err, ret, "%s", v->path) : 0;
+}
+
+/* As decode_alike, progressive. */
+static int decode_progressive(ls_video *v, ls_error *err)
+{
+    int ret;
+    while (!ls_deinterlacer_take(v->deinterlacer, v->decoded, &ret, err)) {
+        ret = decode_alike(v, err);
+        if (!ret || ret == LS_EOF)
+            ret = ls_deinterlacer_put(v->deinterlacer, ret ? NULL : v->decoded, err);
+        if (ret)
+            break;
+    }
+    return ret;
+}
+
+/* Decodes into v->current, rotated and in the first frame's format. */
+static int decode_current(ls_video *v, ls_error *err)
+{
+    int ret = v->deinterlacer ? decode_progressive(v, err) : decode_alike(v, err);
+    if (ret)
+        return ret;
+    ret = ls_rotate(v->rotation, v->decoded, err);
     if (ret)
         ls_fail_context(err, ret, "%s", v->path);
     av_frame_unref(v->current);
@@ -213,6 +237,8 @@ uint64_t ls_video_position(const ls_video *v)
 static void reset(ls_video *v, const ls_timeline *t)
 {
     avcodec_flush_buffers(v->decoder);
+    if (v->deinterlacer)
+        ls_deinterlacer_restart(v->deinterlacer);
     av_frame_unref(v->last);
     av_frame_unref(v->current);
     v->t = *t;
@@ -245,9 +271,12 @@ static bool resume(ls_video *v, const ls_checkpoint *c)
     static const int seconds_before[] = {0, 2, 15};
     const AVRational tb = stream_of(v)->time_base;
     const int64_t pts = c->t.previous_pts;
+    /* an interlaced frame needs the one before it */
+    const bool both = v->deinterlacer && ls_deinterlacer_works(v->deinterlacer);
     for (size_t i = 0; i < LS_COUNT(seconds_before); i++)
         if (pts != AV_NOPTS_VALUE &&
-            resume_from(v, c, av_sat_sub64(pts, av_rescale(seconds_before[i], tb.den, tb.num))))
+            resume_from(v, c,
+                        av_sat_sub64(pts, av_rescale(seconds_before[i], tb.den, tb.num) + both)))
             return true;
     return false;
 }
@@ -368,7 +397,9 @@ static int take_model(ls_video *v, ls_error *err)
     v->info.frame_bytes = (size_t)bytes;
     v->first_pass = true;
     v->decoded_count = 0;
-    return reopen(v, err);
+    if (!v->settings.keep_interlaced)
+        ret = ls_deinterlacer_open(&v->deinterlacer, v->path, v->settings.log, err);
+    return ret ? ret : reopen(v, err);
 }
 
 int ls_video_open(ls_video **out, const char *path, const ls_video_settings *s, ls_error *err)
@@ -415,6 +446,7 @@ void ls_video_close(ls_video **pv)
     av_frame_free(&v->current);
     av_frame_free(&v->model);
     sws_freeContext(v->sws);
+    ls_deinterlacer_close(&v->deinterlacer);
     ls_index_free(&v->index);
     free(v->path);
     free(v);

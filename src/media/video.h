@@ -12,6 +12,7 @@ typedef struct ls_video_settings {
     int stream;      /* 1 + the index of the wanted stream in the file; 0: the best */
     const ls_log *log;
     const ls_cancel *cancel; /* NULL, or ends every call with LS_ECANCELED; outlives the video */
+    bool keep_interlaced;    /* instead of making such frames progressive (deinterlace.h) */
 } ls_video_settings;
 
 typedef struct ls_video_info {

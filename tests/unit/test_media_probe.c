@@ -158,7 +158,7 @@ static void files_are_described(void **state)
          0,
          64,
          48,
-         {"interlaced"}},
+         {"deinterlaced"}},
         {"alpha.mov",
          "testsrc2=s=64x48:r=25:d=1 -c:v qtrle -pix_fmt argb alpha.mov",
          1,

@@ -10,6 +10,13 @@
 #define ACCURATE "-sws_flags bicubic+accurate_rnd"
 #define FULL "-vf scale=out_range=full:flags=bicubic+accurate_rnd"
 
+static void keep_lines(void *opaque, int level, const char *line)
+{
+    char *lines = opaque;
+    (void)level;
+    snprintf(lines + strlen(lines), 512 - strlen(lines), "%s\n", line);
+}
+
 static ls_video *open_video(const char *path, bool source_fps)
 {
     ls_error err = {0};
@@ -116,9 +123,9 @@ static void sizes_after_rotation(void **state)
 
 typedef struct recipe {
     const char *name;
-    const char *make; /* a line of the shell, in the folder, with F for ffmpeg */
-    const char *options;
-    const char *needs; /* another of these */
+    const char *make;    /* a line of the shell, in the folder, with F for ffmpeg */
+    const char *options; /* of ffmpeg; NULL: others test it */
+    const char *needs;   /* another of these */
 } recipe;
 
 #define SOURCE "-f lavfi -i testsrc2=s=160x120:r="
@@ -126,6 +133,8 @@ typedef struct recipe {
 #define X264_LONG                                                                                  \
     "F -f lavfi -i testsrc2=s=64x48:r=25:d=76 -pix_fmt yuv420p -c:v libx264 -preset ultrafast "    \
     "-bf 0 "
+#define FIELDS SOURCE "50,interlace=lowpass=off -t "
+#define DEINTERLACED "-vf bwdif=mode=send_frame:deint=interlaced"
 #define SMALL "-f lavfi -i testsrc2=s=162x118:r=25:d=0.4 "
 
 static const recipe recipes[] = {
@@ -172,8 +181,31 @@ static const recipe recipes[] = {
      "a.ts && F -f lavfi -i testsrc2=s=192x128:r=25:d=1 -output_ts_offset 1" X264
      "b.ts && cat a.ts b.ts > sizes.ts",
      ACCURATE, NULL},
-    {"interlaced.ts", "F " SOURCE "25:d=2 -c:v mpeg2video -bf 2 -flags +ilme+ildct interlaced.ts",
-     "", NULL},
+    {"interlaced.ts", "F " FIELDS "3 -c:v mpeg2video -bf 2 -g 20 -flags +ilme+ildct interlaced.ts",
+     DEINTERLACED, NULL},
+    {"interlaced.mkv", /* the bottom fields first */
+     "F " SOURCE "50,interlace=scan=bff -t 3" X264
+     "-x264-params bff=1 -g 30 -flags +ilme+ildct interlaced.mkv",
+     DEINTERLACED, NULL},
+    {"interlaced.mov", /* every frame a key frame, of 10 bits and 4:2:2 */
+     "F " FIELDS "2 -c:v prores_ks -profile:v 0 -flags +ilme+ildct interlaced.mov", DEINTERLACED,
+     NULL},
+    {"interlaced_packed.mov",
+     "F " FIELDS "0.4 -pix_fmt uyvy422 -c:v rawvideo -flags +ilme+ildct interlaced_packed.mov",
+     "-vf format=yuv422p,bwdif=mode=send_frame:deint=interlaced", NULL},
+    {"interlaced_later.ts", /* and not at the end */
+     "F " SOURCE "25:d=1 -c:v mpeg2video a.ts && F " FIELDS
+     "2 -c:v mpeg2video -flags +ilme+ildct -output_ts_offset 1 b.ts && F " SOURCE
+     "25:d=1 -c:v mpeg2video -output_ts_offset 3 c.ts && cat a.ts b.ts c.ts > interlaced_later.ts",
+     DEINTERLACED, NULL},
+    {"interlaced_turned.mp4",
+     "F " FIELDS "1" X264
+     "-flags +ilme+ildct t.mp4 && " ROTATE("t.mp4", "90", "interlaced_turned.mp4"),
+     NULL, NULL}, /* ffmpeg would turn it first */
+    {"progressive_turned.mov",
+     "F -i t.mp4 " DEINTERLACED
+     " -c:v ffv1 -strict experimental p.mov && " ROTATE("p.mov", "90", "progressive_turned.mov"),
+     NULL, "interlaced_turned.mp4"},
     {"raw.h264", "F " SOURCE "25:d=2" X264 "-bf 2 raw.h264", "", NULL},
     {"raw_long.h264", "F " SOURCE "25:d=4" X264 "-bf 2 raw_long.h264", "", NULL},
     {"piped.mkv", /* without an index */
@@ -253,7 +285,65 @@ static void made_files_as_ffmpeg(void **state)
 {
     const recipe *r = *state;
     char path[4096];
-    same_as_ffmpeg(make(path, r->name), false, "25", r->options);
+    if (make(path, r->name) && r->options)
+        same_as_ffmpeg(path, false, "25", r->options);
+}
+
+static void interlaced_before_it_is_turned(void **state)
+{
+    static hashes ours, theirs;
+    (void)state;
+    char path[4096];
+    hash_video(&ours, make(path, "interlaced_turned.mp4"), false);
+    hash_video(&theirs, make(path, "progressive_turned.mov"), false);
+    assert_int_equal(ours.count, 25);
+    assert_int_equal(theirs.count, 25);
+    assert_memory_equal(ours.at, theirs.at, 25 * sizeof *ours.at);
+}
+
+static void interlaced_if_wanted(void **state)
+{
+    ls_error err = {0};
+    ls_video *v;
+    ls_frame *f;
+    hashes theirs;
+    (void)state;
+    char path[4096];
+    assert_int_equal(ls_video_open(&v, make(path, "interlaced.ts"),
+                                   &(ls_video_settings){.keep_interlaced = true}, &err),
+                     0);
+    hash_pipe(&theirs, ls_video_get_info(v)->frame_bytes,
+              "ffmpeg -v quiet -nostdin -i %s -f rawvideo -", path);
+    for (size_t i = 0; !ls_video_next(v, &f, &err); i++) {
+        assert_int_equal(hash_frame(f), theirs.at[i]);
+        ls_frame_unref(&f);
+    }
+    ls_video_close(&v);
+}
+
+static void interlaced_is_said_once(void **state)
+{
+    static const char *const said[] = {"interlaced.ts", "interlaced_later.ts", "long.mp4"};
+    (void)state;
+    char path[4096];
+    for (size_t i = 0; i < 3; i++) {
+        ls_error err = {0};
+        char lines[512] = "";
+        const ls_log log = {LS_LOG_INFO, keep_lines, lines};
+        ls_frame *f;
+        ls_video *v;
+        assert_int_equal(
+            ls_video_open(&v, make(path, said[i]), &(ls_video_settings){.log = &log}, &err), 0);
+        for (int again = 0; again < 2; again++) {
+            while (!ls_video_next(v, &f, &err))
+                ls_frame_unref(&f);
+            assert_int_equal(ls_video_seek(v, 0, &err), 0);
+        }
+        ls_video_close(&v);
+        const char *found = strstr(lines, "is interlaced: its frames are deinterlaced");
+        assert_int_equal(!found, i == 2);
+        assert_true(!found || !strstr(found + 10, "is interlaced:"));
+    }
 }
 
 /* What `ffmpeg -r 25 out.mp4` of the original writes: the muxer's rules are rawvideo's. */
@@ -353,10 +443,11 @@ static void back_and_forth(const char *path, bool source_fps, size_t window_byte
 
 static void same_frames_again(void **state)
 {
-    static const char *const names[] = {"long.mp4",     "late.mkv", "open.ts",      "1fps.mp4",
-                                        "sizes.ts",     "again.ts", "middle.ts",    "raw.h264",
-                                        "turned90.mp4", "edit.mp4", "two_days.mkv", "sound.ts",
-                                        "odd_size.webm"};
+    static const char *const names[] = {
+        "long.mp4",       "late.mkv",           "open.ts",       "1fps.mp4",      "sizes.ts",
+        "again.ts",       "middle.ts",          "raw.h264",      "turned90.mp4",  "edit.mp4",
+        "two_days.mkv",   "sound.ts",           "odd_size.webm", "interlaced.ts", "interlaced.mkv",
+        "interlaced.mov", "interlaced_later.ts"};
     (void)state;
     char path[4096];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -791,6 +882,9 @@ int main(void)
         REAL("media/odd/vp9_bear-vp9-odd-dimensions.webm"),
         cmocka_unit_test(real_sizes_after_rotation),
         cmocka_unit_test(sizes_after_rotation),
+        cmocka_unit_test(interlaced_before_it_is_turned),
+        cmocka_unit_test(interlaced_if_wanted),
+        cmocka_unit_test(interlaced_is_said_once),
         cmocka_unit_test(as_many_as_in_an_mp4),
         cmocka_unit_test(source_rate),
         cmocka_unit_test(source_rate_of_a_real_file),
