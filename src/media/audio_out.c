@@ -1,6 +1,7 @@
 #include "media/audio_out.h"
 #include "media/input.h"
 #include "media/resample.h"
+#include "media/tags.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
@@ -141,6 +142,8 @@ int ls_audio_out_open(ls_audio_out **out, const char *path, int stream, AVFormat
     }
     if (!ret)
         ret = can_copy(a) ? open_copy(a, err) : open_encoder(a, err);
+    if (!ret)
+        ret = ls_tags_copy_stream(a->to, a->from, err);
     if (ret)
         ls_audio_out_close(out);
     return ret;

@@ -1,5 +1,6 @@
 #include "media/join.h"
 #include "media/audio_out.h"
+#include "media/extras.h"
 #include "media/input.h"
 #include "media/muxer.h"
 #include "base/alloc.h"
@@ -16,6 +17,7 @@ struct ls_join {
     AVCodecContext *encoder; /* as those of the segments; encodes nothing here */
     AVStream *stream;
     ls_audio_out *audio;
+    ls_extras *extras;
     AVPacket *packet;
     uint64_t frames; /* of the segments so far */
 };
@@ -67,7 +69,10 @@ static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     if (j->encoder->codec_id == AV_CODEC_ID_HEVC && !strcmp(format->name, "mp4"))
         j->stream->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1'); // Apple's players require it
-    return ls_audio_out_open(&j->audio, j->s.audio, j->s.audio_stream, mux, log, err);
+    ret = ls_audio_out_open(&j->audio, j->s.audio, j->s.audio_stream, mux, log, err);
+    return ret ? ret
+               : ls_extras_open(&j->extras, j->s.encoding->like, mux, j->stream,
+                                j->s.seconds > 0 ? j->s.seconds : INFINITY, log, err);
 }
 
 int ls_join_check(const ls_join_settings *s, ls_error *err)
@@ -119,6 +124,7 @@ void ls_join_close(ls_join **pj)
     if (!j)
         return;
     ls_audio_out_close(&j->audio);
+    ls_extras_close(&j->extras);
     avcodec_free_context(&j->encoder);
     ls_muxer_close(&j->mux);
     av_packet_free(&j->packet);
@@ -142,8 +148,10 @@ static int write_packet(ls_join *j, uint64_t n, ls_error *err)
     p->duration = 1;
     p->pos = -1;
     av_packet_rescale_ts(p, j->encoder->time_base, j->stream->time_base);
-    int ret =
-        ls_audio_out_write_until(j->audio, (double)p->dts * av_q2d(j->stream->time_base), err);
+    const double at = (double)p->dts * av_q2d(j->stream->time_base);
+    int ret = ls_audio_out_write_until(j->audio, at, err);
+    if (!ret)
+        ret = ls_extras_write_until(j->extras, at, err);
     return ret ? ls_fail_context(err, ret, "cannot write %s", j->s.path)
                : ls_muxer_check(&j->mux, av_interleaved_write_frame(j->mux.format, p), err);
 }
@@ -194,6 +202,8 @@ int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cance
 int ls_join_finish(ls_join *j, ls_error *err)
 {
     int ret = ls_audio_out_write_until(j->audio, INFINITY, err);
+    if (!ret)
+        ret = ls_extras_write_until(j->extras, INFINITY, err);
     if (!ret)
         ret = ls_muxer_end(&j->mux, err);
     return ret ? ret : ls_muxer_name(&j->mux, 0, err);

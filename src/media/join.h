@@ -1,4 +1,5 @@
-/* The output file: segments one after another, copied, and the audio of the speech file. */
+/* The output file: segments one after another, copied, the audio of the speech file, and what else
+ * the video's file holds (extras.h). */
 #ifndef LS_MEDIA_JOIN_H
 #define LS_MEDIA_JOIN_H
 
@@ -11,6 +12,7 @@ typedef struct ls_join_settings {
     const char *audio;
     int audio_stream; /* its index in that file; -1: the best */
     uint64_t delay;   /* the largest of the segments' */
+    double seconds;   /* length of the video; 0: not known yet */
     const ls_encoding *encoding;
     const ls_log *log;
 } ls_join_settings;

@@ -112,6 +112,17 @@ static void note_picture(probe *p, const AVStream *st, const AVFrame *model)
         note(p, "The video is interlaced; its frames are deinterlaced.");
 }
 
+/* What else of the file a job carries over. */
+static void note_extras(probe *p, const AVFormatContext *f)
+{
+    const size_t text = count_streams(f, AVMEDIA_TYPE_SUBTITLE);
+    if (text)
+        note(p, "%zu stream%s of subtitles: kept where the container of the output allows.", text,
+             text > 1 ? "s" : "");
+    if (f->nb_chapters)
+        note(p, "%u chapter%s: kept.", f->nb_chapters, f->nb_chapters > 1 ? "s" : "");
+}
+
 /* By opening the video as a job does. */
 static int probe_video(probe *p, const AVFormatContext *f, ls_error *err)
 {
@@ -144,6 +155,7 @@ static int probe_video(probe *p, const AVFormatContext *f, ls_error *err)
     else
         note_rate(p, f->streams[index], info);
     note_picture(p, f->streams[index], ls_video_model(v));
+    note_extras(p, f);
     ls_video_close(&v);
     return 0;
 }

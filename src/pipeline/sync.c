@@ -242,9 +242,11 @@ static void summarize(ls_sync *job, const char *audio)
 static int join(ls_sync *job, ls_error *err)
 {
     const ls_encoding e = ls_sync_encoding(job);
+    const ls_video_info *v = ls_video_get_info(e.like);
     ls_join_settings s = {.path = job->s.output,
                           .audio = job->s.audio,
                           .audio_stream = job->s.audio_stream,
+                          .seconds = (double)job->span.frames * v->fps_den / v->fps_num,
                           .encoding = &e,
                           .log = &job->log};
     ls_join *out = NULL;

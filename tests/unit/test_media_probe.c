@@ -159,6 +159,16 @@ static void files_are_described(void **state)
          64,
          48,
          {"deinterlaced"}},
+        {"text.mkv",
+         "testsrc2=s=64x48:r=25:d=1" X264 "v.mp4 && printf "
+         "'1\\n00:00:00,000 --> 00:00:01,000\\nText\\n' > t.srt && printf "
+         "';FFMETADATA1\\n[CHAPTER]\\nSTART=0\\nEND=1000000000\\n' > c.txt && ffmpeg -v error "
+         "-nostdin -y -i v.mp4 -i t.srt -i c.txt -map 0 -map 1 -c:v copy text.mkv",
+         1,
+         0,
+         64,
+         48,
+         {"1 stream of subtitles", "1 chapter:"}},
         {"alpha.mov",
          "testsrc2=s=64x48:r=25:d=1 -c:v qtrle -pix_fmt argb alpha.mov",
          1,
