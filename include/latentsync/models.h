@@ -59,19 +59,20 @@ typedef struct ls_pull_settings {
     const char *version; /* "1.6", also for NULL; or "1.5" */
     const char *folder;  /* the model directory is FOLDER/VERSION; NULL: ls_models_home */
     const char *mirror;  /* "http[s]://HOST[:PORT][/PATH]", which replaces each publisher's
-                            https://HOST; only InsightFace's files are still checked by a hash
-                            that does not come from it. NULL: $HF_ENDPOINT for the files of
-                            huggingface.co if set, otherwise the publishers */
+                            https://HOST. NULL: $HF_ENDPOINT for the files of huggingface.co if
+                            set, otherwise the publishers */
     const char *token;   /* sent to huggingface.co or its mirror only, and only over https; NULL:
                             $HF_TOKEN if set */
     int faces;           /* 0; 1: InsightFace's networks too, whose terms the user has accepted */
-    int stall_seconds;   /* 30: give up a silent connection after that */
+    int stall_seconds;   /* 30: give up a connection that is silent, or slower than 1 kB/s, after
+                            that */
     int retries;         /* 5: of a failing connection */
     const ls_cancel *cancel; /* or NULL */
     /* Each may be NULL; in the calling thread. `level` is an ls_message_level. */
     void (*message)(void *opaque, int level, const char *line);
     void (*progress)(void *opaque, const ls_models_progress *p);
     void *opaque;
+    int insecure; /* 1: http to other hosts than this one is allowed */
 } ls_pull_settings;
 
 /* One thing that a pull downloads. */
@@ -90,13 +91,13 @@ LS_API int ls_pull_directory(const ls_pull_settings *s, char *dir, size_t size, 
 /* Whether the directory has InsightFace's files already, by their size. */
 LS_API int ls_pull_has_faces(const char *dir);
 
-/* Downloads what is missing, and checks by SHA-256 what is there. A file that another version's
- * directory beside this one has too is linked or copied. Running it again resumes. Settings:
- * LS_EINVAL. LS_EBUSY while another process fills the directory; LS_EIO when a server cannot be
- * reached and LS_EUNSUPPORTED in a build without networking, both with LS_HINT_FETCH_BY_HAND after
- * a message for each missing file: its URL, SHA-256 and path, separated by spaces (a file that is
- * put there is checked by the next call); LS_EFORMAT for a file that is not as published; LS_ENOENT
- * when the server lacks it; LS_ENOSPC, LS_ECANCELED. */
+/* Downloads what is missing, and checks all by the SHA-256 of the published files. A file that
+ * another version's directory beside this one has too is linked or copied. Running it again
+ * resumes. Settings: LS_EINVAL. LS_EBUSY while another process fills the directory; LS_EIO when a
+ * server cannot be reached and LS_EUNSUPPORTED in a build without networking, both with
+ * LS_HINT_FETCH_BY_HAND after a message for each missing file: its URL, SHA-256 and path, separated
+ * by spaces (a file that is put there is checked by the next call); LS_EFORMAT for a file that is
+ * not as published; LS_ENOENT when the server lacks it; LS_ENOSPC, LS_ECANCELED. */
 LS_API int ls_models_pull(const ls_pull_settings *s, ls_error *err);
 
 /* Looks through `from`, a folder people already have (LatentSync's checkpoints/, ComfyUI's models,

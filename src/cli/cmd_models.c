@@ -126,6 +126,7 @@ int cmd_pull(cli_call *call)
     char dir[4096];
     fill(call, &s);
     s.mirror = cli_text(call, "mirror");
+    s.insecure = cli_has(call, "insecure");
     s.stall_seconds = (int)cli_integer(call, "timeout");
     s.retries = (int)cli_integer(call, "retries");
     if (cli_has(call, "accept-licence") && !s.faces)

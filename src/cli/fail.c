@@ -129,6 +129,10 @@ static void advise(const cli_call *call, const ls_error *err, char *out, size_t 
                  "--accept-licence accepts the terms, --without-faces leaves the face "
                  "networks out");
         break;
+    case LS_HINT_ALLOW_HTTP:
+        snprintf(out, size,
+                 "--insecure allows it all the same; each file is still checked by its SHA-256");
+        break;
     default:
         snprintf(out, size, "%s",
                  err->code == LS_ECANCELED && call->command->run == cmd_pull

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #define MAX_REDIRECTS 10L
+#define LOW_SPEED 1000L /* bytes a second; a connection that stays below it is given up */
 #define FORWARD ((uint64_t)1 << 20) /* bytes after which failures are counted from the start */
 
 /* Of one request. */
@@ -20,7 +21,6 @@ typedef enum state {
     WAITING,   /* for the body of the last response */
     RECEIVING, /* it goes to the part */
     COMPLETE,  /* and has all bytes */
-    PRESENT,   /* the file under its name is what the server has */
     CHANGED,   /* the part is of another file */
     BROKEN,    /* for reasons that may pass */
     FAILED,
@@ -30,13 +30,27 @@ typedef enum state {
 typedef struct transfer {
     const ls_download *d;
     CURL *curl;
-    char there[LS_SHA256_TEXT]; /* of the file under its name; "": none */
     ls_part part;
     state state;
     ls_error why; /* of BROKEN, FAILED and REJECTED */
     ls_response header;
     ls_meter meter;
 } transfer;
+
+/* Before each request, those of redirects included. */
+static int on_request(void *opaque, char *to, char *from, int to_port, int from_port)
+{
+    transfer *t = opaque;
+    const char *url = NULL;
+    (void)to, (void)from, (void)to_port, (void)from_port;
+    curl_easy_getinfo(t->curl, CURLINFO_EFFECTIVE_URL, &url);
+    if (t->d->insecure || !url || !ls_url_is_open(url))
+        return CURL_PREREQFUNC_OK;
+    ls_fail(&t->why, LS_EIO, "%s: %s redirects to %s, where others could read and alter it",
+            t->d->name, t->d->url, url);
+    t->state = FAILED;
+    return CURL_PREREQFUNC_ABORT;
+}
 
 static size_t on_header(char *line, size_t one, size_t n, void *opaque)
 {
@@ -53,7 +67,6 @@ static state start(transfer *t)
 {
     const ls_response *h = &t->header;
     ls_part *p = &t->part;
-    ls_identity is;
     long status = 0;
     curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
     const bool partial = status == 206;
@@ -62,17 +75,14 @@ static state start(transfer *t)
                 status);
         return FAILED;
     }
-    if (ls_response_identify(h, t->d, partial, &is, &t->why))
+    if (ls_response_check(h, t->d, partial, &t->why))
         return FAILED;
-    if (!strcmp(t->there, is.sha256))
-        return PRESENT;
-    const bool same = !strcmp(is.sha256, p->of.sha256) && is.size == p->of.size;
-    if (partial && (!same || h->range_start != p->have))
+    if (partial && h->range_start != p->have)
         return CHANGED;
     if (!partial && p->have)
         ls_log_msg(&t->d->log, LS_LOG_INFO, "%s: the server sends it from the beginning",
                    t->d->name);
-    if (ls_part_start(p, &is, partial, &t->why))
+    if (ls_part_start(p, h->etag, partial, &t->why))
         return FAILED;
     t->meter = ls_meter_start(t->d, p->have);
     return RECEIVING;
@@ -87,9 +97,9 @@ static size_t on_body(char *data, size_t one, size_t n, void *opaque)
         t->state = start(t);
     if (t->state != RECEIVING)
         return 0;
-    if (n > p->of.size - p->have) {
+    if (n > t->d->size - p->have) {
         ls_fail(&t->why, LS_EFORMAT, "%s: %s sends more than the file's %" PRIu64 " bytes",
-                t->d->name, t->d->url, p->of.size);
+                t->d->name, t->d->url, t->d->size);
         t->state = REJECTED;
     } else if (ls_part_write(p, data, n, &t->why)) {
         t->state = FAILED;
@@ -103,7 +113,7 @@ static int on_progress(void *opaque, curl_off_t down, curl_off_t now, curl_off_t
     const transfer *t = opaque;
     (void)down, (void)now, (void)up, (void)sent;
     if (t->state == RECEIVING)
-        ls_meter_show(&t->meter, false, t->part.have, t->part.of.size);
+        ls_meter_show(&t->meter, false, t->part.have, t->d->size);
     return ls_canceled(t->d->cancel);
 }
 
@@ -146,13 +156,15 @@ static void set_options(transfer *t, const struct curl_slist *headers, char *tex
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https");
     curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_request);
+    curl_easy_setopt(c, CURLOPT_PREREQDATA, t);
     curl_easy_setopt(c, CURLOPT_MAXREDIRS, MAX_REDIRECTS);
     curl_easy_setopt(c, CURLOPT_FAILONERROR, 1L);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); // a proxy's are not the server's
     curl_easy_setopt(c, CURLOPT_USERAGENT, "latentsync/" LS_VERSION_STRING);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)d->stall_seconds);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED);
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)d->stall_seconds);
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, text);
@@ -182,8 +194,8 @@ static void request(transfer *t)
     ls_part *p = &t->part;
     struct curl_slist *headers = curl_slist_append(NULL, "Accept-Encoding: identity"), *more;
     long status = 0;
-    if (p->have && *p->of.etag) {
-        snprintf(condition, sizeof condition, "If-Range: %s", p->of.etag);
+    if (p->have && *p->etag) {
+        snprintf(condition, sizeof condition, "If-Range: %s", p->etag);
         if ((more = curl_slist_append(headers, condition)))
             headers = more;
     }
@@ -202,7 +214,7 @@ static void request(transfer *t)
     } else if (code == CURLE_ABORTED_BY_CALLBACK) {
         ls_fail(&t->why, LS_ECANCELED, "canceled");
         t->state = FAILED;
-    } else if (code == CURLE_OK && p->have == p->of.size) {
+    } else if (code == CURLE_OK && p->have == t->d->size) {
         t->state = COMPLETE;
     } else {
         t->state = may_pass(t, code, status) ? BROKEN : FAILED;
@@ -252,11 +264,11 @@ static int fetch(transfer *t, ls_error *err)
 {
     const ls_part *p = &t->part;
     int ret = ls_part_open(&t->part, err), failures = 0;
-    t->state = p->have && p->have == p->of.size ? COMPLETE : WAITING;
+    t->state = p->have && p->have == t->d->size ? COMPLETE : WAITING;
     if (!ret && p->have && t->state == WAITING)
         ls_log_msg(&t->d->log, LS_LOG_INFO, "%s: resuming after %.1f of %.1f MB", t->d->name,
-                   (double)p->have / 1e6, (double)p->of.size / 1e6);
-    while (!ret && t->state != COMPLETE && t->state != PRESENT) {
+                   (double)p->have / 1e6, (double)t->d->size / 1e6);
+    while (!ret && t->state != COMPLETE) {
         const uint64_t before = p->have;
         request(t);
         if (t->state == REJECTED)
@@ -277,7 +289,7 @@ static int download(transfer *t, ls_error *err)
     t->curl = started ? curl_easy_init() : NULL;
     int ret = t->curl ? fetch(t, err) : ls_fail(err, LS_ENOMEM, "cannot start libcurl");
     if (!ret && t->state == COMPLETE) {
-        ls_meter_show(&t->meter, false, t->part.have, t->part.of.size);
+        ls_meter_show(&t->meter, false, t->part.have, t->d->size);
         ret = ls_part_finish(&t->part, err);
     } else if (!ret || !t->part.have) {
         ls_part_discard(&t->part);
@@ -294,13 +306,11 @@ int ls_download_file(const ls_download *d, bool *there, ls_error *err)
     int ret = ls_part_init(&t.part, d, err);
     *there = false;
     if (!ret)
-        ret = ls_meter_digest_file(d, d->path, t.there, err);
-    if (!ret && d->sha256 && !strcmp(t.there, d->sha256))
+        ret = ls_download_check(d, d->path, d->sha256, err);
+    if (ret == 1)
         *there = true;
     else if (!ret)
         ret = download(&t, err);
-    if (!ret && t.state == PRESENT)
-        *there = true;
     ls_part_free(&t.part);
-    return ret;
+    return ret < 0 ? ret : 0;
 }

@@ -1,10 +1,9 @@
 /* One file over HTTP or HTTPS: resumed, checked, and under its name only when it is complete.
  *
- * Hugging Face's hub answers with a redirect to where the bytes are, and describes them in its
- * header: X-Linked-Etag, for a file in its large storage the SHA-256, and X-Linked-Size. (For a
- * small file the former is a SHA-1 of git's, which is ignored here.) See huggingface_hub,
- * get_hf_file_metadata. From a server that sends neither only files whose SHA-256 the caller knows
- * are accepted: nothing is taken unchecked. */
+ * What the file is the caller knows, not the server. Hugging Face's hub answers with a redirect to
+ * where the bytes are, whose header has the SHA-256 of a file in its large storage: X-Linked-Etag
+ * (see huggingface_hub, get_hf_file_metadata; for a small file it is a SHA-1 of git's, which is
+ * ignored here). So a server that has another file is refused before it has sent it. */
 #ifndef LS_NET_DOWNLOAD_H
 #define LS_NET_DOWNLOAD_H
 
@@ -16,19 +15,17 @@
 #include <stdbool.h>
 
 typedef struct ls_download {
-    const char *name; /* for messages */
-    const char *url;  /* http or https; redirects of https must be https too */
-    const char *path; /* in an existing folder. One process at a time */
-    /* The file as the caller knows it, NULL and 0 if not: used when the server does not describe
-     * it, or, if `fixed`, in any case. */
-    const char *sha256;
+    const char *name;   /* for messages */
+    const char *url;    /* http or https; redirects of https must be https too */
+    const char *path;   /* in an existing folder. One process at a time */
+    const char *sha256; /* of the file, hexadecimal */
     uint64_t size;
-    bool fixed;
+    bool insecure;     /* redirects may lead to any host by http */
     const char *token; /* or NULL; sent to the host of `url` only, not where it redirects to */
     /* Whether the host of `url` has ever answered, kept by the caller over several files. Until it
      * has, a name that does not resolve or a connection that cannot be made is not retried. */
     bool *reached;
-    int stall_seconds; /* give up a silent connection after that */
+    int stall_seconds; /* give up a connection that is silent or slower than 1 kB/s after that */
     int retries;       /* of a connection that fails before the file has grown */
     const ls_cancel *cancel;
     ls_log log;
@@ -44,6 +41,9 @@ typedef struct ls_download {
  * LS_EFORMAT when what came is not the file or the server contradicts itself, LS_EUNSUPPORTED in a
  * build without networking. Blocks; any thread. */
 int ls_download_file(const ls_download *d, bool *there, ls_error *err);
+
+/* Whether what this URL sends can be read and altered on its way: http, and to another machine. */
+bool ls_url_is_open(const char *url);
 
 /* Whether the file at `path` has this SHA-256 (hexadecimal): 1, 0, or an error. Reports progress.
  */

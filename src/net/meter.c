@@ -51,8 +51,9 @@ int ls_meter_digest(const ls_download *d, ls_digest *sha, int fd, const char *pa
     return ret;
 }
 
-int ls_meter_digest_file(const ls_download *d, const char *path, char text[LS_SHA256_TEXT],
-                         ls_error *err)
+/* The SHA-256 of a file, or "" when it does not exist. */
+static int digest_file(const ls_download *d, const char *path, char text[LS_SHA256_TEXT],
+                       ls_error *err)
 {
     uint8_t sha256[LS_SHA256_BYTES];
     uint64_t bytes;
@@ -75,6 +76,6 @@ int ls_meter_digest_file(const ls_download *d, const char *path, char text[LS_SH
 int ls_download_check(const ls_download *d, const char *path, const char *sha256, ls_error *err)
 {
     char text[LS_SHA256_TEXT];
-    const int ret = ls_meter_digest_file(d, path, text, err);
+    const int ret = digest_file(d, path, text, err);
     return ret ? ret : !strcmp(text, sha256);
 }

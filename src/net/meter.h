@@ -18,8 +18,4 @@ void ls_meter_show(const ls_meter *m, bool checking, uint64_t bytes, uint64_t to
 int ls_meter_digest(const ls_download *d, ls_digest *sha, int fd, const char *path, uint64_t *bytes,
                     ls_error *err);
 
-/* The SHA-256 of a file, or "" when it does not exist. */
-int ls_meter_digest_file(const ls_download *d, const char *path, char text[LS_SHA256_TEXT],
-                         ls_error *err);
-
 #endif

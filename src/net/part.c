@@ -61,11 +61,9 @@ static bool read_info(ls_part *p)
     char url[4096], sha256[LS_SHA256_TEXT + 1], size[32];
     FILE *f = fopen(p->info, "re");
     bool ok = f && read_line(f, url, sizeof url) && !strcmp(url, d->url) &&
-              read_line(f, p->of.etag, sizeof p->of.etag) && read_line(f, sha256, sizeof sha256) &&
-              ls_is_sha256(sha256) && !(d->fixed && strcmp(sha256, d->sha256)) &&
-              read_line(f, size, sizeof size) && (p->of.size = ls_file_size_of(size));
-    if (ok)
-        memcpy(p->of.sha256, sha256, sizeof p->of.sha256);
+              read_line(f, p->etag, sizeof p->etag) && read_line(f, sha256, sizeof sha256) &&
+              !strcmp(sha256, d->sha256) && read_line(f, size, sizeof size) &&
+              ls_file_size_of(size) == d->size;
     if (f)
         fclose(f);
     return ok;
@@ -75,8 +73,8 @@ static int write_info(const ls_part *p, ls_error *err)
 {
     ls_output_file o;
     char text[8192];
-    const int n = snprintf(text, sizeof text, "%s\n%s\n%s\n%" PRIu64 "\n", p->d->url, p->of.etag,
-                           p->of.sha256, p->of.size);
+    const int n = snprintf(text, sizeof text, "%s\n%s\n%s\n%" PRIu64 "\n", p->d->url, p->etag,
+                           p->d->sha256, p->d->size);
     if (n >= (int)sizeof text)
         return ls_fail(err, LS_EINVAL, "%s: the URL is too long", p->d->name);
     int ret = ls_output_open(&o, p->info, err);
@@ -91,7 +89,7 @@ void ls_part_discard(ls_part *p)
     unlink(p->path);
     unlink(p->info);
     p->have = 0;
-    p->of = (ls_identity){0};
+    *p->etag = '\0';
     ls_digest_begin(p->sha);
 }
 
@@ -100,10 +98,10 @@ int ls_part_open(ls_part *p, ls_error *err)
     for (;;) {
         if (!read_info(p))
             ls_part_discard(p);
-        if ((p->fd = open(p->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0)
+        if ((p->fd = open(p->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666)) < 0)
             return ls_fail_errno(err, errno, "cannot write %s", p->path);
         const int ret = ls_meter_digest(p->d, p->sha, p->fd, p->path, &p->have, err);
-        if (ret || p->have <= p->of.size)
+        if (ret || p->have <= p->d->size)
             return ret;
         ls_part_discard(p);
     }
@@ -112,7 +110,7 @@ int ls_part_open(ls_part *p, ls_error *err)
 static int check_space(const ls_part *p, ls_error *err)
 {
     struct statvfs fs;
-    const uint64_t needed = p->of.size - p->have;
+    const uint64_t needed = p->d->size - p->have;
     if (fstatvfs(p->fd, &fs) || !fs.f_blocks || needed / fs.f_frsize < fs.f_bavail)
         return 0;
     return ls_advise(err,
@@ -123,13 +121,13 @@ static int check_space(const ls_part *p, ls_error *err)
                      LS_HINT_FREE_SPACE, NULL);
 }
 
-int ls_part_start(ls_part *p, const ls_identity *of, bool append, ls_error *err)
+int ls_part_start(ls_part *p, const char *etag, bool append, ls_error *err)
 {
     if (!append) {
         p->have = 0;
         ls_digest_begin(p->sha);
     }
-    p->of = *of;
+    snprintf(p->etag, sizeof p->etag, "%s", etag);
     if (ftruncate(p->fd, (off_t)p->have) || lseek(p->fd, (off_t)p->have, SEEK_SET) < 0)
         return ls_fail_errno(err, errno, "cannot write %s", p->path);
     const int ret = check_space(p, err);
@@ -158,13 +156,12 @@ int ls_part_finish(ls_part *p, ls_error *err)
     char text[LS_SHA256_TEXT];
     ls_digest_end(p->sha, sha256);
     ls_digest_text(text, sha256);
-    if (strcmp(text, p->of.sha256)) {
-        const ls_identity of = p->of;
+    if (strcmp(text, p->d->sha256)) {
         ls_part_discard(p);
         return ls_fail(err, LS_EFORMAT,
                        "%s: what %s sent has SHA-256 %s instead of %s and was removed: try again, "
                        "or use another mirror",
-                       p->d->name, p->d->url, text, of.sha256);
+                       p->d->name, p->d->url, text, p->d->sha256);
     }
     if (fsync(p->fd) || rename(p->path, p->d->path))
         return ls_fail_errno(err, errno, "cannot write %s", p->d->path);

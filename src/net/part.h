@@ -6,20 +6,15 @@
 #include "base/digest.h"
 #include "net/download.h"
 
-/* A file as its server has it. */
-typedef struct ls_identity {
-    char etag[256]; /* "" if it has none that guarantees equal bytes */
-    char sha256[LS_SHA256_TEXT];
-    uint64_t size;
-} ls_identity;
+#define LS_ETAG_SIZE 256
 
 typedef struct ls_part {
     const ls_download *d;
     char *path, *info;
     int fd;
-    uint64_t have;  /* bytes */
-    ls_digest *sha; /* of those */
-    ls_identity of; /* all zero for a new part */
+    uint64_t have;           /* bytes */
+    ls_digest *sha;          /* of those */
+    char etag[LS_ETAG_SIZE]; /* "" if the server has none that guarantees equal bytes */
 } ls_part;
 
 /* After a failure, too, ls_part_free is due. */
@@ -33,7 +28,7 @@ void ls_part_discard(ls_part *p);
 
 /* Before the first byte of a response: appends from now on, or from the beginning. LS_ENOSPC when
  * the disk lacks the space for the rest. */
-int ls_part_start(ls_part *p, const ls_identity *of, bool append, ls_error *err);
+int ls_part_start(ls_part *p, const char *etag, bool append, ls_error *err);
 int ls_part_write(ls_part *p, const void *data, size_t size, ls_error *err);
 
 /* Gives a part that has all bytes the file's name; one with a wrong SHA-256 is discarded. */

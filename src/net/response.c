@@ -32,9 +32,9 @@ static bool is_strong(const char *tag)
 
 void ls_response_line(ls_response *r, const char *line, size_t n)
 {
-    char v[256];
+    char v[LS_ETAG_SIZE];
     if (n >= 5 && !strncmp(line, "HTTP/", 5)) {
-        ls_response next = {.linked_size = r->linked_size};
+        ls_response next = {0};
         memcpy(next.linked_sha256, r->linked_sha256, sizeof next.linked_sha256);
         *r = next;
     } else if (field(line, n, "etag", v, sizeof v)) {
@@ -45,8 +45,6 @@ void ls_response_line(ls_response *r, const char *line, size_t n)
         hex[strcspn(hex, "\"")] = 0;
         if (ls_is_sha256(hex))
             memcpy(r->linked_sha256, hex, sizeof r->linked_sha256);
-    } else if (field(line, n, "x-linked-size", v, sizeof v) && !r->linked_size) {
-        r->linked_size = ls_file_size_of(v);
     } else if (field(line, n, "content-length", v, sizeof v)) {
         r->has_length = true;
         r->length = ls_file_size_of(v);
@@ -56,30 +54,15 @@ void ls_response_line(ls_response *r, const char *line, size_t n)
     }
 }
 
-int ls_response_identify(const ls_response *r, const ls_download *d, bool partial, ls_identity *out,
-                         ls_error *err)
+int ls_response_check(const ls_response *r, const ls_download *d, bool partial, ls_error *err)
 {
-    const bool known = d->fixed || !*r->linked_sha256;
-    const char *sha256 = known ? d->sha256 : r->linked_sha256;
-    const uint64_t promised = known && d->size ? d->size : r->linked_size;
-    const uint64_t sent = partial ? r->range_total : r->has_length ? r->length : 0;
-    if (!sha256)
-        return ls_fail(err, LS_EFORMAT,
-                       "%s: %s does not send the file's SHA-256 (X-Linked-Etag), so it could not "
-                       "be checked; use a mirror that passes it on",
-                       d->name, d->url);
-    if (promised && sent && promised != sent)
+    const uint64_t sent = partial ? r->range_total : r->has_length ? r->length : d->size;
+    if (sent != d->size)
         return ls_fail(err, LS_EFORMAT, "%s: %s sends %" PRIu64 " bytes, but the file has %" PRIu64,
-                       d->name, d->url, sent, promised);
-    if (!promised && !sent)
-        return ls_fail(err, LS_EFORMAT, "%s: %s does not send the file's size", d->name, d->url);
-    memcpy(out->etag, r->etag, sizeof out->etag);
-    snprintf(out->sha256, sizeof out->sha256, "%s", sha256);
-    out->size = promised ? promised : sent;
-    if (!known && d->sha256 && strcmp(d->sha256, out->sha256))
-        ls_log_msg(&d->log, LS_LOG_WARN,
-                   "%s is not the file that this version of latentsync was written for: the "
-                   "publisher or the mirror has changed it",
-                   d->name);
+                       d->name, d->url, sent, d->size);
+    if (*r->linked_sha256 && strcmp(r->linked_sha256, d->sha256))
+        return ls_fail(err, LS_EFORMAT,
+                       "%s: %s has a file with SHA-256 %s instead of the published one with %s",
+                       d->name, d->url, r->linked_sha256, d->sha256);
     return 0;
 }

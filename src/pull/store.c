@@ -119,14 +119,24 @@ int ls_store_make_folders(const char *path, ls_error *err)
 }
 
 /* "http[s]://HOST..." */
-static int check_server(const char *url, const char *option, ls_error *err)
+static int check_server(const ls_store *st, const char *url, const char *option, ls_error *err)
 {
-    if (!url || !strncasecmp(url, "https://", 8) || !strncasecmp(url, "http://", 7))
+    if (!url)
+        return 0;
+    if (strncasecmp(url, "https://", 8) && strncasecmp(url, "http://", 7))
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL,
+                                 "\"%s\" as the mirror: https://HOST or http://HOST is expected",
+                                 url),
+                         LS_HINT_NONE, option);
+    if (st->s.insecure || !ls_url_is_open(url))
         return 0;
     return ls_advise(err,
                      ls_fail(err, LS_EINVAL,
-                             "\"%s\" as the mirror: https://HOST or http://HOST is expected", url),
-                     LS_HINT_NONE, option);
+                             "the mirror %s: by http anybody on the way can see and alter what is "
+                             "sent; use https",
+                             url),
+                     LS_HINT_ALLOW_HTTP, option);
 }
 
 static const char *given(const char *setting, const char *variable)
@@ -145,7 +155,7 @@ static int choose_servers(ls_store *st, ls_error *err)
             return ls_advise(
                 err, ls_fail(err, LS_EINVAL, "the token for Hugging Face holds a space or worse"),
                 LS_HINT_NONE, "token");
-    return check_server(st->hub, st->s.mirror ? "mirror" : NULL, err);
+    return check_server(st, st->hub, st->s.mirror ? "mirror" : NULL, err);
 }
 
 int ls_store_describe(ls_store *st, size_t i, ls_store_paths *paths, ls_download *d, ls_error *err)
@@ -169,7 +179,7 @@ int ls_store_describe(ls_store *st, size_t i, ls_store_paths *paths, ls_download
                        .path = paths->path,
                        .sha256 = known->sha256,
                        .size = known->size,
-                       .fixed = archive,
+                       .insecure = st->s.insecure,
                        .token = secret ? st->token : NULL,
                        .reached = &st->reached[archive && !st->archive],
                        .stall_seconds = st->s.stall_seconds,
