@@ -51,6 +51,7 @@ enum ls_error_code {
     X(LS_HINT_OTHER_OUTPUT, "name another output")                                                 \
     X(LS_HINT_ACCEPT_LICENCE, "accept the licence, or leave the face networks out")                \
     X(LS_HINT_FETCH_BY_HAND, "fetch the files by hand from the addresses given")                   \
+    X(LS_HINT_TRUST_JOB, "allow the job to write there")                                           \
     X(LS_HINT_ALLOW_HTTP, "allow http to that host; each file is still checked by its SHA-256")
 
 enum ls_hint {

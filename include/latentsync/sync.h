@@ -95,6 +95,7 @@ typedef struct ls_sync_settings {
     int video_stream; /* -1: index in `video` of the stream to use; -1 takes the one that moves and
                          lasts (probe.h) */
     int audio_stream; /* -1: likewise of `audio` */
+    int trust_job; /* 1: write the output also where a job says that was not begun in this folder */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

@@ -29,10 +29,12 @@ static int digest(const char *path, bool sample, uint8_t *sha256, uint64_t *byte
     struct stat st;
     ls_sha256 sha;
     uint8_t *block = malloc(BLOCK);
-    int fd = open(path, O_RDONLY | O_CLOEXEC), ret = 0;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), ret = 0;
     ssize_t n = 1;
     if (fd < 0 || fstat(fd, &st)) {
         ret = ls_fail_errno(err, errno, "%s", path);
+    } else if (!S_ISREG(st.st_mode)) {
+        ret = ls_fail(err, LS_EINVAL, "%s is not a regular file", path);
     } else if (!block) {
         ret = ls_fail(err, LS_ENOMEM, "out of memory");
     } else {

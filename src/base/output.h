@@ -28,7 +28,11 @@ void ls_output_remove_stale(const char *path);
  * first 200 bytes) then starts at name + 1 and has *n bytes. */
 bool ls_output_is_temporary(const char *name, size_t *n);
 
-/* Copies a file, or the contents of a pipe, in the same way. `cancel` may be NULL. */
+/* Writes what a file contains, or what comes through a pipe until its end, which may never come:
+ * LS_ENOSPC while 5 % of the disk, or 1 GB, are still free. `cancel` may be NULL. */
+int ls_output_fill(const ls_output_file *o, const char *from, const ls_cancel *cancel,
+                   ls_error *err);
+/* Copies a file in the same way. */
 int ls_output_copy(const char *from, const char *to, const ls_cancel *cancel, ls_error *err);
 
 /* Makes a new name survive a power failure, where the system can. */

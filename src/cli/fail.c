@@ -129,6 +129,9 @@ static void advise(const cli_call *call, const ls_error *err, char *out, size_t 
                  "--accept-licence accepts the terms, --without-faces leaves the face "
                  "networks out");
         break;
+    case LS_HINT_TRUST_JOB:
+        snprintf(out, size, "--trust-job writes there all the same");
+        break;
     case LS_HINT_ALLOW_HTTP:
         snprintf(out, size,
                  "--insecure allows it all the same; each file is still checked by its SHA-256");

@@ -2,6 +2,8 @@
 #include "base/alloc.h"
 #include "base/os/lock.h"
 #include "base/output.h"
+#include "base/path.h"
+#include "base/temporary.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,14 +15,23 @@
 #include <unistd.h>
 
 #define HOLDER_BYTES 128 /* of the lock file, for the whole job and for each segment */
+#define MAX_DESCRIPTION (1 << 20)
+#define CHECK_DIGITS 16
+
+/* All but the segments. */
+static const char *const names[] = {"job.json", "journal.jsonl", "faces.jsonl", "video.index",
+                                    "lock",     "video",         "audio"};
 
 struct ls_job_folder {
     const ls_log *log;
     char *folder, *path; /* `path` has room for the names of all files */
     size_t path_size;
     int lock, journal;
-    bool removes; /* the folder when it is closed */
+    bool removes;   /* the folder when it is closed */
+    uid_t owner;    /* of what this process makes in the folder */
+    uint64_t inode; /* of the folder */
     json_t *description;
+    uint8_t seal[LS_SHA256_BYTES]; /* of the description: lines of the journal belong to it */
     uint64_t segments;
     struct {
         bool finished;
@@ -41,6 +52,65 @@ const char *ls_job_folder_segment(ls_job_folder *job, uint64_t segment)
     return job->path;
 }
 
+/* Opens a file of the folder for reading and writing; links and what is no file are refused. */
+static int open_file(const char *path, int flags)
+{
+    struct stat st;
+    const int fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags, 0666);
+    if (fd < 0 || (!fstat(fd, &st) && S_ISREG(st.st_mode)))
+        return fd;
+    close(fd);
+    errno = EINVAL;
+    return -1;
+}
+
+/* Whoever owns the folder could replace any file in it. */
+static int check_owner(ls_job_folder *job, ls_error *err)
+{
+    struct stat folder, link, own;
+    const int fd = ls_temporary_file(job->folder, err);
+    if (fd < 0)
+        return fd;
+    int ret = fstat(fd, &own) || stat(job->folder, &folder) || lstat(job->folder, &link)
+                  ? ls_fail_errno(err, errno, "%s", job->folder)
+                  : 0;
+    close(fd);
+    if (ret)
+        return ret;
+    job->owner = own.st_uid; // on some file systems not the process's user
+    job->inode = folder.st_ino;
+    if (folder.st_uid == own.st_uid && (!S_ISLNK(link.st_mode) || link.st_uid == own.st_uid))
+        return 0;
+    return ls_fail(err, LS_EINVAL,
+                   "%s belongs to another user, who could replace any file in it: use a folder of "
+                   "your own",
+                   job->folder);
+}
+
+/* What makes a file of the folder one that no job made; NULL: nothing, or there is none. */
+static const char *suspicion(const ls_job_folder *job, const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st))
+        return NULL;
+    return S_ISLNK(st.st_mode)       ? "a symbolic link"
+           : !S_ISREG(st.st_mode)    ? "not a regular file"
+           : st.st_nlink > 1         ? "a hard link to another file"
+           : st.st_uid != job->owner ? "another user's"
+                                     : NULL;
+}
+
+static int check_files(ls_job_folder *job, ls_error *err)
+{
+    for (size_t i = 0; i < LS_COUNT(names); i++) {
+        const char *why = suspicion(job, ls_job_folder_file(job, names[i]));
+        if (why)
+            return ls_fail(err, LS_EINVAL, "%s is %s, which no job makes: remove it", job->path,
+                           why);
+    }
+    return 0;
+}
+
 /* The lock file has a line for the whole job and one for each segment. The locks are fcntl's, which
  * end with the process however it ends; the text only says whose they are. */
 static int take_lock(ls_job_folder *job, int64_t segment, ls_error *err)
@@ -48,7 +118,7 @@ static int take_lock(ls_job_folder *job, int64_t segment, ls_error *err)
     char holder[HOLDER_BYTES + 1] = "", host[64] = "";
     const off_t line = segment < 0 ? 0 : (off_t)(segment + 1) * HOLDER_BYTES;
     const off_t bytes = segment < 0 ? 0 : HOLDER_BYTES; // 0: to the end of all segments
-    job->lock = open(ls_job_folder_file(job, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    job->lock = open_file(ls_job_folder_file(job, "lock"), O_CREAT);
     if (job->lock < 0)
         return ls_fail_errno(err, errno, "cannot write %s", job->path);
     if (!ls_os_lock(job->lock, line, bytes, false)) {
@@ -63,6 +133,8 @@ static int take_lock(ls_job_folder *job, int64_t segment, ls_error *err)
     const off_t other = ls_os_lock_in_the_way(job->lock, line, bytes);
     if (other >= 0 && pread(job->lock, holder, HOLDER_BYTES, other) <= 0)
         *holder = 0;
+    for (char *c = holder; *c; c++)
+        *c = *c >= ' ' && *c < 0x7f ? *c : '?';
     if (segment < 0)
         ls_fail(err, LS_EBUSY, "%s is being worked on by %s", job->folder,
                 *holder ? holder : "another process");
@@ -72,17 +144,35 @@ static int take_lock(ls_job_folder *job, int64_t segment, ls_error *err)
     return ls_advise(err, LS_EBUSY, LS_HINT_WAIT, NULL);
 }
 
-static int read_description(ls_job_folder *job, ls_error *err)
+int ls_job_folder_read(json_t **out, const char *folder, ls_error *err)
 {
+    char path[LS_PATH_SIZE];
     json_error_t why;
-    const char *path = ls_job_folder_file(job, "job.json");
-    if (access(path, F_OK))
-        return 0;
-    job->description = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
-    if (!job->description)
-        return ls_fail(err, LS_EFORMAT, "%s, line %d: %s; the folder of the job is damaged", path,
-                       why.line, why.text);
-    return 0;
+    struct stat st;
+    *out = NULL;
+    const int ret = ls_path_join(path, sizeof path, folder, "job.json", err);
+    if (ret)
+        return ret;
+    const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return ls_fail_errno(err, errno, "%s is not the folder of a job: %s", folder, path);
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size > MAX_DESCRIPTION) {
+        close(fd);
+        return ls_fail(err, LS_EFORMAT, "%s is not the description of a job", path);
+    }
+    *out = json_loadfd(fd, JSON_REJECT_DUPLICATES, &why);
+    close(fd);
+    return *out ? 0
+                : ls_fail(err, LS_EFORMAT, "%s, line %d: %s; the folder of the job is damaged",
+                          path, why.line, why.text);
+}
+
+bool ls_job_folder_is_from_here(const json_t *description, const char *folder)
+{
+    struct stat st;
+    const json_t *inode = json_object_get(json_object_get(description, "begun"), "folder");
+    return !stat(folder, &st) && json_is_integer(inode) &&
+           (uint64_t)json_integer_value(inode) == (uint64_t)st.st_ino;
 }
 
 /* "segment-00000.nut", with any number of digits. */
@@ -98,8 +188,6 @@ static bool is_segment(const char *name, size_t n)
 /* Whether a job makes files of that name, temporary ones included. */
 static bool is_ours(const char *name)
 {
-    static const char *const names[] = {"job.json", "journal.jsonl", "faces.jsonl", "video.index",
-                                        "lock",     "video",         "audio"};
     size_t n = strlen(name);
     if (ls_output_is_temporary(name, &n))
         name++;
@@ -128,6 +216,14 @@ static bool is_foreign(int folder, const char *name)
     return !is_ours(name);
 }
 
+static bool remove_stale(int folder, const char *name)
+{
+    size_t n;
+    if (is_ours(name) && ls_output_is_temporary(name, &n))
+        unlinkat(folder, name, 0);
+    return false;
+}
+
 static bool remove_ours(int folder, const char *name)
 {
     if (is_ours(name) && strcmp(name, "job.json") && strcmp(name, "lock"))
@@ -138,9 +234,9 @@ static bool remove_ours(int folder, const char *name)
 /* What belongs to another description. */
 static void remove_findings(ls_job_folder *job)
 {
-    static const char *const names[] = {"journal.jsonl", "faces.jsonl", "video.index"};
-    for (size_t i = 0; i < LS_COUNT(names); i++)
-        unlink(ls_job_folder_file(job, names[i]));
+    static const char *const found[] = {"journal.jsonl", "faces.jsonl", "video.index"};
+    for (size_t i = 0; i < LS_COUNT(found); i++)
+        unlink(ls_job_folder_file(job, found[i]));
 }
 
 /* All but the lock. Whatever interrupts this, no journal is left without its description. */
@@ -190,12 +286,18 @@ int ls_job_folder_open(ls_job_folder **out, const char *folder, ls_job_folder_mo
         ret = ls_fail(err, LS_EINVAL,
                       "%s is a folder with other files in it; a job needs one of its own", folder);
     if (!ret)
+        ret = check_owner(job, err);
+    if (!ret)
+        ret = check_files(job, err);
+    if (!ret)
         ret = take_lock(job, segment, err);
     job->removes = made && !ret;
     if (!ret && mode == LS_JOB_RESTART)
         remove_files(job);
-    if (!ret)
-        ret = read_description(job, err);
+    if (!ret && segment == LS_JOB_ALL)
+        any_file(job, remove_stale);
+    if (!ret && !access(ls_job_folder_file(job, "job.json"), F_OK))
+        ret = ls_job_folder_read(&job->description, folder, err);
     if (ret)
         ls_job_folder_close(out);
     return ret;
@@ -260,9 +362,43 @@ static int compare(const ls_job_folder *job, const json_t *now, ls_error *err)
     return 0;
 }
 
+/* Whether a file is the input that the description knows under this name. */
+static int check_input(const ls_job_folder *job, const char *name, const char *path, ls_error *err)
+{
+    uint8_t sha256[LS_SHA256_BYTES];
+    char text[LS_SHA256_TEXT];
+    const json_t *was = json_object_get(json_object_get(job->description, "contents"), name);
+    int ret = was ? ls_digest_sample(path, sha256, err) : 0;
+    if (ret || !was)
+        return ret;
+    ls_digest_text(text, sha256);
+    const char *known = json_string_value(was);
+    return known && !strcmp(known, text) ? 0
+                                         : fail_different(job, "contents", name, was, NULL, err);
+}
+
+int ls_job_folder_keep_input(ls_job_folder *job, const char *name, const char *from,
+                             const ls_cancel *cancel, ls_error *err)
+{
+    ls_output_file o;
+    char *path = strdup(ls_job_folder_file(job, name));
+    int ret = path ? ls_output_open(&o, path, err) : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret) {
+        ret = ls_output_fill(&o, from, cancel, err);
+        if (!ret)
+            ret = check_input(job, name, o.temporary, err);
+        ret = ls_output_close(&o, ret, err);
+    }
+    free(path);
+    return ret;
+}
+
 static int write_description(ls_job_folder *job, ls_error *err)
 {
     ls_output_file o;
+    json_t *begun = json_pack("{s:I}", "folder", (json_int_t)job->inode);
+    if (json_object_set_new(job->description, "begun", begun))
+        return ls_fail(err, LS_ENOMEM, "out of memory");
     char *text = json_dumps(job->description, JSON_INDENT(2));
     if (!text)
         return ls_fail(err, LS_ENOMEM, "out of memory");
@@ -277,13 +413,28 @@ static int write_description(ls_job_folder *job, ls_error *err)
     return ret;
 }
 
+static int seal(ls_job_folder *job, const json_t *description, ls_error *err)
+{
+    ls_sha256 sha;
+    char *text = json_dumps(description, JSON_COMPACT | JSON_SORT_KEYS);
+    if (!text)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    ls_sha256_begin(&sha);
+    ls_sha256_add(&sha, text, strlen(text));
+    ls_sha256_end(&sha, job->seal);
+    free(text);
+    return 0;
+}
+
 int ls_job_folder_describe(ls_job_folder *job, json_t *description, ls_error *err)
 {
-    int ret = description ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
-    if (!ret && job->description) {
+    int ret = description ? seal(job, description, err) : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (ret) {
+        json_decref(description);
+    } else if (job->description) {
         ret = compare(job, description, err);
         json_decref(description);
-    } else if (!ret) {
+    } else {
         remove_findings(job);
         job->description = description;
         ret = write_description(job, err);
@@ -316,13 +467,39 @@ static bool parse_digest(uint8_t sha256[LS_SHA256_BYTES], const char *text)
     return !strcmp(again, text);
 }
 
+/* Of the beginning of a line, in the journal of this job. */
+static void check_of(const ls_job_folder *job, const char *line, size_t n,
+                     char text[LS_SHA256_TEXT])
+{
+    ls_sha256 sha;
+    uint8_t sum[LS_SHA256_BYTES];
+    ls_sha256_begin(&sha);
+    ls_sha256_add(&sha, job->seal, sizeof job->seal);
+    ls_sha256_add(&sha, line, n);
+    ls_sha256_end(&sha, sum);
+    ls_digest_text(text, sum);
+    text[CHECK_DIGITS] = '\0';
+}
+
+static const char check_key[] = ", \"check\": \"";
+
+static bool has_check(const ls_job_folder *job, const char *line)
+{
+    char check[LS_SHA256_TEXT];
+    const char *at = strstr(line, check_key);
+    if (!at)
+        return false;
+    check_of(job, line, (size_t)(at - line), check);
+    return !strncmp(at + sizeof check_key - 1, check, CHECK_DIGITS);
+}
+
 /* A line of the journal; false if malformed, as the last one may be after a crash. */
 static bool take_line(ls_job_folder *job, const char *line)
 {
     json_int_t k, frames, bytes, delay;
     const char *sha;
     ls_segment_info info;
-    json_t *o = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+    json_t *o = has_check(job, line) ? json_loads(line, JSON_REJECT_DUPLICATES, NULL) : NULL;
     bool ok = o && !json_unpack(o, "{s:I, s:I, s:I, s:I, s:s}", "segment", &k, "frames", &frames,
                                 "delay", &delay, "bytes", &bytes, "sha256", &sha);
     ok = ok && k >= 0 && (uint64_t)k < job->segments && frames > 0 && bytes > 0 && delay >= 0 &&
@@ -344,7 +521,8 @@ static void check_segment(ls_job_folder *job, uint64_t k)
     uint64_t bytes = 0;
     const ls_segment_info *info = &job->segment[k].info;
     ls_error err = {0};
-    int ret = ls_digest_file(ls_job_folder_segment(job, k), sha256, &bytes, &err);
+    const char *path = ls_job_folder_segment(job, k);
+    int ret = suspicion(job, path) ? LS_EINVAL : ls_digest_file(path, sha256, &bytes, &err);
     if (!ret && bytes == info->bytes && !memcmp(sha256, info->sha256, sizeof sha256))
         return;
     job->segment[k].finished = false;
@@ -358,9 +536,14 @@ int ls_job_folder_read_journal(ls_job_folder *job, int64_t segment, const ls_can
     char *line = NULL;
     size_t size = 0, bad = 0;
     int ret = 0;
-    FILE *f = fopen(ls_job_folder_file(job, "journal.jsonl"), "re");
-    if (!f && errno != ENOENT)
-        return ls_fail_errno(err, errno, "%s", job->path);
+    const int fd = open_file(ls_job_folder_file(job, "journal.jsonl"), 0);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+    if (!f && errno != ENOENT) {
+        ret = ls_fail_errno(err, errno, "%s", job->path);
+        if (fd >= 0)
+            close(fd);
+        return ret;
+    }
     while (f && getline(&line, &size, f) > 0)
         bad += !take_line(job, line);
     if (f && ferror(f))
@@ -403,8 +586,7 @@ static int append(ls_job_folder *job, const char *line, ls_error *err)
 {
     char last = '\n';
     if (job->journal < 0)
-        job->journal = open(ls_job_folder_file(job, "journal.jsonl"),
-                            O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        job->journal = open_file(ls_job_folder_file(job, "journal.jsonl"), O_CREAT | O_APPEND);
     if (job->journal >= 0)
         ls_output_sync_name(job->path);
     if (job->journal < 0 || ls_os_lock(job->journal, 0, 0, true))
@@ -426,13 +608,15 @@ static int append(ls_job_folder *job, const char *line, ls_error *err)
 int ls_job_folder_record(ls_job_folder *job, uint64_t segment, const ls_segment_info *info,
                          ls_error *err)
 {
-    char sha[LS_SHA256_TEXT], line[512];
+    char sha[LS_SHA256_TEXT], check[LS_SHA256_TEXT], line[512];
     ls_digest_text(sha, info->sha256);
-    snprintf(line, sizeof line,
-             "{\"segment\": %llu, \"frames\": %llu, \"delay\": %llu, \"bytes\": %llu, "
-             "\"sha256\": \"%s\"}\n",
-             (unsigned long long)segment, (unsigned long long)info->frames,
-             (unsigned long long)info->delay, (unsigned long long)info->bytes, sha);
+    const int n = snprintf(line, sizeof line,
+                           "{\"segment\": %llu, \"frames\": %llu, \"delay\": %llu, \"bytes\": "
+                           "%llu, \"sha256\": \"%s\"",
+                           (unsigned long long)segment, (unsigned long long)info->frames,
+                           (unsigned long long)info->delay, (unsigned long long)info->bytes, sha);
+    check_of(job, line, (size_t)n, check);
+    snprintf(line + n, sizeof line - (size_t)n, "%s%s\"}\n", check_key, check);
     int ret = append(job, line, err);
     if (!ret) {
         job->segment[segment].info = *info;

@@ -8,6 +8,10 @@
  *             lock                 who works on the job
  *             video, audio         inputs that came through pipes
  *
+ * Nothing in the folder is trusted. It must belong to this user, and its files must be regular ones
+ * with one name: links planted in it are not followed. What is read from it is checked against
+ * digests; where it says that output belongs counts only in a folder that was begun where it is.
+ *
  * Files get their names when they are complete and on the disk, so the folder is sound whenever its
  * users are killed. Any number of processes on any machines may share it, as long as the file
  * system has fcntl's locks. */
@@ -33,8 +37,15 @@ typedef enum ls_job_folder_mode {
     LS_JOB_RESTART   /* likewise, and what an earlier run left in it is removed */
 } ls_job_folder_mode;
 
+/* What a folder's job.json says; the caller owns *out, NULL after a failure. LS_ENOENT when there
+ * is none. Any thread. */
+int ls_job_folder_read(json_t **out, const char *folder, ls_error *err);
+/* Whether this folder is the one in which that description was written, and not a copy of it. */
+bool ls_job_folder_is_from_here(const json_t *description, const char *folder);
+
 /* Opens a folder and takes the lock on the whole job or on one segment; LS_EBUSY, naming the
- * holder, when another process has it. `log` must outlive *out. */
+ * holder, when another process has it. LS_EINVAL when the folder is another user's, or has links in
+ * the place of its files. `log` must outlive *out. */
 int ls_job_folder_open(ls_job_folder **out, const char *path, ls_job_folder_mode mode,
                        int64_t segment, const ls_log *log, ls_error *err);
 /* Releases the lock. A folder that ls_job_folder_open made is removed, unless it is to be kept. */
@@ -42,6 +53,11 @@ void ls_job_folder_close(ls_job_folder **job);
 /* Whether the folder holds something worth resuming; a segment that is finished from now on always
  * is. */
 void ls_job_folder_keep(ls_job_folder *job, bool keep);
+
+/* Keeps what comes through a pipe as the file `name` of the folder. LS_EINVAL, and what is kept
+ * stays as it was, when the job was started with something else. */
+int ls_job_folder_keep_input(ls_job_folder *job, const char *name, const char *from,
+                             const ls_cancel *cancel, ls_error *err);
 
 /* Path of a file in the folder, valid until the next call. */
 const char *ls_job_folder_file(ls_job_folder *job, const char *name);

@@ -164,7 +164,7 @@ static int keep_stream(ls_sync *job, const char *name, const char **path, ls_err
         return 0;
     const char *kept = ls_job_folder_file(job->folder, name);
     ls_log_msg(&job->log, LS_LOG_INFO, "%s is not a regular file; buffering it in %s", *path, kept);
-    int ret = ls_output_copy(*path, kept, &job->cancel, err);
+    int ret = ls_job_folder_keep_input(job->folder, name, *path, &job->cancel, err);
     return ret ? ret : ls_settings_replace(path, ls_job_folder_file(job->folder, name), err);
 }
 
@@ -311,9 +311,23 @@ static int end(ls_sync *job, int ret)
     return ret;
 }
 
+/* Names that another machine or another user chose are not written to unasked. */
+static int check_trust(const ls_sync *job, ls_error *err)
+{
+    const char *track = job->s.save_track;
+    if (!job->is_foreign || job->s.trust_job)
+        return 0;
+    ls_fail(err, LS_EINVAL,
+            "%s was not begun here, but copied or made elsewhere; it says to write %s%s%s",
+            job->s.job, job->s.output, track ? " and " : "", track ? track : "");
+    return ls_advise(err, LS_EINVAL, LS_HINT_TRUST_JOB, "trust-job");
+}
+
 int ls_sync_run(ls_sync *job, ls_error *err)
 {
-    int ret = start(job, LS_JOB_CREATE, LS_JOB_ALL, true, err);
+    int ret = check_trust(job, err);
+    if (!ret)
+        ret = start(job, LS_JOB_CREATE, LS_JOB_ALL, true, err);
     const uint64_t n = ret ? 0 : ls_job_folder_segments(job->folder),
                    done = ret ? 0 : ls_job_folder_count_finished(job->folder);
     if (done)
@@ -360,7 +374,9 @@ int ls_sync_render(ls_sync *job, uint64_t segment, ls_error *err)
 
 int ls_sync_join(ls_sync *job, ls_error *err)
 {
-    int ret = start(job, LS_JOB_EXISTING, LS_JOB_ALL, false, err);
+    int ret = check_trust(job, err);
+    if (!ret)
+        ret = start(job, LS_JOB_EXISTING, LS_JOB_ALL, false, err);
     ls_sync_close_parts(job);
     return end(job, ret ? ret : join(job, err));
 }

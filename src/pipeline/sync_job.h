@@ -30,6 +30,7 @@ struct ls_sync {
     ls_stream *stream;
     ls_job_folder *folder;
     bool started;          /* the folder is this job's */
+    bool is_foreign;       /* the settings are those of a folder that was not begun there */
     const char *resumable; /* s.job, if the folder is there to resume */
     ls_stream_span span;
     uint64_t segment_frames;

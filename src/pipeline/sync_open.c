@@ -139,12 +139,11 @@ static int choose_models(ls_sync *job, ls_error *err)
 static int settle_open_settings(ls_sync *job, ls_error *err)
 {
     ls_sync_settings was = {.seed = -1};
-    char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/job.json", job->s.job) >= PATH_MAX)
-        return ls_fail(err, LS_EINVAL, "%s: the name is too long", job->s.job);
+    json_t *d = NULL;
     if (job->s.compute_type != LS_COMPUTE_AUTO && job->s.seed >= 0)
         return 0;
-    json_t *d = job->s.restart ? NULL : json_load_file(path, 0, NULL);
+    if (!job->s.restart)
+        ls_job_folder_read(&d, job->s.job, NULL);
     if (d && ls_settings_parse(&was, d, job->s.job, NULL))
         was = (ls_sync_settings){.seed = -1};
     json_decref(d); // of `was` only numbers are used
@@ -240,23 +239,16 @@ static int take_how(ls_sync_settings *s, const ls_sync_settings *how, ls_error *
 int ls_sync_open_job(ls_sync **out, const char *folder, const ls_sync_settings *how, ls_error *err)
 {
     ls_sync_settings s;
-    char path[PATH_MAX];
-    struct stat st;
-    json_error_t why;
+    json_t *d;
     *out = NULL;
     ls_sync_default_settings(&s, sizeof s);
     int ret = how ? take_how(&s, how, err) : 0;
     if (ret)
         return ret;
     s.job = folder;
-    if (snprintf(path, sizeof path, "%s/job.json", folder) >= PATH_MAX)
-        return ls_fail(err, LS_EINVAL, "%s: the name is too long", folder);
-    if (stat(path, &st))
-        return ls_fail_errno(err, errno, "%s is not the folder of a job: job.json", folder);
-    json_t *d = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
-    ret = d ? ls_settings_parse(&s, d, folder, err)
-            : ls_fail(err, LS_EFORMAT, "%s, line %d: %s; the folder of the job is damaged", path,
-                      why.line, why.text);
+    ret = ls_job_folder_read(&d, folder, err);
+    if (!ret)
+        ret = ls_settings_parse(&s, d, folder, err);
     const json_t *plan = json_object_get(d, "plan");
     const double frames = (double)json_integer_value(json_object_get(plan, "segment_frames")),
                  num = (double)json_integer_value(json_object_get(plan, "fps_num")),
@@ -264,6 +256,8 @@ int ls_sync_open_job(ls_sync **out, const char *folder, const ls_sync_settings *
     s.segment_seconds = frames * den / (num > 0 ? num : 1);
     if (!ret)
         ret = ls_sync_open(out, &s, err);
+    if (!ret)
+        (*out)->is_foreign = !ls_job_folder_is_from_here(d, folder);
     json_decref(d);
     return ret;
 }

@@ -2,6 +2,7 @@
  *   LS_FAULT_PATH    only files whose path has this in it
  *   LS_FAULT_WRITE   after so many bytes written to them the disk is full
  *   LS_FAULT_READ    after so many bytes read from them the disk cannot be read
+ *   LS_FAULT_FREE    so many bytes are free on every disk
  *   LS_FAULT_FROZEN  nothing new can be made in folders whose path has this in it
  *   LS_FAULT_CLOCK   the wall clock goes backwards */
 #define _GNU_SOURCE
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,6 +60,17 @@ EXPORT ssize_t read(int fd, void *data, size_t n)
         return -1;
     }
     return REAL(read)(fd, data, n);
+}
+
+EXPORT int fstatvfs64(int fd, struct statvfs64 *fs)
+{
+    const char *free_bytes = getenv("LS_FAULT_FREE");
+    const int ret = REAL(fstatvfs64)(fd, fs);
+    if (!ret && free_bytes) {
+        fs->f_blocks = (fsblkcnt64_t)1000000000000 / fs->f_frsize;
+        fs->f_bavail = (fsblkcnt64_t)atol(free_bytes) / fs->f_frsize;
+    }
+    return ret;
 }
 
 static bool is_frozen(const char *path)

@@ -9,7 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+
+#define RESERVE 1e9 /* bytes that stay free on a disk */
+#define CHECK_DISTANCE (16 << 20)
 
 enum { NAME_BYTES = 200 }; /* of the final name, in that of the temporary file */
 
@@ -120,26 +125,58 @@ static int read_some(int fd, uint8_t *block, size_t size, ssize_t *n, const ls_c
         const int polled = poll(&ready, 1, 100);
         *n = polled > 0 ? read(fd, block, size) : -1;
         errno = polled ? errno : EINTR;
-    } while (*n < 0 && errno == EINTR);
+    } while (*n < 0 && (errno == EINTR || errno == EAGAIN));
     return *n < 0 ? ls_fail_errno(err, errno, "cannot read %s", name) : 0;
 }
 
-int ls_output_copy(const char *from, const char *to, const ls_cancel *cancel, ls_error *err)
+/* Whether some of the disk stays free: whatever comes may never end. */
+static int check_space(const ls_output_file *o, const char *from, uint64_t written, ls_error *err)
+{
+    struct statvfs fs;
+    if (fstatvfs(o->fd, &fs) || !fs.f_blocks)
+        return 0;
+    const double unit = (double)fs.f_frsize, all = (double)fs.f_blocks * unit,
+                 reserve = all / 20 < RESERVE ? all / 20 : RESERVE,
+                 left = (double)fs.f_bavail * unit;
+    if (left >= reserve)
+        return 0;
+    return ls_advise(
+        err,
+        ls_fail(err, LS_ENOSPC,
+                "%s does not end, or is too long: after %.2f GB of it only %.2f GB are "
+                "free for %s",
+                from, (double)written / 1e9, left / 1e9, o->path),
+        LS_HINT_FREE_SPACE, NULL);
+}
+
+int ls_output_fill(const ls_output_file *o, const char *from, const ls_cancel *cancel,
+                   ls_error *err)
 {
     uint8_t block[65536];
-    ls_output_file o;
+    uint64_t written = 0, checked = 0;
     ssize_t n = 1;
-    int fd = open(from, O_RDONLY | O_CLOEXEC);
-    int ret = fd < 0 ? ls_fail_errno(err, errno, "%s", from) : ls_output_open(&o, to, err);
-    if (!ret) {
-        while (!ret && n > 0) {
-            ret = read_some(fd, block, sizeof block, &n, cancel, from, err);
-            if (!ret)
-                ret = ls_output_write(&o, block, (size_t)n, err);
+    struct stat st;
+    int fd = open(from, O_RDONLY | O_NONBLOCK | O_CLOEXEC); // a pipe may have no writer yet
+    int ret = fd < 0 || fstat(fd, &st) ? ls_fail_errno(err, errno, "%s", from) : 0;
+    while (!ret && n > 0) {
+        if (!S_ISREG(st.st_mode) && written >= checked) {
+            ret = check_space(o, from, written, err);
+            checked = written + CHECK_DISTANCE;
         }
-        ret = ls_output_close(&o, ret, err);
+        if (!ret)
+            ret = read_some(fd, block, sizeof block, &n, cancel, from, err);
+        if (!ret)
+            ret = ls_output_write(o, block, (size_t)n, err);
+        written += (uint64_t)n;
     }
     if (fd >= 0)
         close(fd);
     return ret;
+}
+
+int ls_output_copy(const char *from, const char *to, const ls_cancel *cancel, ls_error *err)
+{
+    ls_output_file o;
+    int ret = ls_output_open(&o, to, err);
+    return ret ? ret : ls_output_close(&o, ls_output_fill(&o, from, cancel, err), err);
 }
