@@ -214,7 +214,7 @@ static int read_object(ls_record_reader *r, json_t *object, ls_face_record *rec,
     if (!json_object_get(object, "frame")) {
         if (json_object_get(object, "timeline"))
             return read_timeline(r, json_object_get(object, "timeline"), err);
-        if (json_object_get(object, "track"))
+        if (json_object_get(object, "track") || json_object_get(object, "sha256"))
             return 0;
     }
     int ret = read_frame(r, object, rec, err);

@@ -7,13 +7,15 @@
  *   {"frame": 8, "landmarks106": [[x, y], ... 106 of them]}
  *   {"frame": 9}
  *   {"track": 1, "first": 7, "last": 8, "share": 0.02, "box": [x1, y1, x2, y2], "score": 0.9}
+ *   {"sha256": "64 hexadecimal digits"}
  *
  * Points are in pixels of the decoded, rotated frames of the video's timeline. A missing frame has
  * no face; an entry without points is not a face. If both kinds of points are given, the landmarks
  * are used. A single face may be given in the frame itself, with id 1 by default. The timeline, on
  * the first line, is optional: with it, the video ends at the last frame listed. Summaries of
- * tracks are for other readers. All keys but "frame" may be missing or null; unknown keys and empty
- * lines are ignored. */
+ * tracks are for other readers. The last line is the SHA-256 of all before it, which
+ * ls_record_is_whole checks and reading ignores: people may edit a file. All keys but "frame" may
+ * be missing or null; unknown keys and empty lines are ignored. */
 #ifndef LS_FACE_RECORD_H
 #define LS_FACE_RECORD_H
 
@@ -94,7 +96,10 @@ void ls_record_round(ls_face_record *rec);
 int ls_record_write(ls_record_writer *w, const ls_face_record *rec, ls_error *err);
 int ls_record_write_summary(ls_record_writer *w, const ls_track_summary *s, ls_error *err);
 
-/* Gives the file its final name, replacing an older file. Nothing may be written afterwards. */
+/* Writes the last line, and gives the file its final name, replacing an older file. Nothing may be
+ * written afterwards. */
 int ls_record_finish(ls_record_writer *w, ls_error *err);
+/* Whether a file is as a writer finished it. */
+bool ls_record_is_whole(const char *path);
 
 #endif

@@ -1,16 +1,20 @@
 #include "face/record.h"
 #include "base/alloc.h"
+#include "base/digest.h"
 #include "base/output.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define SHA256_LINE "{\"sha256\": \"%s\""
+
 struct ls_record_writer {
     ls_line_sink sink;
     int64_t last_frame;
     char *path; /* NULL: a sink, or finished */
     ls_output_file output;
+    ls_sha256 sha; /* of the file so far */
     size_t length;
     char line[LS_TRACK_MAX_LINE];
 };
@@ -170,7 +174,8 @@ static int write_timeline(ls_record_writer *w, const ls_record_timeline *t, ls_e
 
 static int write_file(void *opaque, const char *line, size_t n, ls_error *err)
 {
-    const ls_record_writer *w = opaque;
+    ls_record_writer *w = opaque;
+    ls_sha256_add(&w->sha, line, n);
     return ls_output_write(&w->output, line, n, err);
 }
 
@@ -207,6 +212,7 @@ int ls_record_writer_open(ls_record_writer **out, const char *path,
     if (ret)
         return ret;
     w->sink = (ls_line_sink){write_file, w};
+    ls_sha256_begin(&w->sha);
     char *copy = strdup(path);
     ret = copy ? ls_output_open(&w->output, copy, err)
                : ls_fail(err, LS_ENOMEM, "%s: out of memory", path);
@@ -232,5 +238,35 @@ void ls_record_writer_close(ls_record_writer **w)
 
 int ls_record_finish(ls_record_writer *w, ls_error *err)
 {
-    return close_file(w, 0, err);
+    uint8_t sha256[LS_SHA256_BYTES];
+    char text[LS_SHA256_TEXT];
+    if (!w->path)
+        return 0;
+    ls_sha256_end(&w->sha, sha256);
+    ls_digest_text(text, sha256);
+    w->length = (size_t)sprintf(w->line, SHA256_LINE, text);
+    return close_file(w, flush_line(w, err), err);
+}
+
+bool ls_record_is_whole(const char *path)
+{
+    char line[LS_TRACK_MAX_LINE + 1], last[sizeof SHA256_LINE + LS_SHA256_TEXT],
+        text[LS_SHA256_TEXT];
+    uint8_t sha256[LS_SHA256_BYTES];
+    ls_sha256 sha;
+    bool ended = false;
+    FILE *f = fopen(path, "re");
+    ls_sha256_begin(&sha);
+    while (f && !ended && fgets(line, sizeof line, f)) {
+        ended = !strncmp(line, SHA256_LINE, 10);
+        if (!ended)
+            ls_sha256_add(&sha, line, strlen(line));
+    }
+    ls_sha256_end(&sha, sha256);
+    ls_digest_text(text, sha256);
+    snprintf(last, sizeof last, SHA256_LINE "}\n", text);
+    const bool whole = ended && !strcmp(line, last) && fgetc(f) == EOF;
+    if (f)
+        fclose(f);
+    return whole;
 }

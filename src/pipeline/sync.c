@@ -87,7 +87,10 @@ static int open_speech(ls_sync *job, ls_error *err)
 static int open_faces(ls_sync *job, bool whole, ls_error *err)
 {
     const char *kept = ls_job_folder_file(job->folder, "faces.jsonl"), *track = job->s.face_track;
-    if (!track && !access(kept, F_OK))
+    const bool there = !track && !access(kept, F_OK), intact = there && ls_record_is_whole(kept);
+    if (there && !intact)
+        ls_log_msg(&job->log, LS_LOG_WARN, "%s is damaged; faces are detected again", kept);
+    if (intact)
         track = kept;
     else if (!track && whole)
         snprintf(job->track_path, sizeof job->track_path, "%s", kept);

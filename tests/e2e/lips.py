@@ -99,8 +99,17 @@ def a_plan_gives_the_same_bytes():
     good(run(LS, "sync", *args, "o.tracked.mkv", "-t", "o.jsonl"))
     for k in range(int(good(run(LS, "plan", *args, "o.parts.mkv")).stdout)):
         good(run(LS, "render", "o.parts.mkv.lsjob", "--segment", k))
+    shutil.copy("o.parts.mkv.lsjob/faces.jsonl", "o.faces")
     good(run(LS, "join", "o.parts.mkv.lsjob"))
     assert digest("o.whole.mkv") == digest("o.parts.mkv") == digest("o.tracked.mkv")
+    # faces that were cut off at the end of a line, or altered, are not used
+    lines = open("o.faces").readlines()
+    for damaged in (lines[:20], lines[:-1], lines[:-2] + lines[-1:]):
+        good(run(LS, "plan", *args, "o.cut.mkv"))
+        assert open("o.cut.mkv.lsjob/faces.jsonl").readlines() == lines
+        open("o.cut.mkv.lsjob/faces.jsonl", "w").writelines(damaged)
+        assert "faces.jsonl is damaged; faces are detected again" in good(run(LS, "resume", "o.cut.mkv.lsjob")).stderr
+        assert digest("o.cut.mkv") == digest("o.whole.mkv")
 
 
 @test

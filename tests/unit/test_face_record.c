@@ -328,6 +328,7 @@ static void round_trip(void **state)
     assert_int_equal(ls_record_finish(w, &err), 0);
     ls_record_writer_close(&w);
     ls_record_writer_close(&w);
+    assert_true(ls_record_is_whole(path));
 
     assert_int_equal(ls_record_reader_open(&r, path, &err), 0);
     const ls_record_timeline *t = ls_record_reader_timeline(r);
@@ -360,6 +361,46 @@ static int keep_line(void *opaque, const char *line, size_t n, ls_error *err)
         l->text[n] = 0;
     }
     return l->fail ? ls_fail(err, LS_EIO, "the pipe broke") : 0;
+}
+
+static void wholeness(void **state)
+{
+    (void)state;
+    static char text[4096], with[sizeof text + 8];
+    ls_record_writer *w;
+    ls_face_record rec;
+    ls_error err = {0};
+    seed = 1;
+    assert_int_equal(ls_record_writer_open(&w, path, NULL, &err), 0);
+    for (int64_t i = 0; i < 3; i++) {
+        draw_record(&rec, 2 * i + 1, 1);
+        assert_int_equal(ls_record_write(w, &rec, &err), 0);
+    }
+    assert_int_equal(ls_record_finish(w, &err), 0);
+    ls_record_writer_close(&w);
+    assert_true(ls_record_is_whole(path));
+    FILE *f = fopen(path, "rb");
+    const size_t n = fread(text, 1, sizeof text, f);
+    fclose(f);
+    assert_in_range(n, 1, sizeof text - 1);
+    for (size_t i = 0; i <= n; i++) { // cut off, altered, longer
+        for (int kind = 0; kind < 3; kind++) {
+            const size_t size = kind == 0 ? i : kind == 1 ? n : n + 1;
+            memcpy(with, text, n);
+            if (kind == 1 && i < n)
+                with[i] ^= 1;
+            if (kind == 2) {
+                memmove(with + i + 1, with + i, n - i);
+                with[i] = '\n';
+            }
+            f = fopen(path, "wb");
+            fwrite(with, 1, size, f);
+            fclose(f);
+            assert_int_equal(ls_record_is_whole(path), size == n && !memcmp(with, text, n));
+        }
+    }
+    remove(path);
+    assert_false(ls_record_is_whole(path));
 }
 
 static void lines_are_as_described(void **state)
@@ -532,6 +573,7 @@ int main(void)
         cmocka_unit_test(nothing_in_it),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test_setup_teardown(round_trip, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(wholeness, make_folder, remove_folder),
         cmocka_unit_test(lines_are_as_described),
         cmocka_unit_test_setup_teardown(unfinished, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(memory_stays_flat, make_folder, remove_folder),
