@@ -166,8 +166,8 @@ int ls_extras_open(ls_extras **out, const ls_video *source, AVFormatContext *mux
     x->mux = mux;
     x->seconds = seconds;
     int ret = ls_input_open(&x->in, x->path, NULL, err);
-    const int index = ret ? -1 : ls_input_choose_stream(x->in, AVMEDIA_TYPE_VIDEO);
-    if (!ret && index < 0)
+    const int index = ls_video_stream(source);
+    if (!ret && (unsigned)index >= x->in->nb_streams)
         ret = ls_fail(err, LS_EFORMAT, "%s has no video stream any more", x->path);
     if (!ret)
         ret = ls_tags_copy(mux, video, x->in, index, err);

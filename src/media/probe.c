@@ -115,7 +115,7 @@ static void note_picture(probe *p, const AVStream *st, const AVFrame *model)
 /* What else of the file a job carries over. */
 static void note_extras(probe *p, const AVFormatContext *f)
 {
-    const size_t text = count_streams(f, AVMEDIA_TYPE_SUBTITLE);
+    const size_t text = ls_input_count_streams(f, AVMEDIA_TYPE_SUBTITLE);
     if (text)
         note(p, "%zu stream%s of subtitles: kept where the container of the output allows.", text,
              text > 1 ? "s" : "");

@@ -463,6 +463,11 @@ const char *ls_video_path(const ls_video *v)
     return v->path;
 }
 
+int ls_video_stream(const ls_video *v)
+{
+    return v->stream;
+}
+
 const AVFrame *ls_video_model(const ls_video *v)
 {
     return v->model;

@@ -37,6 +37,7 @@ int ls_video_open(ls_video **out, const char *path, const ls_video_settings *s, 
 void ls_video_close(ls_video **v);
 const ls_video_info *ls_video_get_info(const ls_video *v);
 const char *ls_video_path(const ls_video *v);
+int ls_video_stream(const ls_video *v); /* its index in the file */
 
 /* The next frame of the timeline, which the caller then owns; LS_EOF after the last. Damaged parts
  * are skipped with a warning. */
