@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+static const char standard_input[] = "/dev/stdin";
+
 typedef struct reader {
     cli_call *call;
     char **next, **end;
@@ -30,6 +32,17 @@ static bool take(reader *r, const ls_option *o, const char *text)
     ls_error err = {0};
     cli_given given = {.option = o};
     size_t kept = 0;
+    if (o->type == LS_OPTION_OUTPUT && !strcmp(text, "-"))
+        return refuse(r, cli_usage(call->command,
+                                   "%s cannot be standard output; name a file, or ./- for one of "
+                                   "this name",
+                                   o->value));
+    if (o->type == LS_OPTION_INPUT && !strcmp(text, "-"))
+        text = standard_input;
+    for (size_t i = 0; text == standard_input && i < call->count; i++)
+        if (call->given[i].option != o && call->given[i].value.text == text)
+            return refuse(r, cli_usage(call->command, "%s and %s cannot both be standard input",
+                                       call->given[i].option->value, o->value));
     if (ls_option_parse(o, text, &given.value, &err))
         return refuse(r, cli_fail(call, &err, NULL));
     for (size_t i = 0; i < call->count; i++)

@@ -86,7 +86,7 @@ static int open_encoder(ls_audio_out *a, ls_error *err)
     const AVCodec *codec = avcodec_find_encoder(AV_CODEC_ID_AAC);
     int ret = ls_decoder_open(&a->decoder, a->from, 1, err);
     if (ret)
-        return ret;
+        return ls_fail_context(err, ret, "%s", a->path);
     if (!codec)
         return ls_fail(err, LS_EUNSUPPORTED, "libavcodec has no AAC encoder");
     AVCodecContext *c = a->encoder = avcodec_alloc_context3(codec);

@@ -2,15 +2,21 @@
 
 #include <errno.h>
 #include <libavutil/avstring.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-/* Playlists, and movies that keep their data elsewhere, may not name other files. */
-static int open_this_file_only(AVFormatContext *s, AVIOContext **pb, const char *url, int flags,
-                               AVDictionary **options)
+#define NOT_MEDIA                                                                                  \
+    "is not a video or audio file that can be read, or it is cut off (an mp4 file without its "    \
+    "end "                                                                                         \
+    "has no index)"
+
+/* Movies that keep their data elsewhere may not name other files. */
+static int open_no_file(AVFormatContext *s, AVIOContext **pb, const char *url, int flags,
+                        AVDictionary **options)
 {
-    return pb == &s->pb ? avio_open2(pb, url, flags, &s->interrupt_callback, options)
-                        : AVERROR(EPERM);
+    (void)s, (void)pb, (void)url, (void)flags, (void)options;
+    return AVERROR(EPERM);
 }
 
 static int is_canceled(void *opaque)
@@ -18,45 +24,109 @@ static int is_canceled(void *opaque)
     return ls_canceled(opaque);
 }
 
-int ls_input_open(AVFormatContext **out, const char *path, const ls_cancel *cancel, ls_error *err)
+int ls_input_check_file(const char *path, ls_error *err)
 {
     struct stat st;
-    *out = NULL;
+    if (stat(path, &st) && strstr(path, "://"))
+        return ls_fail(err, LS_ENOENT, "%s is a URL; only files are read, so download it first",
+                       path);
     if (stat(path, &st))
         return ls_fail_errno(err, errno, "cannot open %s", path);
     if (S_ISDIR(st.st_mode))
         return ls_fail(err, LS_EFORMAT, "%s is a directory; a video or audio file is expected",
                        path);
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        return ls_fail(err, LS_EUNSUPPORTED,
+                       "%s can be read only once, which is not enough; save it to a file first",
+                       path);
     if (!st.st_size && S_ISREG(st.st_mode))
         return ls_fail(err, LS_EFORMAT, "%s is empty", path);
+    return 0;
+}
+
+int ls_input_fail_format(const char *path, const char *otherwise, ls_error *err)
+{
+    uint8_t head[32] = {0};
+    FILE *f = fopen(path, "rbe");
+    const char *kind = NULL;
+    if (f && fread(head, 1, sizeof head, f) == sizeof head) {
+        if (!memcmp(head, "RIFF", 4) && !memcmp(head + 8, "WEBPVP8X", 8) && head[20] & 2)
+            kind = "an animated WebP";
+        else if (!memcmp(head + 4, "ftypavif", 8) || !memcmp(head + 4, "ftypavis", 8))
+            kind = "an AVIF picture";
+        else if (!memcmp(head + 4, "ftyphei", 7) || !memcmp(head + 4, "ftypmif1", 8))
+            kind = "an HEIF picture";
+    }
+    if (f)
+        fclose(f);
+    return kind ? ls_fail(err, LS_EUNSUPPORTED,
+                          "%s is %s, which FFmpeg %s cannot decode; convert it to a video first",
+                          path, kind, av_version_info())
+                : ls_fail(err, LS_EFORMAT, "%s %s", path, otherwise);
+}
+
+/* The container, by the file's beginning. What names other files is refused before it could open
+ * them. */
+static int find_format(const AVInputFormat **format, AVIOContext *pb, const char *path,
+                       ls_error *err)
+{
+    static const char *const lists[] = {"concat", "dash", "hls",    "imf", "rtsp",
+                                        "sap",    "sdp",  "vobsub", NULL};
+    const char *name = strpbrk(path, "%*?{") ? "" : path; // would be a pattern of names
+    int ret = av_probe_input_buffer2(pb, format, name, NULL, 0, 0);
+    if (ret < 0 && ret != AVERROR_INVALIDDATA)
+        return ls_fail_av(err, ret, "cannot read %s", path);
+    if (ret < 0 || (*format)->flags & AVFMT_NOFILE)
+        return ls_input_fail_format(path, NOT_MEDIA, err);
+    if (!strcmp((*format)->name, "tty"))
+        return ls_fail(err, LS_EFORMAT, "%s is a text file, not a video or audio file", path);
+    for (int i = 0; lists[i]; i++)
+        if (!strcmp((*format)->name, lists[i]))
+            return ls_fail(err, LS_EFORMAT,
+                           "%s is a text that names other files; give the video or audio itself",
+                           path);
+    return 0;
+}
+
+int ls_input_open(AVFormatContext **out, const char *path, const ls_cancel *cancel, ls_error *err)
+{
+    const AVInputFormat *format = NULL;
+    AVIOContext *pb = NULL;
+    *out = NULL;
+    int ret = ls_input_check_file(path, err);
+    if (ret)
+        return ret;
+    const AVIOInterruptCB interrupt = {is_canceled, (void *)cancel};
     char *url = av_asprintf("file:%s", path); // so that a colon in the name is part of it
-    if (!url)
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    *out = avformat_alloc_context();
-    int ret = AVERROR(ENOMEM);
-    if (*out) {
-        (*out)->io_open = open_this_file_only;
-        (*out)->interrupt_callback = (AVIOInterruptCB){is_canceled, (void *)cancel};
-        ret = avformat_open_input(out, url, NULL, NULL);
+    AVFormatContext *f = avformat_alloc_context();
+    int tried = url && f ? avio_open2(&pb, url, AVIO_FLAG_READ, &interrupt, NULL) : AVERROR(ENOMEM);
+    if (tried < 0)
+        ret = ls_fail_av(err, tried, "cannot open %s", path);
+    else
+        ret = find_format(&format, pb, path, err);
+    if (!ret) {
+        f->pb = pb;
+        f->io_open = open_no_file;
+        f->interrupt_callback = interrupt;
+        tried = avformat_open_input(&f, url, format, NULL);
+        if (tried == AVERROR_INVALIDDATA)
+            ret = ls_input_fail_format(path, NOT_MEDIA, err);
+        else if (tried < 0)
+            ret = ls_fail_av(err, tried, "cannot open %s", path);
     }
     av_free(url);
-    if (ret == AVERROR_INVALIDDATA)
-        return ls_fail(err, LS_EFORMAT,
-                       "%s is not a video or audio file that can be read, or it is cut off (an mp4 "
-                       "file without its end has no index)",
-                       path);
-    if (ret < 0)
-        return ls_fail_av(err, ret, "cannot open %s", path);
-    const char *kind = (*out)->iformat->name;
-    if (!strcmp(kind, "tty") || !strcmp(kind, "concat")) {
-        avformat_close_input(out);
-        return ls_fail(err, LS_EFORMAT, "%s is a text file, not a video or audio file", path);
+    if (ret) {
+        avformat_free_context(f); // NULL if it could not be opened
+        avio_close(pb);
+        return ret;
     }
-    ret = avformat_find_stream_info(*out, NULL);
-    if (ret < 0) {
-        avformat_close_input(out);
-        return ls_fail_av(err, ret, "cannot read %s", path);
+    f->flags &= ~AVFMT_FLAG_CUSTOM_IO; // avformat_close_input closes the file
+    tried = avformat_find_stream_info(f, NULL);
+    if (tried < 0) {
+        avformat_close_input(&f);
+        return ls_fail_av(err, tried, "cannot read %s", path);
     }
+    *out = f;
     return 0;
 }
 
@@ -69,9 +139,15 @@ int ls_input_check_read(const AVFormatContext *format, const char *path, ls_erro
 int ls_decoder_open(AVCodecContext **out, const AVStream *st, int threads, ls_error *err)
 {
     const AVCodec *codec = avcodec_find_decoder(st->codecpar->codec_id);
+    const char *tag = av_fourcc2str(st->codecpar->codec_tag);
+    if (!codec && st->codecpar->codec_id == AV_CODEC_ID_NONE)
+        return ls_fail(err, LS_EUNSUPPORTED,
+                       "FFmpeg %s does not know the codec of stream %d, marked \"%s\"",
+                       av_version_info(), st->index, tag);
     if (!codec)
-        return ls_fail(err, LS_EUNSUPPORTED, "there is no decoder for %s",
-                       avcodec_get_name(st->codecpar->codec_id));
+        return ls_fail(err, LS_EUNSUPPORTED,
+                       "FFmpeg %s has no decoder for %s, the codec of stream %d, marked \"%s\"",
+                       av_version_info(), avcodec_get_name(st->codecpar->codec_id), st->index, tag);
     AVCodecContext *c = *out = avcodec_alloc_context3(codec);
     if (!c)
         return ls_fail(err, LS_ENOMEM, "out of memory");

@@ -5,11 +5,17 @@
 #include "base/cancel.h"
 #include "media/av.h"
 
+/* Whether a path names what can be opened as media: 0, LS_ENOENT, LS_EFORMAT for a directory or an
+ * empty file, LS_EUNSUPPORTED for what cannot be read more than once. */
+int ls_input_check_file(const char *path, ls_error *err);
 /* Opens a media file and reads its headers; close it with avformat_close_input. `cancel`, which may
  * be NULL, also interrupts later reads, and outlives it. Files that it refers to are not opened. On
- * failure *out is NULL, and the message names what is wrong: LS_ENOENT, LS_EINVAL for a directory,
- * LS_EFORMAT, LS_EIO, LS_ECANCELED. */
+ * failure *out is NULL, and the message names what is wrong: as ls_input_check_file, LS_EFORMAT,
+ * LS_EUNSUPPORTED, LS_EIO, LS_ECANCELED. */
 int ls_input_open(AVFormatContext **out, const char *path, const ls_cancel *cancel, ls_error *err);
+/* Fails for a file that cannot be decoded: LS_EUNSUPPORTED if it is of a kind that FFmpeg is known
+ * not to read, else LS_EFORMAT with the path and `otherwise`. */
+int ls_input_fail_format(const char *path, const char *otherwise, ls_error *err);
 /* After av_read_frame has failed: an error if the file could not be read, 0 at its end. */
 int ls_input_check_read(const AVFormatContext *format, const char *path, ls_error *err);
 /* The index of a stream of that type: `wanted`, or with -1 the best one. Of several that is one

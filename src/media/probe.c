@@ -6,13 +6,11 @@
 #include "media/rotate.h"
 #include "media/video.h"
 
-#include <errno.h>
 #include <libavutil/avstring.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define MAX_NOTES 24
 #define MAX_AUDIO_PACKETS 256 /* that may decode to nothing before audio counts as unusable */
@@ -243,13 +241,7 @@ static int probe_file(probe *p, ls_error *err)
 
 int ls_probe_open(const ls_probe **out, const char *path, const ls_cancel *cancel, ls_error *err)
 {
-    struct stat st;
     *out = NULL;
-    if (stat(path, &st))
-        return ls_fail_errno(err, errno, "cannot open %s", path);
-    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        return ls_fail(err, LS_EUNSUPPORTED, "%s is not a file that can be read more than once",
-                       path);
     if (ls_canceled(cancel))
         return ls_fail(err, LS_ECANCELED, "canceled");
     probe *p = ls_calloc_array(1, sizeof *p);

@@ -374,8 +374,8 @@ static int take_model(ls_video *v, ls_error *err)
 {
     int ret = decode_current(v, err);
     if (ret == LS_EOF)
-        return ls_fail(err, LS_EFORMAT, "%s: no frame of the video can be decoded; it is damaged",
-                       v->path);
+        return ls_input_fail_format(v->path, "is damaged: no frame of the video can be decoded",
+                                    err);
     if (ret)
         return ret;
     v->model = av_frame_clone(v->current);

@@ -2,8 +2,10 @@
 """Which stream of a file is used, what cannot be read, and frames at times of their own. Prints TAP.
 usage: streams.py LATENTSYNC"""
 import json
+import os
+import subprocess
 
-from common import LS, QUICK, bad, ffmpeg, good, main, probe, run, test, track
+from common import LS, QUICK, bad, digest, ffmpeg, good, main, probe, run, test, track
 
 SYNC = ["sync", "-m", "models", *QUICK, "--steps", "1", "--guidance", "1"]
 
@@ -58,6 +60,80 @@ def a_job_goes_on_with_its_streams():
     assert r.returncode == 2 and "audio_stream" in r.stderr, r.stderr
     good(run(LS, "resume", "o.mkv.lsjob"))
     assert probe("o.mkv", "a:0")["sample_rate"] == "44100"
+
+
+@test
+def what_cannot_be_read_is_named():
+    with open("moving.webp", "wb") as f:
+        f.write(b"RIFF\x64\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\x0f\0\0\x0f\0\0ANIM\x06\0\0\0" + bytes(80))
+    with open("photo.heic", "wb") as f:
+        f.write(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\0\0\0\x08meta" + bytes(40))
+    ffmpeg("-i", "speech.wav", "-c:a", "aac", "o.m4a")
+    whole = open("o.m4a", "rb").read()
+    with open("unknown.m4a", "wb") as f:
+        f.write(whole.replace(b"mp4a", b"iamf", 1).replace(b"esds", b"iacb", 1))
+    for name, *words in (("moving.webp", "moving.webp is an animated WebP, which FFmpeg"),
+                         ("photo.heic", "photo.heic is an HEIF picture, which FFmpeg"),
+                         ("https://example.org/v.mp4", "is a URL", "download it first")):
+        bad(sync(name, "speech.wav", "out.mp4"), *words, code=3)
+        r = run(LS, "probe", name)
+        assert all(w in r.stdout + r.stderr for w in words), r
+    bad(sync("video.mp4", "unknown.m4a", "out.mp4"), "unknown.m4a: FFmpeg", "stream 0", '"iamf"', code=3)
+    bad(sync("video.mp4", "https://example.org/a.wav", "out.mp4"), "is a URL", code=3)
+
+
+@test
+def standard_input_is_a_file_too():
+    def piped(name, *args):
+        with subprocess.Popen(["cat", name], stdout=subprocess.PIPE) as p:
+            return run(LS, *args, stdin=p.stdout)
+    options = [*SYNC, "-q", "-t", "track.jsonl"]
+    good(run(LS, *options, "video.mp4", "speech.wav", "-o", "o.mp4"))
+    good(piped("video.mp4", *options, "-", "speech.wav", "-o", "o.1.mp4"))
+    good(piped("speech.wav", *options, "video.mp4", "-", "-o", "o.2.mp4"))
+    with open("speech.wav") as f:
+        good(run(LS, *options, "video.mp4", "-", "-o", "o.3.mp4", stdin=f))
+    assert len({digest(f) for f in ("o.mp4", "o.1.mp4", "o.2.mp4", "o.3.mp4")}) == 1
+    bad(run(LS, *options, "-", "-", "-o", "out.mp4"), "cannot both be standard input", code=2)
+    bad(run(LS, *options, "video.mp4", "speech.wav", "-o", "-"), "cannot be standard output", code=2)
+    for command in (["faces", "-m", "models"], ["probe"]):
+        bad(piped("video.mp4", *command, "-"), "can be read only once", code=3)
+
+
+@test
+def a_point_outside_the_picture_is_refused():
+    ffmpeg("-i", "video.mp4", "-c", "copy", "-metadata:s:v:0", "rotate=90", "o.turned.mp4")
+    w, h = (240, 320) if "rotation" in str(probe("o.turned.mp4")) else (320, 240)
+    for face, fits in (("9999,9999", False), ("-1,5", False), ("5,-0.5", False), (f"{w},5", False), (f"5,{h}", False),
+                       (f"{w - 1},{h - 1}", True)):
+        r = run(LS, *SYNC, "-q", "-t", "track.jsonl", f"--face={face}", "o.turned.mp4", "speech.wav", "-o", "o.mp4")
+        assert ("lies outside the picture" in r.stderr) != fits, (face, r.stderr)
+        assert fits or r.returncode == 2, r
+
+
+@test
+def lists_of_files_open_none_of_them():
+    os.mkfifo("fifo.mp4")
+    os.mkfifo("l.sub")
+    lists = {"l.txt": "ffconcat version 1.0\nfile fifo.mp4\n",
+             "l.m3u8": "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfifo.mp4\n#EXT-X-ENDLIST\n",
+             "l.mpd": '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+                      'mediaPresentationDuration="PT1S" profiles="urn:mpeg:dash:profile:isoff-main:2011"><Period>'
+                      '<AdaptationSet mimeType="video/mp4"><Representation id="0" bandwidth="1"><BaseURL>fifo.mp4'
+                      '</BaseURL></Representation></AdaptationSet></Period></MPD>\n',
+             "l.idx": "# VobSub index file, v7 (do not modify this line!)\nsize: 64x48\nid: en, index: 0\n"
+                      "timestamp: 00:00:01:000, filepos: 000000000\n",
+             "l.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
+                      "a=rtpmap:96 H264/90000\n"}
+    for name, text in lists.items():
+        with open(name, "w") as f:
+            f.write(text)
+        r = run("timeout", "20", LS, "probe", name)
+        assert r.returncode == 3 and "names other files" in r.stderr, (name, r)
+    ffmpeg("-i", "video.mp4", "-frames:v", "1", "one.png")
+    os.rename("one.png", "50%02d.png")
+    r = good(run(LS, "probe", "50%02d.png"))
+    assert "as the video of a job: 320 x 240" in r.stdout, r.stdout
 
 
 if __name__ == "__main__":
