@@ -233,20 +233,48 @@ void ls_settings_free_faces(ls_faces_settings *s)
     release(&s->preview);
 }
 
+/* A path as JSON: a string, or if it is not UTF-8 its bytes in hexadecimal. NULL: out of memory. */
+static json_t *path_json(const char *path)
+{
+    char hex[2 * PATH_MAX + 1] = "";
+    json_t *text = json_string(path);
+    for (size_t i = 0; !text && path[i] && i < PATH_MAX; i++)
+        snprintf(hex + 2 * i, 3, "%02x", (unsigned char)path[i]);
+    return text ? text : json_pack("{s:s}", "bytes", hex);
+}
+
+/* Puts a string in the place of a path's bytes, so that it belongs to the description too. */
+static void take_bytes(json_t *part, const char *key)
+{
+    const char *hex = json_string_value(json_object_get(json_object_get(part, key), "bytes"));
+    const size_t n = hex ? strlen(hex) / 2 : 0;
+    char path[PATH_MAX];
+    if (!n || n >= sizeof path || strlen(hex) != 2 * n || strspn(hex, "0123456789abcdef") != 2 * n)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        const char byte[] = {hex[2 * i], hex[2 * i + 1], 0};
+        path[i] = (char)strtoul(byte, NULL, 16);
+    }
+    if (!memchr(path, 0, n))
+        json_object_set_new_nocheck(part, key, json_stringn_nocheck(path, n));
+}
+
 /* Of an input the file itself, of an output the name in its folder. NULL becomes null. */
 static json_t *absolute(const char *path, bool output)
 {
-    char whole[PATH_MAX], folder[PATH_MAX] = ".";
+    char whole[PATH_MAX], folder[PATH_MAX] = ".", named[PATH_MAX];
     if (!path)
         return json_null();
     if (!output)
-        return realpath(path, whole) ? json_string(whole) : NULL;
+        return realpath(path, whole) ? path_json(whole) : NULL;
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    if (slash && snprintf(folder, sizeof folder, "%.*s", (int)(name - path), path) >= PATH_MAX)
+    if ((slash && snprintf(folder, sizeof folder, "%.*s", (int)(name - path), path) >= PATH_MAX) ||
+        !realpath(folder, whole))
         return NULL;
-    if (!realpath(folder, whole))
-        return NULL;
-    return json_sprintf("%s/%s", strcmp(whole, "/") ? whole : "", name);
+    const int n = snprintf(named, sizeof named, "%s/%s", strcmp(whole, "/") ? whole : "", name);
+    if (n >= PATH_MAX)
+        errno = ENAMETOOLONG;
+    return n < PATH_MAX ? path_json(named) : NULL;
 }
 
 static bool is_path(const ls_option *o)
@@ -329,8 +357,7 @@ static bool value_from(const ls_option *o, const json_t *v, ls_option_value *out
 }
 
 /* Ranges are checked when the job is opened. */
-int ls_settings_parse(ls_sync_settings *s, const json_t *description, const char *folder,
-                      ls_error *err)
+int ls_settings_parse(ls_sync_settings *s, json_t *description, const char *folder, ls_error *err)
 {
     const ls_option_row *row;
     ls_option_value v;
@@ -339,8 +366,9 @@ int ls_settings_parse(ls_sync_settings *s, const json_t *description, const char
         if (!row->option.is_result || !row->sync)
             continue;
         key_of(&row->option, key, sizeof key);
-        const json_t *part =
-            json_object_get(description, is_path(&row->option) ? "inputs" : "settings");
+        json_t *part = json_object_get(description, is_path(&row->option) ? "inputs" : "settings");
+        if (is_path(&row->option) && json_is_object(json_object_get(part, key)))
+            take_bytes(part, key);
         if (!value_from(&row->option, json_object_get(part, key), &v))
             return ls_fail(err, LS_EFORMAT, "%s/job.json: \"%s\" is missing or wrong", folder, key);
         ls_option_put(row, s, row->sync, &v);

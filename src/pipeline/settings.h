@@ -34,8 +34,8 @@ int ls_settings_find_models(const char **models, const ls_log *log, ls_error *er
 /* Everything that decides what the output is: {"inputs": paths, "settings": values}, under the
  * names of the options with underscores. Paths are absolute. */
 int ls_settings_describe(json_t **out, const ls_sync_settings *s, ls_error *err);
-/* The reverse, over what *s holds; strings belong to `description`. */
-int ls_settings_parse(ls_sync_settings *s, const json_t *description, const char *folder,
-                      ls_error *err);
+/* The reverse, over what *s holds; strings belong to `description`, in which those paths that are
+ * not UTF-8 are replaced. */
+int ls_settings_parse(ls_sync_settings *s, json_t *description, const char *folder, ls_error *err);
 
 #endif

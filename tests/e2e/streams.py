@@ -3,6 +3,7 @@
 usage: streams.py LATENTSYNC"""
 import json
 import os
+import shutil
 import subprocess
 
 from common import LS, QUICK, bad, digest, ffmpeg, good, main, probe, run, test, track
@@ -134,6 +135,33 @@ def lists_of_files_open_none_of_them():
     os.rename("one.png", "50%02d.png")
     r = good(run(LS, "probe", "50%02d.png"))
     assert "as the video of a job: 320 x 240" in r.stdout, r.stdout
+
+
+@test
+def names_need_not_be_text():
+    """Bytes that are no UTF-8, as Latin-1 names on older disks."""
+    os.mkdir(b"o.d\xff\xe9")
+    os.symlink(os.path.abspath("models"), b"o.d\xff\xe9/m\xe9")
+    names = {}
+    for key, source, name in (("video", "video.mp4", b"v\xe9.mp4"), ("audio", "speech.wav", b"s\x80.wav"),
+                              ("track", "track.jsonl", b"t\xfe.jsonl"), ("out", None, b"o\xc3.mp4")):
+        names[key] = b"o.d\xff\xe9/" + name
+        if source:
+            shutil.copy(source, names[key])
+    good(run(LS, *SYNC, "-q", "-t", "track.jsonl", "video.mp4", "speech.wav", "-o", "o.mp4"))
+    command = [LS, "plan", *QUICK, "--steps", "1", "--guidance", "1", "-m", b"o.d\xff\xe9/m\xe9", "-t",
+               names["track"], names["video"], names["audio"], "-o", names["out"]]
+    def call(*args):
+        r = subprocess.run(args, capture_output=True, timeout=300)
+        assert r.returncode == 0, r
+    call(*command)
+    call(*command)
+    inputs = json.load(open(names["out"] + b".lsjob/job.json"))["inputs"]
+    assert bytes.fromhex(inputs["video"]["bytes"]) == os.path.realpath(names["video"]), inputs
+    assert bytes.fromhex(inputs["output"]["bytes"]) == os.path.realpath(os.path.dirname(names["out"])) + b"/o\xc3.mp4"
+    call(LS, "resume", names["out"] + b".lsjob")
+    assert digest(names["out"]) == digest("o.mp4")
+    call(LS, "probe", "--json", names["video"])
 
 
 if __name__ == "__main__":
