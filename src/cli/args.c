@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/text.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -168,6 +169,8 @@ static void set_console(cli_call *call)
               : c->level == LS_MESSAGE_NOTICE ? CLI_PROGRESS_NONE
                                               : CLI_PROGRESS_LINE;
     ls_codec_messages(c->level == LS_MESSAGE_DEBUG);
+    if (c->level != LS_MESSAGE_DEBUG)
+        setenv("SVT_LOG", "0", 0); // SVT-AV1 writes to standard error itself: fatal errors only
 }
 
 bool cli_parse(cli_call *call, int argc, char **argv, int *status)

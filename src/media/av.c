@@ -1,7 +1,9 @@
 #include "media/av.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 int ls_fail_av(ls_error *err, int averror, const char *fmt, ...)
 {
@@ -95,6 +97,19 @@ const int32_t *ls_av_display_matrix(const AVStream *st)
     data = av_stream_get_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, &size);
 #endif
     return size >= 9 * sizeof(int32_t) ? data : NULL;
+}
+
+int ls_av_set_extradata(AVCodecParameters *p, const void *data, size_t size)
+{
+    const size_t padding = AV_INPUT_BUFFER_PADDING_SIZE;
+    uint8_t *copy = size <= INT_MAX - padding ? av_mallocz(size + padding) : NULL;
+    if (!copy)
+        return -1;
+    memcpy(copy, data, size);
+    av_freep(&p->extradata);
+    p->extradata = copy;
+    p->extradata_size = (int)size;
+    return 0;
 }
 
 #if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(61, 13, 100) // FFmpeg 7.1

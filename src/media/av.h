@@ -22,6 +22,8 @@ void ls_av_clear_key(AVFrame *f);
 bool ls_av_is_interlaced(const AVFrame *f);
 /* Nine numbers in 16.16 (libavutil/display.h); NULL if the stream has none. */
 const int32_t *ls_av_display_matrix(const AVStream *st);
+/* Copies what decoders need besides packets; nonzero when out of memory. */
+int ls_av_set_extradata(AVCodecParameters *p, const void *data, size_t size);
 /* What an encoder takes, ended by AV_PIX_FMT_NONE or 0; NULL: anything, or unknown. */
 const enum AVPixelFormat *ls_av_pixel_formats(const AVCodec *codec);
 const int *ls_av_sample_rates(const AVCodec *codec);

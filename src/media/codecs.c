@@ -1,5 +1,7 @@
 #include "media/codecs.h"
 #include "media/av.h"
+#include "media/encoder.h"
+#include "media/encoder_table.h"
 
 #include <stdlib.h>
 
@@ -15,11 +17,10 @@ const char *ls_media_version(void)
 
 const char *ls_media_encoder(int i)
 {
-    static const char *const names[] = {
-        "libx264",   "libx265", "libsvtav1", "libaom-av1",        "libvpx-vp9", "h264_nvenc",
-        "prores_ks", "ffv1",    "mpeg4",     "h264_videotoolbox", NULL};
-    for (const char *const *n = names; *n; n++)
-        if (avcodec_find_encoder_by_name(*n) && i-- == 0)
-            return *n;
+    const ls_encoder_row *r;
+    for (int n = 0; (r = ls_encoder_row_at(n)); n++)
+        if (avcodec_find_encoder_by_name(r->name) &&
+            (!r->is_hardware || ls_encoder_works(r->name)) && i-- == 0)
+            return r->name;
     return NULL;
 }

@@ -9,7 +9,8 @@ void ls_media_show_libav_messages(bool show);
 
 /* "FFmpeg 5.1.7 (libavcodec 59.37.100)". Static storage. */
 const char *ls_media_version(void);
-/* The i-th available video encoder of those worth offering; NULL past the last. */
+/* The i-th video encoder that a job may name; NULL past the last. Those that need hardware are
+ * tried, and left out where they do not work. */
 const char *ls_media_encoder(int i);
 
 #endif

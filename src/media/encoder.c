@@ -1,15 +1,16 @@
 #include "media/encoder.h"
 #include "media/av.h"
 #include "media/codecs.h"
+#include "media/encoder_table.h"
+#include "base/alloc.h"
 
 #include <libavutil/opt.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 /* x264's output depends on its number of threads, so that is the same everywhere. */
 #define ENCODER_THREADS 2
-/* Each frame of an encoder's look-ahead costs 7 MB at 1080p; more than ten gain little. */
-#define LOOK_AHEAD 10
 
 static int list_encoders(ls_error *err, const char *name)
 {
@@ -33,9 +34,11 @@ static bool supports(const AVCodec *codec, enum AVPixelFormat f)
 static enum AVPixelFormat encoder_format(const AVCodec *codec, const AVFrame *model,
                                          const ls_log *log)
 {
+    static const enum AVPixelFormat deep[] = {AV_PIX_FMT_YUV420P10, AV_PIX_FMT_P010};
     if (av_pix_fmt_desc_get(model->format)->comp[0].depth > 8) {
-        if (supports(codec, AV_PIX_FMT_YUV420P10))
-            return AV_PIX_FMT_YUV420P10;
+        for (size_t i = 0; i < LS_COUNT(deep); i++)
+            if (supports(codec, deep[i]))
+                return deep[i];
         ls_log_msg(log, LS_LOG_WARN, "%s cannot encode 10 bits: the output will have 8",
                    codec->name);
     }
@@ -44,36 +47,10 @@ static enum AVPixelFormat encoder_format(const AVCodec *codec, const AVFrame *mo
     return avcodec_find_best_pix_fmt_of_list(ls_av_pixel_formats(codec), model->format, 0, NULL);
 }
 
-/* Bounds the look-ahead of x264 and x265. x265 would also choose its threads by the machine, and
- * its output depends on them. */
-static void limit_memory(AVCodecContext *c, const char *preset)
+/* Size, format, times and colors. */
+static void set_picture(AVCodecContext *c, const AVFrame *model, AVRational rate, const ls_log *log)
 {
-    static const char *const shorter[] = {"ultrafast", "superfast", NULL}; // than LOOK_AHEAD
-    char params[128];
-    bool quick = false;
-    for (int i = 0; shorter[i]; i++)
-        quick = quick || !strcmp(preset, shorter[i]);
-    snprintf(params, sizeof params, quick ? "sync-lookahead=0" : "sync-lookahead=0:rc-lookahead=%d",
-             LOOK_AHEAD);
-    av_opt_set(c->priv_data, "x264-params", params, 0);
-    snprintf(params, sizeof params,
-             quick ? "log-level=none:info=0:pools=4:frame-threads=1"
-                   : "log-level=none:info=0:pools=4:frame-threads=1:rc-lookahead=%d",
-             LOOK_AHEAD);
-    av_opt_set(c->priv_data, "x265-params", params, 0);
-}
-
-int ls_encoder_open(AVCodecContext **out, const ls_encoding *e, const ls_log *log, ls_error *err)
-{
-    const AVFrame *model = ls_video_model(e->like);
-    const ls_video_info *info = ls_video_get_info(e->like);
-    const AVCodec *codec = avcodec_find_encoder_by_name(e->codec);
-    if (!codec || codec->type != AVMEDIA_TYPE_VIDEO)
-        return list_encoders(err, e->codec);
-    AVCodecContext *c = *out = avcodec_alloc_context3(codec);
-    if (!c)
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    c->pix_fmt = encoder_format(codec, model, log);
+    c->pix_fmt = encoder_format(c->codec, model, log);
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(c->pix_fmt);
     c->width = FFALIGN(model->width, 1 << d->log2_chroma_w);
     c->height = FFALIGN(model->height, 1 << d->log2_chroma_h);
@@ -82,27 +59,150 @@ int ls_encoder_open(AVCodecContext **out, const ls_encoding *e, const ls_log *lo
                    "the video is %d x %d; the output will be %d x %d, because 4:2:0 video has even "
                    "sizes only",
                    model->width, model->height, c->width, c->height);
-    c->time_base = (AVRational){info->fps_den, info->fps_num};
-    c->framerate = (AVRational){info->fps_num, info->fps_den};
+    c->time_base = av_inv_q(rate);
+    c->framerate = rate;
     c->sample_aspect_ratio = model->sample_aspect_ratio;
     c->color_range = model->color_range;
     c->color_primaries = model->color_primaries;
     c->color_trc = model->color_trc;
     c->colorspace = model->colorspace;
     c->chroma_sample_location = model->chroma_location;
+}
+
+/* x264's quantizer step doubles every six of crf and is 1 at 4. */
+static double quantizer_step(int crf)
+{
+    return exp2((crf - 4) / 6.0);
+}
+
+static void set_quality(AVCodecContext *c, const ls_encoder_row *r, int crf)
+{
+    const double pixels = av_q2d(c->framerate) * c->width * c->height;
+    switch (r->quality) {
+    case LS_QUALITY_FIXED:
+        break;
+    case LS_QUALITY_CRF:
+        av_opt_set_int(c, r->crf, crf, AV_OPT_SEARCH_CHILDREN);
+        break;
+    case LS_QUALITY_SCALE: // MPEG's scale is half a step
+        c->flags |= AV_CODEC_FLAG_QSCALE;
+        c->global_quality = (int)(FF_QP2LAMBDA * av_clipd(quantizer_step(crf) / 2, 1, 31));
+        break;
+    case LS_QUALITY_BITRATE: // 0.1 bits a pixel at crf 23
+        c->bit_rate = (int64_t)(pixels * 0.1 * quantizer_step(23) / quantizer_step(crf));
+        break;
+    }
+}
+
+static int set_options(AVCodecContext *c, const ls_encoder_row *r, const char *preset)
+{
+    char value[16];
+    AVDictionary *options = NULL;
+    const bool quick = r->quick_options && ls_encoder_preset(r, preset) < LS_QUICK_PRESETS;
+    int ret = av_dict_parse_string(&options, quick ? r->quick_options : r->options, "=", ",", 0);
+    if (ret >= 0 && r->preset)
+        ret = av_dict_set(&options, r->preset, ls_encoder_preset_value(r, preset, value), 0);
+    if (ret >= 0)
+        ret = av_opt_set_dict2(c, &options, AV_OPT_SEARCH_CHILDREN);
+    av_dict_free(&options);
+    return ret;
+}
+
+static int open_like(AVCodecContext **out, const ls_encoder_row *r, const ls_encoding *e,
+                     const AVFrame *model, AVRational rate, const ls_log *log, ls_error *err)
+{
+    const AVCodec *codec = avcodec_find_encoder_by_name(r->name);
+    AVCodecContext *c = *out = avcodec_alloc_context3(codec);
+    if (!c)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    set_picture(c, model, rate, log);
+    set_quality(c, r, e->crf);
     c->thread_count = ENCODER_THREADS;
     c->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_GLOBAL_HEADER;
-    av_opt_set_int(c->priv_data, "crf", e->crf, 0); // where the encoder has it
-    if (av_opt_find(c->priv_data, "preset", NULL, 0, 0))
-        av_opt_set(c->priv_data, "preset", e->preset, 0);
-    limit_memory(c, e->preset);
-    int ret = avcodec_open2(c, codec, NULL);
+    int ret = set_options(c, r, e->preset);
+    if (ret >= 0)
+        ret = avcodec_open2(c, codec, NULL);
     if (ret >= 0)
         return 0;
-    ret = ls_fail_av(err, ret, "cannot open the encoder %s with preset %s and crf %d", codec->name,
-                     e->preset, e->crf);
     avcodec_free_context(out);
-    return ls_advise(err, ret, LS_HINT_NONE, "preset");
+    ret = ls_fail_av(err, ret, "cannot open the encoder %s with preset %s and crf %d%s", r->name,
+                     e->preset, e->crf, r->is_hardware ? "; is there such hardware?" : "");
+    return ls_advise(err, ret, LS_HINT_NONE, r->is_hardware ? "video-codec" : "preset");
+}
+
+int ls_encoder_open(AVCodecContext **out, const ls_encoding *e, const ls_log *log, ls_error *err)
+{
+    const ls_video_info *info = ls_video_get_info(e->like);
+    const ls_encoder_row *r = ls_encoder_row_find(e->codec);
+    if (!r)
+        return list_encoders(err, e->codec);
+    const int ret = ls_encoder_row_check(r, e->preset, e->crf, err);
+    if (!ret && !r->preset && strcmp(e->preset, "medium"))
+        ls_log_msg(log, LS_LOG_WARN, "%s has no presets: \"%s\" changes nothing", r->name,
+                   e->preset);
+    return ret ? ret
+               : open_like(out, r, e, ls_video_model(e->like),
+                           (AVRational){info->fps_num, info->fps_den}, log, err);
+}
+
+static int send_grey(AVCodecContext *c, int64_t pts)
+{
+    AVFrame *f = av_frame_alloc();
+    if (!f)
+        return AVERROR(ENOMEM);
+    f->format = c->pix_fmt;
+    f->width = c->width;
+    f->height = c->height;
+    f->pts = pts;
+    int ret = av_frame_get_buffer(f, 0);
+    for (int k = 0; ret >= 0 && k < AV_NUM_DATA_POINTERS && f->buf[k]; k++)
+        memset(f->buf[k]->data, 0x80, f->buf[k]->size);
+    if (ret >= 0)
+        ret = avcodec_send_frame(c, f);
+    av_frame_free(&f);
+    return ret;
+}
+
+/* Sends the end; the number of packets that came then, or a negative AVERROR. */
+static int drain(AVCodecContext *c)
+{
+    AVPacket *p = av_packet_alloc();
+    int ret = p ? avcodec_send_frame(c, NULL) : AVERROR(ENOMEM), packets = 0;
+    while (ret >= 0 && (ret = avcodec_receive_packet(c, p)) >= 0) {
+        packets++;
+        av_packet_unref(p);
+    }
+    av_packet_free(&p);
+    return ret == AVERROR_EOF ? packets : ret;
+}
+
+void ls_encoder_close(AVCodecContext **pc)
+{
+    AVCodecContext *c = *pc;
+    const ls_encoder_row *r = c ? ls_encoder_row_find(c->codec->name) : NULL;
+    if (r && r->must_end && avcodec_is_open(c)) {
+        send_grey(c, INT32_MAX); // it ends only after a picture; refused if it has ended
+        drain(c);
+    }
+    avcodec_free_context(pc);
+}
+
+bool ls_encoder_works(const char *codec)
+{
+    const ls_encoder_row *r = ls_encoder_row_find(codec);
+    const ls_encoding e = {.codec = codec, .preset = "medium", .crf = 23};
+    AVFrame *model = av_frame_alloc();
+    AVCodecContext *c = NULL;
+    bool works = false;
+    if (r && model) {
+        model->format = AV_PIX_FMT_YUV420P;
+        model->width = model->height = 256;
+        works = !open_like(&c, r, &e, model, (AVRational){25, 1}, NULL, NULL) && !send_grey(c, 0) &&
+                drain(c) == 1;
+    }
+    ls_encoder_close(&c);
+    av_frame_free(&model);
+    return works;
 }
 
 AVStream *ls_encoder_stream(AVFormatContext *mux, const AVCodecContext *encoder)

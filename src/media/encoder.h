@@ -6,18 +6,26 @@
 #include "media/video.h"
 
 typedef struct ls_encoding {
-    const char *codec; /* an encoder of libavcodec, "libx264" */
-    const char *preset;
-    int crf;
+    const char *codec;    /* "libx264", one of encoder_table.h */
+    const char *preset;   /* "medium", or a number of the encoder's own */
+    int crf;              /* on the encoder's own scale */
     const ls_video *like; /* size, format, color tags, sample aspect and frame rate */
 } ls_encoding;
 
 struct AVCodecContext;
 struct AVFormatContext;
 
-/* Opens the encoder. What the output loses is reported to `log`, which may be NULL. */
+/* Opens the encoder; LS_EINVAL if there is none of that name, or it has no such preset or crf. What
+ * the output loses is reported to `log`, which may be NULL. */
 int ls_encoder_open(struct AVCodecContext **out, const ls_encoding *e, const ls_log *log,
                     ls_error *err);
+
+/* Ends and frees the encoder, wherever it is in its work: some wait forever when they are only
+ * freed. Sets *c to NULL; takes NULL. */
+void ls_encoder_close(struct AVCodecContext **c);
+
+/* Whether the encoder makes packets of small pictures on this machine. */
+bool ls_encoder_works(const char *codec);
 
 /* Adds a stream for the encoder's packets to `mux`, its time base one frame; NULL when out of
  * memory. */

@@ -15,6 +15,7 @@ struct ls_join {
     ls_join_settings s;
     ls_muxer mux;
     AVCodecContext *encoder; /* as those of the segments; encodes nothing here */
+    bool started;
     AVStream *stream;
     ls_audio_out *audio;
     ls_extras *extras;
@@ -107,12 +108,7 @@ int ls_join_open(ls_join **out, const ls_join_settings *s, ls_error *err)
     if (!j)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     j->s = *s;
-    int ret = open_streams(j, NULL, err);
-    if (!ret) {
-        const char *format = j->mux.format->oformat->name;
-        const bool is_mp4 = strstr(format, "mp4") || strstr(format, "mov");
-        ret = ls_muxer_start(&j->mux, s->path, is_mp4 ? "+faststart" : NULL, err);
-    }
+    const int ret = open_streams(j, NULL, err);
     if (ret)
         ls_join_close(out);
     return ret;
@@ -125,7 +121,7 @@ void ls_join_close(ls_join **pj)
         return;
     ls_audio_out_close(&j->audio);
     ls_extras_close(&j->extras);
-    avcodec_free_context(&j->encoder);
+    ls_encoder_close(&j->encoder);
     ls_muxer_close(&j->mux);
     av_packet_free(&j->packet);
     free(j);
@@ -171,12 +167,27 @@ static int open_segment(AVFormatContext **in, const char *path, ls_error *err)
     return ret < 0 ? ls_fail_av(err, ret, "cannot read %s", path) : 0;
 }
 
+/* Begins the file with what the first segment's decoder needs. */
+static int start(ls_join *j, const AVCodecParameters *segment, ls_error *err)
+{
+    const char *format = j->mux.format->oformat->name;
+    const bool is_mp4 = strstr(format, "mp4") || strstr(format, "mov");
+    if (segment->extradata_size && ls_av_set_extradata(j->stream->codecpar, segment->extradata,
+                                                       (size_t)segment->extradata_size))
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    j->started = true;
+    return ls_muxer_start(&j->mux, j->s.path, is_mp4 ? "+faststart" : NULL, err);
+}
+
 int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cancel *cancel,
                 ls_error *err)
 {
     AVFormatContext *in = NULL;
     int ret = open_segment(&in, segment, err);
     uint64_t n = 0;
+    if (!ret && !j->started)
+        ret = in->nb_streams == 1 ? start(j, in->streams[0]->codecpar, err)
+                                  : ls_fail(err, LS_EFORMAT, "%s is damaged", segment);
     while (!ret && av_read_frame(in, j->packet) >= 0) {
         AVPacket *p = j->packet;
         p->pts =

@@ -25,9 +25,9 @@ typedef struct ls_join ls_join;
  * LS_EINVAL, LS_EUNSUPPORTED, or what opening the audio gives. */
 int ls_join_check(const ls_join_settings *s, ls_error *err);
 
-/* Everything goes to a temporary file beside `path`. Audio is copied where the
- * container allows, otherwise encoded as AAC at its own rate and channels. Strings must outlive
- * *out. */
+/* Everything goes to a temporary file beside `path`, begun with the first segment. Audio is copied
+ * where the container allows, otherwise encoded as AAC at its own rate and channels. Strings must
+ * outlive *out. */
 int ls_join_open(ls_join **out, const ls_join_settings *s, ls_error *err);
 /* Appends a segment, which must hold `frames` frames. */
 int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cancel *cancel,

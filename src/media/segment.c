@@ -9,6 +9,7 @@
 
 struct ls_segment {
     ls_muxer mux;
+    const char *path;
     AVCodecContext *encoder;
     AVStream *stream;
     struct SwsContext *sws;
@@ -60,8 +61,7 @@ int ls_segment_open(ls_segment **out, const char *path, const ls_encoding *e, ls
         ret = s->stream ? open_converter(s, ls_video_model(e->like), err)
                         : ls_fail(err, LS_ENOMEM, "out of memory");
     }
-    if (!ret)
-        ret = ls_muxer_start(&s->mux, path, NULL, err);
+    s->path = path;
     if (ret)
         ls_segment_close(out);
     return ret;
@@ -72,7 +72,7 @@ void ls_segment_close(ls_segment **ps)
     ls_segment *s = *ps;
     if (!s)
         return;
-    avcodec_free_context(&s->encoder);
+    ls_encoder_close(&s->encoder);
     ls_muxer_close(&s->mux);
     sws_freeContext(s->sws);
     av_frame_free(&s->frame);
@@ -81,22 +81,42 @@ void ls_segment_close(ls_segment **ps)
     *ps = NULL;
 }
 
+/* The file begins with the first packet, because that is what some encoders tell their extradata
+ * with. */
+static int start(ls_segment *s, ls_error *err)
+{
+    size_t size = 0;
+    const uint8_t *data = av_packet_get_side_data(s->packet, AV_PKT_DATA_NEW_EXTRADATA, &size);
+    if (data && ls_av_set_extradata(s->stream->codecpar, data, size))
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    return ls_muxer_start(&s->mux, s->path, NULL, err);
+}
+
+static int write_packet(ls_segment *s, ls_error *err)
+{
+    AVPacket *p = s->packet;
+    if (!p->duration)
+        p->duration = 1;
+    const uint64_t late = s->packets > p->pts ? (uint64_t)(s->packets - p->pts) : 0;
+    s->info.delay = late > s->info.delay ? late : s->info.delay;
+    s->packets++;
+    av_packet_rescale_ts(p, s->encoder->time_base, s->stream->time_base);
+    p->stream_index = s->stream->index;
+    return ls_muxer_check(&s->mux, av_write_frame(s->mux.format, p), err);
+}
+
 static int drain(ls_segment *s, ls_error *err)
 {
-    int ret;
-    while (!(ret = avcodec_receive_packet(s->encoder, s->packet))) {
-        if (!s->packet->duration)
-            s->packet->duration = 1;
-        uint64_t late = s->packets > s->packet->pts ? (uint64_t)(s->packets - s->packet->pts) : 0;
-        s->info.delay = late > s->info.delay ? late : s->info.delay;
-        s->packets++;
-        av_packet_rescale_ts(s->packet, s->encoder->time_base, s->stream->time_base);
-        s->packet->stream_index = s->stream->index;
-        int bad = ls_muxer_check(&s->mux, av_write_frame(s->mux.format, s->packet), err);
+    int ret, bad = 0;
+    while (!bad && !(ret = avcodec_receive_packet(s->encoder, s->packet))) {
+        if (!s->mux.file.path)
+            bad = start(s, err);
+        if (!bad)
+            bad = write_packet(s, err);
         av_packet_unref(s->packet);
-        if (bad)
-            return bad;
     }
+    if (bad)
+        return bad;
     return ret == AVERROR(EAGAIN) || ret == AVERROR_EOF
                ? 0
                : ls_fail_av(err, ret, "cannot encode the video");
@@ -129,8 +149,8 @@ static const AVFrame *convert(ls_segment *s, const AVFrame *src, ls_error *err)
     if (s->sws)
         sws_scale(s->sws, (const uint8_t *const *)src->data, src->linesize, 0, src->height,
                   s->frame->data, s->frame->linesize);
-    size_t size = d->comp[0].depth > 8 ? 2 : 1;
-    for (int i = 0; i < d->nb_components && i < 3; i++) {
+    for (int i = 0; i < av_pix_fmt_count_planes(s->frame->format); i++) {
+        const size_t size = (size_t)d->comp[i].step; // of both chroma samples where they alternate
         int sx = i ? d->log2_chroma_w : 0, sy = i ? d->log2_chroma_h : 0;
         int cw = AV_CEIL_RSHIFT(src->width, sx), ch = AV_CEIL_RSHIFT(src->height, sy);
         for (int y = 0; y < ch && !s->sws; y++)
@@ -160,7 +180,7 @@ int ls_segment_finish(ls_segment *s, ls_segment_info *info, ls_error *err)
 {
     avcodec_send_frame(s->encoder, NULL);
     int ret = drain(s, err);
-    if (!ret && s->packets != s->next_pts)
+    if (!ret && (!s->packets || s->packets != s->next_pts))
         ret = ls_fail(err, LS_EUNSUPPORTED,
                       "the encoder %s made %lld packets of %lld frames; use another encoder",
                       s->encoder->codec->name, (long long)s->packets, (long long)s->next_pts);
