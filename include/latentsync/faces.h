@@ -27,7 +27,9 @@ typedef struct ls_faces_settings {
     void (*message)(void *opaque, int level, const char *line);
     void (*progress)(void *opaque, const ls_progress *p);
     void *opaque;
-    int video_stream; /* -1: index in `video` of the stream to use; -1: as sync chooses */
+    int video_stream;    /* -1: index in `video` of the stream to use; -1: as sync chooses */
+    int keep_interlaced; /* 0: interlaced frames are deinterlaced; 1: used as they are. Option
+                            "deinterlace" */
 } ls_faces_settings;
 
 /* One face as it is followed through the video. Later versions may add members at the end. */

@@ -96,6 +96,8 @@ typedef struct ls_sync_settings {
                          lasts (probe.h) */
     int audio_stream; /* -1: likewise of `audio` */
     int trust_job; /* 1: write the output also where a job says that was not begun in this folder */
+    int keep_interlaced; /* 0: interlaced frames are deinterlaced; 1: used as they are. Option
+                            "deinterlace" */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

@@ -146,10 +146,10 @@ static int open_scout(ls_face_feed *f, ls_error *err)
     const ls_scout_settings s = {
         .video = f->s->video,
         .video_stream = f->s->video_stream + 1,
+        .keep_interlaced = f->s->keep_interlaced,
         .source_fps = f->s->source_fps,
         .detector = {.models = f->s->models, .path = f->s->detector, .threads = f->s->threads},
-        .follow = {f->s->max_gap, f->s->detect_every},
-        .log = f->log};
+        .follow = {f->s->max_gap, f->s->detect_every}}; // no log: the job's own decoder reports
     int ret = ls_scout_open(&f->scout, &s, err);
     if (!ret)
         ls_log_msg(f->log, LS_LOG_INFO, "detecting faces with %s",

@@ -38,6 +38,7 @@ static int open_job(ls_faces *job, ls_error *err)
     const ls_scout_settings s = {
         .video = job->s.video,
         .video_stream = job->s.video_stream + 1,
+        .keep_interlaced = job->s.keep_interlaced,
         .source_fps = job->s.source_fps,
         .detector = {.models = job->s.models, .path = job->s.detector, .threads = job->s.threads},
         .follow = {job->s.max_gap, job->s.detect_every},
@@ -144,8 +145,9 @@ static int list_tracks(ls_faces *job, const ls_scout_track *tracks, size_t count
 int ls_faces_run(ls_faces *job, ls_error *err)
 {
     const ls_scout_sink sink = {take_record, report, job};
-    const ls_video_settings video = {
-        .source_fps = job->s.source_fps, .stream = job->s.video_stream + 1, .log = &job->log};
+    const ls_video_settings video = {.source_fps = job->s.source_fps,
+                                     .stream = job->s.video_stream + 1,
+                                     .keep_interlaced = job->s.keep_interlaced};
     const ls_scout_track *tracks;
     size_t written = 0;
     ls_log_msg(&job->log, LS_LOG_INFO, "detecting faces with %s",

@@ -9,6 +9,7 @@
 #define FACES(field) .faces = offsetof(ls_faces_settings, field)
 
 static const char *const dtypes[] = {"auto", "f32", "bf16", NULL};
+static const char *const deinterlacing[] = {"auto", "off", NULL};
 static const char *const rates[] = {"25", "source", NULL};
 
 enum { NEW = LS_OPTION_SYNC, JOB = LS_OPTION_RESUME, LIST = LS_OPTION_FACES };
@@ -82,6 +83,18 @@ static const ls_option_row rows[] = {
       .help = "likewise of SPEECH"},
      LS_MEMBER_INT,
      SYNC(audio_stream)},
+    {{.name = "deinterlace",
+      .type = LS_OPTION_CHOICE,
+      .used_by = NEW | LIST,
+      .is_result = 1,
+      .value = "WHEN",
+      .initial = "auto",
+      .choices = deinterlacing,
+      .group = "Input",
+      .help = "auto: frames that are marked as interlaced; off: none"},
+     LS_MEMBER_INT,
+     SYNC(keep_interlaced),
+     FACES(keep_interlaced)},
 
     {{.name = "face",
       .type = LS_OPTION_TEXT,

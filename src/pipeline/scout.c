@@ -32,6 +32,7 @@ int ls_scout_open(ls_scout **out, const ls_scout_settings *settings, ls_error *e
     const ls_video_settings v = {.threads = DECODER_THREADS,
                                  .source_fps = s->s.source_fps,
                                  .stream = s->s.video_stream,
+                                 .keep_interlaced = s->s.keep_interlaced,
                                  .log = s->s.log};
     int ret = ls_video_open(&s->video, s->s.video, &v, err);
     if (!ret) {

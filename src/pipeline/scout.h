@@ -11,7 +11,8 @@
 
 typedef struct ls_scout_settings {
     const char *video;
-    int video_stream; /* as ls_video_settings */
+    int video_stream; /* as ls_video_settings, like the next */
+    bool keep_interlaced;
     bool source_fps;
     ls_detector_settings detector;
     ls_follow_settings follow;

@@ -63,6 +63,7 @@ int ls_sync_open_inputs(ls_sync *job, ls_error *err)
     const ls_video_settings v = {.threads = DECODER_THREADS,
                                  .source_fps = job->s.source_fps,
                                  .stream = job->s.video_stream + 1,
+                                 .keep_interlaced = job->s.keep_interlaced,
                                  .log = &job->log,
                                  .cancel = &job->cancel};
     int ret = ls_video_open(&video, job->s.video, &v, err);

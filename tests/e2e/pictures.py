@@ -2,6 +2,7 @@
 """What a video holds beside plain pictures: interlaced frames, tags, chapters, subtitles and time code, judged by
 ffprobe and ffmpeg. Prints TAP. usage: pictures.py LATENTSYNC"""
 import json
+import subprocess
 import sys
 
 from common import LS, QUICK, digest, ffmpeg, good, main, run, test, track
@@ -96,6 +97,30 @@ def expect_rich(path, end):
     assert tags_of(by_type["video"])["timecode"] == "01:02:03:04"
     assert tags_of(by_type["subtitle"])["language"] == "ita"
     return by_type
+
+
+def rows(path, *filters):
+    """Of each picture what lies above the face."""
+    r = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, "-vf", ",".join([*filters, "crop=320:24:0:0"]),
+                        "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"], capture_output=True)
+    assert r.returncode == 0, r.stderr
+    size = 320 * 24 * 3 // 2
+    return [r.stdout[i:i + size] for i in range(0, len(r.stdout), size)]
+
+
+@test
+def interlaced_pictures_are_deinterlaced_also_backwards():
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=50:d=0.6,interlace=lowpass=off", "-c:v", "libx264", "-preset",
+           "ultrafast", "-flags", "+ilme+ildct", "-g", "5", "-pix_fmt", "yuv420p", "o.fields.mkv")
+    for options, filters in (([], ["bwdif=mode=send_frame:deint=interlaced"]), (["--deinterlace", "off"], [])):
+        want = rows("o.fields.mkv", *filters)
+        assert len(want) == 15
+        r = good(sync("o.fields.mkv", "o.mkv", "--restart", "--crf", "0", *options, speech="speech.mka"))
+        got = rows("o.mkv")
+        assert len(got) == 25, len(got)
+        bad = [i for i in range(25) if got[i] != want[i if i < 15 else 29 - i]]
+        assert not bad, f"{options}: frames {bad} differ"
+        assert r.stderr.count("is interlaced: its frames are deinterlaced") == len(filters), r.stderr
 
 
 @test
