@@ -65,6 +65,7 @@ static int open_graph(ls_deinterlacer *d, const AVFrame *like, ls_error *err)
     if (!g)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     g->nb_threads = 1;
+    avfilter_graph_set_auto_convert(g, AVFILTER_AUTO_CONVERT_NONE);
     const AVFilter *bwdif = avfilter_get_by_name("bwdif");
     if (!bwdif)
         return ls_fail(err, LS_EUNSUPPORTED, "this libavfilter lacks bwdif, which deinterlaces");

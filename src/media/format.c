@@ -1,5 +1,8 @@
 #include "media/format.h"
 
+#include <libavutil/avstring.h>
+#include <stdio.h>
+
 static enum AVPixelFormat without_range(enum AVPixelFormat f)
 {
     switch (f) {
@@ -14,7 +17,32 @@ static enum AVPixelFormat without_range(enum AVPixelFormat f)
     }
 }
 
-enum AVPixelFormat ls_format_planar(enum AVPixelFormat f)
+bool ls_format_has_alpha(enum AVPixelFormat f)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f);
+    return d && d->flags & AV_PIX_FMT_FLAG_ALPHA && !(d->flags & AV_PIX_FMT_FLAG_PAL);
+}
+
+enum AVPixelFormat ls_format_opaque(enum AVPixelFormat f)
+{
+    char name[32];
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f);
+    if (!d || !av_strstart(d->name, "yuva", NULL))
+        return f;
+    snprintf(name, sizeof name, "yuv%s", d->name + 4);
+    return av_get_pix_fmt(name);
+}
+
+static enum AVPixelFormat with_alpha(enum AVPixelFormat f)
+{
+    static const enum AVPixelFormat list[] = {
+        AV_PIX_FMT_YUVA420P,   AV_PIX_FMT_YUVA422P,   AV_PIX_FMT_YUVA444P,   AV_PIX_FMT_YUVA420P10,
+        AV_PIX_FMT_YUVA422P10, AV_PIX_FMT_YUVA444P10, AV_PIX_FMT_YUVA420P16, AV_PIX_FMT_YUVA422P16,
+        AV_PIX_FMT_YUVA444P16, AV_PIX_FMT_NONE};
+    return avcodec_find_best_pix_fmt_of_list(list, f, 1, NULL);
+}
+
+enum AVPixelFormat ls_format_planar(enum AVPixelFormat f, bool alpha)
 {
     static const enum AVPixelFormat list[] = {
         AV_PIX_FMT_YUV420P,   AV_PIX_FMT_YUV422P,   AV_PIX_FMT_YUV444P,   AV_PIX_FMT_YUV420P10,
@@ -24,7 +52,9 @@ enum AVPixelFormat ls_format_planar(enum AVPixelFormat f)
                                   AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_BITSTREAM |
                                   AV_PIX_FMT_FLAG_FLOAT | AV_PIX_FMT_FLAG_BAYER |
                                   AV_PIX_FMT_FLAG_ALPHA | (AV_NE(0, AV_PIX_FMT_FLAG_BE));
-    f = without_range(f);
+    if (ls_format_has_alpha(f) && alpha)
+        return with_alpha(f);
+    f = without_range(ls_format_opaque(f));
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f);
     if (f == AV_PIX_FMT_GRAY8)
         return f;
@@ -44,9 +74,22 @@ static enum AVPixelFormat turnable(enum AVPixelFormat f)
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f);
     if (d->log2_chroma_w == d->log2_chroma_h)
         return f;
-    return d->comp[0].depth > 10  ? AV_PIX_FMT_YUV444P16
-           : d->comp[0].depth > 8 ? AV_PIX_FMT_YUV444P10
+    const bool alpha = ls_format_has_alpha(f);
+    return d->comp[0].depth > 10  ? alpha ? AV_PIX_FMT_YUVA444P16 : AV_PIX_FMT_YUV444P16
+           : d->comp[0].depth > 8 ? alpha ? AV_PIX_FMT_YUVA444P10 : AV_PIX_FMT_YUV444P10
+           : alpha                ? AV_PIX_FMT_YUVA444P
                                   : AV_PIX_FMT_YUV444P;
+}
+
+/* Drops the fourth plane. */
+static void make_opaque(AVFrame *f)
+{
+    const enum AVPixelFormat opaque = ls_format_opaque(f->format);
+    if (opaque != (enum AVPixelFormat)f->format) {
+        f->format = opaque;
+        f->data[3] = NULL;
+        f->linesize[3] = 0;
+    }
 }
 
 /* Puts into the range tag what the format alone says. */
@@ -86,10 +129,9 @@ static int convert(struct SwsContext **sws, AVFrame *to, AVFrame *f, ls_error *e
     return ret < 0 ? ls_fail_av(err, ret, "cannot convert a frame") : 0;
 }
 
-int ls_format_convert(struct SwsContext **sws, AVFrame *f, const AVFrame *like, bool transpose,
-                      ls_error *err)
+int ls_format_convert(struct SwsContext **sws, AVFrame *f, enum AVPixelFormat want,
+                      const AVFrame *like, bool transpose, ls_error *err)
 {
-    enum AVPixelFormat want = like ? like->format : ls_format_planar(f->format);
     int width = like ? like->width : f->width, height = like ? like->height : f->height;
     if (like && transpose) {
         width = like->height;
@@ -97,6 +139,8 @@ int ls_format_convert(struct SwsContext **sws, AVFrame *f, const AVFrame *like, 
     }
     if (transpose)
         want = turnable(want);
+    if (!ls_format_has_alpha(want))
+        make_opaque(f);
     tag_range(f);
     if (f->format == (int)want && f->width == width && f->height == height)
         return 0;

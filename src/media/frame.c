@@ -121,9 +121,9 @@ int ls_rgb_convert(ls_rgb_converter *c, const ls_frame *f, ls_rect *part, ls_rgb
             return ls_fail(err, LS_ENOMEM, "out of memory for a part of a frame");
         c->capacity = bytes;
     }
-    c->sws = sws_getCachedContext(c->sws, w, h, av->format, w, h, AV_PIX_FMT_RGB24,
-                                  SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_ACCURATE_RND, NULL, NULL,
-                                  NULL);
+    c->sws = sws_getCachedContext(
+        c->sws, w, h, ls_format_opaque(av->format), w, h, AV_PIX_FMT_RGB24,
+        SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_ACCURATE_RND, NULL, NULL, NULL);
     if (!c->sws)
         return ls_fail(err, LS_EUNSUPPORTED, "frames of %s cannot be converted to RGB",
                        av_get_pix_fmt_name(av->format));

@@ -136,9 +136,26 @@ int ls_input_check_read(const AVFormatContext *format, const char *path, ls_erro
     return error < 0 && error != AVERROR_EOF ? ls_fail_av(err, error, "cannot read %s", path) : 0;
 }
 
+bool ls_input_has_alpha(const AVStream *st)
+{
+    const AVDictionaryEntry *mode = av_dict_get(st->metadata, "alpha_mode", NULL, 0);
+    return mode && !strcmp(mode->value, "1");
+}
+
+/* libavcodec's own decoders of VP8 and VP9 know no transparency. */
+static const AVCodec *find_decoder(const AVStream *st)
+{
+    const enum AVCodecID id = st->codecpar->codec_id;
+    const AVCodec *codec = !ls_input_has_alpha(st) ? NULL
+                           : id == AV_CODEC_ID_VP9 ? avcodec_find_decoder_by_name("libvpx-vp9")
+                           : id == AV_CODEC_ID_VP8 ? avcodec_find_decoder_by_name("libvpx")
+                                                   : NULL;
+    return codec ? codec : avcodec_find_decoder(id);
+}
+
 int ls_decoder_open(AVCodecContext **out, const AVStream *st, int threads, ls_error *err)
 {
-    const AVCodec *codec = avcodec_find_decoder(st->codecpar->codec_id);
+    const AVCodec *codec = find_decoder(st);
     const char *tag = av_fourcc2str(st->codecpar->codec_tag);
     if (!codec && st->codecpar->codec_id == AV_CODEC_ID_NONE)
         return ls_fail(err, LS_EUNSUPPORTED,

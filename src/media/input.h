@@ -28,7 +28,10 @@ int ls_input_choose_stream(const AVFormatContext *format, const char *path, enum
                            int wanted, ls_error *err);
 /* Streams of that type, without attached pictures. */
 size_t ls_input_count_streams(const AVFormatContext *format, enum AVMediaType type);
-/* Opens the decoder of a stream. `threads` 0: as many as libavcodec likes. */
+/* Whether a stream of VP8 or VP9 has transparency beside its packets. */
+bool ls_input_has_alpha(const AVStream *st);
+/* Opens the decoder of a stream, one that decodes transparency if there is any. `threads` 0: as
+ * many as libavcodec likes. */
 int ls_decoder_open(AVCodecContext **out, const AVStream *st, int threads, ls_error *err);
 /* Opens a file for the packets of one stream alone, see ls_input_choose_stream, and the decoder for
  * them. The stream's index, or a negative error code; what is open then, the caller closes in any

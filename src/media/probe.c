@@ -92,7 +92,7 @@ static void note_rate(probe *p, const AVStream *st, const ls_video_info *info)
              av_cmp_q(mean, timeline) > 0 ? "dropped" : "repeated");
 }
 
-static void note_picture(probe *p, const AVStream *st, const AVFrame *model)
+static void note_picture(probe *p, const AVStream *st, const AVFrame *model, bool transparent)
 {
     const ls_rotation r = ls_rotation_of(st);
     const enum AVPixelFormat stored = st->codecpar->format;
@@ -102,9 +102,12 @@ static void note_picture(probe *p, const AVStream *st, const AVFrame *model)
     if (model->width % 2 || model->height % 2)
         note(p, "The output will be %d x %d, because 4:2:0 video has even sizes only.",
              FFALIGN(model->width, 2), FFALIGN(model->height, 2));
-    if (d && d->flags & AV_PIX_FMT_FLAG_ALPHA && !(d->flags & AV_PIX_FMT_FLAG_PAL))
-        note(p, "Transparency is dropped.");
-    if (d && ls_format_planar(stored) != stored && !av_strstart(d->name, "yuvj", NULL))
+    if (transparent)
+        note(p,
+             "Transparency is kept if the encoder of the output can: prores_ks, ffv1, png, qtrle "
+             "or libvpx-vp9.");
+    if (d && ls_format_planar(stored, false) != ls_format_opaque(stored) &&
+        !av_strstart(d->name, "yuvj", NULL))
         note(p, "Frames are converted from %s to %s.", d->name, av_get_pix_fmt_name(model->format));
     if (ls_av_is_interlaced(model) || st->codecpar->field_order > AV_FIELD_PROGRESSIVE)
         note(p, "The video is interlaced; its frames are deinterlaced.");
@@ -152,7 +155,7 @@ static int probe_video(probe *p, const AVFormatContext *f, ls_error *err)
         note(p, "A still image, which the output shows for as long as the speech lasts.");
     else
         note_rate(p, f->streams[index], info);
-    note_picture(p, f->streams[index], ls_video_model(v));
+    note_picture(p, f->streams[index], ls_video_model(v), info->transparent);
     note_extras(p, f);
     ls_video_close(&v);
     return 0;

@@ -50,9 +50,10 @@ int ls_rotate(ls_rotation r, AVFrame *f, ls_error *err)
         av_frame_free(&to);
         return ls_fail_av(err, ret, "cannot rotate a frame");
     }
-    for (int i = 0; i < d->nb_components && i < 3; i++) {
-        int w = i ? AV_CEIL_RSHIFT(to->width, d->log2_chroma_w) : to->width;
-        int h = i ? AV_CEIL_RSHIFT(to->height, d->log2_chroma_h) : to->height;
+    for (int i = 0; i < d->nb_components; i++) {
+        const bool chroma = i == 1 || i == 2;
+        int w = chroma ? AV_CEIL_RSHIFT(to->width, d->log2_chroma_w) : to->width;
+        int h = chroma ? AV_CEIL_RSHIFT(to->height, d->log2_chroma_h) : to->height;
         turn_plane(r, to->data[i], to->linesize[i], (size_t)w, (size_t)h, f->data[i],
                    f->linesize[i], d->comp[0].depth > 8);
     }

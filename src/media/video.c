@@ -113,7 +113,10 @@ static int decode_alike(ls_video *v, ls_error *err)
     if ((int64_t)v->decoded->width * v->decoded->height > LS_MAX_FRAME_PIXELS)
         return ls_fail(err, LS_EUNSUPPORTED, "%s: frames of %d x %d are too large", v->path,
                        v->decoded->width, v->decoded->height);
-    ret = ls_format_convert(&v->sws, v->decoded, v->model, ls_rotation_turns(v->rotation), err);
+    const enum AVPixelFormat format =
+        v->model ? v->model->format : ls_format_planar(v->decoded->format, v->settings.alpha);
+    ret = ls_format_convert(&v->sws, v->decoded, format, v->model, ls_rotation_turns(v->rotation),
+                            err);
     return ret ? ls_fail_context(err, ret, "%s", v->path) : 0;
 }
 
@@ -365,6 +368,7 @@ static void describe(ls_video *v)
     v->info.frames = duration > 0 && duration < (int64_t)1 << 40 ? (uint64_t)duration : 0;
     v->info.stream = v->stream;
     v->info.streams = ls_input_count_streams(v->format, AVMEDIA_TYPE_VIDEO);
+    v->info.transparent = ls_format_has_alpha(st->codecpar->format) || ls_input_has_alpha(st);
     const int64_t bytes = v->format->pb ? avio_size(v->format->pb) : 0;
     v->bytes = bytes > 0 ? (uint64_t)bytes : 0;
 }

@@ -13,6 +13,7 @@ typedef struct ls_video_settings {
     const ls_log *log;
     const ls_cancel *cancel; /* NULL, or ends every call with LS_ECANCELED; outlives the video */
     bool keep_interlaced;    /* instead of making such frames progressive (deinterlace.h) */
+    bool alpha;              /* frames keep their transparency, which is dropped otherwise */
 } ls_video_settings;
 
 typedef struct ls_video_info {
@@ -23,6 +24,7 @@ typedef struct ls_video_info {
     uint64_t frames;      /* estimate; 0 when unknown */
     int stream;           /* index in the file */
     size_t streams;       /* of video in the file */
+    bool transparent;     /* the stream has transparency */
 } ls_video_info;
 
 /* One thread at a time. */
