@@ -19,7 +19,7 @@ typedef struct tap {
 
 struct ls_letterbox {
     size_t w, h;
-    size_t to_w, to_h; /* of the image in it */
+    size_t to_w, to_h; /* the image in it */
     tap *columns;      /* [w] */
     int *row[2];       /* [3 w]: source rows, scaled across */
     size_t row_of[2];
@@ -91,30 +91,39 @@ static const int *scaled_row(ls_letterbox *l, const ls_rgb *p, ptrdiff_t at)
     return l->row[k];
 }
 
-int ls_letterbox_run(ls_letterbox *l, const ls_rgb *p, ls_levels levels, float *dst, double *scale,
-                     ls_error *err)
+/* InsightFace compares height / width and truncates the computed side. */
+static ls_fit place(ls_letterbox *l, const ls_rgb *p, bool border)
+{
+    const size_t w = l->w >> border, h = l->h >> border;
+    const double ratio = (double)p->h / (double)p->w;
+    const bool tall = ratio > (double)h / (double)w;
+    l->to_h = tall ? h : (size_t)((double)w * ratio);
+    l->to_w = tall ? (size_t)((double)h / ratio) : w;
+    l->to_h = l->to_h ? l->to_h : 1;
+    l->to_w = l->to_w ? l->to_w : 1;
+    return (ls_fit){(double)l->to_h / (double)p->h, border ? (l->w - l->to_w) / 2 : 0,
+                    border ? (l->h - l->to_h) / 2 : 0};
+}
+
+int ls_letterbox_run(ls_letterbox *l, const ls_rgb *p, bool border, ls_levels levels, float *dst,
+                     ls_fit *fit, ls_error *err)
 {
     if (!p->w || !p->h || p->w > MAX_SIDE || p->h > MAX_SIDE)
         return ls_fail(err, LS_EINVAL, "unsupported image size %zu x %zu", p->w, p->h);
-    /* InsightFace compares height / width and truncates the computed side */
-    const double ratio = (double)p->h / (double)p->w;
-    const bool tall = ratio > (double)l->h / (double)l->w;
-    l->to_h = tall ? l->h : (size_t)((double)l->w * ratio);
-    l->to_w = tall ? (size_t)((double)l->h / ratio) : l->w;
-    l->to_h = l->to_h ? l->to_h : 1;
-    l->to_w = l->to_w ? l->to_w : 1;
-    *scale = (double)l->to_h / (double)p->h;
+    *fit = place(l, p, border);
     for (size_t x = 0; x < l->to_w; x++)
         l->columns[x] = column_tap(x, p->w, l->to_w);
     l->row_of[0] = l->row_of[1] = SIZE_MAX;
     const float empty = (0 - levels.mean) * levels.scale;
     for (size_t y = 0; y < l->h; y++) {
         float *out = dst + y * l->w * 3;
-        size_t done = 0;
-        if (y < l->to_h) {
-            const tap t = tap_of(y, p->h, l->to_h);
+        size_t done = 0, before = 0;
+        if (y >= fit->y && y - fit->y < l->to_h) {
+            const tap t = tap_of(y - fit->y, p->h, l->to_h);
             const int *a = scaled_row(l, p, t.at);
             const int *b = t.weight[1] ? scaled_row(l, p, t.at + 1) : a;
+            for (before = 0; before < 3 * fit->x; before++)
+                *out++ = empty;
             done = 3 * l->to_w;
             for (size_t i = 0; i < done; i += 3) {
                 for (size_t c = 0; c < 3; c++) { /* cv::VResizeLinear, with its shifts */
@@ -124,7 +133,7 @@ int ls_letterbox_run(ls_letterbox *l, const ls_rgb *p, ls_levels levels, float *
                 }
             }
         }
-        for (size_t i = done; i < 3 * l->w; i++)
+        for (size_t i = done; i < 3 * l->w - before; i++)
             out[i] = empty;
     }
     return 0;
@@ -198,17 +207,17 @@ static double overlap_of(const double a[4], const double b[4])
     return both / (sum - both);
 }
 
-static void divide(ls_face *f, double scale)
+static void unfit(ls_face *f, ls_fit fit)
 {
+    const double origin[2] = {(double)fit.x, (double)fit.y};
     for (size_t i = 0; i < 4; i++)
-        f->box[i] /= scale;
-    for (size_t i = 0; i < (size_t)f->kind; i++) {
-        f->points[i][0] /= scale;
-        f->points[i][1] /= scale;
-    }
+        f->box[i] = (f->box[i] - origin[i % 2]) / fit.scale;
+    for (size_t i = 0; i < (size_t)f->kind; i++)
+        for (size_t c = 0; c < 2; c++)
+            f->points[i][c] = (f->points[i][c] - origin[c]) / fit.scale;
 }
 
-size_t ls_detect_decode(const ls_face_net *net, double threshold, double overlap, double scale,
+size_t ls_detect_decode(const ls_face_net *net, double threshold, double overlap, ls_fit fit,
                         ls_face *faces, size_t max)
 {
     const bool yunet = ls_face_net_get_kind(net) == LS_FACE_NET_YUNET;
@@ -229,7 +238,7 @@ size_t ls_detect_decode(const ls_face_net *net, double threshold, double overlap
         const size_t cell = c[i].row / g.anchors;
         *f = (ls_face){.score = c[i].score};
         bool keep = decode_row(&g, yunet, c[i].row, cell % g.width, cell / g.width, f);
-        divide(f, scale);
+        unfit(f, fit);
         for (size_t k = 0; keep && k < found; k++)
             keep = overlap_of(f->box, faces[k].box) <= overlap;
         found += keep;

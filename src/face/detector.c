@@ -191,20 +191,20 @@ static int find_landmarks(ls_detector *d, const ls_rgb *picture, ls_face *face, 
     return ret;
 }
 
-int ls_detector_run(ls_detector *d, const ls_rgb *picture, ls_face *faces, size_t max,
+int ls_detector_run(ls_detector *d, const ls_rgb *picture, bool border, ls_face *faces, size_t max,
                     size_t *count, const ls_cancel *cancel, ls_error *err)
 {
     const bool yunet = ls_face_net_get_kind(d->net) == LS_FACE_NET_YUNET;
     const ls_levels levels = yunet ? (ls_levels){0, 1} : (ls_levels){127.5f, 1 / 128.0f};
-    double scale;
+    ls_fit fit;
     *count = 0;
-    int ret =
-        ls_letterbox_run(d->letterbox, picture, levels, ls_face_net_input(d->net), &scale, err);
+    int ret = ls_letterbox_run(d->letterbox, picture, border, levels, ls_face_net_input(d->net),
+                               &fit, err);
     if (!ret)
         ret = ls_face_net_run(d->net, cancel, err);
     if (ret)
         return ret;
-    size_t found = ls_detect_decode(d->net, THRESHOLD, OVERLAP, scale, faces, max);
+    size_t found = ls_detect_decode(d->net, THRESHOLD, OVERLAP, fit, faces, max);
     for (size_t i = 0; !ret && i < found; i++) {
         bool ok = true;
         if (d->landmarks)

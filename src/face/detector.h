@@ -32,8 +32,10 @@ const char *ls_detector_describe(const ls_detector *d);
 enum { LS_DETECTOR_FILES = 2 };
 size_t ls_detector_files(const ls_detector *d, const char *files[LS_DETECTOR_FILES]);
 
-/* The faces in an image, most confident first, at most `max`; face/detect.h has the details. */
-int ls_detector_run(ls_detector *d, const ls_rgb *picture, ls_face *faces, size_t max,
+/* The faces in an image, most confident first, at most `max`; face/detect.h has the details. With
+ * a `border` the network sees the image half as large, and so finds faces that are too large for it
+ * otherwise. */
+int ls_detector_run(ls_detector *d, const ls_rgb *picture, bool border, ls_face *faces, size_t max,
                     size_t *count, const ls_cancel *cancel, ls_error *err);
 
 #endif

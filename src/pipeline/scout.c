@@ -1,6 +1,7 @@
 #include "pipeline/scout.h"
 #include "base/alloc.h"
 #include "face/cut.h"
+#include "face/search.h"
 #include "models/models.h"
 
 #include <stdlib.h>
@@ -15,6 +16,7 @@ struct ls_scout {
     ls_follow *follow;
     ls_cut *cut;
     ls_rgb_converter *rgb;
+    ls_search search;
     const ls_scout_sink *sink;
     ls_face_record record; /* too large for a stack */
     ls_face found[LS_MAX_FACES];
@@ -147,15 +149,27 @@ static int drain(ls_scout *s, ls_error *err)
     return ret;
 }
 
-static int detect(ls_scout *s, const ls_frame *frame, size_t *count, const ls_cancel *cancel,
-                  ls_error *err)
+typedef struct view_of_frame {
+    ls_detector *detector;
+    ls_rgb rgb;
+    const ls_cancel *cancel;
+} view_of_frame;
+
+static int find(void *opaque, bool border, ls_face *faces, size_t max, size_t *count, ls_error *err)
+{
+    const view_of_frame *v = opaque;
+    return ls_detector_run(v->detector, &v->rgb, border, faces, max, count, v->cancel, err);
+}
+
+static int detect(ls_scout *s, const ls_frame *frame, bool cut, size_t *count,
+                  const ls_cancel *cancel, ls_error *err)
 {
     const ls_picture p = ls_frame_picture(frame);
     ls_rect whole = {0, 0, p.w, p.h};
-    ls_rgb rgb;
-    int ret = ls_rgb_convert(s->rgb, frame, &whole, &rgb, err);
-    return ret ? ret
-               : ls_detector_run(s->detector, &rgb, s->found, LS_MAX_FACES, count, cancel, err);
+    view_of_frame v = {.detector = s->detector, .cancel = cancel};
+    const ls_views views = {find, &v, (double)(p.w > p.h ? p.w : p.h)};
+    int ret = ls_rgb_convert(s->rgb, frame, &whole, &v.rgb, err);
+    return ret ? ret : ls_search_frame(&s->search, &views, cut, s->found, count, err);
 }
 
 static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_error *err)
@@ -165,7 +179,7 @@ static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_
     size_t count = 0;
     bool cut = ls_cut_next(s->cut, p.data[0], p.stride[0], p.w, p.h, p.depth);
     bool examine = cut || s->frames % every == 0;
-    int ret = examine ? detect(s, frame, &count, cancel, err) : 0;
+    int ret = examine ? detect(s, frame, cut, &count, cancel, err) : 0;
     if (!ret)
         ret = ls_follow_push(s->follow, (int64_t)s->frames++, cut, examine, s->found, count, err);
     return ret ? ret : drain(s, err);

@@ -19,6 +19,7 @@ class Drawn:
     name, side = "drawn", 200
     face = (25, 20, 160, 190)  # where the first speaker's mask may reach: left, top, right, bottom
     hidden = (45, 25, 100, 130)  # a patch that covers the face: left, top, width, height
+    close = (50, 35, 100, 110)  # of the face alone, which there is too large for the detector
     detector = os.path.join(HERE, "../../models/mini/face/drawn.onnx")
 
     def missing(self):
@@ -37,7 +38,7 @@ class Drawn:
 class Real:
     """What others made and drew nothing of."""
     name, side = "real", 400
-    face, hidden = (80, 100, 320, 370), (105, 110, 180, 170)
+    face, hidden, close = (80, 100, 320, 370), (105, 110, 180, 170), (69, 73, 246, 246)
     detector = os.path.join(SHARED_ABS, "models/scrfd_500m_kps.onnx")
     videos = [os.path.join(SHARED_ABS, "media", n) for n in ("retalking_face_2.mp4", "demo1_video.mp4")]
     frame = ("", "crop=iw*0.55:iw*0.55:iw*0.22:ih*0.1,")
@@ -154,6 +155,37 @@ def points_are_where_the_drawing_has_them():
         off = [abs(p - q) for a, b in zip(drawn, found) for x, y in zip(a, b) for p, q in zip(x, y)]
         print(f"# speaker {number}: points within {max(off):.1f} pixels of a face 80 wide, {sum(off) / len(off):.2f} on average")
         assert max(off) < 8 and sum(off) / len(off) < 2, max(off)
+
+
+@of_both
+def a_face_that_fills_the_picture(world):
+    x, y, w, h = world.close
+    video, close = world.video(0, 40), f"{world.name}.close.mkv"
+    made(close, "-i", video, "-an", "-vf", f"crop={w}:{h}:{x}:{y},scale=2*iw:-1", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
+    _, frames, tracks = search(world, close)
+    assert len(tracks) == 1 and tracks[0]["share"] == 1, tracks
+    box = tracks[0]["box"]
+    assert box[3] - box[1] > 0.75 * max(2 * w, 2 * h), ("the test needs a larger face", box)
+    whole = [f["faces"][0] for f in search(world, video)[1]]
+    for a, b in zip(whole, frames):
+        for (ax, ay), (bx, by) in zip(a["points5"], b["faces"][0]["points5"]):
+            off = max(abs(2 * (ax - x) - bx), abs(2 * (ay - y) - by))
+            assert off < 0.1 * (box[2] - box[0]), (b["frame"], off)
+    r = good(sync(world, close, "short.wav", "o.mkv"))
+    assert "no face in" not in r.stderr, r.stderr
+
+
+@of_both
+def a_face_that_comes_close_stays_the_same(world):
+    x, y, w, h = world.close
+    zoom = f"{world.name}.zoom.mkv"  # from the whole picture to the face alone
+    made(zoom, "-i", world.video(0, 40), "-an", "-vf",
+         f"zoompan=z='1+({world.side}/{w}-1)*on/39':x='{x}*on/39':y='{y}*on/39':d=1:s={2 * world.side}x{2 * world.side}:fps=25",
+         "-c:v", "ffv1", "-pix_fmt", "yuv420p")
+    _, frames, tracks = search(world, zoom)
+    assert len(tracks) == 1 and (tracks[0]["first"], tracks[0]["last"]) == (0, 39), tracks
+    assert not without_face(frames)
+    assert sum(f["faces"][0].get("interpolated", False) for f in frames) < 3
 
 
 @of_both

@@ -58,14 +58,15 @@ static void letterbox_is_opencvs_at_every_value(void **state)
         ls_letterbox *l;
         char key[32];
         size_t n, different = 0;
-        double scale, worst = 0;
+        double worst = 0;
+        ls_fit fit;
         snprintf(key, sizeof key, "letterbox.%zu", k);
         const uint8_t *want = golden_u8(g, key, &n);
         float *dst = malloc(n * sizeof *dst), *again = malloc(n * sizeof *again);
         assert_int_equal(n, w * h * 3);
         assert_int_equal(ls_letterbox_open(&l, w, h, NULL), 0);
-        assert_int_equal(ls_letterbox_run(l, &p, (ls_levels){0, 1}, dst, &scale, NULL), 0);
-        assert_true(scale == scales[k]);
+        assert_int_equal(ls_letterbox_run(l, &p, false, (ls_levels){0, 1}, dst, &fit, NULL), 0);
+        assert_true(fit.scale == scales[k] && !fit.x && !fit.y);
         for (size_t i = 0; i < n; i++) {
             double d = fabs((double)dst[i / 3 * 3 + 2 - i % 3] - want[i]);
             different += d > 0;
@@ -75,7 +76,7 @@ static void letterbox_is_opencvs_at_every_value(void **state)
             fail_msg("%zu x %zu to %zu x %zu: %zu of %zu values differ, by up to %g", p.w, p.h, w,
                      h, different, n, worst);
         const ls_levels levels = {127.5f, 1 / 128.f};
-        assert_int_equal(ls_letterbox_run(l, &up, levels, again, &scale, NULL), 0);
+        assert_int_equal(ls_letterbox_run(l, &up, false, levels, again, &fit, NULL), 0);
         for (size_t i = 0; i < n; i++)
             assert_true(again[i] == (dst[i] - 127.5f) / 128);
         ls_letterbox_close(&l);
@@ -88,18 +89,55 @@ static void letterbox_is_opencvs_at_every_value(void **state)
     golden_close(g);
 }
 
+/* In the middle, surrounded by black, is what a network of half the size would see. */
+static void a_border_halves_the_picture(void **state)
+{
+    (void)state;
+    const size_t sizes[][4] = {
+        {300, 300, 64, 64}, {50, 37, 96, 64}, {33, 200, 64, 96}, {7, 5, 32, 32}};
+    const ls_levels levels = {127.5f, 1 / 128.f};
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        const size_t w = sizes[k][2], h = sizes[k][3];
+        const ls_rgb p = formula_picture(sizes[k][0], sizes[k][1]);
+        float *whole = malloc(w * h * 3 * sizeof *whole),
+              *half = malloc(w * h * 3 / 4 * sizeof *half);
+        ls_letterbox *a, *b;
+        ls_fit fit, small;
+        assert_int_equal(ls_letterbox_open(&a, w, h, NULL), 0);
+        assert_int_equal(ls_letterbox_open(&b, w / 2, h / 2, NULL), 0);
+        assert_int_equal(ls_letterbox_run(a, &p, true, levels, whole, &fit, NULL), 0);
+        assert_int_equal(ls_letterbox_run(b, &p, false, levels, half, &small, NULL), 0);
+        assert_true(fit.scale == small.scale);
+        const bool tall = p.h * w > h * p.w;
+        const size_t tw = tall ? h / 2 * p.w / p.h : w / 2, th = tall ? h / 2 : w / 2 * p.h / p.w;
+        assert_true(labs((long)(w - tw) - 2 * (long)fit.x) <= 1);
+        assert_true(labs((long)(h - th) - 2 * (long)fit.y) <= 1);
+        for (size_t i = 0; i < w * h * 3; i++) {
+            const size_t x = i / 3 % w, y = i / 3 / w;
+            const bool inside = x >= fit.x && x < fit.x + tw && y >= fit.y && y < fit.y + th;
+            assert_true(whole[i] == (inside ? half[((y - fit.y) * (w / 2) + x - fit.x) * 3 + i % 3]
+                                            : -127.5f / 128));
+        }
+        ls_letterbox_close(&a);
+        ls_letterbox_close(&b);
+        free(whole);
+        free(half);
+        free(p.data);
+    }
+}
+
 static void letterbox_refuses_pictures_of_no_use(void **state)
 {
     (void)state;
     ls_letterbox *l;
     ls_error err = {0};
     float dst[8 * 8 * 3];
-    double scale;
+    ls_fit fit;
     assert_int_equal(ls_letterbox_open(&l, 8, 8, &err), 0);
     const size_t sizes[][2] = {{0, 4}, {4, 0}, {40000, 4}, {4, 40000}};
     for (size_t i = 0; i < 4; i++)
-        assert_int_equal(ls_letterbox_run(l, &(ls_rgb){.w = sizes[i][0], .h = sizes[i][1]},
-                                          (ls_levels){0, 1}, dst, &scale, &err),
+        assert_int_equal(ls_letterbox_run(l, &(ls_rgb){.w = sizes[i][0], .h = sizes[i][1]}, false,
+                                          (ls_levels){0, 1}, dst, &fit, &err),
                          LS_EINVAL);
     ls_letterbox_close(&l);
     ls_letterbox_close(&l);
@@ -268,7 +306,7 @@ static size_t find(ls_detector *d, const ls_rgb *p, ls_face faces[MAX_FACES])
 {
     ls_error err = {0};
     size_t count;
-    if (ls_detector_run(d, p, faces, MAX_FACES, &count, NULL, &err))
+    if (ls_detector_run(d, p, false, faces, MAX_FACES, &count, NULL, &err))
         fail_msg("%s", err.message);
     return count;
 }
@@ -697,6 +735,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(letterbox_is_opencvs_at_every_value),
+        cmocka_unit_test(a_border_halves_the_picture),
         cmocka_unit_test(letterbox_refuses_pictures_of_no_use),
         cmocka_unit_test(crops_are_opencvs),
         cmocka_unit_test(empty_and_endless_boxes_have_no_square),
