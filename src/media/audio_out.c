@@ -1,4 +1,5 @@
 #include "media/audio_out.h"
+#include "media/container.h"
 #include "media/input.h"
 #include "media/resample.h"
 #include "media/tags.h"
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AAC_BITS_PER_CHANNEL 96000
+#define BITS_PER_CHANNEL 96000
 
 struct ls_audio_out {
     char *path;
@@ -43,14 +44,13 @@ static int open_copy(ls_audio_out *a, ls_error *err)
     return ret < 0 ? ls_fail_av(err, ret, "cannot copy the audio of %s", a->path) : 0;
 }
 
-/* The muxer's list of codecs includes some that it refuses, so a header is tried in memory. PCM in
- * .mp4, which FFmpeg can write since 6.1, is left out: hardly any player can read it. */
+/* The muxer's list of codecs includes some that it refuses, so a header is tried in memory. */
 static bool can_copy(const ls_audio_out *a)
 {
     const AVCodecParameters *par = a->from->codecpar;
     AVFormatContext *trial = NULL;
     uint8_t *header = NULL;
-    if ((av_get_exact_bits_per_sample(par->codec_id) && !strcmp(a->mux->oformat->name, "mp4")) ||
+    if (!ls_container_takes_audio(ls_container_of(a->mux->oformat), par->codec_id) ||
         avformat_query_codec(a->mux->oformat, par->codec_id, FF_COMPLIANCE_EXPERIMENTAL) != 1 ||
         avformat_alloc_output_context2(&trial, a->mux->oformat, NULL, NULL) < 0)
         return false;
@@ -69,8 +69,8 @@ static bool can_copy(const ls_audio_out *a)
     return ok;
 }
 
-/* The rate itself if AAC has it, else the next higher one, else the highest. */
-static int aac_rate(const AVCodec *codec, int rate)
+/* The rate itself if the encoder has it, else the next higher one, else the highest. */
+static int encoder_rate(const AVCodec *codec, int rate)
 {
     int best = 0, highest = 0;
     for (const int *r = ls_av_sample_rates(codec); r && *r; r++) {
@@ -83,12 +83,14 @@ static int aac_rate(const AVCodec *codec, int rate)
 
 static int open_encoder(ls_audio_out *a, ls_error *err)
 {
-    const AVCodec *codec = avcodec_find_encoder(AV_CODEC_ID_AAC);
+    const ls_container *container = ls_container_of(a->mux->oformat);
+    const AVCodec *codec = avcodec_find_encoder_by_name(container->audio_encoder);
     int ret = ls_decoder_open(&a->decoder, a->from, 1, err);
     if (ret)
         return ls_fail_context(err, ret, "%s", a->path);
     if (!codec)
-        return ls_fail(err, LS_EUNSUPPORTED, "libavcodec has no AAC encoder");
+        return ls_fail(err, LS_EUNSUPPORTED, "libavcodec lacks the encoder %s for the audio",
+                       container->audio_encoder);
     AVCodecContext *c = a->encoder = avcodec_alloc_context3(codec);
     a->frame = av_frame_alloc();
     if (!c || !a->frame)
@@ -96,9 +98,9 @@ static int open_encoder(ls_audio_out *a, ls_error *err)
     if (a->decoder->ch_layout.order == AV_CHANNEL_ORDER_UNSPEC)
         av_channel_layout_default(&a->decoder->ch_layout, a->decoder->ch_layout.nb_channels);
     ret = av_channel_layout_copy(&c->ch_layout, &a->decoder->ch_layout);
-    c->sample_rate = aac_rate(codec, a->decoder->sample_rate);
-    c->sample_fmt = AV_SAMPLE_FMT_FLTP;
-    c->bit_rate = AAC_BITS_PER_CHANNEL * (int64_t)c->ch_layout.nb_channels;
+    c->sample_rate = encoder_rate(codec, a->decoder->sample_rate);
+    c->sample_fmt = codec->id == AV_CODEC_ID_AAC ? AV_SAMPLE_FMT_FLTP : AV_SAMPLE_FMT_FLT;
+    c->bit_rate = BITS_PER_CHANNEL * (int64_t)c->ch_layout.nb_channels;
     c->time_base = (AVRational){1, c->sample_rate};
     c->flags |= AV_CODEC_FLAG_BITEXACT;
     if (a->mux->oformat->flags & AVFMT_GLOBALHEADER)
@@ -108,7 +110,8 @@ static int open_encoder(ls_audio_out *a, ls_error *err)
     if (ret >= 0)
         ret = avcodec_parameters_from_context(a->to->codecpar, c);
     a->to->time_base = c->time_base;
-    return ret < 0 ? ls_fail_av(err, ret, "cannot encode the audio of %s as AAC", a->path)
+    return ret < 0 ? ls_fail_av(err, ret, "cannot encode the audio of %s as %s", a->path,
+                                container->audio_name)
                    : ls_resampler_open(&a->resampler, &c->ch_layout, c->sample_fmt, c->sample_rate,
                                        err);
 }
@@ -142,6 +145,9 @@ int ls_audio_out_open(ls_audio_out **out, const char *path, int stream, AVFormat
     }
     if (!ret)
         ret = can_copy(a) ? open_copy(a, err) : open_encoder(a, err);
+    // Matroska keeps what Opus has before 0 as the delay of the codec, and would move it once more
+    if (!ret && a->to->codecpar->codec_id == AV_CODEC_ID_OPUS)
+        mux->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED;
     if (!ret)
         ret = ls_tags_copy_stream(a->to, a->from, err);
     if (ret)

@@ -1,5 +1,6 @@
 #include "media/join.h"
 #include "media/audio_out.h"
+#include "media/container.h"
 #include "media/extras.h"
 #include "media/input.h"
 #include "media/muxer.h"
@@ -13,6 +14,7 @@
 
 struct ls_join {
     ls_join_settings s;
+    const ls_container *container;
     ls_muxer mux;
     AVCodecContext *encoder; /* as those of the segments; encodes nothing here */
     bool started;
@@ -29,46 +31,44 @@ static bool is_same_file(const char *a, const char *b)
     return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static int guess_format(const AVOutputFormat **format, const ls_join_settings *s, ls_error *err)
+static int check_path(const ls_join_settings *s, ls_error *err)
 {
     struct stat st;
     int ret = 0;
-    *format = av_guess_format(NULL, s->path, NULL);
     if (!stat(s->path, &st) && S_ISDIR(st.st_mode))
         ret = ls_fail(err, LS_EINVAL, "%s is a directory; name a file to write", s->path);
     else if (is_same_file(s->path, s->audio) ||
              is_same_file(s->path, ls_video_path(s->encoding->like)))
         ret = ls_fail(err, LS_EINVAL, "%s is an input", s->path);
-    else if (!*format || (*format)->video_codec == AV_CODEC_ID_NONE ||
-             !((*format)->flags & AVFMT_GLOBALHEADER))
-        ret = ls_fail(err, LS_EINVAL,
-                      "%s: the container is chosen by the file extension; use .mp4, .mkv or .mov",
-                      s->path);
     return ret ? ls_advise(err, ret, LS_HINT_OTHER_OUTPUT, "output") : 0;
 }
 
 /* The muxer and its two streams. */
 static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
 {
-    const AVOutputFormat *format;
-    int ret = guess_format(&format, &j->s, err);
+    int ret = check_path(&j->s, err);
+    if (!ret)
+        ret = ls_container_choose(&j->container, j->s.path, err);
     if (ret)
         return ret;
     j->packet = av_packet_alloc();
     if (!j->packet)
         return ls_fail(err, LS_ENOMEM, "out of memory");
-    ret = ls_muxer_open(&j->mux, format, err);
+    ret = ls_muxer_open(&j->mux, av_guess_format(j->container->muxer, NULL, NULL), err);
     if (ret)
         return ret;
     AVFormatContext *mux = j->mux.format;
     mux->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL; // FLAC in mp4
     ret = ls_encoder_open(&j->encoder, j->s.encoding, log, err);
+    if (!ret)
+        ret = ls_container_check_video(j->container, j->s.path, j->s.encoding->codec,
+                                       j->encoder->codec_id, err);
     if (ret)
         return ret;
     j->stream = ls_encoder_stream(mux, j->encoder);
     if (!j->stream)
         return ls_fail(err, LS_ENOMEM, "out of memory");
-    if (j->encoder->codec_id == AV_CODEC_ID_HEVC && !strcmp(format->name, "mp4"))
+    if (j->encoder->codec_id == AV_CODEC_ID_HEVC && j->container->movflags)
         j->stream->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1'); // Apple's players require it
     ret = ls_audio_out_open(&j->audio, j->s.audio, j->s.audio_stream, mux, log, err);
     return ret ? ret
@@ -130,7 +130,7 @@ void ls_join_close(ls_join **pj)
 
 const char *ls_join_audio_mode(const ls_join *j)
 {
-    return ls_audio_out_copies(j->audio) ? "copied" : "AAC";
+    return ls_audio_out_copies(j->audio) ? "copied" : j->container->audio_name;
 }
 
 /* Writes j->packet, the `n`th of its segment. Segments are closed, so decoding precedes display by
@@ -170,13 +170,11 @@ static int open_segment(AVFormatContext **in, const char *path, ls_error *err)
 /* Begins the file with what the first segment's decoder needs. */
 static int start(ls_join *j, const AVCodecParameters *segment, ls_error *err)
 {
-    const char *format = j->mux.format->oformat->name;
-    const bool is_mp4 = strstr(format, "mp4") || strstr(format, "mov");
     if (segment->extradata_size && ls_av_set_extradata(j->stream->codecpar, segment->extradata,
                                                        (size_t)segment->extradata_size))
         return ls_fail(err, LS_ENOMEM, "out of memory");
     j->started = true;
-    return ls_muxer_start(&j->mux, j->s.path, is_mp4 ? "+faststart" : NULL, err);
+    return ls_muxer_start(&j->mux, j->s.path, j->container->movflags, err);
 }
 
 int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cancel *cancel,

@@ -36,7 +36,7 @@ int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cance
 int ls_join_finish(ls_join *j, ls_error *err);
 /* Removes the temporary file unless ls_join_finish succeeded. Sets *j to NULL; takes NULL. */
 void ls_join_close(ls_join **j);
-/* "copied" or "AAC". */
+/* "copied", or as what it is encoded: "AAC". */
 const char *ls_join_audio_mode(const ls_join *j);
 
 #endif

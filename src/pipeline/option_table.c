@@ -41,7 +41,7 @@ static const ls_option_row rows[] = {
       .is_result = 1,
       .letter = 'o',
       .value = "FILE",
-      .help = "video to write: .mp4, .mkv or .mov"},
+      .help = "video to write: .mp4, .m4v, .mov, .mkv or .webm"},
      LS_MEMBER_STRING,
      SYNC(output)},
     {{.name = "models",

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Every video encoder that the command lists, as ffprobe and ffmpeg see what it made. Prints TAP.
 usage: encoders.py LATENTSYNC"""
+import array
 import json
 import os
 import re
@@ -115,6 +116,50 @@ def presets_reach_the_encoder():
             good(sync("o.mkv", "--video-codec", name, "--preset", preset, "-q"))
             sizes[preset] = os.path.getsize("o.mkv")
         assert len(set(sizes.values())) >= 2, (name, sizes)
+
+
+def onset(path):
+    """Seconds at which the click is heard."""
+    r = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-vn", "-f", "f32le", "-ac", "1", "-ar", "48000", "-"],
+                       capture_output=True)
+    samples = array.array("f", r.stdout)
+    return next(i for i, x in enumerate(samples) if abs(x) > 0.1) / 48000
+
+
+@test
+def containers_hold_what_they_are_known_for():
+    ffmpeg("-f", "lavfi", "-i", "aevalsrc='if(between(t,0.2,0.21),0.8*sin(6000*t),0)':s=48000:d=0.6", "click.wav")
+    ffmpeg("-i", "click.wav", "-c:a", "libopus", "click.opus")
+    cases = [("mp4", "libx264", "h264", "avc1", "click.wav", "aac"), ("m4v", "libx264", "h264", "avc1", "click.wav", "aac"),
+             ("mov", "libx264", "h264", "avc1", "click.wav", "pcm_s16le"), ("mkv", "libx264", "h264", "", "click.wav", "pcm_s16le"),
+             ("mp4", "libx265", "hevc", "hvc1", "click.opus", "opus"), ("m4v", "libx265", "hevc", "hvc1", "click.wav", "aac"),
+             ("mov", "libx265", "hevc", "hvc1", "click.wav", "pcm_s16le"), ("webm", "libvpx-vp9", "vp9", "", "click.wav", "opus"),
+             ("webm", "libsvtav1", "av1", "", "click.opus", "opus"), ("mp4", "libsvtav1", "av1", "av01", "click.wav", "aac"),
+             ("mp4", "libaom-av1", "av1", "av01", "click.wav", "aac"), ("mov", "prores_ks", "prores", "apch", "click.wav", "pcm_s16le")]
+    names = listed()
+    for extension, encoder, codec, tag, speech, sound in cases:
+        if encoder not in names:
+            continue
+        out = "o." + extension
+        good(sync(out, *quick(encoder), "-q", speech=speech))
+        v, a = probe(out), probe(out, "a:0")
+        what = (extension, encoder, v["codec_name"], v["codec_tag_string"], a["codec_name"])
+        assert (v["codec_name"], a["codec_name"]) == (codec, sound), what
+        assert not tag or v["codec_tag_string"] == tag, what
+        assert v["avg_frame_rate"] == "25/1" or extension == "webm", (what, v)
+        assert abs(float(v.get("start_time", 0))) < 0.001, (what, v)
+        at = onset(out) - float(v.get("start_time", 0))
+        assert abs(at - 0.2) < 0.002, (what, at)
+        os.remove(out)
+
+
+@test
+def other_containers_are_refused_with_a_remedy():
+    for extension in ("flv", "avi", "ts", "3gp", "nut", "wmv", "xyz"):
+        bad(sync("out." + extension), "out." + extension, ".mp4", ".mkv", ".webm", code=2)
+    bad(sync("out.webm"), "h264", "libx264", ".mkv", "libvpx-vp9", "-o", code=2)
+    bad(sync("out.mp4", "--video-codec", "prores_ks"), "prores", ".mov", "libx264", code=2)
+    bad(sync("out.mov", "--video-codec", "ffv1"), "ffv1", ".mkv", code=2)
 
 
 sys.exit(main(setup))
