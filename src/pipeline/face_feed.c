@@ -8,11 +8,13 @@
 #include <string.h>
 
 #define MAX_TRACK_FRAME 10000000
-#define LOOK_AHEAD 600 /* frames past the last one that can influence the choice in it */
+#define LOOK_ON 750 /* frames in which a face is looked for that comes too late */
 
 struct ls_face_feed {
     const ls_sync_settings *s;
     const char *track; /* file with the faces; NULL: they are detected */
+    ls_video_info video;
+    ls_stream_span span;
     const ls_log *log;
     ls_scout *scout; /* NULL with a face track */
     ls_chooser *chooser;
@@ -24,48 +26,107 @@ struct ls_face_feed {
     uint64_t frames;
 };
 
+/* A face in a track file may lie outside the picture. */
+static bool is_in_picture(const ls_face_feed *f, const ls_face *face)
+{
+    double box[4];
+    ls_face_extent(face, box);
+    return box[2] >= 0 && box[3] >= 0 && box[0] < (double)f->video.width &&
+           box[1] < (double)f->video.height;
+}
+
+static int put_chosen(ls_face_feed *f, ls_error *err)
+{
+    ls_chosen_face chosen;
+    int ret = 0;
+    while (!ret && ls_chooser_pop(f->chooser, &chosen)) {
+        if (chosen.id && !is_in_picture(f, &chosen.face))
+            chosen.id = 0;
+        ret = ls_face_path_put(f->path, &chosen, err);
+    }
+    return ret;
+}
+
 /* The faces of one more frame: to the track that is kept, and through the choice to the crops. */
 static int take_record(void *opaque, const ls_face_record *rec, ls_error *err)
 {
     ls_face_feed *f = opaque;
-    ls_chosen_face chosen;
     int ret = f->save ? ls_record_write(f->save, rec, err) : 0;
     if (!ret)
         ret = ls_chooser_push(f->chooser, rec, err);
-    while (!ret && ls_chooser_pop(f->chooser, &chosen))
-        ret = ls_face_path_put(f->path, &chosen, err);
-    return ret;
+    return ret ? ret : put_chosen(f, err);
+}
+
+/* Likewise; 1 once the crops have all that they will ask for. What is known then does not depend on
+ * later frames, so the same is chosen from a track that ends here. */
+static int take_found(void *opaque, const ls_face_record *rec, ls_error *err)
+{
+    ls_face_feed *f = opaque;
+    int ret = take_record(f, rec, err);
+    return ret ? ret
+               : !f->s->save_track &&
+                     ls_face_path_count(f->path) >= (int64_t)f->span.fed + LS_FADE_FRAMES;
 }
 
 /* `frames`: how many the video has; 0: not known. */
 static int finish_faces(ls_face_feed *f, int64_t frames, ls_error *err)
 {
-    ls_chosen_face chosen;
-    int ret = 0;
     ls_chooser_finish(f->chooser);
-    while (!ret && ls_chooser_pop(f->chooser, &chosen))
-        ret = ls_face_path_put(f->path, &chosen, err);
+    const int ret = put_chosen(f, err);
     ls_face_path_finish(f->path, frames, ret);
     return ret;
 }
 
-/* No face found: fail rather than emit an unmodified copy. */
-static int check_found(ls_face_feed *f, ls_error *err)
+/* Whether a frame gets a new mouth. */
+static bool is_own(const ls_face_feed *f, int64_t frame)
 {
-    if (ls_face_path_faces(f->path))
-        return 0;
+    return frame >= 0 && (uint64_t)frame < f->span.mouths;
+}
+
+static double seconds_of(const ls_face_feed *f, uint64_t frame)
+{
+    return (double)frame * f->video.fps_den / f->video.fps_num;
+}
+
+static int fail_late(const ls_face_feed *f, const char *file, const char *what, int64_t frame,
+                     ls_error *err)
+{
+    return ls_fail(
+        err, LS_ENOFACE,
+        "%s: %s in the first %.2f s, which are all that the speech needs; one is seen at "
+        "%.2f s: use a video that begins there",
+        file, what, seconds_of(f, f->span.mouths), seconds_of(f, (uint64_t)frame));
+}
+
+/* No face found: fail rather than emit an unmodified copy. */
+static int check_found(ls_face_feed *f, const ls_cancel *cancel, ls_error *err)
+{
     const ls_scout_track *tracks;
-    size_t count = ls_scout_tracks(f->scout, &tracks);
-    if (count)
+    const size_t count = ls_scout_tracks(f->scout, &tracks);
+    int64_t late = count ? tracks[0].summary.first : -1;
+    size_t own = 0;
+    int ret = 0;
+    if (is_own(f, ls_face_path_first(f->path)))
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        own += is_own(f, tracks[i].summary.first);
+    if (own)
         return ls_advise(err,
                          ls_fail(err, LS_ENOFACE, "%s: face %s is none of the %zu found",
-                                 f->s->video, f->s->face, count),
+                                 f->s->video, f->s->face, own),
                          LS_HINT_LIST_FACES, "face");
+    if (late < 0)
+        ret = ls_scout_look_on(f->scout, LOOK_ON, &late, cancel, err);
+    if (ret)
+        return ret;
+    if (late >= 0)
+        return fail_late(f, f->s->video, "no face was found", late, err);
+    const uint64_t looked = ls_scout_frames(f->scout);
     return ls_fail(
         err, LS_ENOFACE,
         "%s: no face was found in %llu frames; it has to be seen from the front, 50 x 80 "
         "pixels or larger",
-        f->s->video, (unsigned long long)ls_scout_frames(f->scout));
+        f->s->video, (unsigned long long)(looked < f->span.mouths ? looked : f->span.mouths));
 }
 
 /* A track says what video it was made for, or nothing. */
@@ -118,8 +179,9 @@ static int take_listed(ls_face_feed *f, const ls_face_record *rec, int64_t *next
 }
 
 /* A whole face track through the choice. */
-static int read_track(ls_face_feed *f, const ls_video_info *v, ls_error *err)
+static int read_track(ls_face_feed *f, ls_error *err)
 {
+    const ls_video_info *v = &f->video;
     int64_t next = 0;
     ls_record_reader *reader = NULL;
     ls_face_record *rec = ls_calloc_array(1, sizeof *rec);
@@ -131,11 +193,13 @@ static int read_track(ls_face_feed *f, const ls_video_info *v, ls_error *err)
         ret = take_listed(f, rec, &next, err);
     if (!ret) // a container may promise more frames than a timeline has
         ret = finish_faces(f, ls_record_reader_timeline(reader) ? 0 : (int64_t)v->frames, err);
-    if (!ret && !ls_face_path_faces(f->path))
-        ret = ls_advise(err,
-                        ls_fail(err, LS_ENOFACE, "%s: face %s matches no face in this track",
-                                f->track, f->s->face),
-                        LS_HINT_NONE, "face");
+    if (!ret && !is_own(f, ls_face_path_first(f->path)))
+        ret = ls_face_path_first(f->path) < 0
+                  ? ls_fail(err, LS_ENOFACE, "%s: face %s matches no face in this track", f->track,
+                            f->s->face)
+                  : fail_late(f, f->track, "it has no such face", ls_face_path_first(f->path), err);
+    if (ret == LS_ENOFACE)
+        ls_advise(err, ret, LS_HINT_NONE, "face");
     ls_record_reader_close(&reader);
     free(rec);
     return ret;
@@ -158,8 +222,8 @@ static int open_scout(ls_face_feed *f, ls_error *err)
 }
 
 int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char *track,
-                      const ls_video_info *video, const char *folder, const ls_log *log,
-                      ls_error *err)
+                      const ls_video_info *video, const ls_stream_span *span, const char *folder,
+                      const ls_log *log, ls_error *err)
 {
     ls_choice choice;
     ls_face_feed *f = *out = ls_calloc_array(1, sizeof *f);
@@ -168,6 +232,8 @@ int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char 
     pthread_mutex_init(&f->lock, NULL);
     f->s = s;
     f->track = track;
+    f->video = *video;
+    f->span = *span;
     f->log = log;
     int ret = ls_face_path_open(&f->path, s->resolution, folder, err);
     if (!ret && !ls_choice_parse(&choice, s->face))
@@ -175,7 +241,7 @@ int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char 
     if (!ret)
         ret = ls_chooser_open(&f->chooser, &choice, err);
     if (!ret)
-        ret = track ? read_track(f, video, err) : open_scout(f, err);
+        ret = track ? read_track(f, err) : open_scout(f, err);
     if (ret)
         ls_face_feed_close(out);
     return ret;
@@ -228,20 +294,20 @@ void ls_face_feed_state(ls_face_feed *f, double *seconds, uint64_t *frames)
     pthread_mutex_unlock(&f->lock);
 }
 
-int ls_face_feed_run(ls_face_feed *f, uint64_t frames, const char *track, const char *index,
-                     const ls_cancel *cancel, ls_error *err)
+int ls_face_feed_run(ls_face_feed *f, const char *track, const char *index, const ls_cancel *cancel,
+                     ls_error *err)
 {
-    const ls_scout_sink sink = {.record = take_record, .progress = note_progress, .opaque = f};
+    const ls_scout_sink sink = {.record = take_found, .progress = note_progress, .opaque = f};
     const ls_video_info *v = ls_scout_video(f->scout);
     const ls_record_timeline timeline = {v->width, v->height, v->fps_num, v->fps_den};
     f->start = ls_time_now();
     int ret = track ? ls_record_writer_open(&f->save, track, &timeline, err) : 0;
     if (!ret)
-        ret = ls_scout_run(f->scout, frames ? frames + LOOK_AHEAD : 0, &sink, cancel, err);
+        ret = ls_scout_run(f->scout, &sink, cancel, err);
     if (!ret)
         ret = finish_faces(f, (int64_t)ls_scout_frames(f->scout), err);
     if (!ret)
-        ret = check_found(f, err);
+        ret = check_found(f, cancel, err);
     if (!ret && index)
         ret = ls_scout_save_index(f->scout, index, err);
     return !ret && f->save ? ls_scout_save(f->scout, f->save, err) : ret;

@@ -8,16 +8,17 @@
 #include "face/detector.h"
 #include "latentsync/sync.h"
 #include "media/video.h"
-#include "pipeline/face_path.h"
+#include "pipeline/stream.h"
 
 typedef struct ls_face_feed ls_face_feed;
 
 /* With a track file, all of it is read now, and checked against the video; otherwise the detector
- * is opened. `s` and `log` must outlive *out; temporary files are made in `folder`, or where the
- * system has them when that is NULL. */
+ * is opened. The faces of `span` are wanted; without any in the frames that get a new mouth:
+ * LS_ENOFACE, here or from ls_face_feed_run. `s` and `log` must outlive *out; temporary files are
+ * made in `folder`, or where the system has them when that is NULL. */
 int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char *track,
-                      const ls_video_info *video, const char *folder, const ls_log *log,
-                      ls_error *err);
+                      const ls_video_info *video, const ls_stream_span *span, const char *folder,
+                      const ls_log *log, ls_error *err);
 void ls_face_feed_close(ls_face_feed **f);
 
 /* Where the crops find the faces. */
@@ -28,11 +29,11 @@ bool ls_face_feed_runs(const ls_face_feed *f);
 /* The files of the networks that detect faces; returns their number. */
 size_t ls_face_feed_files(const ls_face_feed *f, const char *files[LS_DETECTOR_FILES]);
 /* Detects faces, in a thread other than the one that reads the path, and writes its findings to the
- * files `track` and `index` (see ls_video_save_index) unless they are NULL. `frames`
- * is how many will be asked for; 0: all. LS_ENOFACE when the choice finds no face at all. The
- * caller finishes the path on failure. */
-int ls_face_feed_run(ls_face_feed *f, uint64_t frames, const char *track, const char *index,
-                     const ls_cancel *cancel, ls_error *err);
+ * files `track` and `index` (see ls_video_save_index) unless they are NULL: of the whole video if
+ * the settings have the track saved, otherwise as far as the choice for the wanted frames needs.
+ * The caller finishes the path on failure. */
+int ls_face_feed_run(ls_face_feed *f, const char *track, const char *index, const ls_cancel *cancel,
+                     ls_error *err);
 /* How far the search is: seconds it has taken, and frames. Any thread. */
 void ls_face_feed_state(ls_face_feed *f, double *seconds, uint64_t *frames);
 /* Reads a whole track file, and checks that it is of this video: the errors of ls_face_feed_open,

@@ -26,7 +26,7 @@ struct ls_face_path {
     int64_t count; /* frames in the file */
     int64_t end;   /* frames of the video, once finished; INT64_MAX before */
     int code;
-    uint64_t faces;
+    int64_t first; /* with a face; -1: none */
     /* of the consumer's thread */
     ls_align align;
     spot last;    /* that `align` has seen */
@@ -42,6 +42,7 @@ int ls_face_path_open(ls_face_path **out, size_t resolution, const char *folder,
     pthread_cond_init(&p->grown, NULL);
     p->align.resolution = resolution;
     p->end = INT64_MAX;
+    p->first = -1;
     p->file = ls_temporary_file(folder, err);
     if (p->file >= 0)
         return 0;
@@ -76,7 +77,8 @@ int ls_face_path_put(ls_face_path *p, const ls_chosen_face *chosen, ls_error *er
                              "cannot write the temporary file of where the faces are");
     pthread_mutex_lock(&p->lock);
     p->count = chosen->frame + 1;
-    p->faces += s.id != 0;
+    if (s.id && p->first < 0)
+        p->first = chosen->frame;
     pthread_cond_signal(&p->grown);
     pthread_mutex_unlock(&p->lock);
     return 0;
@@ -93,10 +95,18 @@ void ls_face_path_finish(ls_face_path *p, int64_t frames, int code)
     pthread_mutex_unlock(&p->lock);
 }
 
-uint64_t ls_face_path_faces(ls_face_path *p)
+int64_t ls_face_path_first(ls_face_path *p)
 {
     pthread_mutex_lock(&p->lock);
-    uint64_t n = p->faces;
+    const int64_t frame = p->first;
+    pthread_mutex_unlock(&p->lock);
+    return frame;
+}
+
+int64_t ls_face_path_count(ls_face_path *p)
+{
+    pthread_mutex_lock(&p->lock);
+    const int64_t n = p->count;
     pthread_mutex_unlock(&p->lock);
     return n;
 }

@@ -21,8 +21,10 @@ int ls_face_path_put(ls_face_path *p, const ls_chosen_face *chosen, ls_error *er
 /* No more frames follow. `frames` is the length of the video, 0 if unknown: those after the last
  * one put have no face. A `code` other than 0 is what waiting calls of ls_face_path_get return. */
 void ls_face_path_finish(ls_face_path *p, int64_t frames, int code);
-/* Frames with a usable face so far. */
-uint64_t ls_face_path_faces(ls_face_path *p);
+/* The first frame with a usable face so far; -1: there is none. */
+int64_t ls_face_path_first(ls_face_path *p);
+/* How many frames are known. */
+int64_t ls_face_path_count(ls_face_path *p);
 
 typedef struct ls_placement {
     ls_matrix matrix;

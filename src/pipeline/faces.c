@@ -156,7 +156,7 @@ int ls_faces_run(ls_faces *job, ls_error *err)
     ls_quiet *quiet = NULL;
     int ret = ls_quiet_open(&quiet, err);
     if (!ret)
-        ret = ls_scout_run(job->scout, 0, &sink, job->s.cancel, err);
+        ret = ls_scout_run(job->scout, &sink, job->s.cancel, err);
     if (!ret && job->writer)
         ret = ls_scout_save(job->scout, job->writer, err);
     size_t count = ls_scout_tracks(job->scout, &tracks);

@@ -185,29 +185,53 @@ static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_
     return ret ? ret : drain(s, err);
 }
 
-int ls_scout_run(ls_scout *s, uint64_t frames, const ls_scout_sink *sink, const ls_cancel *cancel,
-                 ls_error *err)
+static int next_frame(ls_scout *s, ls_frame **frame, const ls_cancel *cancel, ls_error *err)
+{
+    *frame = NULL;
+    return ls_canceled(cancel) ? ls_fail(err, LS_ECANCELED, "canceled")
+                               : ls_video_next(s->video, frame, err);
+}
+
+int ls_scout_run(ls_scout *s, const ls_scout_sink *sink, const ls_cancel *cancel, ls_error *err)
 {
     const uint64_t total = ls_scout_video(s)->frames;
     int ret = 0;
     s->sink = sink;
-    while (!ret && (!frames || s->frames < frames)) {
-        ls_frame *frame = NULL;
-        ret = ls_canceled(cancel) ? ls_fail(err, LS_ECANCELED, "canceled")
-                                  : ls_video_next(s->video, &frame, err);
+    while (!ret) {
+        ls_frame *frame;
+        ret = next_frame(s, &frame, cancel, err);
         if (!ret)
             ret = look(s, frame, cancel, err);
         ls_frame_unref(&frame);
         if (!ret && sink->progress)
             sink->progress(sink->opaque, s->frames, total);
     }
-    if (ret && ret != LS_EOF)
-        return ret;
-    ls_follow_finish(s->follow);
-    ret = drain(s, err);
+    if (ret == LS_EOF) {
+        ls_follow_finish(s->follow);
+        ret = drain(s, err);
+    }
     for (size_t i = 0; i < s->track_count && s->frames; i++)
         s->tracks[i].summary.share = (double)s->tracks[i].frames / (double)s->frames;
-    return ret;
+    return ret < 0 ? ret : 0;
+}
+
+int ls_scout_look_on(ls_scout *s, uint64_t frames, int64_t *found, const ls_cancel *cancel,
+                     ls_error *err)
+{
+    int ret = 0;
+    *found = -1;
+    for (uint64_t i = 0; !ret && i < frames && *found < 0; i++) {
+        ls_frame *frame;
+        size_t count = 0;
+        ret = next_frame(s, &frame, cancel, err);
+        if (!ret && i % LS_SCOUT_STRIDE == 0)
+            ret = detect(s, frame, true, &count, cancel, err);
+        for (size_t k = 0; !ret && k < count; k++)
+            if (ls_face_eligible(&s->found[k]))
+                *found = (int64_t)(s->frames + i);
+        ls_frame_unref(&frame);
+    }
+    return ret == LS_EOF ? 0 : ret;
 }
 
 int ls_scout_save(const ls_scout *s, ls_record_writer *w, ls_error *err)

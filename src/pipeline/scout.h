@@ -37,16 +37,20 @@ void ls_scout_close(ls_scout **s);
 const ls_video_info *ls_scout_video(const ls_scout *s);
 const ls_detector *ls_scout_detector(const ls_scout *s);
 typedef struct ls_scout_sink {
-    /* A record for every frame, in order; an error ends the search. */
+    /* A record for every frame, in order. 1 ends the search, as does an error. */
     int (*record)(void *opaque, const ls_face_record *rec, ls_error *err);
     /* After every frame; may be NULL. */
     void (*progress)(void *opaque, uint64_t frame, uint64_t frames);
     void *opaque;
 } ls_scout_sink;
 
-/* Searches the first `frames` frames, or all if that is 0 or more than there are. Once. */
-int ls_scout_run(ls_scout *s, uint64_t frames, const ls_scout_sink *sink, const ls_cancel *cancel,
-                 ls_error *err);
+/* Searches the video up to its end or the sink's. Once. */
+int ls_scout_run(ls_scout *s, const ls_scout_sink *sink, const ls_cancel *cancel, ls_error *err);
+/* After a run: has a look at one in LS_SCOUT_STRIDE of the next `frames` frames. *found is the
+ * first of these with a face; -1: none. */
+#define LS_SCOUT_STRIDE 25
+int ls_scout_look_on(ls_scout *s, uint64_t frames, int64_t *found, const ls_cancel *cancel,
+                     ls_error *err);
 
 /* Frames searched, and the identities in them by first appearance. */
 uint64_t ls_scout_frames(const ls_scout *s);

@@ -45,8 +45,7 @@ static void *run_faces(void *opaque)
     ls_sync *job = opaque;
     const char *track = *job->track_path ? job->track_path : NULL,
                *index = *job->index_path ? job->index_path : NULL;
-    int ret = ls_face_feed_run(job->faces, job->s.save_track ? 0 : job->span.fed, track, index,
-                               &job->end_faces, &job->faces_err);
+    int ret = ls_face_feed_run(job->faces, track, index, &job->end_faces, &job->faces_err);
     if (ret)
         ls_face_path_finish(ls_face_feed_path(job->faces), 0, job->faces_err.code = ret);
     return NULL;

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 
-from common import LS, QUICK, SHARED_ABS, TESTS, bad, digest, ffmpeg, good, main, planes, probe, run, test
+from common import LS, QUICK, SHARED_ABS, TESTS, bad, digest, ffmpeg, good, main, planes, points, probe, run, test
 
 PUPPET = os.path.abspath(sys.argv[2])
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -291,6 +291,56 @@ def no_face_anywhere(world):
     bad(sync(world, "nobody.mp4", "speech.wav", "out.mkv"), "nobody.mp4", "no face", code=5)
     r = good(run(LS, "faces", "-m", world.name, "nobody.mp4"))
     assert not r.stdout and "no face was found" in r.stderr
+
+
+@of_both
+def a_face_after_the_speech_is_none(world):
+    for shown in (40, 13):  # 12 frames of speech; the second is within what the choice looks ahead
+        late = f"{world.name}.late{shown}.mkv"
+        made(late, "-i", world.video(0, 60), "-an", "-vf", f"drawbox=t=fill:color=black:enable='lt(n,{shown})'", "-c:v",
+             "ffv1", "-pix_fmt", "yuv420p")
+        listed = good(faces(world, late, "--json")).stdout
+        first = records(listed)[2][0]["first"]
+        assert shown <= first < shown + 3, first
+        open("late.jsonl", "w").write(listed)
+        for options in ([], ["--save-track", "s.jsonl"], ["-t", "late.jsonl"], ["--restart"]):
+            r = sync(world, late, "short.wav", "out.mkv", *options)
+            bad(r, "in the first 0.48 s", "is seen at", code=5)
+            seen = float(r.stderr.split("is seen at ")[1].split()[0])
+            assert first / 25 - 0.01 < seen < first / 25 + 1.01 and (not options or seen < first / 25 + 0.01 or
+                                                                    options == ["--restart"]), (options, seen)
+        bad(run(LS, "plan", "-m", world.name, *FAST, late, "short.wav", "-o", "out.mkv"), "is seen at", code=5)
+    good(sync(world, late, "speech.wav", "o.mkv"))
+
+
+@of_both
+def no_more_is_searched_than_the_choice_needs(world):
+    video = f"{world.name}.gap.mkv"  # the face is gone where the speech ends, and comes back
+    x, y, w, h = world.hidden
+    made(video, "-stream_loop", "-1", "-i", world.video(0, 40), "-an", "-frames:v", "120", "-vf",
+         f"drawbox=x={x}:y={y}:w={w}:h={h}:t=fill:color=gray:enable='between(n,8,13)'", "-c:v", "ffv1", "-pix_fmt",
+         "yuv420p")
+    good(sync(world, video, "short.wav", "o.mkv", "--keep-job", "--job", "gap.lsjob"))
+    looked = records(open("gap.lsjob/faces.jsonl").read())[1]
+    assert [f["frame"] for f in looked] == list(range(len(looked))) and 16 <= len(looked) < 30, len(looked)
+    assert all(looked[i]["faces"][0].get("interpolated") for i in range(8, 14))
+    # the same from faces of the whole video, and from those kept
+    good(sync(world, video, "short.wav", "o.whole.mkv", "--save-track", "whole.jsonl"))
+    assert len(records(open("whole.jsonl").read())[1]) == 120
+    good(sync(world, video, "short.wav", "o.kept.mkv", "-t", "gap.lsjob/faces.jsonl"))
+    good(run(LS, "plan", "-m", world.name, *FAST, video, "short.wav", "-o", "o.planned.mkv"))
+    good(run(LS, "resume", "o.planned.mkv.lsjob"))
+    for other in ("whole", "kept", "planned"):
+        assert digest("o.mkv") == digest(f"o.{other}.mkv"), other
+    shutil.rmtree("gap.lsjob")
+
+
+@test
+def a_track_outside_the_picture_is_no_face():
+    with open("far.jsonl", "w") as f:
+        for i in range(40):
+            f.write(json.dumps({"frame": i, "points5": [[x + 900, y] for x, y in points(100, 100, 60)]}) + "\n")
+    bad(sync(Drawn, Drawn().video(0, 40), "short.wav", "out.mkv", "-t", "far.jsonl"), "far.jsonl", "no face", code=5)
 
 
 @test

@@ -69,7 +69,8 @@ static void the_mouth_fades_at_gaps_within_a_shot(void **state)
     }
     assert_float_equal(opacity(p, 0), 1, 0);
     assert_float_equal(opacity(p, 59), 1, 0);
-    assert_int_equal(ls_face_path_faces(p), 40);
+    assert_int_equal(ls_face_path_first(p), 0);
+    assert_int_equal(ls_face_path_count(p), 60);
     ls_face_path_close(&p);
 }
 

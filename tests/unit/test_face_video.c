@@ -34,7 +34,7 @@ static void look(faces *f, const char *video, const char *detector)
         .video = video, .detector = {.path = detector}, .follow = ls_follow_default_settings()};
     const ls_scout_sink sink = {.record = take, .opaque = f};
     memset(f, 0, sizeof *f);
-    if (ls_scout_open(&s, &settings, &err) || ls_scout_run(s, 0, &sink, NULL, &err))
+    if (ls_scout_open(&s, &settings, &err) || ls_scout_run(s, &sink, NULL, &err))
         fail_msg("%s", err.message);
     const ls_scout_track *tracks;
     print_message("# %s: %zu faces in %zu frames, %zu tracks\n",
