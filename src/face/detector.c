@@ -47,26 +47,37 @@ static bool is_onnx(const char *name)
     return n > 5 && !strcmp(name + n - 5, ".onnx") && *name != '.' && strcmp(name, LANDMARKS);
 }
 
-/* The names of a folder's ONNX files, best first; the caller frees each. */
-static size_t list_files(const char *dir, char *names[MAX_CANDIDATES])
+/* The names of a folder's ONNX files, best first; the caller frees each, on failure too. */
+static int list_files(const char *dir, char *names[MAX_CANDIDATES], size_t *count, ls_error *err)
 {
-    size_t count = 0;
+    struct dirent *e = NULL;
+    int ret = 0;
+    *count = 0;
     DIR *d = opendir(dir);
-    for (struct dirent *e; d && count < MAX_CANDIDATES && (e = readdir(d));)
-        if (is_onnx(e->d_name) && (names[count] = strdup(e->d_name)))
-            count++;
-    if (d)
-        closedir(d);
-    qsort(names, count, sizeof *names, compare);
-    return count;
+    if (!d)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : ls_fail_errno(err, errno, "%s", dir);
+    while (!ret && *count < MAX_CANDIDATES && (errno = 0, e = readdir(d))) {
+        if (!is_onnx(e->d_name))
+            continue;
+        if ((names[*count] = strdup(e->d_name)))
+            ++*count;
+        else
+            ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    }
+    if (!ret && !e && errno)
+        ret = ls_fail_errno(err, errno, "%s", dir);
+    closedir(d);
+    qsort(names, *count, sizeof *names, compare);
+    return ret;
 }
 
 /* The best detector of a folder; files of other kinds are skipped. */
 static int open_best(ls_detector *d, const char *dir, const ls_detector_settings *s, ls_error *err)
 {
     char *names[MAX_CANDIDATES], path[LS_PATH_SIZE];
-    size_t count = list_files(dir, names);
-    int ret = LS_ENOENT;
+    size_t count;
+    int ret = list_files(dir, names, &count, err);
+    ret = ret ? ret : LS_ENOENT;
     for (size_t i = 0; i < count; i++) {
         if (!d->net && (ret == LS_ENOENT || ret == LS_EUNSUPPORTED) &&
             !(ret = ls_path_join(path, sizeof path, dir, names[i], err)))

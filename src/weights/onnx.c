@@ -16,6 +16,7 @@ struct ls_onnx {
     /* Parsed messages take more memory than in the file; this bounds how much more. */
     ProtobufCAllocator allocator;
     size_t allocated, allowed;
+    bool out_of_memory;
 };
 
 static void *allocate(void *opaque, size_t size)
@@ -24,7 +25,9 @@ static void *allocate(void *opaque, size_t size)
     if (size > m->allowed - m->allocated)
         return NULL;
     m->allocated += size;
-    return malloc(size ? size : 1);
+    void *p = malloc(size ? size : 1);
+    m->out_of_memory |= !p;
+    return p;
 }
 
 static void release(void *opaque, void *p)
@@ -76,7 +79,10 @@ int ls_onnx_open_memory(ls_onnx **out, const char *name, const void *data, size_
     m->allowed = ((size_t)4 << 20) + 4 * (size < LS_ONNX_MAX_BYTES ? size : 0);
     if (size > LS_ONNX_MAX_BYTES)
         ret = ls_fail(err, LS_EUNSUPPORTED, "%s: ONNX files of up to 256 MB are supported", name);
-    else if (!(m->model = ls_onnx__model_proto__unpack(&m->allocator, size, data)))
+    else if (!(m->model = ls_onnx__model_proto__unpack(&m->allocator, size, data)) &&
+             m->out_of_memory)
+        ret = ls_fail(err, LS_ENOMEM, "%s: out of memory", name);
+    else if (!m->model)
         ret = ls_fail(err, LS_EFORMAT, "%s: not an ONNX file, or damaged or truncated", name);
     else
         ret = check(m, err);

@@ -67,18 +67,22 @@ static zip_int64_t serve(void *opaque, void *data, zip_uint64_t len, zip_source_
     }
 }
 
-/* The index of ROOT/`name`, or -1. */
-static zip_int64_t find(const archive *a, const char *name, size_t name_len)
+/* *index: of ROOT/`name`; -1 if there is none. */
+static int find(const archive *a, const char *name, size_t name_len, zip_int64_t *index,
+                ls_error *err)
 {
     char *path = malloc(a->root_len + name_len + 1);
-    if (!path)
-        return -1;
-    memcpy(path, a->root, a->root_len);
-    memcpy(path + a->root_len, name, name_len);
-    path[a->root_len + name_len] = 0;
-    zip_int64_t i = zip_name_locate(a->zip, path, 0);
+    *index = -1;
+    if (path) {
+        memcpy(path, a->root, a->root_len);
+        memcpy(path + a->root_len, name, name_len);
+        path[a->root_len + name_len] = 0;
+        *index = zip_name_locate(a->zip, path, 0);
+    }
+    const bool failed =
+        !path || (*index < 0 && zip_error_code_zip(zip_get_error(a->zip)) == ZIP_ER_MEMORY);
     free(path);
-    return i;
+    return failed ? ls_fail(err, LS_ENOMEM, "out of memory") : 0;
 }
 
 /* Reads a whole member, inflated if necessary, into memory that the caller frees. */
@@ -86,7 +90,10 @@ static int read_member(const archive *a, const char *name, uint8_t **out, size_t
                        ls_error *err)
 {
     zip_stat_t st;
-    zip_int64_t i = find(a, name, strlen(name));
+    zip_int64_t i;
+    int ret = find(a, name, strlen(name), &i, err);
+    if (ret)
+        return ret;
     if (i < 0 || zip_stat_index(a->zip, (zip_uint64_t)i, 0, &st))
         return ls_fail(err, LS_EFORMAT, "a zip archive without %s%s: not written by torch.save",
                        a->root, name);
@@ -124,7 +131,10 @@ static int locate(void *opaque, ls_storage *s, ls_error *err)
         return 0;
     int n =
         snprintf(name, sizeof name, "data/%.*s", (int)(s->key.n < 100 ? s->key.n : 100), s->key.s);
-    zip_int64_t i = s->key.n > 100 ? -1 : find(a, name, (size_t)n);
+    zip_int64_t i = -1;
+    int ret = s->key.n > 100 ? 0 : find(a, name, (size_t)n, &i, err);
+    if (ret)
+        return ret;
     if (i < 0 || zip_stat_index(a->zip, (zip_uint64_t)i, 0, &st))
         return ls_fail(err, LS_EFORMAT, "the archive has no member %s%s", a->root, name);
     if (st.comp_method != ZIP_CM_STORE || st.encryption_method != ZIP_EM_NONE)
@@ -161,9 +171,11 @@ static int check_byteorder(const archive *a, ls_error *err)
 {
     uint8_t *text = NULL;
     size_t size;
-    if (find(a, "byteorder", 9) < 0)
-        return 0; // older than torch 2.0: little
-    int ret = read_member(a, "byteorder", &text, &size, err);
+    zip_int64_t i;
+    int ret = find(a, "byteorder", 9, &i, err);
+    if (ret || i < 0)
+        return ret; // older than torch 2.0: little
+    ret = read_member(a, "byteorder", &text, &size, err);
     if (!ret && (size != 6 || memcmp(text, "little", 6)))
         ret = ls_fail(err, LS_EUNSUPPORTED, "byte order \"%.*s\"; only little endian is supported",
                       (int)(size < 20 ? size : 20), text);

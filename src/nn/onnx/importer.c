@@ -193,11 +193,11 @@ int ls_im_define(ls_importer *s, ls_im_value *v)
 
 int ls_im_define_tensor(ls_importer *s, ls_tensor *t, bool last)
 {
-    int ret = ls_graph_error(s->g, s->err);
-    if (ret)
-        return ls_im_fail(s, ret == LS_ENOMEM ? LS_ENOMEM : LS_EFORMAT, "%s", s->err->message);
-    if (!t)
+    if (s->err->code) /* of an operand, which the graph took for one that is not given */
         return s->err->code;
+    int ret = ls_graph_error(s->g, s->err);
+    if (ret || !t)
+        return ls_im_fail(s, ret == LS_ENOMEM ? LS_ENOMEM : LS_EFORMAT, "%s", s->err->message);
     ls_im_value v = {.tensor = t, .last = last, .constant = {.ndim = t->ndim, .count = t->count}};
     memcpy(v.constant.shape, t->shape, sizeof v.constant.shape);
     if (last) {
@@ -449,7 +449,7 @@ static int write_output(ls_importer *s, size_t i)
     memcpy(o->shape, v->constant.shape, sizeof o->shape);
     if (v->tensor) {
         ls_output(s->g, name, bindable(s, v));
-        return ls_graph_error(s->g, s->err);
+        return s->err->code ? s->err->code : ls_graph_error(s->g, s->err);
     }
     o->constant = &s->im->constants[i];
     s->im->constants[i] = v->constant;

@@ -62,7 +62,7 @@ int ls_im_constant_input(ls_importer *s, size_t i, bool whole, const ls_onnx_val
 int ls_im_int_list(ls_importer *s, size_t i, const char *name, const int64_t **list, size_t *n);
 
 /* The output of the current node. The first takes ownership of the constant in `v`, also on
- * failure; the second, given NULL, returns the error. */
+ * failure; the second returns the error of what led to `t`, which is then ignored. */
 int ls_im_define(ls_importer *s, ls_im_value *v);
 int ls_im_define_tensor(ls_importer *s, ls_tensor *t, bool last);
 

@@ -76,7 +76,7 @@ static int binary_of(ls_importer *s, ls_binary op, const ls_im_value *a, const l
         return ls_im_fail(s, LS_EUNSUPPORTED, "single numbers are not supported");
     ls_tensor *x = operand(s, a, ndim, last), *y = x ? operand(s, b, ndim, last) : NULL;
     if (!x || !y)
-        return s->err->code ? s->err->code : LS_EFORMAT;
+        return ls_im_define_tensor(s, NULL, false);
     bool equal = !memcmp(x->shape, y->shape, ndim * sizeof *x->shape);
     if (op == LS_BINARY_ADD && equal && !x->param && !y->param)
         return ls_im_define_tensor(s, ls_add(s->g, x, y), last);
@@ -448,7 +448,7 @@ int ls_import_resize(ls_importer *s)
     for (size_t d = 0; t && !ret && d < 4; d++) {
         const size_t k = order[d];
         size_t *entries = ls_im_take_dimension(s, &table, out[k]);
-        ret = entries ? 0 : LS_EFORMAT;
+        ret = entries ? 0 : s->err->code;
         for (size_t i = 0; !ret && i < out[k]; i++) {
             ret = nearest(s, i, scale[k], in[k], out[k], &entries[i]);
             entries[i] *= step[d];

@@ -19,13 +19,15 @@ size_t *ls_im_take_dimension(ls_importer *s, ls_im_take *t, size_t n)
 {
     size_t total, bytes;
     size_t *table = NULL;
-    if (ls_add_size(t->used, n, &total) && total <= LS_IM_MAX_ELEMENTS &&
-        ls_mul_size(total ? total : 1, sizeof *table, &bytes) && t->ndim < LS_MAX_DIMS)
-        table = realloc(t->table, bytes);
-    if (!table) {
+    const bool fits = ls_add_size(t->used, n, &total) && total <= LS_IM_MAX_ELEMENTS &&
+                      ls_mul_size(total ? total : 1, sizeof *table, &bytes) &&
+                      t->ndim < LS_MAX_DIMS;
+    if (fits && !(table = realloc(t->table, bytes)))
+        ls_im_fail(s, LS_ENOMEM, "out of memory");
+    else if (!fits)
         ls_im_fail(s, LS_EFORMAT, "%zu elements or %zu dimensions are too many", n, t->ndim + 1);
+    if (!table)
         return NULL;
-    }
     t->table = table;
     t->shape[t->ndim++] = n;
     table += t->used;
@@ -37,7 +39,7 @@ int ls_im_take_steps(ls_importer *s, ls_im_take *t, size_t n, size_t start, int6
 {
     size_t *table = ls_im_take_dimension(s, t, n);
     if (!table)
-        return LS_EFORMAT;
+        return s->err->code;
     for (size_t i = 0; i < n; i++)
         table[i] = start + i * (size_t)step; /* modulo 2^64, as negative steps need */
     return 0;
@@ -307,7 +309,7 @@ int ls_import_transpose(ls_importer *s)
     for (size_t i = 0; i < ndim; i++) {
         if (ls_im_take_steps(s, &t, x->constant.shape[from[i]], 0, (int64_t)step[from[i]])) {
             free(t.table);
-            return LS_EFORMAT;
+            return s->err->code;
         }
     }
     return define_take(s, x, &t);
@@ -335,7 +337,7 @@ int ls_import_gather(ls_importer *s)
             continue;
         }
         size_t *table = ls_im_take_dimension(s, &t, index->count);
-        ret = table ? 0 : LS_EFORMAT;
+        ret = table ? 0 : s->err->code;
         for (size_t i = 0; !ret && i < index->count; i++) {
             int64_t k = index->i[i] < 0 ? index->i[i] + (int64_t)n : index->i[i];
             if (k < 0 || (uint64_t)k >= n)
