@@ -1,6 +1,7 @@
 #include "backend/backend.h"
 #include "base/system.h"
 
+#include <stdio.h>
 #include <string.h>
 
 int ls_backend_open(ls_backend **out, const char *name, int threads, ls_error *err)
@@ -34,6 +35,15 @@ void ls_backend_close(ls_backend **be)
 const char *ls_backend_default(void)
 {
     return HAVE_ONEDNN ? "onednn" : "ref";
+}
+
+void ls_backend_version(char *text, size_t size)
+{
+#if HAVE_ONEDNN
+    ls_backend_onednn_version(text, size);
+#else
+    snprintf(text, size, "%s", ls_backend_default());
+#endif
 }
 
 bool ls_backend_prefers_bf16(void)

@@ -45,11 +45,14 @@ int ls_backend_open(ls_backend **out, const char *name, int threads, ls_error *e
 void ls_backend_close(ls_backend **be);
 /* The fastest in this build: "onednn", or "ref" if built without it. */
 const char *ls_backend_default(void);
+/* "oneDNN 2.6.3": the library at run time behind the default one, or its name. */
+void ls_backend_version(char *text, size_t size);
 /* Whether bfloat16 is worth using here: the CPU has AVX512-BF16 or AMX. */
 bool ls_backend_prefers_bf16(void);
 
 /* The constructors behind ls_backend_open. */
 int ls_backend_ref_open(ls_backend **out, ls_error *err);
 int ls_backend_onednn_open(ls_backend **out, ls_error *err);
+void ls_backend_onednn_version(char *text, size_t size);
 
 #endif

@@ -1,8 +1,25 @@
 #include "pipeline/describe.h"
+#include "backend/backend.h"
 #include "base/alloc.h"
 #include "latentsync/version.h"
 #include "media/codecs.h"
 #include "base/digest.h"
+
+#ifdef __clang__
+#define COMPILER __VERSION__ /* with its name */
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
+/* On all of this the last bits of a frame depend. */
+static json_t *describe_program(void)
+{
+    char networks[64];
+    ls_backend_version(networks, sizeof networks);
+    return json_pack("{s:i, s:s, s:s, s:s, s:s}", "format", LS_JOB_FORMAT, "latentsync",
+                     LS_VERSION_STRING, "compiler", COMPILER, "networks", networks, "codecs",
+                     ls_media_version());
+}
 
 static int add_digest(json_t *contents, const char *name, const char *path, ls_error *err)
 {
@@ -55,9 +72,7 @@ int ls_describe_job(json_t **out, const ls_job_facts *f, ls_error *err)
     if (!ret)
         ret = describe_contents(contents, f, err);
     if (!ret &&
-        (json_object_set_new(*out, "program",
-                             json_pack("{s:i, s:s, s:s}", "format", LS_JOB_FORMAT, "latentsync",
-                                       LS_VERSION_STRING, "codecs", ls_media_version())) ||
+        (json_object_set_new(*out, "program", describe_program()) ||
          json_object_set(*out, "contents", contents) ||
          json_object_set_new(*out, "plan",
                              json_pack("{s:I, s:I, s:I, s:i, s:i}", "frames", (json_int_t)f->frames,

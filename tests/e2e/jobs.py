@@ -228,10 +228,12 @@ def findings_without_their_description_do_not_count():
 def another_version_does_not_go_on():
     job = begun("o.mp4", 1)
     d = json.load(open(job + "/job.json"))
-    d["program"]["codecs"] = "FFmpeg 0.5"
-    json.dump(d, open(job + "/job.json", "w"))
-    r = run(LS, "resume", job)
-    assert r.returncode == 2 and 'was started with codecs "FFmpeg 0.5", not "' in r.stderr, r.stderr
+    assert set(d["program"]) == {"format", "latentsync", "compiler", "networks", "codecs"}, d
+    for key, right in d["program"].items():
+        other = {**d, "program": {**d["program"], key: "0.5"}}
+        json.dump(other, open(job + "/job.json", "w"))
+        r = run(LS, "resume", job)
+        assert r.returncode == 2 and f'was started with {key} "0.5", not {json.dumps(right)}' in r.stderr, r.stderr
     shutil.rmtree(job)
 
 

@@ -1,6 +1,7 @@
 #include "backend/onednn/onednn.h"
 #include "backend/team.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static int compile(ls_backend *base, const ls_node *node, ls_kernel **out, size_t *scratch,
@@ -54,6 +55,12 @@ static void close_backend(ls_backend *base)
 
 static const ls_backend_vtable vtable = {"onednn",    compile,  run,
                                          free_kernel, in_place, close_backend};
+
+void ls_backend_onednn_version(char *text, size_t size)
+{
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(text, size, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+}
 
 int ls_backend_onednn_open(ls_backend **out, ls_error *err)
 {
