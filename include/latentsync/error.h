@@ -52,7 +52,8 @@ enum ls_error_code {
     X(LS_HINT_ACCEPT_LICENCE, "accept the licence, or leave the face networks out")                \
     X(LS_HINT_FETCH_BY_HAND, "fetch the files by hand from the addresses given")                   \
     X(LS_HINT_TRUST_JOB, "allow the job to write there")                                           \
-    X(LS_HINT_ALLOW_HTTP, "allow http to that host; each file is still checked by its SHA-256")
+    X(LS_HINT_ALLOW_HTTP, "allow http to that host; each file is still checked by its SHA-256")    \
+    X(LS_HINT_SMALLER_FACES, "allow smaller faces, which come out blurred")
 
 enum ls_hint {
 #define LS_X(name, text) name,

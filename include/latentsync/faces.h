@@ -30,6 +30,8 @@ typedef struct ls_faces_settings {
     int video_stream;    /* -1: index in `video` of the stream to use; -1: as sync chooses */
     int keep_interlaced; /* 0: interlaced frames are deinterlaced; 1: used as they are. Option
                             "deinterlace" */
+    size_t min_face;     /* 80: height in pixels of the smallest face to list, which is at least 5/8
+                            as wide; 16 to 4096 */
 } ls_faces_settings;
 
 /* One face as it is followed through the video. Later versions may add members at the end. */
@@ -55,6 +57,9 @@ LS_API void ls_faces_close(ls_faces **job);
  * A track belongs to the job. */
 LS_API uint64_t ls_faces_frames(const ls_faces *job);
 LS_API const ls_faces_track *ls_faces_get_track(const ls_faces *job, size_t index);
+/* Likewise: 1, and the size in pixels of the largest face that is smaller than min_face allows and
+ * so in no track; 0: there is none. */
+LS_API int ls_faces_get_small(const ls_faces *job, size_t *width, size_t *height);
 
 #ifdef __cplusplus
 }

@@ -98,6 +98,8 @@ typedef struct ls_sync_settings {
     int trust_job; /* 1: write the output also where a job says that was not begun in this folder */
     int keep_interlaced; /* 0: interlaced frames are deinterlaced; 1: used as they are. Option
                             "deinterlace" */
+    size_t min_face; /* 80: height in pixels of the smallest face to use, which is at least 5/8 as
+                        wide; 16 to 4096 */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

@@ -39,8 +39,14 @@ static json_t *list_tracks(const ls_faces *job)
 
 static int finish(cli_call *call, const ls_faces *job)
 {
+    char text[128] = "no face was found";
+    size_t w, h;
+    if (ls_faces_get_small(job, &w, &h))
+        snprintf(text, sizeof text,
+                 "no face is large enough: the largest is %zu x %zu pixels; --min-face %zu uses it",
+                 w, h, 8 * w / 5 < h ? 8 * w / 5 : h);
     if (!ls_faces_get_track(job, 0))
-        cli_message(call, LS_MESSAGE_WARNING, "no face was found");
+        cli_message(call, LS_MESSAGE_WARNING, text);
     cli_end_line(&call->console);
     if (cli_event(call, "done", list_tracks(job)))
         return CLI_OK;

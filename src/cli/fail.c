@@ -99,6 +99,11 @@ static void advise(const cli_call *call, const ls_error *err, char *out, size_t 
     case LS_HINT_LIST_FACES:
         snprintf(out, size, "\"latentsync faces VIDEO\" lists them");
         break;
+    case LS_HINT_SMALLER_FACES:
+        snprintf(out, size,
+                 "--min-face N uses faces of N pixels in height or more; small ones come out "
+                 "blurred");
+        break;
     case LS_HINT_MORE_MEMORY:
         snprintf(out, size,
                  "raise --max-memory, end other programs, or use a model made for a "

@@ -45,7 +45,7 @@ struct ls_follow {
 
 ls_follow_settings ls_follow_default_settings(void)
 {
-    return (ls_follow_settings){.max_gap = 12, .every = 1};
+    return (ls_follow_settings){.max_gap = 12, .every = 1, .min_face = 80};
 }
 
 static bool has_box(const ls_face *f)
@@ -53,12 +53,13 @@ static bool has_box(const ls_face *f)
     return f->box[0] || f->box[1] || f->box[2] || f->box[3];
 }
 
-bool ls_face_eligible(const ls_face *f)
+bool ls_face_eligible(const ls_face *f, size_t min_height)
 {
     if (!has_box(f))
         return true;
+    const double least = (double)min_height;
     double w = trunc(f->box[2]) - trunc(f->box[0]), h = trunc(f->box[3]) - trunc(f->box[1]);
-    return w >= 50 && h >= 80 && w / h <= 1.5 && w / h >= 0.2 && f->score >= 0.5;
+    return 8 * w >= 5 * least && h >= least && w / h <= 1.5 && w / h >= 0.2 && f->score >= 0.5;
 }
 
 void ls_face_extent(const ls_face *f, double box[4])
@@ -91,9 +92,10 @@ static double overlap(const shape *a, const shape *b)
     return both / (a->w * a->h + b->w * b->h - both);
 }
 
-static bool usable(const ls_face *f)
+static bool usable(const ls_face *f, size_t min_height)
 {
-    bool ok = f->kind != LS_FACE_NONE && fabs(f->score) <= LS_MAX_COORDINATE && ls_face_eligible(f);
+    bool ok = f->kind != LS_FACE_NONE && fabs(f->score) <= LS_MAX_COORDINATE &&
+              ls_face_eligible(f, min_height);
     for (size_t i = 0; i < 4; i++)
         ok &= fabs(f->box[i]) <= LS_MAX_COORDINATE;
     for (size_t i = 0; i < (size_t)f->kind; i++)
@@ -273,11 +275,11 @@ typedef struct found {
 } found;
 
 /* The largest usable faces, from left to right. */
-static size_t select_faces(const ls_face *faces, size_t count, found *out)
+static size_t select_faces(const ls_face *faces, size_t count, size_t min_height, found *out)
 {
     size_t n = 0, k;
     for (size_t i = 0; i < count; i++) {
-        if (!usable(&faces[i]))
+        if (!usable(&faces[i], min_height))
             continue;
         found new = {&faces[i], shape_of(&faces[i])};
         for (k = n; k && out[k - 1].at.w * out[k - 1].at.h < new.at.w *new.at.h; k--)
@@ -321,7 +323,7 @@ static void examine(ls_follow *f, int64_t frame, const ls_face *faces, size_t co
 {
     found d[LS_MAX_FACES];
     double cost[LS_MAX_FACES][MAX_LIVE + LS_MAX_FACES];
-    size_t n = select_faces(faces, count, d), live = f->live, to[LS_MAX_FACES];
+    size_t n = select_faces(faces, count, f->s.min_face, d), live = f->live, to[LS_MAX_FACES];
     bool drop[LS_MAX_FACES] = {false};
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < live + n; j++)

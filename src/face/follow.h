@@ -8,15 +8,17 @@
 #define LS_FOLLOW_MAX_EVERY 250
 
 typedef struct ls_follow_settings {
-    size_t max_gap; /* examined frames an identity may be absent for; default 12 */
-    size_t every;   /* one frame in this many is examined; default 1 */
+    size_t max_gap;  /* examined frames an identity may be absent for; default 12 */
+    size_t every;    /* one frame in this many is examined; default 1 */
+    size_t min_face; /* see ls_face_eligible; default 80 */
 } ls_follow_settings;
 
 ls_follow_settings ls_follow_default_settings(void);
 
-/* The rule of the original's face_detector.py: at least 50 x 80 pixels, the proportions of a face,
- * a score of 0.5 or more. A face with an unknown box passes. */
-bool ls_face_eligible(const ls_face *face);
+/* The rule of the original's face_detector.py, which has 50 x 80 pixels: a face is `min_height`
+ * pixels tall or taller and 5/8 of that wide, and has the proportions of a face and a score of 0.5
+ * or more. A face with an unknown box passes. */
+bool ls_face_eligible(const ls_face *face, size_t min_height);
 
 /* The box, or the extent of the points if it is unknown. */
 void ls_face_extent(const ls_face *face, double box[4]);

@@ -50,13 +50,13 @@ static bool lost(const ls_search *s, const ls_face *faces, size_t count)
 }
 
 /* Whether the view with a border is due beside the plain one. */
-static bool is_due(ls_search *s, double side, const ls_face *faces, size_t count)
+static bool is_due(ls_search *s, const ls_views *v, const ls_face *faces, size_t count)
 {
     bool enough = false;
     for (size_t i = 0; i < count; i++) {
-        if (size_of(faces[i].box) > TOO_LARGE * side)
+        if (size_of(faces[i].box) > TOO_LARGE * v->side)
             return s->want++ % PERIOD == 0;
-        enough |= ls_face_eligible(&faces[i]);
+        enough |= ls_face_eligible(&faces[i], v->min_face);
     }
     return enough ? lost(s, faces, count) : s->want++ % PERIOD == 0;
 }
@@ -66,7 +66,8 @@ static int look_with_border(ls_search *s, const ls_views *v, size_t *count, ls_e
     size_t found, kept = 0;
     int ret = v->find(v->opaque, true, s->bordered, LS_MAX_FACES, &found, err);
     for (size_t i = 0; !ret && i < found; i++)
-        if (size_of(s->bordered[i].box) >= LARGE * v->side && ls_face_eligible(&s->bordered[i]))
+        if (size_of(s->bordered[i].box) >= LARGE * v->side &&
+            ls_face_eligible(&s->bordered[i], v->min_face))
             s->bordered[kept++] = s->bordered[i];
     *count = kept;
     return ret;
@@ -88,16 +89,17 @@ static size_t merge(const ls_search *s, size_t bordered, ls_face *faces, size_t 
 }
 
 /* For the next frame; the last `bordered` faces were seen with a border. */
-static void remember(ls_search *s, double side, const ls_face *faces, size_t count, size_t bordered)
+static void remember(ls_search *s, const ls_views *v, const ls_face *faces, size_t count,
+                     size_t bordered)
 {
     bool too_large = false;
     s->border = bordered;
     s->plain = false;
     s->large = 0;
     for (size_t i = 0; i < count; i++) {
-        s->plain |= i + bordered < count && ls_face_eligible(&faces[i]);
-        too_large |= size_of(faces[i].box) > TOO_LARGE * side;
-        if (size_of(faces[i].box) >= LARGE * side)
+        s->plain |= i + bordered < count && ls_face_eligible(&faces[i], v->min_face);
+        too_large |= size_of(faces[i].box) > TOO_LARGE * v->side;
+        if (size_of(faces[i].box) >= LARGE * v->side)
             memcpy(s->boxes[s->large++], faces[i].box, sizeof s->boxes[0]);
     }
     if (bordered || (s->plain && !too_large))
@@ -116,11 +118,11 @@ int ls_search_frame(ls_search *s, const ls_views *v, bool cut, ls_face faces[LS_
         ret = look_with_border(s, v, &bordered, err);
     if (!ret && (!bordered || s->plain))
         ret = v->find(v->opaque, false, faces, LS_MAX_FACES, &plain, err);
-    if (!ret && !border && is_due(s, v->side, faces, plain))
+    if (!ret && !border && is_due(s, v, faces, plain))
         ret = look_with_border(s, v, &bordered, err);
     if (ret)
         return ret;
     *count = merge(s, bordered, faces, plain);
-    remember(s, v->side, faces, *count, bordered);
+    remember(s, v, faces, *count, bordered);
     return 0;
 }

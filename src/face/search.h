@@ -21,7 +21,8 @@ typedef struct ls_views {
     int (*find)(void *opaque, bool border, ls_face *faces, size_t max, size_t *count,
                 ls_error *err);
     void *opaque;
-    double side; /* the longer one of the frame, in pixels */
+    double side;     /* the longer one of the frame, in pixels */
+    size_t min_face; /* see ls_face_eligible */
 } ls_views;
 
 /* The faces of the next frame that is examined, at most LS_MAX_FACES; `cut`: a new shot has begun

@@ -122,11 +122,22 @@ static int check_found(ls_face_feed *f, const ls_cancel *cancel, ls_error *err)
     if (late >= 0)
         return fail_late(f, f->s->video, "no face was found", late, err);
     const uint64_t looked = ls_scout_frames(f->scout);
-    return ls_fail(
-        err, LS_ENOFACE,
-        "%s: no face was found in %llu frames; it has to be seen from the front, 50 x 80 "
-        "pixels or larger",
-        f->s->video, (unsigned long long)(looked < f->span.mouths ? looked : f->span.mouths));
+    const unsigned long long frames = looked < f->span.mouths ? looked : f->span.mouths;
+    const ls_small_face *small = ls_scout_small_face(f->scout);
+    if (small)
+        return ls_advise(
+            err,
+            ls_fail(
+                err, LS_ENOFACE,
+                "%s: no face is large enough in %llu frames: the largest is %zu x %zu pixels, at "
+                "%.2f s; %zu x %zu or more are wanted",
+                f->s->video, frames, small->width, small->height,
+                seconds_of(f, (uint64_t)small->frame), (5 * f->s->min_face + 7) / 8,
+                f->s->min_face),
+            LS_HINT_SMALLER_FACES, "min-face");
+    return ls_fail(err, LS_ENOFACE,
+                   "%s: no face was found in %llu frames; it has to be seen from the front",
+                   f->s->video, frames);
 }
 
 /* A track says what video it was made for, or nothing. */
@@ -213,7 +224,8 @@ static int open_scout(ls_face_feed *f, ls_error *err)
         .keep_interlaced = f->s->keep_interlaced,
         .source_fps = f->s->source_fps,
         .detector = {.models = f->s->models, .path = f->s->detector, .threads = f->s->threads},
-        .follow = {f->s->max_gap, f->s->detect_every}}; // no log: the job's own decoder reports
+        .follow = {f->s->max_gap, f->s->detect_every,
+                   f->s->min_face}}; // no log: the job's own decoder reports
     int ret = ls_scout_open(&f->scout, &s, err);
     if (!ret)
         ls_log_msg(f->log, LS_LOG_INFO, "detecting faces with %s",

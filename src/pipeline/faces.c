@@ -41,7 +41,7 @@ static int open_job(ls_faces *job, ls_error *err)
         .keep_interlaced = job->s.keep_interlaced,
         .source_fps = job->s.source_fps,
         .detector = {.models = job->s.models, .path = job->s.detector, .threads = job->s.threads},
-        .follow = {job->s.max_gap, job->s.detect_every},
+        .follow = {job->s.max_gap, job->s.detect_every, job->s.min_face},
         .log = &job->log};
     int ret = ls_scout_open(&job->scout, &s, err);
     if (ret)
@@ -174,6 +174,14 @@ int ls_faces_run(ls_faces *job, ls_error *err)
 uint64_t ls_faces_frames(const ls_faces *job)
 {
     return ls_scout_frames(job->scout);
+}
+
+int ls_faces_get_small(const ls_faces *job, size_t *width, size_t *height)
+{
+    const ls_small_face *small = ls_scout_small_face(job->scout);
+    *width = small ? small->width : 0;
+    *height = small ? small->height : 0;
+    return small != NULL;
 }
 
 const ls_faces_track *ls_faces_get_track(const ls_faces *job, size_t index)

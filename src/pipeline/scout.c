@@ -4,6 +4,7 @@
 #include "face/search.h"
 #include "models/models.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ struct ls_scout {
     const ls_scout_sink *sink;
     ls_face_record record; /* too large for a stack */
     ls_face found[LS_MAX_FACES];
+    ls_small_face small; /* height 0: none */
     uint64_t frames;
     ls_scout_track *tracks;
     size_t track_count, track_room;
@@ -75,6 +77,11 @@ const ls_video_info *ls_scout_video(const ls_scout *s)
 const ls_detector *ls_scout_detector(const ls_scout *s)
 {
     return s->detector;
+}
+
+const ls_small_face *ls_scout_small_face(const ls_scout *s)
+{
+    return s->small.height ? &s->small : NULL;
 }
 
 uint64_t ls_scout_frames(const ls_scout *s)
@@ -167,9 +174,20 @@ static int detect(ls_scout *s, const ls_frame *frame, bool cut, size_t *count,
     const ls_picture p = ls_frame_picture(frame);
     ls_rect whole = {0, 0, p.w, p.h};
     view_of_frame v = {.detector = s->detector, .cancel = cancel};
-    const ls_views views = {find, &v, (double)(p.w > p.h ? p.w : p.h)};
+    const ls_views views = {find, &v, (double)(p.w > p.h ? p.w : p.h), s->s.follow.min_face};
     int ret = ls_rgb_convert(s->rgb, frame, &whole, &v.rgb, err);
     return ret ? ret : ls_search_frame(&s->search, &views, cut, s->found, count, err);
+}
+
+static void note_small(ls_scout *s, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const double *b = s->found[i].box, w = trunc(b[2]) - trunc(b[0]),
+                     h = trunc(b[3]) - trunc(b[1]);
+        if (h > (double)s->small.height && ls_face_eligible(&s->found[i], 1) &&
+            !ls_face_eligible(&s->found[i], s->s.follow.min_face))
+            s->small = (ls_small_face){(size_t)w, (size_t)h, (int64_t)s->frames};
+    }
 }
 
 static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_error *err)
@@ -180,6 +198,8 @@ static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_
     bool cut = ls_cut_next(s->cut, p.data[0], p.stride[0], p.w, p.h, p.depth);
     bool examine = cut || s->frames % every == 0;
     int ret = examine ? detect(s, frame, cut, &count, cancel, err) : 0;
+    if (!ret)
+        note_small(s, count);
     if (!ret)
         ret = ls_follow_push(s->follow, (int64_t)s->frames++, cut, examine, s->found, count, err);
     return ret ? ret : drain(s, err);
@@ -227,7 +247,7 @@ int ls_scout_look_on(ls_scout *s, uint64_t frames, int64_t *found, const ls_canc
         if (!ret && i % LS_SCOUT_STRIDE == 0)
             ret = detect(s, frame, true, &count, cancel, err);
         for (size_t k = 0; !ret && k < count; k++)
-            if (ls_face_eligible(&s->found[k]))
+            if (ls_face_eligible(&s->found[k], s->s.follow.min_face))
                 *found = (int64_t)(s->frames + i);
         ls_frame_unref(&frame);
     }

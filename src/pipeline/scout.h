@@ -52,6 +52,13 @@ int ls_scout_run(ls_scout *s, const ls_scout_sink *sink, const ls_cancel *cancel
 int ls_scout_look_on(ls_scout *s, uint64_t frames, int64_t *found, const ls_cancel *cancel,
                      ls_error *err);
 
+/* The largest face that was not used because it is smaller than follow.min_face; NULL: none. */
+typedef struct ls_small_face {
+    size_t width, height; /* of its box, in pixels */
+    int64_t frame;
+} ls_small_face;
+const ls_small_face *ls_scout_small_face(const ls_scout *s);
+
 /* Frames searched, and the identities in them by first appearance. */
 uint64_t ls_scout_frames(const ls_scout *s);
 size_t ls_scout_tracks(const ls_scout *s, const ls_scout_track **tracks);

@@ -287,6 +287,25 @@ def a_size_that_is_odd(world):
 
 
 @of_both
+def a_small_face_is_used_if_wanted(world):
+    small, (x, y, w, h) = f"{world.name}.small.mkv", world.hidden
+    made(small, "-i", world.video(0, 20), "-an", "-vf", f"scale=iw*56/{h}:-2", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
+    r = good(run(LS, "faces", "-m", world.name, small))
+    assert not r.stdout and "the largest is" in r.stderr, r.stderr
+    width, height = map(int, r.stderr.split("the largest is ")[1].split(" pixels")[0].split(" x "))
+    assert 45 < height < 80, (width, height)
+    wanted = r.stderr.split("--min-face ")[1].split()[0]
+    assert int(wanted) == min(height, width * 8 // 5)
+    bad(sync(world, small, "short.wav", "out.mkv"), " pixels, at ", "50 x 80", "--min-face", code=5)
+    listed = good(faces(world, small, "--min-face", wanted)).stdout.splitlines()
+    assert len(listed) == 2, listed
+    r = good(sync(world, small, "short.wav", "o.mkv", "--min-face", int(wanted) - 6))
+    assert "no face in" not in r.stderr, r.stderr
+    for value in ("15", "4097", "x"):
+        bad(sync(world, small, "short.wav", "out.mkv", "--min-face", value), "--min-face", value, code=2)
+
+
+@of_both
 def no_face_anywhere(world):
     bad(sync(world, "nobody.mp4", "speech.wav", "out.mkv"), "nobody.mp4", "no face", code=5)
     r = good(run(LS, "faces", "-m", world.name, "nobody.mp4"))

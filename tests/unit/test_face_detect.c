@@ -318,7 +318,7 @@ static size_t find_usable(ls_detector *d, const ls_rgb *p, ls_face faces[MAX_FAC
     const size_t count = find(d, p, faces);
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
-        if (ls_face_eligible(&faces[i]))
+        if (ls_face_eligible(&faces[i], 80))
             faces[kept++] = faces[i];
     return kept;
 }

@@ -28,7 +28,7 @@ static int teardown(void **state)
 static ls_follow *start(size_t max_gap, size_t every)
 {
     ls_follow *f;
-    ls_follow_settings s = {max_gap, every};
+    ls_follow_settings s = {max_gap, every, 80};
     assert_int_equal(ls_follow_open(&f, &s, NULL), 0);
     got_count = 0;
     pushed = worst_delay = 0;
@@ -420,7 +420,7 @@ static void which_faces_count(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ls_face face = {.box = {10, 10, 10 + cases[i].w, 10 + cases[i].h}, .kind = LS_FACE_POINTS5};
         face.score = cases[i].score;
-        assert_int_equal(ls_face_eligible(&face), cases[i].eligible);
+        assert_int_equal(ls_face_eligible(&face, 80), cases[i].eligible);
         ls_follow *f = start(12, 1);
         push(f, false, true, &face, 1);
         finish(&f);
@@ -428,9 +428,18 @@ static void which_faces_count(void **state)
     }
     /* a box is cut to whole pixels first */
     ls_face face = {.box = {10.9, 10, 60.1, 100}, .score = 1, .kind = LS_FACE_POINTS5};
-    assert_true(ls_face_eligible(&face));
+    assert_true(ls_face_eligible(&face, 80));
     face.box[0] = 11;
-    assert_false(ls_face_eligible(&face));
+    assert_false(ls_face_eligible(&face, 80));
+    /* smaller ones if wanted, in the same proportion */
+    static const double small[][3] = {
+        {57, 74, true}, {47, 74, true}, {46, 74, false}, {57, 73, false}};
+    for (size_t i = 0; i < 4; i++) {
+        face.box[2] = face.box[0] + small[i][0];
+        face.box[3] = face.box[1] + small[i][1];
+        assert_int_equal(ls_face_eligible(&face, 74), (int)small[i][2]);
+    }
+    assert_true(ls_face_eligible(&face, 16));
     /* unknown boxes pass, and have an extent */
     face = face_at(100, 100, 1, 0);
     memset(face.box, 0, sizeof face.box);
@@ -532,13 +541,13 @@ static void misuse(void **state)
     (void)state;
     ls_error err = {0};
     ls_follow *f;
-    static const ls_follow_settings bad[] = {{251, 1}, {12, 0}, {12, 251}};
+    static const ls_follow_settings bad[] = {{251, 1, 80}, {12, 0, 80}, {12, 251, 80}};
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(ls_follow_open(&f, &bad[i], &err), LS_EINVAL);
         assert_null(f);
     }
     ls_follow_settings s = ls_follow_default_settings();
-    assert_true(s.max_gap == 12 && s.every == 1);
+    assert_true(s.max_gap == 12 && s.every == 1 && s.min_face == 80);
     assert_int_equal(ls_follow_open(&f, &s, &err), 0);
     assert_int_equal(ls_follow_push(f, 5, false, true, NULL, 0, &err), 0);
     assert_int_equal(ls_follow_push(f, 7, false, true, NULL, 0, &err), LS_EINVAL);

@@ -33,7 +33,7 @@ static int find(void *opaque, bool border, ls_face *faces, size_t max, size_t *c
 /* Looks at `frames` frames that are alike, the first a cut if `cut`; faces of the last. */
 static size_t look(ls_search *s, script *detector, size_t frames, bool cut, ls_face *faces)
 {
-    const ls_views v = {find, detector, SIDE};
+    const ls_views v = {find, detector, SIDE, 80};
     size_t count = 0;
     detector->looks[0] = detector->looks[1] = 0;
     for (size_t i = 0; i < frames; i++)
@@ -158,7 +158,7 @@ static void errors_end_it(void **state)
         ls_error err = {0};
         size_t count;
         bool which = border;
-        const ls_views v = {fails, &which, SIDE};
+        const ls_views v = {fails, &which, SIDE, 80};
         assert_int_equal(ls_search_frame(&s, &v, false, f, &count, &err), LS_ENOMEM);
         assert_string_equal(err.message, "no");
     }
