@@ -106,10 +106,10 @@ static int check_found(ls_face_feed *f, const ls_cancel *cancel, ls_error *err)
     int64_t late = count ? tracks[0].summary.first : -1;
     size_t own = 0;
     int ret = 0;
-    if (is_own(f, ls_face_path_first(f->path)))
-        return 0;
     for (size_t i = 0; i < count; i++)
         own += is_own(f, tracks[i].summary.first);
+    if (own && is_own(f, ls_face_path_first(f->path)))
+        return 0;
     if (own)
         return ls_advise(err,
                          ls_fail(err, LS_ENOFACE, "%s: face %s is none of the %zu found",

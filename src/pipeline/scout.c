@@ -25,6 +25,8 @@ struct ls_scout {
     uint64_t frames;
     ls_scout_track *tracks;
     size_t track_count, track_room;
+    int64_t shot;    /* its first frame */
+    size_t examined; /* frames of the shot */
 };
 
 int ls_scout_open(ls_scout **out, const ls_scout_settings *settings, ls_error *err)
@@ -127,6 +129,7 @@ static int add_to_track(ls_scout *s, int64_t frame, const ls_tracked_face *f, ls
     ls_track_summary *sum = &t->summary;
     if (!t->frames++)
         sum->first = frame;
+    t->fleeting = t->frames == 1 && s->examined > 1;
     sum->last = frame;
     const double share = 1 / (double)t->frames; /* of this frame in the means */
     for (int i = 0; i < 4; i++)
@@ -141,6 +144,37 @@ static int add_to_track(ls_scout *s, int64_t frame, const ls_tracked_face *f, ls
     return 0;
 }
 
+static bool is_examined(const ls_scout *s, int64_t frame, bool cut)
+{
+    const int64_t every = s->s.follow.every ? (int64_t)s->s.follow.every : 1;
+    return cut || frame % every == 0;
+}
+
+/* With the second frame examined, those that only the first shows are fleeting. */
+static void count_examined(ls_scout *s, const ls_face_record *r)
+{
+    if (r->cut) {
+        s->shot = r->frame;
+        s->examined = 0;
+    }
+    s->examined += is_examined(s, r->frame, r->cut);
+    for (size_t i = s->track_count; s->examined == 2 && i-- > 0;) {
+        ls_scout_track *t = &s->tracks[i];
+        if (t->summary.first < s->shot)
+            break;
+        t->fleeting = t->frames == 1;
+    }
+}
+
+static void drop_fleeting(ls_scout *s)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < s->track_count; i++)
+        if (!s->tracks[i].fleeting)
+            s->tracks[kept++] = s->tracks[i];
+    s->track_count = kept;
+}
+
 /* Passes on the records that can no longer change. */
 static int drain(ls_scout *s, ls_error *err)
 {
@@ -148,6 +182,7 @@ static int drain(ls_scout *s, ls_error *err)
     while (!ret && ls_follow_pop(s->follow, &s->record)) {
         const ls_face_record *r = &s->record;
         ls_record_round(&s->record);
+        count_examined(s, r);
         for (size_t i = 0; !ret && i < r->count; i++)
             ret = add_to_track(s, r->frame, &r->faces[i], err);
         if (!ret)
@@ -193,10 +228,9 @@ static void note_small(ls_scout *s, size_t count)
 static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_error *err)
 {
     const ls_picture p = ls_frame_picture(frame);
-    const size_t every = s->s.follow.every ? s->s.follow.every : 1;
     size_t count = 0;
     bool cut = ls_cut_next(s->cut, p.data[0], p.stride[0], p.w, p.h, p.depth);
-    bool examine = cut || s->frames % every == 0;
+    bool examine = is_examined(s, (int64_t)s->frames, cut);
     int ret = examine ? detect(s, frame, cut, &count, cancel, err) : 0;
     if (!ret)
         note_small(s, count);
@@ -230,6 +264,7 @@ int ls_scout_run(ls_scout *s, const ls_scout_sink *sink, const ls_cancel *cancel
         ls_follow_finish(s->follow);
         ret = drain(s, err);
     }
+    drop_fleeting(s);
     for (size_t i = 0; i < s->track_count && s->frames; i++)
         s->tracks[i].summary.share = (double)s->tracks[i].frames / (double)s->frames;
     return ret < 0 ? ret : 0;

@@ -23,6 +23,7 @@ typedef struct ls_scout_settings {
 typedef struct ls_scout_track {
     ls_track_summary summary;
     uint64_t frames; /* that show it, interpolated ones included */
+    bool fleeting;   /* found in one of several frames of its shot that were examined */
     ls_face best;    /* its best frame, for previews: detected, large, confident */
     int64_t best_frame;
 } ls_scout_track;
@@ -59,7 +60,8 @@ typedef struct ls_small_face {
 } ls_small_face;
 const ls_small_face *ls_scout_small_face(const ls_scout *s);
 
-/* Frames searched, and the identities in them by first appearance. */
+/* Frames searched, and the identities in them by first appearance; after a run without those that
+ * are fleeting, which are rarely faces. */
 uint64_t ls_scout_frames(const ls_scout *s);
 size_t ls_scout_tracks(const ls_scout *s, const ls_scout_track **tracks);
 

@@ -258,6 +258,36 @@ def short_gaps_are_bridged(world):
     assert gone == list(range(8, 14)) + list(range(20, 35)), gone
 
 
+COVER = "drawbox=x={}:y={}:w={}:h={}:t=fill:color=gray:enable='not(eq(n,10))'"  # but for one frame
+
+
+@of_both
+def what_one_frame_shows_is_no_face(world):
+    alone = f"{world.name}.alone.mkv"
+    made(alone, "-i", world.video(0, 20), "-an", "-vf", COVER.format(*world.hidden), "-c:v", "ffv1", "-pix_fmt", "yuv420p")
+    _, frames, tracks = search(world, alone)
+    assert without_face(frames) == [i for i in range(20) if i != 10] and not tracks
+    assert not any(f.get("cut") for f in frames)
+    r = good(run(LS, "faces", "-m", world.name, alone, "--preview", f"{world.name}.alone"))
+    assert not r.stdout and "no face was found" in r.stderr and not os.listdir(f"{world.name}.alone"), r.stderr
+    bad(sync(world, alone, "short.wav", "out.mkv"), "no face was found in 12 frames", code=5)
+    # all that there is of a shot is not one of several
+    made(f"{world.name}.one.mkv", "-i", world.video(1, 20), "-an", "-frames:v", "1", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
+    assert len(search(world, f"{world.name}.one.mkv")[2]) == 1
+    assert len(search(world, world.video(1, 20), "--detect-every", "30")[2]) == 1
+
+
+@test
+def what_one_frame_shows_beside_a_face_is_not_listed():
+    world = Drawn()
+    made("flash.mkv", "-i", world.video(0, 20), "-i", world.video(1, 20), "-filter_complex",
+         f"[1]{COVER.format(*world.hidden)}[b];[0][b]hstack", "-an", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
+    _, frames, tracks = search(world, "flash.mkv")
+    assert [len(f["faces"]) for f in frames] == [1] * 10 + [2] + [1] * 9
+    assert len(tracks) == 1 and tracks[0]["share"] == 1, tracks
+    assert len(good(faces(world, "flash.mkv")).stdout.splitlines()) == 2
+
+
 @of_both
 def a_cut_begins_another_face(world):
     cut = f"{world.name}.cut.mp4"
