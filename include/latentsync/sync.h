@@ -100,6 +100,8 @@ typedef struct ls_sync_settings {
                             "deinterlace" */
     size_t min_face; /* 80: height in pixels of the smallest face to use, which is at least 5/8 as
                         wide; 16 to 4096 */
+    const char *pixel_format; /* "auto": 4:2:0 of 8 or 10 bits, with transparency where the video
+                                 has it and the encoder can; or one that the encoder takes */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

@@ -2,6 +2,8 @@
 #include "media/av.h"
 #include "media/codecs.h"
 #include "media/encoder_table.h"
+#include "media/format.h"
+#include "media/pixel_choice.h"
 #include "base/alloc.h"
 
 #include <libavutil/opt.h>
@@ -23,34 +25,9 @@ static int list_encoders(ls_error *err, const char *name)
     return ls_advise(err, LS_EINVAL, LS_HINT_NONE, "video-codec");
 }
 
-static bool supports(const AVCodec *codec, enum AVPixelFormat f)
-{
-    const enum AVPixelFormat *p = ls_av_pixel_formats(codec);
-    while (p && *p != AV_PIX_FMT_NONE && *p != f)
-        p++;
-    return !p || *p == f;
-}
-
-static enum AVPixelFormat encoder_format(const AVCodec *codec, const AVFrame *model,
-                                         const ls_log *log)
-{
-    static const enum AVPixelFormat deep[] = {AV_PIX_FMT_YUV420P10, AV_PIX_FMT_P010};
-    if (av_pix_fmt_desc_get(model->format)->comp[0].depth > 8) {
-        for (size_t i = 0; i < LS_COUNT(deep); i++)
-            if (supports(codec, deep[i]))
-                return deep[i];
-        ls_log_msg(log, LS_LOG_WARN, "%s cannot encode 10 bits: the output will have 8",
-                   codec->name);
-    }
-    if (supports(codec, AV_PIX_FMT_YUV420P))
-        return AV_PIX_FMT_YUV420P;
-    return avcodec_find_best_pix_fmt_of_list(ls_av_pixel_formats(codec), model->format, 0, NULL);
-}
-
-/* Size, format, times and colors. */
+/* Size, times and colors; the format is set. */
 static void set_picture(AVCodecContext *c, const AVFrame *model, AVRational rate, const ls_log *log)
 {
-    c->pix_fmt = encoder_format(c->codec, model, log);
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(c->pix_fmt);
     c->width = FFALIGN(model->width, 1 << d->log2_chroma_w);
     c->height = FFALIGN(model->height, 1 << d->log2_chroma_h);
@@ -67,6 +44,10 @@ static void set_picture(AVCodecContext *c, const AVFrame *model, AVRational rate
     c->color_trc = model->color_trc;
     c->colorspace = model->colorspace;
     c->chroma_sample_location = model->chroma_location;
+    if (d->flags & AV_PIX_FMT_FLAG_RGB) {
+        c->color_range = AVCOL_RANGE_JPEG;
+        c->colorspace = AVCOL_SPC_RGB;
+    }
 }
 
 /* x264's quantizer step doubles every six of crf and is 1 at 4. */
@@ -115,11 +96,16 @@ static int open_like(AVCodecContext **out, const ls_encoder_row *r, const ls_enc
     AVCodecContext *c = *out = avcodec_alloc_context3(codec);
     if (!c)
         return ls_fail(err, LS_ENOMEM, "out of memory");
+    int ret = ls_pixel_choose(&c->pix_fmt, codec, model, e->pixel_format, log, err);
+    if (ret) {
+        avcodec_free_context(out);
+        return ret;
+    }
     set_picture(c, model, rate, log);
     set_quality(c, r, e->crf);
     c->thread_count = ENCODER_THREADS;
     c->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_GLOBAL_HEADER;
-    int ret = set_options(c, r, e->preset);
+    ret = set_options(c, r, e->preset);
     if (ret >= 0)
         ret = avcodec_open2(c, codec, NULL);
     if (ret >= 0)
@@ -137,12 +123,23 @@ int ls_encoder_open(AVCodecContext **out, const ls_encoding *e, const ls_log *lo
     if (!r)
         return list_encoders(err, e->codec);
     const int ret = ls_encoder_row_check(r, e->preset, e->crf, err);
+    if (!ret && info->transparent && !ls_format_has_alpha(ls_video_model(e->like)->format))
+        ls_log_msg(log, LS_LOG_WARN, "%s is transparent in parts, which the output will not be: %s",
+                   ls_video_path(e->like),
+                   ls_encoder_takes_alpha(e->codec) ? "it cannot be decoded"
+                                                    : "its encoder has no transparency");
     if (!ret && !r->preset && strcmp(e->preset, "medium"))
         ls_log_msg(log, LS_LOG_WARN, "%s has no presets: \"%s\" changes nothing", r->name,
                    e->preset);
     return ret ? ret
                : open_like(out, r, e, ls_video_model(e->like),
                            (AVRational){info->fps_num, info->fps_den}, log, err);
+}
+
+bool ls_encoder_takes_alpha(const char *codec)
+{
+    const ls_encoder_row *r = ls_encoder_row_find(codec);
+    return r && ls_pixel_takes_alpha(avcodec_find_encoder_by_name(codec));
 }
 
 static int send_grey(AVCodecContext *c, int64_t pts)
@@ -213,5 +210,8 @@ AVStream *ls_encoder_stream(AVFormatContext *mux, const AVCodecContext *encoder)
     st->time_base = encoder->time_base;
     st->avg_frame_rate = encoder->framerate;
     st->sample_aspect_ratio = encoder->sample_aspect_ratio;
+    if (encoder->codec_id == AV_CODEC_ID_VP9 && ls_format_has_alpha(encoder->pix_fmt) &&
+        av_dict_set(&st->metadata, "alpha_mode", "1", 0) < 0)
+        return NULL;
     return st;
 }

@@ -6,10 +6,11 @@
 #include "media/video.h"
 
 typedef struct ls_encoding {
-    const char *codec;    /* "libx264", one of encoder_table.h */
-    const char *preset;   /* "medium", or a number of the encoder's own */
-    int crf;              /* on the encoder's own scale */
-    const ls_video *like; /* size, format, color tags, sample aspect and frame rate */
+    const char *codec;        /* "libx264", one of encoder_table.h */
+    const char *preset;       /* "medium", or a number of the encoder's own */
+    int crf;                  /* on the encoder's own scale */
+    const ls_video *like;     /* size, format, color tags, sample aspect and frame rate */
+    const char *pixel_format; /* "auto", NULL, or one that the encoder takes (pixel_choice.h) */
 } ls_encoding;
 
 struct AVCodecContext;
@@ -19,6 +20,9 @@ struct AVFormatContext;
  * the output loses is reported to `log`, which may be NULL. */
 int ls_encoder_open(struct AVCodecContext **out, const ls_encoding *e, const ls_log *log,
                     ls_error *err);
+
+/* Whether it can encode transparency. */
+bool ls_encoder_takes_alpha(const char *codec);
 
 /* Ends and frees the encoder, wherever it is in its work: some wait forever when they are only
  * freed. Sets *c to NULL; takes NULL. */

@@ -78,6 +78,7 @@ static const ls_encoder_row rows[] = {
      .number_most = 5},
     {.name = "prores_ks"},
     {.name = "ffv1"},
+    {.name = "png"},
     {.name = "mpeg4", .quality = LS_QUALITY_SCALE, .crf_most = 51},
     NVENC("h264"),
     NVENC("hevc"),

@@ -4,6 +4,7 @@
 #include "media/extras.h"
 #include "media/input.h"
 #include "media/muxer.h"
+#include "media/segment.h"
 #include "base/alloc.h"
 
 #include <libavutil/avstring.h>
@@ -68,6 +69,10 @@ static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
     j->stream = ls_encoder_stream(mux, j->encoder);
     if (!j->stream)
         return ls_fail(err, LS_ENOMEM, "out of memory");
+    if (strcmp(ls_segment_container(j->encoder), "nut") && strcmp(format->name, "matroska") &&
+        strcmp(format->name, "webm"))
+        ls_log_msg(log, LS_LOG_WARN, "%s: only Matroska holds the transparency of VP9: it is lost",
+                   j->s.path);
     if (j->encoder->codec_id == AV_CODEC_ID_HEVC && j->container->movflags)
         j->stream->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1'); // Apple's players require it
     ret = ls_audio_out_open(&j->audio, j->s.audio, j->s.audio_stream, mux, log, err);
@@ -153,7 +158,8 @@ static int write_packet(ls_join *j, uint64_t n, ls_error *err)
 }
 
 /* Packets are taken as they were written, without parsing. */
-static int open_segment(AVFormatContext **in, const char *path, ls_error *err)
+static int open_segment(AVFormatContext **in, const char *path, const AVCodecContext *encoder,
+                        ls_error *err)
 {
     char *url = av_asprintf("file:%s", path);
     *in = avformat_alloc_context();
@@ -162,7 +168,8 @@ static int open_segment(AVFormatContext **in, const char *path, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     }
     (*in)->flags |= AVFMT_FLAG_NOPARSE | AVFMT_FLAG_NOFILLIN;
-    int ret = avformat_open_input(in, url, av_find_input_format("nut"), NULL);
+    int ret =
+        avformat_open_input(in, url, av_find_input_format(ls_segment_container(encoder)), NULL);
     av_free(url);
     return ret < 0 ? ls_fail_av(err, ret, "cannot read %s", path) : 0;
 }
@@ -181,7 +188,7 @@ int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cance
                 ls_error *err)
 {
     AVFormatContext *in = NULL;
-    int ret = open_segment(&in, segment, err);
+    int ret = open_segment(&in, segment, j->encoder, err);
     uint64_t n = 0;
     if (!ret && !j->started)
         ret = in->nb_streams == 1 ? start(j, in->streams[0]->codecpar, err)

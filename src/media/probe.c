@@ -103,9 +103,8 @@ static void note_picture(probe *p, const AVStream *st, const AVFrame *model, boo
         note(p, "The output will be %d x %d, because 4:2:0 video has even sizes only.",
              FFALIGN(model->width, 2), FFALIGN(model->height, 2));
     if (transparent)
-        note(p,
-             "Transparency is kept if the encoder of the output can: prores_ks, ffv1, png, qtrle "
-             "or libvpx-vp9.");
+        note(p, "Transparency is kept if the encoder of the output can: prores_ks, ffv1, png "
+                "or libvpx-vp9.");
     if (d && ls_format_planar(stored, false) != ls_format_opaque(stored) &&
         !av_strstart(d->name, "yuvj", NULL))
         note(p, "Frames are converted from %s to %s.", d->name, av_get_pix_fmt_name(model->format));

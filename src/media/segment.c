@@ -45,16 +45,24 @@ static int open_converter(ls_segment *s, const AVFrame *model, ls_error *err)
     return 0;
 }
 
+const char *ls_segment_container(const AVCodecContext *encoder)
+{
+    const bool beside =
+        encoder->codec_id == AV_CODEC_ID_VP9 && ls_format_has_alpha(encoder->pix_fmt);
+    return beside ? "matroska" : "nut";
+}
+
 int ls_segment_open(ls_segment **out, const char *path, const ls_encoding *e, ls_error *err)
 {
     ls_segment *s = *out = ls_calloc_array(1, sizeof *s);
     if (!s)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     s->packet = av_packet_alloc();
-    int ret = s->packet ? ls_muxer_open(&s->mux, av_guess_format("nut", NULL, NULL), err)
+    int ret = s->packet ? ls_encoder_open(&s->encoder, e, NULL, err)
                         : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret)
-        ret = ls_encoder_open(&s->encoder, e, NULL, err);
+        ret = ls_muxer_open(&s->mux, av_guess_format(ls_segment_container(s->encoder), NULL, NULL),
+                            err);
     if (!ret) {
         s->mux.format->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED; // only the pts are kept
         s->stream = ls_encoder_stream(s->mux.format, s->encoder);
@@ -151,7 +159,8 @@ static const AVFrame *convert(ls_segment *s, const AVFrame *src, ls_error *err)
                   s->frame->data, s->frame->linesize);
     for (int i = 0; i < av_pix_fmt_count_planes(s->frame->format); i++) {
         const size_t size = (size_t)d->comp[i].step; // of both chroma samples where they alternate
-        int sx = i ? d->log2_chroma_w : 0, sy = i ? d->log2_chroma_h : 0;
+        const bool chroma = i == 1 || i == 2;        // the fourth is transparency
+        int sx = chroma ? d->log2_chroma_w : 0, sy = chroma ? d->log2_chroma_h : 0;
         int cw = AV_CEIL_RSHIFT(src->width, sx), ch = AV_CEIL_RSHIFT(src->height, sy);
         for (int y = 0; y < ch && !s->sws; y++)
             memcpy(s->frame->data[i] + (ptrdiff_t)y * s->frame->linesize[i],

@@ -16,11 +16,13 @@ typedef struct ls_segment_info {
     uint8_t sha256[LS_SHA256_BYTES];
 } ls_segment_info;
 
-/* Video: 4:2:0 of 8 bits, or of 10 where the source has more than 8 and the encoder can. Odd sizes
- * grow by a repeated row or column, because 4:2:0 has none. The file is NUT; it is written under a
- * temporary name beside `path`. The same frames and settings give the same bytes, on any number of
- * cores, whatever was encoded before. Strings must outlive *out. */
+/* Video: of the encoder's pixel format (pixel_choice.h). Odd sizes grow by a repeated row or column
+ * where chroma is subsampled. The file is written under a temporary name beside `path`. The same
+ * frames and settings give the same bytes, on any number of cores, whatever was encoded before.
+ * Strings must outlive *out. */
 int ls_segment_open(ls_segment **out, const char *path, const ls_encoding *e, ls_error *err);
+/* The format of the files: "nut", or "matroska" for VP9 with transparency, which NUT would lose. */
+const char *ls_segment_container(const struct AVCodecContext *encoder);
 /* Encodes the next frame. */
 int ls_segment_write(ls_segment *s, const ls_frame *f, ls_error *err);
 /* Completes the file, forces it to the disk and gives it its name. */

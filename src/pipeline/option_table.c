@@ -288,6 +288,18 @@ static const ls_option_row rows[] = {
       .help = "encoder, one that \"latentsync info\" lists"},
      LS_MEMBER_STRING,
      SYNC(video_codec)},
+    {{.name = "pixel-format",
+      .type = LS_OPTION_TEXT,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "NAME",
+      .initial = "auto",
+      .group = "Output",
+      .help =
+          "as ffmpeg's -pix_fmt; auto: 4:2:0 of 8 or 10 bits, with transparency where the video "
+          "has it and the encoder can"},
+     LS_MEMBER_STRING,
+     SYNC(pixel_format)},
     {{.name = "crf",
       .type = LS_OPTION_INTEGER,
       .used_by = NEW,

@@ -31,8 +31,11 @@ uint64_t ls_sync_segment_length(const ls_sync *job, uint64_t segment)
 
 ls_encoding ls_sync_encoding(const ls_sync *job)
 {
-    return (ls_encoding){job->s.video_codec, job->s.preset, job->s.crf,
-                         ls_pingpong_video(job->source)};
+    return (ls_encoding){.codec = job->s.video_codec,
+                         .preset = job->s.preset,
+                         .crf = job->s.crf,
+                         .like = ls_pingpong_video(job->source),
+                         .pixel_format = job->s.pixel_format};
 }
 
 static int read_pcm(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_error *err)

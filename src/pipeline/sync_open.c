@@ -64,6 +64,7 @@ int ls_sync_open_inputs(ls_sync *job, ls_error *err)
                                  .source_fps = job->s.source_fps,
                                  .stream = job->s.video_stream + 1,
                                  .keep_interlaced = job->s.keep_interlaced,
+                                 .alpha = ls_encoder_takes_alpha(job->s.video_codec),
                                  .log = &job->log,
                                  .cancel = &job->cancel};
     int ret = ls_video_open(&video, job->s.video, &v, err);

@@ -13,7 +13,7 @@ import time
 from common import LS, bad, ffmpeg, good, main, probe, run, test, track
 
 CODECS = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "av1", "libaom-av1": "av1", "libvpx-vp9": "vp9",
-          "prores_ks": "prores", "ffv1": "ffv1", "mpeg4": "mpeg4"}
+          "prores_ks": "prores", "ffv1": "ffv1", "png": "png", "mpeg4": "mpeg4"}
 HARDWARE = ["h264_nvenc", "hevc_nvenc", "h264_qsv", "hevc_qsv", "h264_v4l2m2m", "hevc_v4l2m2m"]
 FASTEST = {"libx264", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9"}  # those that have presets
 FRAMES = 12

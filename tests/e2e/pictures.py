@@ -123,6 +123,65 @@ def interlaced_pictures_are_deinterlaced_also_backwards():
         assert r.stderr.count("is interlaced: its frames are deinterlaced") == len(filters), r.stderr
 
 
+def transparency(path, decoder, fmt="gray", crop="crop=320:240:0:0"):
+    """Its plane of each picture, as ffmpeg decodes it at 25 frames/s."""
+    r = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", *decoder, "-i", path, "-vf", f"alphaextract,{crop}", "-r",
+                        "25", "-f", "rawvideo", "-pix_fmt", fmt, "-"], capture_output=True)
+    assert r.returncode == 0, r.stderr
+    size = 320 * 240 * (1 if fmt == "gray" else 2)
+    return [r.stdout[i:i + size] for i in range(0, len(r.stdout), size)]
+
+
+def transparent(out, size, fmt, *options):
+    ffmpeg("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=0.6,format=yuva420p,geq=lum='p(X,Y)':a='mod(X+Y+8*N,256)',"
+           f"format={fmt}", *options, out)
+
+
+@test
+def transparency_is_kept_where_the_encoder_can():
+    vpx = ["-c:v", "libvpx-vp9"]
+    for source, size, fmt, options, encoder, out, kept, decoder in (
+            ("o.1.mkv", "321x241", "yuva420p", ["-c:v", "ffv1"], "ffv1", "o.out.mkv", "yuva420p", []),
+            ("o.2.mov", "320x240", "argb", ["-c:v", "qtrle"], "png", "o.out.mov", "rgba", []),
+            ("o.3.mov", "320x240", "yuva444p10le", ["-c:v", "prores_ks"], "prores_ks", "o.out.mov", "yuva444p", []),
+            ("o.4.webm", "320x240", "yuva420p", [*vpx, "-crf", "10", "-b:v", "0", "-cpu-used", "5"], "libvpx-vp9",
+             "o.out.mkv", "yuva420p", vpx)):
+        transparent(source, size, fmt, *options)
+        r = good(sync(source, out, "--restart", "--video-codec", encoder, "--crf", "5", speech="speech.mka"))
+        assert "transparen" not in r.stderr, r.stderr
+        want, got = transparency(source, decoder), transparency(out, decoder)
+        assert len(want) == 15 and len(got) == 25, (source, len(want), len(got))
+        worst = max(abs(a - b) for i in range(25) for a, b in zip(got[i], want[i if i < 15 else 29 - i]))
+        assert worst <= (48 if decoder else 0 if encoder == "ffv1" else 1), (source, worst)
+        mean = sum(abs(a - b) for a, b in zip(got[20], want[9])) / len(got[20])
+        assert mean < 2, (source, mean)
+        form = [s for s in described(out)["streams"] if s["codec_type"] == "video"][0]
+        assert decoder or form["pix_fmt"].startswith(kept), form["pix_fmt"]
+        seen = rows(out, "format=yuv420p")
+        assert len(seen) == 25
+
+
+@test
+def transparency_that_is_lost_is_said():
+    transparent("o.1.mkv", "320x240", "yuva420p", "-c:v", "ffv1")
+    r = good(sync("o.1.mkv", "o.mp4", speech="short.wav"))
+    assert r.stderr.count("transparent") == 1 and "its encoder has no transparency" in r.stderr, r.stderr
+
+
+@test
+def other_pixel_formats_are_made_if_wanted():
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=0.6", "-c:v", "ffv1", "-pix_fmt", "yuv444p10le", "o.in.mkv")
+    for wanted, got, words in (([], "yuv420p10le", "H.264 of yuv420p10le"), (["yuv420p"], "yuv420p", None),
+                               (["yuv444p"], "yuv444p", "H.264 of yuv444p")):
+        r = good(sync("o.in.mkv", "o.mp4", "--restart", *(["--pixel-format", *wanted] if wanted else []),
+                      speech="short.wav"))
+        assert described("o.mp4")["streams"][0]["pix_fmt"] == got
+        assert ("few browsers" in r.stderr) == bool(words) and (words or "") in r.stderr, r.stderr
+    r = sync("o.in.mkv", "o.no.mp4", "--pixel-format", "rgba", speech="short.wav")
+    assert r.returncode == 2 and "libx264" in r.stderr and "yuv420p" in r.stderr and "--pixel-format" in r.stderr, \
+        (r.returncode, r.stderr)
+
+
 @test
 def tags_chapters_subtitles_and_time_code_are_kept():
     for source, out, kind in (("rich.mp4", "o.mp4", "mov_text"), ("rich.mkv", "o.mov", "mov_text"),

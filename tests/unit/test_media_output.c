@@ -91,7 +91,7 @@ static int copy_video(const job *j, ls_error *err)
     if (ret)
         return ret;
     const char *codec = j->codec ? j->codec : "libx264";
-    const ls_encoding e = {codec, strncmp(codec, "lib", 3) ? "medium" : "veryfast", 18, v};
+    const ls_encoding e = {codec, strncmp(codec, "lib", 3) ? "medium" : "veryfast", 18, v, NULL};
     ls_join_settings s = {
         .path = j->out, .audio = j->audio, .audio_stream = -1, .encoding = &e, .log = j->log};
     ret = ls_join_check(&s, err);
@@ -407,7 +407,7 @@ static void an_end_before_the_finish_leaves_nothing_behind(void **state)
     ls_frame *f;
     assert_int_equal(ls_video_open(&v, media_path(in, "in/v.mp4"), &(ls_video_settings){0}, &err),
                      0);
-    const ls_encoding e = {"libx264", "veryfast", 18, v};
+    const ls_encoding e = {"libx264", "veryfast", 18, v, NULL};
     const ls_join_settings s = {.path = media_path(out, "out/o.mp4"),
                                 .audio = media_path(audio, "in/a.wav"),
                                 .encoding = &e};
@@ -437,7 +437,7 @@ static void every_encoder_ends_wherever_it_is(void **state)
     alarm(200);
     for (int i = 0; (name = ls_media_encoder(i)); i++)
         for (int frames = 0; frames < 24; frames += 11) {
-            const ls_encoding e = {name, "ultrafast", 30, v};
+            const ls_encoding e = {name, "ultrafast", 30, v, NULL};
             ls_segment_info info;
             ls_segment *g;
             if (ls_segment_open(&g, media_path(in, "out/s.nut"), &e, &err))

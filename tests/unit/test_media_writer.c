@@ -22,7 +22,7 @@ static void write_five_frames(const char *out, const char *codec)
     ls_frame *f;
     ls_segment_info info;
     int ret = ls_video_open(&v, media_path(video, "v.mp4"), &(ls_video_settings){0}, &err);
-    const ls_encoding e = {codec, "veryfast", 30, v};
+    const ls_encoding e = {codec, "veryfast", 30, v, NULL};
     if (!ret)
         ret = ls_segment_open(&g, "a: segment.nut", &e, &err);
     for (int i = 0; !ret && i < 5; i++) {
