@@ -81,21 +81,52 @@ bool ls_av_is_interlaced(const AVFrame *f)
 
 #endif
 
+#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 15, 100) // FFmpeg 6.1
+
+const void *ls_av_stream_data(const AVStream *st, enum AVPacketSideDataType type, size_t *size)
+{
+    const AVCodecParameters *p = st->codecpar;
+    const AVPacketSideData *found =
+        av_packet_side_data_get(p->coded_side_data, p->nb_coded_side_data, type);
+    *size = found ? found->size : 0;
+    return found ? found->data : NULL;
+}
+
+int ls_av_add_stream_data(AVStream *st, enum AVPacketSideDataType type, const void *data,
+                          size_t size)
+{
+    AVCodecParameters *p = st->codecpar;
+    AVPacketSideData *to =
+        av_packet_side_data_new(&p->coded_side_data, &p->nb_coded_side_data, type, size, 0);
+    if (!to)
+        return AVERROR(ENOMEM);
+    memcpy(to->data, data, size);
+    return 0;
+}
+
+#else
+
+const void *ls_av_stream_data(const AVStream *st, enum AVPacketSideDataType type, size_t *size)
+{
+    return av_stream_get_side_data(st, type, size);
+}
+
+int ls_av_add_stream_data(AVStream *st, enum AVPacketSideDataType type, const void *data,
+                          size_t size)
+{
+    uint8_t *to = av_stream_new_side_data(st, type, size);
+    if (!to)
+        return AVERROR(ENOMEM);
+    memcpy(to, data, size);
+    return 0;
+}
+
+#endif
+
 const int32_t *ls_av_display_matrix(const AVStream *st)
 {
-    const void *data = NULL;
     size_t size = 0;
-#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 15, 100) // FFmpeg 6.1
-    const AVCodecParameters *p = st->codecpar;
-    const AVPacketSideData *found = av_packet_side_data_get(
-        p->coded_side_data, p->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
-    if (found) {
-        data = found->data;
-        size = found->size;
-    }
-#else
-    data = av_stream_get_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, &size);
-#endif
+    const void *data = ls_av_stream_data(st, AV_PKT_DATA_DISPLAYMATRIX, &size);
     return size >= 9 * sizeof(int32_t) ? data : NULL;
 }
 

@@ -20,6 +20,11 @@ void ls_av_set_duration(AVFrame *f, int64_t duration);
 bool ls_av_is_key(const AVFrame *f);
 void ls_av_clear_key(AVFrame *f);
 bool ls_av_is_interlaced(const AVFrame *f);
+/* Data that a stream has beside its packets; NULL if it has none of the type. */
+const void *ls_av_stream_data(const AVStream *st, enum AVPacketSideDataType type, size_t *size);
+/* Adds a copy to a stream of a muxer; a negative AVERROR code. */
+int ls_av_add_stream_data(AVStream *st, enum AVPacketSideDataType type, const void *data,
+                          size_t size);
 /* Nine numbers in 16.16 (libavutil/display.h); NULL if the stream has none. */
 const int32_t *ls_av_display_matrix(const AVStream *st);
 /* Copies what decoders need besides packets; nonzero when out of memory. */

@@ -3,6 +3,7 @@
 #include "media/codecs.h"
 #include "media/encoder_table.h"
 #include "media/format.h"
+#include "media/hdr.h"
 #include "media/pixel_choice.h"
 #include "base/alloc.h"
 
@@ -75,7 +76,8 @@ static void set_quality(AVCodecContext *c, const ls_encoder_row *r, int crf)
     }
 }
 
-static int set_options(AVCodecContext *c, const ls_encoder_row *r, const char *preset)
+static int set_options(AVCodecContext *c, const ls_encoder_row *r, const char *preset,
+                       const AVFrame *model)
 {
     char value[16];
     AVDictionary *options = NULL;
@@ -83,6 +85,8 @@ static int set_options(AVCodecContext *c, const ls_encoder_row *r, const char *p
     int ret = av_dict_parse_string(&options, quick ? r->quick_options : r->options, "=", ",", 0);
     if (ret >= 0 && r->preset)
         ret = av_dict_set(&options, r->preset, ls_encoder_preset_value(r, preset, value), 0);
+    if (ret >= 0)
+        ret = ls_hdr_set_options(&options, r->name, model);
     if (ret >= 0)
         ret = av_opt_set_dict2(c, &options, AV_OPT_SEARCH_CHILDREN);
     av_dict_free(&options);
@@ -105,7 +109,7 @@ static int open_like(AVCodecContext **out, const ls_encoder_row *r, const ls_enc
     set_quality(c, r, e->crf);
     c->thread_count = ENCODER_THREADS;
     c->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_GLOBAL_HEADER;
-    ret = set_options(c, r, e->preset);
+    ret = set_options(c, r, e->preset, model);
     if (ret >= 0)
         ret = avcodec_open2(c, codec, NULL);
     if (ret >= 0)

@@ -1,4 +1,5 @@
 #include "media/extras.h"
+#include "media/hdr.h"
 #include "media/input.h"
 #include "media/tags.h"
 #include "base/alloc.h"
@@ -31,7 +32,8 @@ struct ls_extras {
 /* The text format of a container; AV_CODEC_ID_NONE: it holds none. */
 static enum AVCodecID text_of(const AVOutputFormat *format)
 {
-    return !strcmp(format->name, "matroska")                              ? AV_CODEC_ID_SUBRIP
+    return !strcmp(format->name, "webm")                                  ? AV_CODEC_ID_WEBVTT
+           : !strcmp(format->name, "matroska")                            ? AV_CODEC_ID_SUBRIP
            : !strcmp(format->name, "mp4") || !strcmp(format->name, "mov") ? AV_CODEC_ID_MOV_TEXT
                                                                           : AV_CODEC_ID_NONE;
 }
@@ -169,8 +171,10 @@ int ls_extras_open(ls_extras **out, const ls_video *source, AVFormatContext *mux
     const int index = ls_video_stream(source);
     if (!ret && (unsigned)index >= x->in->nb_streams)
         ret = ls_fail(err, LS_EFORMAT, "%s has no video stream any more", x->path);
-    if (!ret)
+    if (!ret) {
+        ls_hdr_report(ls_video_model(source), x->in->streams[index], x->path, log);
         ret = ls_tags_copy(mux, video, x->in, index, err);
+    }
     if (!ret)
         ret = ls_tags_copy_chapters(mux, x->in, seconds, err);
     if (!ret) {

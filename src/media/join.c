@@ -2,6 +2,7 @@
 #include "media/audio_out.h"
 #include "media/container.h"
 #include "media/extras.h"
+#include "media/hdr.h"
 #include "media/input.h"
 #include "media/muxer.h"
 #include "media/segment.h"
@@ -75,7 +76,9 @@ static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
                    j->s.path);
     if (j->encoder->codec_id == AV_CODEC_ID_HEVC && j->container->movflags)
         j->stream->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1'); // Apple's players require it
-    ret = ls_audio_out_open(&j->audio, j->s.audio, j->s.audio_stream, mux, log, err);
+    ret = ls_hdr_set_stream(j->stream, ls_video_model(j->s.encoding->like), err);
+    if (!ret)
+        ret = ls_audio_out_open(&j->audio, j->s.audio, j->s.audio_stream, mux, log, err);
     return ret ? ret
                : ls_extras_open(&j->extras, j->s.encoding->like, mux, j->stream,
                                 j->s.seconds > 0 ? j->s.seconds : INFINITY, log, err);

@@ -2,6 +2,7 @@
 #include "media/avframe.h"
 #include "media/deinterlace.h"
 #include "media/format.h"
+#include "media/hdr.h"
 #include "media/index.h"
 #include "media/input.h"
 #include "media/rotate.h"
@@ -389,6 +390,9 @@ static int take_model(ls_video *v, ls_error *err)
     if (ls_rotation_turns(v->rotation) && sar.num)
         sar = av_inv_q(sar);
     v->model->sample_aspect_ratio = sar;
+    ret = ls_hdr_complete(v->model, stream_of(v), err);
+    if (ret)
+        return ret;
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(v->model->format);
     v->info.width = (size_t)v->model->width;
     v->info.height = (size_t)v->model->height;

@@ -182,6 +182,67 @@ def other_pixel_formats_are_made_if_wanted():
         (r.returncode, r.stderr)
 
 
+DISPLAY = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+
+
+def make_hdr(out):
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=0.6", "-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt",
+           "yuv420p10le", "-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc", "-tag:v", "hvc1",
+           "-x265-params", f"log-level=none:master-display={DISPLAY}:max-cll=1000,400", out)
+
+
+def light(data):
+    """Mastering display and light levels among side data, as numbers."""
+    found = {}
+    for d in data or []:
+        for key, value in d.items():
+            if key != "side_data_type" and ("Mastering" in d["side_data_type"] or "light" in d["side_data_type"]):
+                a, _, b = str(value).partition("/")
+                found[key] = float(a) / float(b or 1)
+    return found
+
+
+@test
+def mastering_display_and_light_levels_are_kept():
+    make_hdr("o.hdr.mp4")
+    want = light(json.loads(run("ffprobe", "-v", "error", "-show_frames", "-read_intervals", "%+#1", "-of", "json",
+                                "o.hdr.mp4").stdout)["frames"][0]["side_data_list"])
+    assert len(want) == 12 and want["max_content"] == 1000 and want["max_luminance"] == 1000, want
+    for encoder, out in (("libx265", "o.mp4"), ("libx265", "o.mkv"), ("libx264", "o.mov"), ("libsvtav1", "o.mkv")):
+        good(sync("o.hdr.mp4", out, "--restart", "--video-codec", encoder, speech="short.wav"))
+        r = good(run("ffprobe", "-v", "error", "-select_streams", "v", "-show_frames", "-show_streams", "-read_intervals",
+                     "%+#1", "-of", "json", out))
+        d = json.loads(r.stdout)
+        for where in (d["streams"][0], d["frames"][0]):
+            got = light(where.get("side_data_list"))
+            missing = where is d["frames"][0] and encoder != "libx265"  # not every ffprobe reads it
+            assert missing or set(got) == set(want), f"{encoder} {out}: {got}"
+            for k in got:
+                assert abs(got[k] - want[k]) <= abs(want[k]) * 0.01 + 0.001, (encoder, out, k, got[k], want[k])
+
+
+def add_dolby_vision(name):
+    """A configuration of profile 8.1 in the sample entry; the boxes around it grow."""
+    data = bytearray(open(name, "rb").read())
+    box = (32).to_bytes(4, "big") + b"dvvC" + bytes([1, 0, 8 << 1, 1 << 3 | 5, 1 << 4]) + bytes(19)
+    at = data.index(b"hvcC") - 4
+    at += int.from_bytes(data[at:at + 4], "big")
+    data[at:at] = box
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"hvc1"):
+        i = data.rindex(kind, 0, at) - 4 if kind != b"hvc1" else data.index(b"hvc1", data.index(b"stsd")) - 4
+        data[i:i + 4] = (int.from_bytes(data[i:i + 4], "big") + len(box)).to_bytes(4, "big")
+    open(name, "wb").write(data)
+
+
+@test
+def dolby_vision_is_said_to_be_lost():
+    make_hdr("o.hdr.mp4")
+    add_dolby_vision("o.hdr.mp4")
+    assert "DOVI" in good(run("ffprobe", "-v", "error", "-show_streams", "o.hdr.mp4")).stdout
+    r = good(sync("o.hdr.mp4", "o.mp4", speech="short.wav"))
+    assert r.stderr.count("Dolby Vision") == 1, r.stderr
+
+
 @test
 def tags_chapters_subtitles_and_time_code_are_kept():
     for source, out, kind in (("rich.mp4", "o.mp4", "mov_text"), ("rich.mkv", "o.mov", "mov_text"),
@@ -201,6 +262,14 @@ def tags_chapters_subtitles_and_time_code_are_kept():
         assert not attached or "2 (attachment" in r.stderr, r.stderr
     text = [s for s in described("o.mkv")["streams"] if s["codec_type"] == "attachment"]
     assert text and text[0]["tags"]["filename"] == "tags.txt"
+
+
+@test
+def webm_has_subtitles_of_its_own_kind():
+    good(sync("rich.mp4", "o.webm", "--video-codec", "libvpx-vp9", "--preset", "ultrafast", speech="speech.mka"))
+    d = described("o.webm")
+    assert {s["codec_name"] for s in d["streams"]} >= {"vp9", "webvtt"}, d["streams"]
+    assert [t[1] for t in subtitles_of("o.webm")] == ["First", "Second"] and len(d["chapters"]) == 2
 
 
 @test
