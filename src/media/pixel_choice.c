@@ -18,8 +18,6 @@ static enum AVPixelFormat choose_alpha(const AVCodec *codec, enum AVPixelFormat 
 {
     enum AVPixelFormat best = AV_PIX_FMT_NONE;
     const enum AVPixelFormat *p = ls_av_pixel_formats(codec);
-    if (!strcmp(codec->name, "libvpx-vp9")) // whose list has it only once it is opened
-        return AV_PIX_FMT_YUVA420P;
     for (; p && *p != AV_PIX_FMT_NONE; p++)
         if (ls_format_has_alpha(*p))
             best = av_find_best_pix_fmt_of_2(best, *p, source, 1, NULL);
@@ -81,8 +79,7 @@ int ls_pixel_choose(enum AVPixelFormat *out, const AVCodec *codec, const AVFrame
     } else {
         *out = av_get_pix_fmt(wanted);
         const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(*out);
-        if (!d || d->flags & AV_PIX_FMT_FLAG_HWACCEL ||
-            (!supports(codec, *out) && *out != choose_alpha(codec, *out)))
+        if (!d || d->flags & AV_PIX_FMT_FLAG_HWACCEL || !supports(codec, *out))
             return fail_format(codec, wanted, err);
     }
     report_unusual(codec, *out, log);
