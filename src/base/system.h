@@ -23,6 +23,12 @@ typedef struct ls_process_memory {
 
 ls_process_memory ls_process_memory_now(void);
 
+/* Bytes that this process may still map before RLIMIT_AS or RLIMIT_DATA refuses; UINT64_MAX without
+ * such a limit. Stacks of threads and mapped files count there, used or not. */
+uint64_t ls_address_space_left(void);
+/* Bytes that a new thread's stack takes of it. */
+uint64_t ls_thread_stack(void);
+
 /* Bytes; UINT64_MAX if there is no limit, 0 if unknown. */
 typedef struct ls_machine_memory {
     uint64_t total, available;

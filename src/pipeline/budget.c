@@ -8,6 +8,10 @@
 #define DETECTOR (50 * MB) /* SCRFD or YuNet at 640 x 640, and 2d106det */
 #define DECODED_FRAMES 12  /* that a decoder holds, references included */
 #define WINDOW ((size_t)48 << 20)
+#define CODE (64 * MB)     /* that oneDNN compiles for the networks */
+#define HEAPS (64 * MB)    /* that malloc reserves for threads */
+#define OPENING (100 * MB) /* of address space, until the plan */
+#define OTHER_THREADS 10   /* stages, codecs, watch */
 
 uint64_t ls_budget_default(void)
 {
@@ -18,7 +22,30 @@ uint64_t ls_budget_default(void)
         const uint64_t group = m.cgroup_limit > m.cgroup_used ? m.cgroup_limit - m.cgroup_used : 0;
         left = group < left ? group : left;
     }
-    return left / 10 * 7;
+    const uint64_t space = ls_address_space_left();
+    left = left / 10 * 7;
+    return space < left ? space : left;
+}
+
+int ls_budget_check_opening(ls_error *err)
+{
+    const uint64_t left = ls_address_space_left();
+    return left >= OPENING
+               ? 0
+               : ls_fail(err, LS_ENOMEM,
+                         "the address space of this process is limited (ulimit -v), "
+                         "and too small: of it %llu MB are left, and opening a job "
+                         "takes %llu",
+                         (unsigned long long)(left / MB), (unsigned long long)(OPENING / MB));
+}
+
+/* Of address space, from the plan on. */
+static uint64_t space_of(const ls_budget_memory *m, const ls_budget_choice *c,
+                         const ls_budget_job *job)
+{
+    const uint64_t teams = (job->detects ? 2 : 1) * (uint64_t)(job->cores - 1),
+                   threads = teams + (uint64_t)c->workers + OTHER_THREADS;
+    return m->total - m->program + CODE + HEAPS + threads * ls_thread_stack();
 }
 
 /* Frames' worth of memory that an encoder takes, as ls_encoder_open sets it up. */
@@ -66,7 +93,17 @@ static int estimate(ls_budget_memory *m, const ls_budget_choice *c, const ls_bud
                             .detect = job->detects ? DETECTOR + rgb : 0};
     m->total = m->weights + m->activations + m->buffers + m->program + m->flight + m->decode +
                m->window + m->encode + m->restore + m->detect;
+    m->space = space_of(m, c, job);
     return 0;
+}
+
+static int fail_space(const ls_budget_memory *m, const ls_budget_job *job, ls_error *err)
+{
+    return ls_fail(err, LS_ENOMEM,
+                   "resolution %zu needs %llu MB more of address space, which is limited for this "
+                   "process (ulimit -v): %llu MB are left",
+                   job->settings.resolution, (unsigned long long)((m->space + MB - 1) / MB),
+                   (unsigned long long)(job->space / MB));
 }
 
 int ls_budget_choose(ls_budget_choice *choice, ls_budget_memory *memory, const ls_budget_job *job,
@@ -75,9 +112,11 @@ int ls_budget_choose(ls_budget_choice *choice, ls_budget_memory *memory, const l
     for (int level = 0; level < LEVELS; level++) {
         *choice = choice_at(level, job->cores);
         int ret = estimate(memory, choice, job, err);
-        if (ret || memory->total <= budget)
+        if (ret || (memory->total <= budget && memory->space <= job->space))
             return ret;
     }
+    if (memory->space > job->space)
+        return fail_space(memory, job, err);
     const uint64_t needed = (memory->total + MB - 1) / MB;
     ls_fail(err, LS_ENOMEM,
             "resolution %zu needs at least %llu MB, %llu MB of them for the networks; the limit is "

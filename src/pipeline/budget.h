@@ -6,8 +6,12 @@
 #include "media/video.h"
 #include "pipeline/generator.h"
 
-/* 70 % of what the machine and the cgroup have free, in bytes. */
+/* 70 % of what the machine and the cgroup have free, but no more than the address space that the
+ * process has left; in bytes. */
 uint64_t ls_budget_default(void);
+
+/* LS_ENOMEM when the process's limit of address space does not even allow to open a job. */
+int ls_budget_check_opening(ls_error *err);
 
 /* How a job runs. The frames of its output do not depend on any of it. */
 typedef struct ls_budget_choice {
@@ -25,6 +29,7 @@ typedef struct ls_budget_memory {
     uint64_t program;                       /* with its libraries */
     uint64_t flight, decode, window, encode, restore, detect;
     uint64_t total;
+    uint64_t space; /* of addresses, in addition to what the process has mapped before */
 } ls_budget_memory;
 
 typedef struct ls_budget_job {
@@ -34,10 +39,12 @@ typedef struct ls_budget_job {
     const char *video_codec;
     bool detects; /* detects faces */
     int cores;
+    uint64_t space; /* ls_address_space_left */
 } ls_budget_job;
 
-/* The fastest way to run that fits into `budget`. LS_ENOMEM, naming the least that would do, if
- * there is none; *choice and *memory are then the smallest. */
+/* The fastest way to run that fits into `budget`, and into the address space that is left.
+ * LS_ENOMEM, naming the least that would do, if there is none; *choice and *memory are then the
+ * smallest. */
 int ls_budget_choose(ls_budget_choice *choice, ls_budget_memory *memory, const ls_budget_job *job,
                      uint64_t budget, ls_error *err);
 

@@ -146,7 +146,8 @@ static int plan_memory(ls_sync *job, ls_error *err)
                        .video = ls_video_get_info(ls_pingpong_video(job->source)),
                        .video_codec = job->s.video_codec,
                        .detects = !job->s.face_track,
-                       .cores = job->s.threads ? job->s.threads : cpu.cores};
+                       .cores = job->s.threads ? job->s.threads : cpu.cores,
+                       .space = ls_address_space_left()};
     job->progress.budget = budget;
     int ret = ls_budget_choose(&job->choice, &memory, &b, budget, err);
     if (ret == LS_ENOMEM && job->free_type && job->s.compute_type == LS_COMPUTE_FLOAT32) {

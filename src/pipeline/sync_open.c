@@ -171,6 +171,9 @@ static int open_job(ls_sync *job, ls_error *err)
     int ret = ls_events_open(&job->events, &listener, err);
     if (ret)
         return ret;
+    ret = ls_budget_check_opening(err);
+    if (ret)
+        return ret;
     job->log = ls_events_log(job->events);
     job->progress.events = job->events;
     job->engine = job->s.engine;

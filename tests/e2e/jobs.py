@@ -383,6 +383,31 @@ def a_budget_is_kept():
 
 
 @test
+def a_limited_address_space():
+    """Refused in words, or enough; never a crash."""
+    enough = refused = 0
+    for limit in range(300, 2000, 50):
+        def enter(size=limit * 10**6):
+            resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        r = run(*command("o.mp4", "--threads", "2"), preexec_fn=enter)
+        if r.returncode == 127 or "Sanitizer" in r.stderr:  # the program itself does not fit
+            continue
+        if r.returncode == 0:
+            same("o.mp4")
+            enough += 1
+            if enough == 3:
+                break
+        else:
+            assert r.returncode == 6 and any(w in r.stderr for w in ("address space", "memory", "thread")), \
+                (limit, r.returncode, r.stderr)
+            refused += 1
+            shutil.rmtree("o.mp4.lsjob", ignore_errors=True)
+    if not enough and not refused:
+        return "a sanitizer needs more"
+    assert enough and refused, (enough, refused)
+
+
+@test
 def statistics_go_on_after_a_resume():
     p = start(*command("o.mp4"), "--stats", "o.jsonl")
     wait_for("o.mp4.lsjob", 8, p)

@@ -1,6 +1,7 @@
 /* What a job does to keep within its memory. */
 #include "test.h"
 
+#include "base/system.h"
 #include "models/models.h"
 #include "pipeline/budget.h"
 #include "pipeline/watch.h"
@@ -49,14 +50,15 @@ static void the_plan_fits_or_names_what_would(void **state)
                                  .frame_bytes = 1920 * 1080 * 3 / 2,
                                  .fps_num = 25,
                                  .fps_den = 1};
-    const ls_budget_job job = {
+    ls_budget_job job = {
         .models = &m,
         .settings = {.resolution = 256,
                      .sampler = {.steps = 2, .guidance_scale = 1.5f, .cache_interval = 3}},
         .video = &video,
         .video_codec = "libx264",
         .detects = true,
-        .cores = 4};
+        .cores = 4,
+        .space = UINT64_MAX};
     ls_budget_choice c, last = {0};
     ls_budget_memory memory;
     uint64_t least = 0;
@@ -84,6 +86,19 @@ static void the_plan_fits_or_names_what_would(void **state)
     assert_false(last.split_guidance);
     assert_int_equal(ls_budget_choose(&c, &memory, &job, least, &err), 0);
     assert_int_equal(ls_budget_choose(&c, &memory, &job, least - 1, &err), LS_ENOMEM);
+
+    /* the address space is a limit of its own, and stacks of threads count there */
+    assert_int_equal(ls_budget_choose(&c, &memory, &job, 8 * GB, &err), 0);
+    assert_int_equal(c.frames, 24);
+    assert_true(memory.space > 10 * ls_thread_stack());
+    const uint64_t most = memory.space;
+    job.space = most - 1;
+    assert_int_equal(ls_budget_choose(&c, &memory, &job, 8 * GB, &err), 0);
+    assert_true(c.frames < 24 && memory.space < most);
+    job.space = 100u << 20;
+    assert_int_equal(ls_budget_choose(&c, &memory, &job, 8 * GB, &err), LS_ENOMEM);
+    assert_non_null(strstr(err.message, "address space"));
+    assert_non_null(strstr(err.message, "104 MB are left"));
     ls_models_close(&m);
     snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);

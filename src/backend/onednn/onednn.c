@@ -1,8 +1,26 @@
 #include "backend/onednn/onednn.h"
 #include "backend/team.h"
+#include "base/os/memory.h"
+#include "base/system.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#define CODE ((size_t)8 << 20) /* more than a node's code takes */
+
+/* oneDNN writes to the memory of its code without looking whether it got any, and OpenMP ends the
+ * process when it cannot start a thread, as it does for the first call: so there must be room
+ * before either. */
+static int check_room(const ls_backend *base, size_t code, bool *started, ls_error *err)
+{
+    const size_t stacks = *started ? 0 : (size_t)base->threads * ls_thread_stack();
+    *started = true;
+    return !(code + stacks) || ls_os_can_map(code + stacks)
+               ? 0
+               : ls_fail(err, LS_ENOMEM,
+                         "no memory can be mapped for the networks: is the address space of this "
+                         "process limited (ulimit -v)?");
+}
 
 static int compile(ls_backend *base, const ls_node *node, ls_kernel **out, size_t *scratch,
                    ls_error *err)
@@ -10,8 +28,10 @@ static int compile(ls_backend *base, const ls_node *node, ls_kernel **out, size_
     onednn_backend *be = (onednn_backend *)base;
     *out = NULL;
     *scratch = 0;
+    int ret = check_room(base, CODE, &be->compiled, err);
+    if (ret)
+        return ret;
     const ls_team before = ls_team_enter(base->threads);
-    int ret;
     if (node->op == LS_OP_CONV2D)
         ret = ls_onednn_compile_conv2d(be, node, out, scratch, err);
     else if (node->op == LS_OP_LINEAR)
@@ -27,8 +47,11 @@ static int compile(ls_backend *base, const ls_node *node, ls_kernel **out, size_
 static int run(ls_backend *base, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,
                void *scratch, ls_error *err)
 {
+    onednn_backend *be = (onednn_backend *)base;
+    if (check_room(base, 0, &be->ran, err))
+        return LS_ENOMEM;
     const ls_team before = ls_team_enter(base->threads);
-    const int ret = k->run((onednn_backend *)base, k, in, out, scratch, err);
+    const int ret = k->run(be, k, in, out, scratch, err);
     ls_team_leave(before);
     return ret;
 }

@@ -23,6 +23,7 @@ typedef struct onednn_backend {
     dnnl_stream_t stream;
     const ls_kernels *kernels;
     packed_weight *weights;
+    bool compiled, ran; /* once at least */
 } onednn_backend;
 
 /* First member of every kernel. */

@@ -5,6 +5,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+bool ls_os_can_map(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p != MAP_FAILED && !munmap(p, bytes);
+}
+
 void ls_os_huge_pages(void *p, size_t bytes)
 {
     madvise(p, bytes, MADV_HUGEPAGE);

@@ -2,8 +2,11 @@
 #ifndef LS_BASE_OS_MEMORY_H
 #define LS_BASE_OS_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+/* Whether so much more memory can be mapped now: limits of the address space are not reached. */
+bool ls_os_can_map(size_t bytes);
 /* Requests huge pages for a large block. */
 void ls_os_huge_pages(void *p, size_t bytes);
 /* Gives the pages of a mapped file back to the system; they stay in its cache. */

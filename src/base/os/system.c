@@ -3,10 +3,12 @@
 #include "base/alloc.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define PATH_SIZE 4096
@@ -97,6 +99,32 @@ ls_process_memory ls_process_memory_now(void)
     const char *status = "/proc/self/status";
     return (ls_process_memory){read_kb(status, "VmRSS"), read_kb(status, "VmHWM"),
                                read_kb(status, "RssAnon")};
+}
+
+static uint64_t left_of(int resource, const char *used)
+{
+    struct rlimit l;
+    if (getrlimit(resource, &l) || l.rlim_cur == RLIM_INFINITY)
+        return UINT64_MAX;
+    const uint64_t now = read_kb("/proc/self/status", used);
+    return l.rlim_cur > now ? l.rlim_cur - now : 0;
+}
+
+uint64_t ls_address_space_left(void)
+{
+    const uint64_t all = left_of(RLIMIT_AS, "VmSize"), data = left_of(RLIMIT_DATA, "VmData");
+    return all < data ? all : data;
+}
+
+uint64_t ls_thread_stack(void)
+{
+    pthread_attr_t a;
+    size_t size = 0;
+    if (!pthread_attr_init(&a)) {
+        pthread_attr_getstacksize(&a, &size);
+        pthread_attr_destroy(&a);
+    }
+    return size;
 }
 
 /* The number that a file contains; UINT64_MAX for "max", 0 if there is no file. */
