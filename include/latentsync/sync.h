@@ -70,7 +70,8 @@ typedef struct ls_sync_settings {
     int64_t seed;           /* 1247; -1: drawn at random, and reported */
     int threads;            /* 0: all cores */
     int compute_type;       /* LS_COMPUTE_AUTO */
-    int source_fps;         /* 0: 25 frames/s, the model's own; 1: keep the source's rate */
+    int source_fps;         /* 0: 25 frames/s, the model's own; 1: keep the source's rate,
+                               or where that varies the time of every frame */
     const char *video_codec; /* "libx264": an encoder of libavcodec, see ls_encoder_name */
     const char *preset;      /* "medium" */
     int crf;                 /* 18 */

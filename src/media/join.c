@@ -70,6 +70,8 @@ static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
     j->stream = ls_encoder_stream(mux, j->encoder);
     if (!j->stream)
         return ls_fail(err, LS_ENOMEM, "out of memory");
+    if (ls_video_times(j->s.encoding->like))
+        j->stream->time_base = ls_times_base(ls_video_times(j->s.encoding->like));
     if (strcmp(ls_segment_container(j->encoder), "nut") && strcmp(format->name, "matroska") &&
         strcmp(format->name, "webm"))
         ls_log_msg(log, LS_LOG_WARN, "%s: only Matroska holds the transparency of VP9: it is lost",
@@ -141,17 +143,29 @@ const char *ls_join_audio_mode(const ls_join *j)
     return ls_audio_out_copies(j->audio) ? "copied" : j->container->audio_name;
 }
 
+/* Frame `index` of the output in the time base of its stream; those before the first, which only
+ * decoding has, at the average rate. */
+static int64_t time_of(const ls_join *j, int64_t index)
+{
+    const ls_times *times = ls_video_times(j->s.encoding->like);
+    if (!times || index < 0)
+        return av_rescale_q(index, j->encoder->time_base, j->stream->time_base);
+    return av_rescale_q(ls_times_at(times, (uint64_t)index), ls_times_base(times),
+                        j->stream->time_base);
+}
+
 /* Writes j->packet, the `n`th of its segment. Segments are closed, so decoding precedes display by
  * the same delay throughout. */
 static int write_packet(ls_join *j, uint64_t n, ls_error *err)
 {
     AVPacket *p = j->packet;
     p->stream_index = j->stream->index;
-    p->pts += (int64_t)j->frames;
-    p->dts = (int64_t)(j->frames + n) - (int64_t)j->s.delay;
-    p->duration = 1;
+    const int64_t shown = p->pts + (int64_t)j->frames;
+    p->pts = time_of(j, shown);
+    p->dts = time_of(j, (int64_t)(j->frames + n) - (int64_t)j->s.delay);
+    p->duration =
+        ls_video_times(j->s.encoding->like) ? time_of(j, shown + 1) - p->pts : time_of(j, 1);
     p->pos = -1;
-    av_packet_rescale_ts(p, j->encoder->time_base, j->stream->time_base);
     const double at = (double)p->dts * av_q2d(j->stream->time_base);
     int ret = ls_audio_out_write_until(j->audio, at, err);
     if (!ret)

@@ -54,15 +54,31 @@ static ls_emission decide(ls_timeline *t, const ls_stream_times *s, double at, d
     return e;
 }
 
+/* Takes the time of the next frame decoded. */
+static void note_pts(ls_timeline *t, int64_t pts)
+{
+    t->previous_pts = pts;
+    t->unique = t->highest_pts == AV_NOPTS_VALUE || pts > t->highest_pts;
+    if (t->unique)
+        t->highest_pts = pts;
+}
+
+ls_emission ls_timeline_place_at(ls_timeline *t, int64_t index, int64_t pts, bool has_last)
+{
+    const int64_t missing = index - t->next_pts;
+    note_pts(t, pts);
+    if (missing < 0)
+        return (ls_emission){0};
+    return has_last ? (ls_emission){.last = missing, .current = 1}
+                    : (ls_emission){.current = 1 + missing};
+}
+
 ls_emission ls_timeline_place(ls_timeline *t, const ls_stream_times *s, int64_t pts,
                               int64_t duration, bool has_last)
 {
     if (pts == AV_NOPTS_VALUE)
         pts = t->previous_pts == AV_NOPTS_VALUE ? 0 : av_sat_add64(t->previous_pts, duration);
-    t->previous_pts = pts;
-    t->unique = t->highest_pts == AV_NOPTS_VALUE || pts > t->highest_pts;
-    if (t->unique)
-        t->highest_pts = pts;
+    note_pts(t, pts);
     ls_emission e = decide(t, s, position(s, pts), length(s, duration));
     e.last = FFMIN(e.last, e.current);
     memmove(t->last_repeats + 1, t->last_repeats, 2 * sizeof *t->last_repeats);

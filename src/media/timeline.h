@@ -40,6 +40,9 @@ typedef struct ls_emission {
  * it. */
 ls_emission ls_timeline_place(ls_timeline *t, const ls_stream_times *s, int64_t pts,
                               int64_t duration, bool has_last);
+/* The same where every frame is emitted once, as number `index`; -1: it is not to be emitted. The
+ * frame before it takes the places of those that are missing. */
+ls_emission ls_timeline_place_at(ls_timeline *t, int64_t index, int64_t pts, bool has_last);
 /* Times that the last frame is repeated at the end of the stream. */
 int64_t ls_timeline_end(const ls_timeline *t);
 /* Counts a frame that was emitted. */

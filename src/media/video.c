@@ -29,6 +29,8 @@ struct ls_video {
     ls_deinterlacer *deinterlacer; /* NULL: interlaced frames stay so */
     ls_rotation rotation;
     ls_packet_clock clock;
+    ls_times *times; /* NULL: a constant rate */
+    ls_times_kind times_kind;
     ls_timeline t;
     ls_emission emission; /* of `last` and `current`: still to be emitted */
     bool flushed;
@@ -171,8 +173,11 @@ static int add_checkpoint(ls_video *v, ls_error *err)
 static void place(ls_video *v)
 {
     const ls_stream_times times = times_of(v);
-    v->emission = ls_timeline_place(&v->t, &times, v->current->best_effort_timestamp,
-                                    ls_av_duration(v->current), v->last->buf[0]);
+    const int64_t pts = v->current->best_effort_timestamp;
+    v->emission =
+        v->times
+            ? ls_timeline_place_at(&v->t, ls_times_find(v->times, pts), pts, v->last->buf[0])
+            : ls_timeline_place(&v->t, &times, pts, ls_av_duration(v->current), v->last->buf[0]);
     if (!v->t.unique)
         ls_index_drop(&v->index, v->t.previous_pts);
     if (v->emission.ignore) {
@@ -192,6 +197,14 @@ static void note_end(const ls_video *v)
                    (unsigned long long)v->t.emitted, (unsigned long long)v->info.frames);
 }
 
+/* Times that the last frame is emitted after the end. */
+static int64_t count_left(const ls_video *v)
+{
+    return !v->times         ? ls_timeline_end(&v->t)
+           : v->last->buf[0] ? (int64_t)(ls_times_frames(v->times) - v->t.emitted)
+                             : 0;
+}
+
 /* Decodes one more frame. */
 static int advance(ls_video *v, ls_error *err)
 {
@@ -208,7 +221,7 @@ static int advance(ls_video *v, ls_error *err)
     } else if (ret == LS_EOF) {
         v->flushed = true;
         note_end(v);
-        v->emission = (ls_emission){.last = ls_timeline_end(&v->t)};
+        v->emission = (ls_emission){.last = count_left(v)};
         ret = 0;
     }
     return ret;
@@ -353,6 +366,21 @@ static int reopen(ls_video *v, ls_error *err)
     return ret;
 }
 
+static int find_times(ls_video *v, ls_error *err)
+{
+    const ls_stream_times s = times_of(v);
+    int ret = !v->settings.source_fps ? 0
+                                      : ls_times_open(&v->times, &v->times_kind, v->path, v->stream,
+                                                      &s, v->settings.cancel, err);
+    if (ret || !v->times)
+        return ret;
+    const AVRational rate = ls_times_rate(v->times);
+    v->info.fps_num = rate.num;
+    v->info.fps_den = rate.den;
+    v->info.frames = ls_times_frames(v->times);
+    return 0;
+}
+
 static void describe(ls_video *v)
 {
     const AVStream *st = stream_of(v);
@@ -430,6 +458,9 @@ int ls_video_open(ls_video **out, const char *path, const ls_video_settings *s, 
         v->t = ls_timeline_start;
         v->clock.next_dts = AV_NOPTS_VALUE;
         describe(v);
+        ret = find_times(v, err);
+    }
+    if (!ret) {
         ret = take_model(v, err);
     }
     if (ret)
@@ -455,6 +486,7 @@ void ls_video_close(ls_video **pv)
     av_frame_free(&v->model);
     sws_freeContext(v->sws);
     ls_deinterlacer_close(&v->deinterlacer);
+    ls_times_close(&v->times);
     ls_index_free(&v->index);
     free(v->path);
     free(v);
@@ -469,6 +501,31 @@ const ls_video_info *ls_video_get_info(const ls_video *v)
 const char *ls_video_path(const ls_video *v)
 {
     return v->path;
+}
+
+const ls_times *ls_video_times(const ls_video *v)
+{
+    return v->times;
+}
+
+void ls_video_log_choice(const ls_video *v, const ls_log *log)
+{
+    const ls_video_info *i = &v->info;
+    const double fps = (double)i->fps_num / i->fps_den;
+    if (i->streams > 1)
+        ls_log_msg(log, LS_LOG_INFO, "%s: of %zu video streams, stream %d is used", v->path,
+                   i->streams, i->stream);
+    if (v->times)
+        ls_log_msg(
+            log, LS_LOG_INFO,
+            "%s: the frame rate varies, %.5g frames/s on average; every frame keeps its time",
+            v->path, fps);
+    else if (v->times_kind == LS_TIMES_UNUSABLE)
+        ls_log_msg(
+            log, LS_LOG_INFO,
+            "%s: the times of its frames are missing or not in order; the frame rate becomes "
+            "a constant %.5g",
+            v->path, fps);
 }
 
 int ls_video_stream(const ls_video *v)

@@ -5,10 +5,11 @@
 #include "base/cancel.h"
 #include "base/log.h"
 #include "media/frame.h"
+#include "media/times.h"
 
 typedef struct ls_video_settings {
     int threads;     /* of the decoder; 0: its own choice */
-    bool source_fps; /* the source's own rate instead of 25 */
+    bool source_fps; /* the source's own rate instead of 25; where it varies, its times */
     int stream;      /* 1 + the index of the wanted stream in the file; 0: the best */
     const ls_log *log;
     const ls_cancel *cancel; /* NULL, or ends every call with LS_ECANCELED; outlives the video */
@@ -20,7 +21,7 @@ typedef struct ls_video_info {
     size_t width, height; /* after rotation */
     unsigned depth;
     size_t frame_bytes;   /* of a decoded frame */
-    int fps_num, fps_den; /* of the timeline */
+    int fps_num, fps_den; /* of the timeline; the average, where frames have times */
     uint64_t frames;      /* estimate; 0 when unknown */
     int stream;           /* index in the file */
     size_t streams;       /* of video in the file */
@@ -32,14 +33,20 @@ typedef struct ls_video ls_video;
 
 /* Opens a video stream of a file (see ls_input_choose_stream) and decodes its first frame. Frames
  * are rotated as the file asks for, and dropped or repeated as `ffmpeg -r 25` does (fftools'
- * constant frame rate). On failure *out is NULL: LS_EFORMAT if the file has no video,
- * LS_EUNSUPPORTED, LS_EIO, ... */
+ * constant frame rate), or where they have times of their own given once each; then the frame
+ * before one that cannot be decoded takes its place. On failure *out is NULL: LS_EFORMAT if the
+ * file has no video, LS_EUNSUPPORTED, LS_EIO, ... */
 int ls_video_open(ls_video **out, const char *path, const ls_video_settings *s, ls_error *err);
 /* Sets *v to NULL; takes NULL. */
 void ls_video_close(ls_video **v);
 const ls_video_info *ls_video_get_info(const ls_video *v);
 const char *ls_video_path(const ls_video *v);
 int ls_video_stream(const ls_video *v); /* its index in the file */
+
+/* When the frames are shown; NULL: at the constant rate. Belongs to the video. */
+const ls_times *ls_video_times(const ls_video *v);
+/* Tells the log what of the file is used: which of several streams, and whose times. */
+void ls_video_log_choice(const ls_video *v, const ls_log *log);
 
 /* The next frame of the timeline, which the caller then owns; LS_EOF after the last. Damaged parts
  * are skipped with a warning. */

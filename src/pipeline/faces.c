@@ -46,12 +46,10 @@ static int open_job(ls_faces *job, ls_error *err)
     int ret = ls_scout_open(&job->scout, &s, err);
     if (ret)
         return ret;
-    const ls_video_info *v = ls_scout_video(job->scout);
-    if (v->streams > 1)
-        ls_log_msg(&job->log, LS_LOG_INFO, "%s: of %zu video streams, stream %d is used",
-                   job->s.video, v->streams, v->stream);
+    ls_scout_log_choice(job->scout, &job->log);
     if (!job->s.line)
         return 0;
+    const ls_video_info *v = ls_scout_video(job->scout);
     const ls_record_timeline timeline = {v->width, v->height, v->fps_num, v->fps_den};
     return ls_record_writer_open_sink(&job->writer, (ls_line_sink){write_line, job}, &timeline,
                                       err);

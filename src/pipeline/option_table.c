@@ -274,7 +274,8 @@ static const ls_option_row rows[] = {
       .initial = "25",
       .choices = rates,
       .group = "Output",
-      .help = "25, the model's own frame rate, or source: the video's"},
+      .help = "25, the model's own frame rate, or source: the video's; where that varies every "
+              "frame keeps its time"},
      LS_MEMBER_INT,
      SYNC(source_fps),
      FACES(source_fps)},

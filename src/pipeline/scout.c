@@ -76,6 +76,11 @@ const ls_video_info *ls_scout_video(const ls_scout *s)
     return ls_video_get_info(s->video);
 }
 
+void ls_scout_log_choice(const ls_scout *s, const ls_log *log)
+{
+    ls_video_log_choice(s->video, log);
+}
+
 const ls_detector *ls_scout_detector(const ls_scout *s)
 {
     return s->detector;

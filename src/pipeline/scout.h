@@ -36,6 +36,8 @@ int ls_scout_open(ls_scout **out, const ls_scout_settings *s, ls_error *err);
 void ls_scout_close(ls_scout **s);
 
 const ls_video_info *ls_scout_video(const ls_scout *s);
+/* As ls_video_log_choice. */
+void ls_scout_log_choice(const ls_scout *s, const ls_log *log);
 const ls_detector *ls_scout_detector(const ls_scout *s);
 typedef struct ls_scout_sink {
     /* A record for every frame, in order. 1 ends the search, as does an error. */

@@ -43,11 +43,34 @@ static int read_pcm(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_err
     return ls_pcm_read(opaque, start, n, dst, err);
 }
 
+static double fps_of(const ls_video *v)
+{
+    const ls_video_info *i = ls_video_get_info(v);
+    return (double)i->fps_num / i->fps_den;
+}
+
+/* Seconds that the output lasts. */
+static double output_seconds(const ls_sync *job)
+{
+    const ls_video *v = ls_pingpong_video(job->source);
+    const ls_video_info *i = ls_video_get_info(v);
+    const ls_times *times = ls_video_times(v);
+    return times ? ls_times_seconds(times, job->span.frames)
+                 : (double)job->span.frames * i->fps_den / i->fps_num;
+}
+
+static uint64_t row_of(const void *times, uint64_t frame)
+{
+    return ls_times_periods(times, frame, LS_FEATURE_RATE);
+}
+
 /* The original makes the frames that it has features of, two more than the speech lasts; those are
  * what the networks work on, and those that the speech lasts are written. */
-static ls_stream_span count_frames(double seconds, double fps, uint64_t features)
+static ls_stream_span count_frames(double seconds, const ls_video *v, uint64_t features)
 {
-    const double lasts = ceil((seconds - ROUNDING) * fps);
+    const ls_times *times = ls_video_times(v);
+    const double lasts = times ? (double)ls_times_before(times, seconds - ROUNDING)
+                               : ceil((seconds - ROUNDING) * fps_of(v));
     ls_stream_span s = {.mouths = lasts > 1 ? (uint64_t)lasts : 1};
     s.mouths = s.mouths < features ? s.mouths : features;
     s.fed = (s.mouths + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES * LS_CHUNK_FRAMES;
@@ -59,8 +82,9 @@ static ls_stream_span count_frames(double seconds, double fps, uint64_t features
 /* How long the output will be. */
 static int open_speech(ls_sync *job, ls_error *err)
 {
-    const ls_video_info *v = ls_video_get_info(ls_pingpong_video(job->source));
-    const double fps = (double)v->fps_num / v->fps_den;
+    const ls_video *video = ls_pingpong_video(job->source);
+    const ls_video_info *v = ls_video_get_info(video);
+    const double fps = fps_of(video);
     int ret =
         ls_pcm_open(&job->pcm, job->s.audio, job->s.audio_stream, job->s.job, &job->cancel, err);
     ls_pcm_source pcm = {job->pcm ? ls_pcm_samples(job->pcm) : 0, read_pcm, job->pcm};
@@ -73,8 +97,10 @@ static int open_speech(ls_sync *job, ls_error *err)
         ret = ls_features_open(&job->features, job->models->whisper, job->mel, fps, err);
     if (ret)
         return ret;
+    if (ls_video_times(video))
+        ls_features_set_clock(job->features, &(ls_feature_clock){row_of, ls_video_times(video)});
     const double seconds = (double)pcm.samples / LS_PCM_RATE;
-    job->span = count_frames(seconds, fps, ls_features_frames(job->features));
+    job->span = count_frames(seconds, video, ls_features_frames(job->features));
     const uint64_t chunks = (job->span.frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES;
     uint64_t each = job->s.segment_seconds > 0
                         ? (uint64_t)(job->s.segment_seconds * fps / LS_CHUNK_FRAMES + 0.5)
@@ -236,11 +262,10 @@ static int check_finished(ls_sync *job, ls_error *err)
 
 static void summarize(ls_sync *job, const char *audio)
 {
-    const ls_video_info *v = ls_video_get_info(ls_pingpong_video(job->source));
     snprintf(job->audio, sizeof job->audio, "%s", audio);
     job->summary.output = job->s.output;
     job->summary.frames = job->span.frames;
-    job->summary.seconds = (double)job->span.frames * v->fps_den / v->fps_num;
+    job->summary.seconds = output_seconds(job);
     job->summary.audio = job->audio;
     job->summary.seed = job->s.seed;
     job->complete = true;
@@ -249,11 +274,10 @@ static void summarize(ls_sync *job, const char *audio)
 static int join(ls_sync *job, ls_error *err)
 {
     const ls_encoding e = ls_sync_encoding(job);
-    const ls_video_info *v = ls_video_get_info(e.like);
     ls_join_settings s = {.path = job->s.output,
                           .audio = job->s.audio,
                           .audio_stream = job->s.audio_stream,
-                          .seconds = (double)job->span.frames * v->fps_den / v->fps_num,
+                          .seconds = output_seconds(job),
                           .encoding = &e,
                           .log = &job->log};
     ls_join *out = NULL;

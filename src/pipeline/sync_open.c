@@ -71,10 +71,7 @@ int ls_sync_open_inputs(ls_sync *job, ls_error *err)
     if (!ret)
         ret = ls_pingpong_open(&job->source, &video, 0, job->s.job, err);
     if (!ret) {
-        const ls_video_info *info = ls_video_get_info(ls_pingpong_video(job->source));
-        if (info->streams > 1)
-            ls_log_msg(&job->log, LS_LOG_INFO, "%s: of %zu video streams, stream %d is used",
-                       job->s.video, info->streams, info->stream);
+        ls_video_log_choice(ls_pingpong_video(job->source), &job->log);
         ret = check_face(job, err);
     }
     if (!ret && job->s.face_track)

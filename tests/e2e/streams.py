@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-from common import LS, QUICK, bad, digest, ffmpeg, good, main, probe, run, test, track
+from common import LS, QUICK, bad, digest, ffmpeg, good, main, planes, probe, run, test, track
 
 SYNC = ["sync", "-m", "models", *QUICK, "--steps", "1", "--guidance", "1"]
 
@@ -162,6 +162,88 @@ def names_need_not_be_text():
     call(LS, "resume", names["out"] + b".lsjob")
     assert digest(names["out"]) == digest("o.mp4")
     call(LS, "probe", "--json", names["video"])
+
+
+def times(path):
+    """When each frame is shown, in seconds, from the start of the first."""
+    r = run("ffprobe", "-v", "error", "-select_streams", "v:0", "-show_frames", "-show_entries", "frame=pts_time",
+            "-of", "json", path)
+    found = [float(f["pts_time"]) for f in json.loads(r.stdout)["frames"]]
+    return [t - found[0] for t in found]
+
+
+def same_times(path, wanted, tolerance=1e-6):
+    found = times(path)
+    assert len(found) == len(wanted), (path, len(found), len(wanted))
+    worst = max(abs(a - b) for a, b in zip(found, wanted))
+    assert worst <= tolerance, (path, worst)
+
+
+def uneven(name, *options):
+    """Two seconds of a phone: frames a third of 1/30 s early or late, and a pause."""
+    lavfi("testsrc2=s=320x240:r=30:d=2", "-vf", "select='not(between(n,20,27))',settb=1/90000,"
+          "setpts='PTS+1000*(mod(N*7,3)-1)*gt(N,0)'", "-enc_time_base", "1/90000", "-fps_mode", "passthrough",
+          "-c:v", "libx264", "-preset", "fast", "-crf", "12", "-pix_fmt", "yuv420p", *options, name)
+
+
+@test
+def frames_keep_the_times_of_their_source():
+    uneven("uneven.mp4", "-video_track_timescale", "90000")
+    source = times("uneven.mp4")
+    assert len(source) == 52
+    wanted = [t for t in source if t < 1]
+    options = ["-q", "--fps", "source", "-t", "track.jsonl"]
+    for name, tolerance in (("o.mp4", 1e-6), ("o.mov", 1e-6), ("o.mkv", 1.1e-3)):
+        good(run(LS, *SYNC, *options, "uneven.mp4", "speech.wav", "-o", name))
+        same_times(name, wanted, tolerance)
+    assert probe("o.mp4")["avg_frame_rate"] != "120/1"
+    r = good(run(LS, *SYNC, "-t", "track.jsonl", "--fps", "source", "uneven.mp4", "speech.wav", "-o", "o.mp4"))
+    assert r.stderr.count("every frame keeps its time") == 1, r.stderr
+    ours, theirs = planes("o.mp4"), planes("uneven.mp4")
+    for i, (a, b) in enumerate(zip(ours, theirs)):  # the corner, which the face does not reach
+        error = sum((a[y * 320 + x] - b[y * 320 + x]) ** 2 for y in range(0, 48, 2) for x in range(0, 64, 2)) / (24 * 32)
+        assert error < 255 ** 2 / 10 ** 3.4, f"frame {i}: {error}"
+
+
+@test
+def times_go_back_as_they_came():
+    lavfi("sine=f=300:d=5", "five.wav")
+    source = times("uneven.mp4")
+    last = source[-1] - source[-2]  # the file has no duration for frames that are shown in another order
+    lengths = [b - a for a, b in zip(source, source[1:])] + [last]
+    wanted, at = [], 0
+    while at < 5:
+        for length in lengths + lengths[::-1]:
+            wanted.append(at)
+            at += length
+    good(run(LS, *SYNC, "-q", "--fps", "source", "-t", "track.jsonl", "uneven.mp4", "five.wav", "-o", "o.mp4"))
+    same_times("o.mp4", [t for t in wanted if t < 5 - 1e-6], 1e-5)  # a sum of rounded times
+    assert abs(float(probe("o.mp4")["duration"]) - 5) < max(lengths)
+
+
+@test
+def segments_keep_times_too():
+    """Planned, rendered in any order and joined: the same bytes as at once."""
+    rest = ["--fps", "source", "-t", "track.jsonl", "uneven.mp4", "speech.wav", "--segment-seconds", "0.5"]
+    good(run(LS, *SYNC, "-q", *rest, "-o", "o.1.mp4"))
+    n = int(good(run(LS, "plan", *SYNC[1:], "-q", *rest, "-o", "o.2.mp4")).stdout)
+    assert n == 2, n
+    for k in (1, 0):
+        good(run(LS, "render", "-q", "o.2.mp4.lsjob", "--segment", k))
+    good(run(LS, "join", "-q", "o.2.mp4.lsjob"))
+    assert digest("o.1.mp4") == digest("o.2.mp4")
+
+
+@test
+def what_has_no_times_of_its_own():
+    """A constant rate stays one; so does a stream without times, which is said."""
+    lavfi("testsrc2=s=320x240:r=30:d=1", "-c:v", "libx264", "-preset", "fast", "-pix_fmt", "yuv420p", "even.mp4")
+    ffmpeg("-i", "even.mp4", "-c", "copy", "even.h264")
+    lavfi("sine=f=300:d=0.9", "short.wav")
+    for name, said in (("even.mp4", False), ("even.h264", True)):
+        r = good(run(LS, *SYNC, "--fps", "source", "-t", "track.jsonl", name, "short.wav", "-o", "o.mp4"))
+        assert ("becomes a constant" in r.stderr) == said and "keeps its time" not in r.stderr, r.stderr
+        same_times("o.mp4", [i / 30 for i in range(27)])
 
 
 if __name__ == "__main__":

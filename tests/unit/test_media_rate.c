@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "media/timeline.h"
+#include "media/times.h"
 
 #include <libavutil/avutil.h>
 #include <string.h>
@@ -155,6 +156,92 @@ static void clocks_are_mended(void **state)
     }
 }
 
+/* Times by their kind; what varies is then asked for forwards and backwards, against a plain list.
+ */
+static void times_are_judged(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        AVRational rate;
+        int64_t pts[MAX_FRAMES];
+        int frames;
+        ls_times_kind kind;
+    } cases[] = {
+        {"constant", {25, 1}, {0, 40, 80, 120, 160}, 5, LS_TIMES_CONSTANT},
+        {"in decoding order", {25, 1}, {500, 620, 540, 580, 660}, 5, LS_TIMES_CONSTANT},
+        {"rounded to ms", {30000, 1001}, {0, 33, 67, 100, 133, 167}, 6, LS_TIMES_CONSTANT},
+        {"one", {25, 1}, {80}, 1, LS_TIMES_CONSTANT},
+        {"a hole", {25, 1}, {0, 40, 160, 200}, 4, LS_TIMES_VARY},
+        {"a base rate", {120, 1}, {0, 33, 67, 108, 133}, 5, LS_TIMES_VARY},
+        {"a drift", {25, 1}, {0, 44, 88, 132, 176, 220, 264}, 7, LS_TIMES_VARY},
+        {"no rate", {0, 0}, {0, 40, 80}, 3, LS_TIMES_VARY},
+        {"reordered", {30, 1}, {100, 250, 133, 190, 400, 300}, 6, LS_TIMES_VARY},
+        {"repeated", {25, 1}, {0, 40, 40, 80}, 4, LS_TIMES_UNUSABLE},
+        {"unknown", {25, 1}, {0, NONE, 80}, 3, LS_TIMES_UNUSABLE},
+        {"extreme", {25, 1}, {INT64_MAX - 1, INT64_MIN + 1, 0}, 3, LS_TIMES_UNUSABLE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const ls_stream_times s = {
+            .source_rate = cases[i].rate, .time_base = {1, 1000}, .alone = true};
+        ls_times *t;
+        ls_times_kind kind;
+        assert_int_equal(
+            ls_times_make(&t, &kind, cases[i].pts, (size_t)cases[i].frames, 0, &s, NULL), 0);
+        if (kind != cases[i].kind || !t != (kind != LS_TIMES_VARY))
+            fail_msg("%s: %d instead of %d", cases[i].name, kind, cases[i].kind);
+        ls_times_close(&t);
+    }
+}
+
+/* Of frames 0 to 5 some are not decoded, twice, or not known; the one before takes their places. */
+static void missing_frames_are_replaced(void **state)
+{
+    (void)state;
+    static const int64_t index[] = {1, 2, -1, 2, 5};
+    static const char want[] = "aabdde";
+    char emitted[16] = "";
+    ls_timeline t = ls_timeline_start;
+    for (int i = 0; i < 5; i++) {
+        const ls_emission e = ls_timeline_place_at(&t, index[i], index[i], i > 0);
+        for (int64_t k = 0; k < e.last + e.current; k++) {
+            emitted[t.emitted] = (char)('a' + i - (k < e.last));
+            ls_timeline_count(&t);
+        }
+    }
+    assert_string_equal(emitted, want);
+}
+
+static void times_go_back_as_they_came(void **state)
+{
+    (void)state;
+    /* at 0, 100, 150, 400 ms after the file's start, the last one for 30 ms; frame 0 is shown from
+     * the start */
+    static const int64_t pts[] = {1020, 1150, 1100, 1400}, shown[] = {0, 100, 150, 400, 430};
+    const ls_stream_times s = {
+        .source_rate = {25, 1}, .time_base = {1, 1000}, .start = 1000000, .alone = false};
+    ls_times *t;
+    ls_times_kind kind;
+    assert_int_equal(ls_times_make(&t, &kind, pts, 4, 30, &s, NULL), 0);
+    assert_int_equal(kind, LS_TIMES_VARY);
+    assert_int_equal(ls_times_frames(t), 4);
+    assert_int_equal(ls_times_rate(t).num, 400);
+    assert_int_equal(ls_times_rate(t).den, 43);
+    assert_int_equal(ls_times_find(t, 1150), 2);
+    assert_int_equal(ls_times_find(t, 1151), -1);
+    int64_t at = 0;
+    for (uint64_t place = 0; place < 40; place++) {
+        const uint64_t i = place % 8, frame = i < 4 ? i : 7 - i;
+        assert_int_equal(ls_times_at(t, place), at);
+        assert_int_equal(ls_times_periods(t, place, 50), at / 20);
+        assert_int_equal(ls_times_before(t, (double)at / 1000), place);
+        assert_int_equal(ls_times_before(t, (double)at / 1000 + 0.001), place + 1);
+        at += shown[frame + 1] - shown[frame];
+    }
+    ls_times_close(&t);
+    assert_null(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +249,9 @@ int main(void)
         cmocka_unit_test(only_rising_times_are_unique),
         cmocka_unit_test(extreme_times_are_harmless),
         cmocka_unit_test(clocks_are_mended),
+        cmocka_unit_test(times_are_judged),
+        cmocka_unit_test(missing_frames_are_replaced),
+        cmocka_unit_test(times_go_back_as_they_came),
     };
     return cmocka_run_group_tests_name("media_rate", tests, NULL, NULL);
 }

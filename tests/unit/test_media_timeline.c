@@ -5,6 +5,10 @@
 #include "media/codecs.h"
 #include "media/video.h"
 
+#include <inttypes.h>
+#include <math.h>
+#include <libavutil/adler32.h>
+
 static const ls_video_settings quiet = {.threads = 2};
 
 /* Every frame equals the one of ffmpeg's rawvideo output, and there are as many. */
@@ -162,6 +166,121 @@ static void source_fps_gives_each_frame_once(void **state)
     assert_int_equal(i->fps_den, 1001);
     assert_int_equal(i->frames, 72);
     ls_video_close(&v);
+}
+
+/* The times of its frames as ffprobe has them, from the start of the file or of the only stream. */
+static void same_times_as_ffprobe(const char *path, bool alone)
+{
+    ls_video *v;
+    ls_error err = {0};
+    if (ls_video_open(&v, path, &(ls_video_settings){.source_fps = true}, &err))
+        fail_msg("%s", err.message);
+    const ls_times *t = ls_video_times(v);
+    if (!t)
+        fail_msg("%s: a constant rate", path);
+    double start = 0;
+    FILE *p = media_pipe("ffprobe -v error -show_entries format=start_time -of csv=p=0 '%s'", path);
+    assert_int_equal(fscanf(p, "%lf", &start), 1);
+    pclose(p);
+    p = media_pipe("ffprobe -v error -select_streams v -show_entries frame=pts -of csv=p=0 '%s'",
+                   path);
+    const AVRational tb = ls_times_base(t);
+    char line[200];
+    int64_t pts, first = 0;
+    uint64_t n = 0;
+    while (fgets(line, sizeof line, p)) {
+        if (sscanf(line, "%" SCNd64, &pts) != 1) // of side data
+            continue;
+        first = n ? first : alone ? pts : llrint(start * tb.den / tb.num);
+        if (ls_times_at(t, n) != (n ? pts - first : 0))
+            fail_msg("%s: frame %d at %d instead of %d", path, (int)n, (int)ls_times_at(t, n),
+                     (int)(pts - first));
+        n++;
+    }
+    pclose(p);
+    assert_int_equal(ls_times_frames(t), n);
+    assert_int_equal(ls_video_get_info(v)->frames, n);
+    ls_video_close(&v);
+}
+
+static uint32_t sum_of(const ls_frame *f)
+{
+    size_t bytes;
+    uint8_t *packed = media_pack(f, &bytes);
+    const uint32_t sum = av_adler32_update(1, packed, bytes);
+    free(packed);
+    return sum;
+}
+
+/* Any frame is found again, whatever its time. */
+static void seeks_lead_to_frames(const char *path)
+{
+    static const int places[] = {50, 3, 33, 32, 0, 57, 34};
+    uint32_t sums[60];
+    ls_video *v;
+    ls_frame *f;
+    ls_error err = {0};
+    if (ls_video_open(&v, path, &(ls_video_settings){.source_fps = true}, &err))
+        fail_msg("%s", err.message);
+    int n = 0;
+    for (; n < 60 && !ls_video_next(v, &f, &err); n++) {
+        sums[n] = sum_of(f);
+        ls_frame_unref(&f);
+    }
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        if (places[i] >= n)
+            continue;
+        assert_int_equal(ls_video_seek(v, (uint64_t)places[i], &err), 0);
+        assert_int_equal(ls_video_next(v, &f, &err), 0);
+        assert_int_equal(sum_of(f), sums[places[i]]);
+        ls_frame_unref(&f);
+    }
+    ls_video_close(&v);
+}
+
+/* Where times vary every frame is given once, with the time that the file has for it. */
+static void varying_times_give_each_frame_once(void **state)
+{
+    (void)state;
+#define UNEVEN                                                                                     \
+    "-vf 'settb=1/90000,setpts=N*3000+600*mod(N*7\\,4)' -enc_time_base 1/90000 -fps_mode "         \
+    "passthrough "
+#define H264 "-c:v libx264 -preset fast -g 20 -bf 2 -pix_fmt yuv420p "
+    static const struct {
+        const char *file, *make;
+        bool alone;
+    } cases[] = {
+        {"phone.mp4", PATTERN UNEVEN H264 "-video_track_timescale 90000 phone.mp4", true},
+        {"hole.mkv",
+         PATTERN "-vf 'select=not(between(n\\,20\\,30))' -fps_mode passthrough " H264 "hole.mkv",
+         true},
+        {"phone.ts", PATTERN UNEVEN H264 "phone.ts", true},
+        {"edited.mp4",
+         PATTERN UNEVEN H264 "-video_track_timescale 90000 w.mp4 && ffmpeg -v error -nostdin -y "
+                             "-ss 0.45 -i w.mp4 -c copy edited.mp4",
+         true},
+        {"late.mkv",
+         PATTERN UNEVEN H264 "w.mkv && ffmpeg -v error -nostdin -y -f lavfi -i sine=d=2 -itsoffset "
+                             "0.5 -i w.mkv -map 0 -map 1 -c:v copy late.mkv",
+         false},
+        {"slides.gif",
+         PATTERN
+         "-vf 'settb=1/100,setpts=N*5+3*mod(N*7\\,4)' -enc_time_base 1/100 -fps_mode passthrough "
+         "-f gif slides.gif",
+         true},
+        {"hidden.webm",
+         PATTERN UNEVEN "-c:v libvpx -b:v 200k -auto-alt-ref 1 -lag-in-frames 16 hidden.webm",
+         true},
+    };
+    char path[4096];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        media_run(cases[i].make, "30", "2");
+        print_message("# %s\n", cases[i].file);
+        same_times_as_ffprobe(media_path(path, cases[i].file), cases[i].alone);
+        if (!strstr(path, ".gif")) // which becomes planar
+            same_as_ffmpeg(path, "-fps_mode passthrough");
+        seeks_lead_to_frames(path);
+    }
 }
 
 static void source_fps_of_real_files(void **state)
@@ -338,6 +457,7 @@ int main(void)
         cmocka_unit_test(made_files_at_25_fps),
         cmocka_unit_test(turned_as_the_file_asks),
         cmocka_unit_test(source_fps_gives_each_frame_once),
+        cmocka_unit_test(varying_times_give_each_frame_once),
         cmocka_unit_test(source_fps_of_real_files),
         cmocka_unit_test(other_formats_become_planar),
         cmocka_unit_test(changes_in_mid_stream_are_scaled),

@@ -193,6 +193,47 @@ static void chunk_counts_are_the_originals(void **state)
     golden_close(g);
 }
 
+static uint64_t row_at_rate(const void *opaque, uint64_t frame)
+{
+    return (uint64_t)((double)frame * 50 / *(const double *)opaque);
+}
+
+static uint64_t row_listed(const void *opaque, uint64_t frame)
+{
+    return frame < 6 ? ((const uint64_t *)opaque)[frame] : 100 + frame;
+}
+
+/* By a clock as by a rate; and frames at times of their own hear the rows of those times. */
+static void frames_hear_the_rows_of_their_times(void **state)
+{
+    (void)state;
+    static const double rates[] = {23.976, 25, 30, 59.94, 120};
+    static const uint64_t listed[] = {0, 0, 3, 9, 40, 41};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        const ls_feature_clock clock = {row_at_rate, &rates[i]};
+        for (size_t rows = 1; rows < 400; rows += 7) {
+            size_t a[LS_FEATURE_ROWS], b[LS_FEATURE_ROWS];
+            const size_t frames = ls_feature_frames(rows, rates[i]);
+            assert_int_equal(ls_feature_frames_by(rows, &clock), frames);
+            ls_feature_indices(frames / 2, rows, rates[i], a);
+            ls_feature_indices_by(frames / 2, rows, &clock, b);
+            assert_memory_equal(a, b, sizeof a);
+        }
+    }
+    const ls_feature_clock clock = {row_listed, listed};
+    assert_int_equal(ls_feature_frames_by(41, &clock), 7);
+    assert_int_equal(ls_feature_frames_by(40, &clock), 6);
+    assert_int_equal(ls_feature_frames_by(2, &clock), 3);
+    for (size_t frame = 0; frame < 6; frame++) {
+        size_t rows[LS_FEATURE_ROWS];
+        ls_feature_indices_by(frame, 42, &clock, rows);
+        for (int k = 0; k < LS_FEATURE_ROWS; k++) {
+            const int64_t want = (int64_t)listed[frame] + k - 4;
+            assert_int_equal(rows[k], want < 0 ? 0 : want > 41 ? 41 : want);
+        }
+    }
+}
+
 static void windows_give_50_rows_a_second(void **state)
 {
     (void)state;
@@ -242,6 +283,7 @@ int main(void)
         cmocka_unit_test(a_failing_source_and_cancel_end_it),
         cmocka_unit_test(frames_hear_the_rows_around_them),
         cmocka_unit_test(chunk_counts_are_the_originals),
+        cmocka_unit_test(frames_hear_the_rows_of_their_times),
         cmocka_unit_test(windows_give_50_rows_a_second),
         cmocka_unit_test(pieces_are_the_whole),
     };

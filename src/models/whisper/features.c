@@ -10,6 +10,7 @@ struct ls_features {
     ls_whisper *whisper;
     ls_log_mel *mel;
     double fps;
+    ls_feature_clock clock; /* if it has a function */
     size_t rows, row_size;
     float *input; /* [3000, 80] */
     struct {
@@ -26,20 +27,47 @@ size_t ls_feature_rows(size_t mel_frames)
 
 size_t ls_feature_frames(size_t rows, double fps)
 {
-    size_t i = (size_t)((double)rows * fps / 50);
+    size_t i = (size_t)((double)rows * fps / LS_FEATURE_RATE);
     i -= i > 1 ? 2 : i; // a safe lower bound to start from
-    while ((size_t)((double)i * 50 / fps) <= rows)
+    while ((size_t)((double)i * LS_FEATURE_RATE / fps) <= rows)
         i++;
     return i + 1;
 }
 
-void ls_feature_indices(size_t frame, size_t rows, double fps, size_t indices[LS_FEATURE_ROWS])
+size_t ls_feature_frames_by(size_t rows, const ls_feature_clock *clock)
 {
-    size_t centre = (size_t)((double)frame * 50 / fps);
+    size_t low = 0, high = 1; // the first frame past the rows is in [low, high]
+    while (clock->row(clock->opaque, high) <= rows) {
+        low = high;
+        high *= 2;
+    }
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (clock->row(clock->opaque, middle) <= rows)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low + 1;
+}
+
+static void indices_around(size_t centre, size_t rows, size_t indices[LS_FEATURE_ROWS])
+{
     for (size_t k = 0; k < LS_FEATURE_ROWS; k++) {
         size_t r = centre + k < ROWS_BEFORE ? 0 : centre + k - ROWS_BEFORE;
         indices[k] = r < rows ? r : rows - 1;
     }
+}
+
+void ls_feature_indices(size_t frame, size_t rows, double fps, size_t indices[LS_FEATURE_ROWS])
+{
+    indices_around((size_t)((double)frame * LS_FEATURE_RATE / fps), rows, indices);
+}
+
+void ls_feature_indices_by(size_t frame, size_t rows, const ls_feature_clock *clock,
+                           size_t indices[LS_FEATURE_ROWS])
+{
+    indices_around((size_t)clock->row(clock->opaque, frame), rows, indices);
 }
 
 size_t ls_feature_tokens(const ls_whisper *w)
@@ -102,9 +130,15 @@ void ls_features_close(ls_features **pf)
     *pf = NULL;
 }
 
+void ls_features_set_clock(ls_features *f, const ls_feature_clock *clock)
+{
+    f->clock = *clock;
+}
+
 size_t ls_features_frames(const ls_features *f)
 {
-    return ls_feature_frames(f->rows, f->fps);
+    return f->clock.row ? ls_feature_frames_by(f->rows, &f->clock)
+                        : ls_feature_frames(f->rows, f->fps);
 }
 
 /* The row, from a window held, or encoded now to replace the older one. */
@@ -134,7 +168,10 @@ int ls_features_read(ls_features *f, size_t start, size_t n, float *dst, const l
 {
     for (size_t i = start; i < start + n; i++) {
         size_t indices[LS_FEATURE_ROWS];
-        ls_feature_indices(i, f->rows, f->fps, indices);
+        if (f->clock.row)
+            ls_feature_indices_by(i, f->rows, &f->clock, indices);
+        else
+            ls_feature_indices(i, f->rows, f->fps, indices);
         for (size_t k = 0; k < LS_FEATURE_ROWS; k++, dst += f->row_size) {
             const float *row;
             int ret = get_row(f, indices[k], &row, cancel, err);
