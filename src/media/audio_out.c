@@ -1,28 +1,32 @@
 #include "media/audio_out.h"
 #include "media/container.h"
 #include "media/input.h"
-#include "media/resample.h"
 #include "media/tags.h"
 #include "base/alloc.h"
 
+#include <libavutil/samplefmt.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BITS_PER_CHANNEL 96000
+#define LATE 0.001 /* s */
 
 struct ls_audio_out {
     char *path;
     AVFormatContext *in, *mux;
     const AVStream *from;
+    int64_t zero; /* its time stamp that is at the first frame */
     AVStream *to;
     AVPacket *packet;
+    double delay;     /* seconds by which packets are written later */
     double at;        /* seconds up to which audio was written */
     int64_t last_dts; /* of the copied packets */
     bool ended;
     /* only when it is encoded again */
-    AVCodecContext *decoder, *encoder;
-    AVFrame *frame;
-    ls_resampler *resampler;
+    AVCodecContext *encoder;
+    AVFrame *frame, *planes;
+    ls_mix *mix;
     int64_t next_pts;
 };
 
@@ -36,11 +40,37 @@ static int mux_packet(ls_audio_out *a, ls_error *err)
     return ret < 0 ? ls_fail_av(err, ret, "cannot write the audio") : 0;
 }
 
+/* Moves the packet by the delay. */
+static void put_later(ls_audio_out *a, AVRational time_base)
+{
+    const int64_t by = (int64_t)ceil(a->delay / av_q2d(time_base) - 1e-6);
+    if (a->packet->pts != AV_NOPTS_VALUE)
+        a->packet->pts = av_sat_add64(a->packet->pts, by);
+    if (a->packet->dts != AV_NOPTS_VALUE)
+        a->packet->dts = av_sat_add64(a->packet->dts, by);
+}
+
+static bool is_matroska(const ls_audio_out *a)
+{
+    return !strcmp(a->mux->oformat->name, "matroska") || !strcmp(a->mux->oformat->name, "webm");
+}
+
+/* Seconds that packets have to be late by: players of Matroska subtract the delay of Opus, which
+ * the muxer notes, and which not every version of it adds. */
+static double delay_of(const ls_audio_out *a, enum AVCodecID codec, int padding, int rate)
+{
+    return codec == AV_CODEC_ID_OPUS && is_matroska(a) && !ls_av_matroska_adds_delay()
+               ? (double)padding / rate
+               : 0;
+}
+
 static int open_copy(ls_audio_out *a, ls_error *err)
 {
     int ret = avcodec_parameters_copy(a->to->codecpar, a->from->codecpar);
     a->to->codecpar->codec_tag = 0;
     a->to->time_base = a->from->time_base;
+    const AVCodecParameters *par = a->from->codecpar;
+    a->delay = delay_of(a, par->codec_id, par->initial_padding, 48000);
     return ret < 0 ? ls_fail_av(err, ret, "cannot copy the audio of %s", a->path) : 0;
 }
 
@@ -69,6 +99,13 @@ static bool can_copy(const ls_audio_out *a)
     return ok;
 }
 
+/* Whether a copy plays as the original does. Silence before the sound would be an edit list that
+ * says "nothing", which many players skip and FFmpeg rounds. */
+static bool can_keep(const ls_audio_out *a, const ls_sound_facts *facts)
+{
+    return facts->is_plain && (facts->begin < LATE || is_matroska(a));
+}
+
 /* The rate itself if the encoder has it, else the next higher one, else the highest. */
 static int encoder_rate(const AVCodec *codec, int rate)
 {
@@ -81,11 +118,11 @@ static int encoder_rate(const AVCodec *codec, int rate)
     return best ? best : highest ? highest : rate;
 }
 
-static int open_encoder(ls_audio_out *a, ls_error *err)
+static int open_encoder(ls_audio_out *a, const ls_mix_settings *mix, ls_error *err)
 {
     const ls_container *container = ls_container_of(a->mux->oformat);
     const AVCodec *codec = avcodec_find_encoder_by_name(container->audio_encoder);
-    int ret = ls_decoder_open(&a->decoder, a->from, 1, err);
+    int ret = ls_mix_open(&a->mix, mix, err);
     if (ret)
         return ls_fail_context(err, ret, "%s", a->path);
     if (!codec)
@@ -93,12 +130,15 @@ static int open_encoder(ls_audio_out *a, ls_error *err)
                        container->audio_encoder);
     AVCodecContext *c = a->encoder = avcodec_alloc_context3(codec);
     a->frame = av_frame_alloc();
-    if (!c || !a->frame)
+    a->planes = av_frame_alloc();
+    if (!c || !a->frame || !a->planes)
         return ls_fail(err, LS_ENOMEM, "out of memory");
-    if (a->decoder->ch_layout.order == AV_CHANNEL_ORDER_UNSPEC)
-        av_channel_layout_default(&a->decoder->ch_layout, a->decoder->ch_layout.nb_channels);
-    ret = av_channel_layout_copy(&c->ch_layout, &a->decoder->ch_layout);
-    c->sample_rate = encoder_rate(codec, a->decoder->sample_rate);
+    const AVChannelLayout *layout = ls_mix_layout(a->mix);
+    if (layout->order == AV_CHANNEL_ORDER_UNSPEC)
+        av_channel_layout_default(&c->ch_layout, layout->nb_channels);
+    else
+        ret = av_channel_layout_copy(&c->ch_layout, layout);
+    c->sample_rate = encoder_rate(codec, ls_mix_rate(a->mix));
     c->sample_fmt = codec->id == AV_CODEC_ID_AAC ? AV_SAMPLE_FMT_FLTP : AV_SAMPLE_FMT_FLT;
     c->bit_rate = BITS_PER_CHANNEL * (int64_t)c->ch_layout.nb_channels;
     c->time_base = (AVRational){1, c->sample_rate};
@@ -110,14 +150,32 @@ static int open_encoder(ls_audio_out *a, ls_error *err)
     if (ret >= 0)
         ret = avcodec_parameters_from_context(a->to->codecpar, c);
     a->to->time_base = c->time_base;
-    return ret < 0 ? ls_fail_av(err, ret, "cannot encode the audio of %s as %s", a->path,
-                                container->audio_name)
-                   : ls_resampler_open(&a->resampler, &c->ch_layout, c->sample_fmt, c->sample_rate,
-                                       err);
+    if (ret < 0)
+        return ls_fail_av(err, ret, "cannot encode the audio of %s as %s", a->path,
+                          container->audio_name);
+    a->delay = delay_of(a, c->codec_id, c->initial_padding, c->sample_rate);
+    return ls_mix_start(a->mix, &c->ch_layout, c->sample_rate, err);
 }
 
-int ls_audio_out_open(ls_audio_out **out, const char *path, int stream, AVFormatContext *mux,
-                      const ls_log *log, ls_error *err)
+/* Opens the file that the packets are copied from, and tells the log which stream that is. */
+static int open_input(ls_audio_out *a, int wanted, const ls_log *log, ls_error *err)
+{
+    int ret = ls_input_open(&a->in, a->path, NULL, err);
+    if (ret)
+        return ret;
+    const int stream = ls_input_choose_stream(a->in, a->path, AVMEDIA_TYPE_AUDIO, wanted, err);
+    if (stream < 0)
+        return stream;
+    const size_t count = ls_input_count_streams(a->in, AVMEDIA_TYPE_AUDIO);
+    if (count > 1)
+        ls_log_msg(log, LS_LOG_INFO, "%s: of %zu audio streams, stream %d is used", a->path, count,
+                   stream);
+    a->from = a->in->streams[stream];
+    return 0;
+}
+
+int ls_audio_out_open(ls_audio_out **out, const ls_mix_settings *mix, const ls_sound_facts *facts,
+                      AVFormatContext *mux, const ls_log *log, ls_error *err)
 {
     ls_audio_out *a = *out = ls_calloc_array(1, sizeof *a);
     if (!a)
@@ -125,29 +183,23 @@ int ls_audio_out_open(ls_audio_out **out, const char *path, int stream, AVFormat
     a->mux = mux;
     a->at = -1;
     a->last_dts = AV_NOPTS_VALUE;
-    a->path = strdup(path);
+    a->path = strdup(mix->speech.path);
     a->packet = av_packet_alloc();
-    int ret = a->path && a->packet ? ls_input_open(&a->in, path, NULL, err)
+    int ret = a->path && a->packet ? open_input(a, mix->speech.stream, log, err)
                                    : ls_fail(err, LS_ENOMEM, "out of memory");
-    if (!ret)
-        stream = ls_input_choose_stream(a->in, path, AVMEDIA_TYPE_AUDIO, stream, err);
-    if (!ret && stream < 0)
-        ret = stream;
     if (!ret) {
-        const size_t count = ls_input_count_streams(a->in, AVMEDIA_TYPE_AUDIO);
-        if (count > 1)
-            ls_log_msg(log, LS_LOG_INFO, "%s: of %zu audio streams, stream %d is used", path, count,
-                       stream);
-        a->from = a->in->streams[stream];
         a->to = avformat_new_stream(mux, NULL);
         if (!a->to)
             ret = ls_fail(err, LS_ENOMEM, "out of memory");
     }
     if (!ret)
-        ret = can_copy(a) ? open_copy(a, err) : open_encoder(a, err);
-    // Matroska keeps what Opus has before 0 as the delay of the codec, and would move it once more
-    if (!ret && a->to->codecpar->codec_id == AV_CODEC_ID_OPUS)
-        mux->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED;
+        a->zero = facts                                   ? facts->zero
+                  : a->from->start_time != AV_NOPTS_VALUE ? a->from->start_time
+                                                          : 0;
+    if (!ret)
+        ret = !mix->own.path && mix->seconds <= 0 && (!facts || can_keep(a, facts)) && can_copy(a)
+                  ? open_copy(a, err)
+                  : open_encoder(a, mix, err);
     if (!ret)
         ret = ls_tags_copy_stream(a->to, a->from, err);
     if (ret)
@@ -160,12 +212,12 @@ void ls_audio_out_close(ls_audio_out **pa)
     ls_audio_out *a = *pa;
     if (!a)
         return;
-    avcodec_free_context(&a->decoder);
     avcodec_free_context(&a->encoder);
     avformat_close_input(&a->in);
     av_packet_free(&a->packet);
     av_frame_free(&a->frame);
-    ls_resampler_close(&a->resampler);
+    av_frame_free(&a->planes);
+    ls_mix_close(&a->mix);
     free(a->path);
     free(a);
     *pa = NULL;
@@ -176,8 +228,8 @@ bool ls_audio_out_copies(const ls_audio_out *a)
     return !a->encoder;
 }
 
-/* Reads the next audio packet into a->packet, or returns LS_EOF. Times become relative to the first
- * audible sample, which belongs to the first frame, whatever the file holds before it. */
+/* Reads the next audio packet into a->packet, or returns LS_EOF. Times become those of the output.
+ */
 static int read_packet(ls_audio_out *a, ls_error *err)
 {
     int ret;
@@ -188,12 +240,10 @@ static int read_packet(ls_audio_out *a, ls_error *err)
         ret = ls_input_check_read(a->in, a->path, err);
         return ret ? ret : LS_EOF;
     }
-    if (a->from->start_time == AV_NOPTS_VALUE)
-        return 0;
     if (a->packet->pts != AV_NOPTS_VALUE)
-        a->packet->pts = av_sat_sub64(a->packet->pts, a->from->start_time);
+        a->packet->pts = av_sat_sub64(a->packet->pts, a->zero);
     if (a->packet->dts != AV_NOPTS_VALUE)
-        a->packet->dts = av_sat_sub64(a->packet->dts, a->from->start_time);
+        a->packet->dts = av_sat_sub64(a->packet->dts, a->zero);
     return 0;
 }
 
@@ -204,6 +254,7 @@ static int copy_packet(ls_audio_out *a, ls_error *err)
     if (ret)
         return a->ended ? 0 : ret;
     AVPacket *p = a->packet;
+    put_later(a, a->from->time_base);
     av_packet_rescale_ts(p, a->from->time_base, a->to->time_base);
     if (p->dts != AV_NOPTS_VALUE) { // muxers refuse times that do not rise, as in damaged files
         if (a->last_dts != AV_NOPTS_VALUE && p->dts <= a->last_dts)
@@ -220,6 +271,7 @@ static int encode(ls_audio_out *a, const AVFrame *f, ls_error *err)
 {
     int ret = avcodec_send_frame(a->encoder, f);
     while (ret >= 0 && (ret = avcodec_receive_packet(a->encoder, a->packet)) >= 0) {
+        put_later(a, a->encoder->time_base);
         av_packet_rescale_ts(a->packet, a->encoder->time_base, a->to->time_base);
         int bad = mux_packet(a, err);
         if (bad)
@@ -230,47 +282,55 @@ static int encode(ls_audio_out *a, const AVFrame *f, ls_error *err)
                : ls_fail_av(err, ret, "cannot encode the audio of %s", a->path);
 }
 
-/* Encodes the pending samples in whole frames; at the end all of them. */
-static int encode_samples(ls_audio_out *a, bool end, ls_error *err)
+/* Gives an empty frame room for as many samples as the encoder takes. */
+static int make_room(const ls_audio_out *a, AVFrame *f, enum AVSampleFormat format, ls_error *err)
 {
     const AVCodecContext *c = a->encoder;
-    int size = c->frame_size > 0 ? c->frame_size : 1024, left, ret = 0;
-    while (!ret && ((left = ls_resampler_size(a->resampler)) >= size || (end && left > 0))) {
-        AVFrame *f = a->frame;
-        f->nb_samples = FFMIN(size, left);
-        f->format = c->sample_fmt;
-        f->sample_rate = c->sample_rate;
-        f->pts = a->next_pts;
-        if (av_channel_layout_copy(&f->ch_layout, &c->ch_layout) < 0 ||
-            av_frame_get_buffer(f, 0) < 0)
-            ret = ls_fail(err, LS_ENOMEM, "out of memory for audio");
-        if (!ret) {
-            a->next_pts += ls_resampler_pull(a->resampler, f->extended_data, f->nb_samples);
-            ret = encode(a, f, err);
-        }
-        av_frame_unref(f);
-    }
-    return !ret && end ? encode(a, NULL, err) : ret;
+    f->nb_samples = c->frame_size > 0 ? c->frame_size : 1024;
+    f->format = format;
+    f->sample_rate = c->sample_rate;
+    return av_channel_layout_copy(&f->ch_layout, &c->ch_layout) < 0 || av_frame_get_buffer(f, 0) < 0
+               ? ls_fail(err, LS_ENOMEM, "out of memory for audio")
+               : 0;
 }
 
-static int encode_packet(ls_audio_out *a, ls_error *err)
+/* Planes of floats to samples of all channels together. */
+static void interleave(float *to, float *const *planes, int channels, int n)
 {
-    int ret = read_packet(a, err);
-    const bool end = ret == LS_EOF;
-    if (ret && !end)
-        return ret;
-    avcodec_send_packet(a->decoder, end ? NULL : a->packet); // damaged ones are skipped
-    av_packet_unref(a->packet);
-    ret = 0;
-    while (!ret && !avcodec_receive_frame(a->decoder, a->frame)) {
-        ret = ls_resampler_push(a->resampler, a->frame, err);
-        av_frame_unref(a->frame);
-    }
-    if (!ret && end)
-        ret = ls_resampler_push(a->resampler, NULL, err);
+    for (int i = 0; i < n; i++)
+        for (int c = 0; c < channels; c++)
+            *to++ = planes[c][i];
+}
+
+/* The next samples to the frame; their number, 0 at the end. */
+static int read_samples(ls_audio_out *a, ls_error *err)
+{
+    AVFrame *f = a->frame, *planes = a->planes;
+    const bool planar = av_sample_fmt_is_planar(a->encoder->sample_fmt);
+    int ret = make_room(a, f, a->encoder->sample_fmt, err);
+    if (!ret && !planar)
+        ret = make_room(a, planes, AV_SAMPLE_FMT_FLTP, err);
+    float *const *to = (float *const *)(void *)(planar ? f : planes)->extended_data;
     if (!ret)
-        ret = encode_samples(a, end, err);
-    a->ended = end;
+        ret = ls_mix_read(a->mix, to, f->nb_samples, err);
+    if (ret > 0 && !planar)
+        interleave((float *)(void *)f->data[0], to, f->ch_layout.nb_channels, ret);
+    av_frame_unref(planes);
+    return ret;
+}
+
+/* Encodes the next samples; at the end what the encoder holds. */
+static int encode_samples(ls_audio_out *a, ls_error *err)
+{
+    int ret = read_samples(a, err);
+    if (ret >= 0) {
+        a->ended = !ret;
+        a->frame->nb_samples = ret;
+        a->frame->pts = a->next_pts;
+        a->next_pts += ret;
+        ret = encode(a, a->ended ? NULL : a->frame, err);
+    }
+    av_frame_unref(a->frame);
     return ret;
 }
 
@@ -278,6 +338,6 @@ int ls_audio_out_write_until(ls_audio_out *a, double seconds, ls_error *err)
 {
     int ret = 0;
     while (!ret && !a->ended && a->at < seconds)
-        ret = a->encoder ? encode_packet(a, err) : copy_packet(a, err);
+        ret = a->encoder ? encode_samples(a, err) : copy_packet(a, err);
     return ret;
 }

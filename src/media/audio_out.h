@@ -4,16 +4,17 @@
 #define LS_MEDIA_AUDIO_OUT_H
 
 #include "base/log.h"
-#include "media/av.h"
+#include "media/mix.h"
 
 #include <stdbool.h>
 
 typedef struct ls_audio_out ls_audio_out;
 
-/* Adds a stream to `mux`. `stream`: its index in the file, -1 for the best; of several, the log is
- * told which was taken. */
-int ls_audio_out_open(ls_audio_out **out, const char *path, int stream, AVFormatContext *mux,
-                      const ls_log *log, ls_error *err);
+/* Adds a stream to `mux`: the packets of the speech where they are plain, alone, and of a kind that
+ * the container holds, otherwise AAC of what is heard. `facts` of the speech; NULL: it is taken for
+ * plain. Of several streams, the log is told which was taken. */
+int ls_audio_out_open(ls_audio_out **out, const ls_mix_settings *mix, const ls_sound_facts *facts,
+                      AVFormatContext *mux, const ls_log *log, ls_error *err);
 void ls_audio_out_close(ls_audio_out **a);
 bool ls_audio_out_copies(const ls_audio_out *a);
 /* Writes all audio that starts before `seconds`; INFINITY for the rest of it. */

@@ -123,6 +123,11 @@ int ls_av_add_stream_data(AVStream *st, enum AVPacketSideDataType type, const vo
 
 #endif
 
+bool ls_av_matroska_adds_delay(void)
+{
+    return LIBAVFORMAT_VERSION_MAJOR >= 61; // FFmpeg 7.0
+}
+
 const int32_t *ls_av_display_matrix(const AVStream *st)
 {
     size_t size = 0;

@@ -19,6 +19,8 @@ int64_t ls_av_duration(const AVFrame *f); /* in the stream's time base; 0: unkno
 void ls_av_set_duration(AVFrame *f, int64_t duration);
 bool ls_av_is_key(const AVFrame *f);
 void ls_av_clear_key(AVFrame *f);
+/* Whether the muxer of Matroska moves packets by the delay of Opus that it notes. */
+bool ls_av_matroska_adds_delay(void);
 bool ls_av_is_interlaced(const AVFrame *f);
 /* Data that a stream has beside its packets; NULL if it has none of the type. */
 const void *ls_av_stream_data(const AVStream *st, enum AVPacketSideDataType type, size_t *size);

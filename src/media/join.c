@@ -72,15 +72,19 @@ static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     if (ls_video_times(j->s.encoding->like))
         j->stream->time_base = ls_times_base(ls_video_times(j->s.encoding->like));
-    if (strcmp(ls_segment_container(j->encoder), "nut") && strcmp(format->name, "matroska") &&
-        strcmp(format->name, "webm"))
+    if (strcmp(ls_segment_container(j->encoder), "nut") && j->container->movflags)
         ls_log_msg(log, LS_LOG_WARN, "%s: only Matroska holds the transparency of VP9: it is lost",
                    j->s.path);
     if (j->encoder->codec_id == AV_CODEC_ID_HEVC && j->container->movflags)
         j->stream->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1'); // Apple's players require it
     ret = ls_hdr_set_stream(j->stream, ls_video_model(j->s.encoding->like), err);
+    const ls_mix_settings mix = {
+        .speech = {.path = j->s.audio, .stream = j->s.audio_stream, .offset = j->s.offset},
+        .own = j->s.own,
+        .speech_seconds = j->s.facts ? j->s.facts->seconds : 0,
+        .seconds = j->s.sound_seconds};
     if (!ret)
-        ret = ls_audio_out_open(&j->audio, j->s.audio, j->s.audio_stream, mux, log, err);
+        ret = ls_audio_out_open(&j->audio, &mix, j->s.facts, mux, log, err);
     return ret ? ret
                : ls_extras_open(&j->extras, j->s.encoding->like, mux, j->stream,
                                 j->s.seconds > 0 ? j->s.seconds : INFINITY, log, err);

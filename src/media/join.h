@@ -6,13 +6,18 @@
 #include "base/cancel.h"
 #include "base/log.h"
 #include "media/encoder.h"
+#include "media/mix.h"
 
 typedef struct ls_join_settings {
     const char *path; /* its extension chooses the container */
     const char *audio;
-    int audio_stream; /* its index in that file; -1: the best */
-    uint64_t delay;   /* the largest of the segments' */
-    double seconds;   /* length of the video; 0: not known yet */
+    int audio_stream;            /* its index in that file; -1: the best */
+    double offset;               /* of the speech, as in ls_sound_settings */
+    const ls_sound_facts *facts; /* of the speech with its offset; NULL: taken for plain */
+    ls_mix_own own;
+    double sound_seconds; /* length of the sound, where it goes on after the speech; else 0 */
+    uint64_t delay;       /* the largest of the segments' */
+    double seconds;       /* length of the video; 0: not known yet */
     const ls_encoding *encoding;
     const ls_log *log;
 } ls_join_settings;

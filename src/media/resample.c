@@ -11,6 +11,7 @@ struct ls_resampler {
     AVChannelLayout to, from;
     enum AVSampleFormat to_format;
     int to_rate, from_format, from_rate;
+    int channel; /* the one to take; -1: all are mixed */
     uint8_t **scratch;
     int capacity; /* of scratch, in samples */
 };
@@ -27,7 +28,13 @@ int ls_resampler_open(ls_resampler **out, const AVChannelLayout *layout, enum AV
     }
     r->to_format = format;
     r->to_rate = rate;
+    r->channel = -1;
     return 0;
+}
+
+void ls_resampler_pick(ls_resampler *r, int channel)
+{
+    r->channel = channel;
 }
 
 static void free_scratch(ls_resampler *r)
@@ -71,6 +78,15 @@ static int convert(ls_resampler *r, const AVFrame *f)
     return n > 0 ? av_audio_fifo_write(r->fifo, (void **)r->scratch, n) : n;
 }
 
+static int set_matrix(ls_resampler *r)
+{
+    double matrix[64] = {0};
+    if (r->channel < 0 || r->channel >= r->from.nb_channels || r->from.nb_channels > 64)
+        return 0;
+    matrix[r->channel] = 1;
+    return swr_set_matrix(r->swr, matrix, r->from.nb_channels);
+}
+
 /* Prepares for frames like this one, after flushing those of another kind. */
 static int configure(ls_resampler *r, const AVFrame *f)
 {
@@ -88,6 +104,8 @@ static int configure(ls_resampler *r, const AVFrame *f)
         ret = swr_alloc_set_opts2(&r->swr, &r->to, r->to_format, r->to_rate,
                                   guess.nb_channels ? &guess : &r->from, f->format, f->sample_rate,
                                   0, NULL);
+    if (ret >= 0)
+        ret = set_matrix(r);
     if (ret >= 0)
         ret = swr_init(r->swr);
     if (ret < 0)

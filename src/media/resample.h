@@ -9,6 +9,9 @@ typedef struct ls_resampler ls_resampler;
 /* `layout` is copied. */
 int ls_resampler_open(ls_resampler **out, const AVChannelLayout *layout, enum AVSampleFormat format,
                       int rate, ls_error *err);
+/* Instead of a mix of all channels gives this one, counted from 0. For one channel in the result,
+ * before the first frame. */
+void ls_resampler_pick(ls_resampler *r, int channel);
 void ls_resampler_close(ls_resampler **r);
 /* Converts a frame, or with NULL the remainder at the end. */
 int ls_resampler_push(ls_resampler *r, const AVFrame *f, ls_error *err);

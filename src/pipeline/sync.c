@@ -85,8 +85,11 @@ static int open_speech(ls_sync *job, ls_error *err)
     const ls_video *video = ls_pingpong_video(job->source);
     const ls_video_info *v = ls_video_get_info(video);
     const double fps = fps_of(video);
-    int ret =
-        ls_pcm_open(&job->pcm, job->s.audio, job->s.audio_stream, job->s.job, &job->cancel, err);
+    const ls_sound_settings speech = {.path = job->s.audio,
+                                      .stream = job->s.audio_stream,
+                                      .log = &job->log,
+                                      .cancel = &job->cancel};
+    int ret = ls_pcm_open(&job->pcm, &speech, job->s.job, err);
     ls_pcm_source pcm = {job->pcm ? ls_pcm_samples(job->pcm) : 0, read_pcm, job->pcm};
     if (!ret) {
         ret = ls_log_mel_open(&job->mel, &pcm, &job->cancel, err);
@@ -99,7 +102,8 @@ static int open_speech(ls_sync *job, ls_error *err)
         return ret;
     if (ls_video_times(video))
         ls_features_set_clock(job->features, &(ls_feature_clock){row_of, ls_video_times(video)});
-    const double seconds = (double)pcm.samples / LS_PCM_RATE;
+    job->sound = *ls_pcm_facts(job->pcm);
+    const double seconds = job->sound.seconds;
     job->span = count_frames(seconds, video, ls_features_frames(job->features));
     const uint64_t chunks = (job->span.frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES;
     uint64_t each = job->s.segment_seconds > 0
@@ -278,6 +282,7 @@ static int join(ls_sync *job, ls_error *err)
                           .audio = job->s.audio,
                           .audio_stream = job->s.audio_stream,
                           .seconds = output_seconds(job),
+                          .facts = &job->sound,
                           .encoding = &e,
                           .log = &job->log};
     ls_join *out = NULL;

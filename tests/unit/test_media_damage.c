@@ -44,7 +44,7 @@ static long listen_to(const char *path)
 {
     ls_error err = {0};
     ls_pcm *p;
-    int ret = ls_pcm_open(&p, path, -1, NULL, NULL, &err);
+    int ret = ls_pcm_open(&p, &(ls_sound_settings){.path = path, .stream = -1}, NULL, &err);
     if (ret) {
         assert_null(p);
         if (ret >= 0 || err.code != ret || !strstr(err.message, path))

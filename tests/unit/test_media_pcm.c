@@ -3,15 +3,37 @@
 
 #include "media/pcm.h"
 
+#include <math.h>
+
+/* A number that ffprobe gives; `none` if it gives nothing. */
+static double probed(const char *path, const char *what, double none)
+{
+    char *text = output_of(NULL, "ffprobe -v quiet %s -of csv=p=0 %s | head -n 1", what, path);
+    const double value = *text && *text != '\n' ? atof(text) : none;
+    free(text);
+    return value;
+}
+
+/* Samples, at the rate of the file, by which the sound begins later than the pictures do. */
+static long late_by(const char *path)
+{
+    const double rate = probed(path, "-select_streams a:0 -show_entries stream=sample_rate", 0),
+                 audio = probed(path, "-select_streams a:0 -show_entries frame=pts_time", 0),
+                 video = probed(path, "-select_streams v:0 -show_entries stream=start_time", audio);
+    return audio > video ? lrint((audio - video) * rate) : 0;
+}
+
 static void same_samples(const char *path)
 {
     ls_error err = {0};
     ls_pcm *p;
-    if (ls_pcm_open(&p, path, -1, NULL, NULL, &err))
+    if (ls_pcm_open(&p, &(ls_sound_settings){.path = path, .stream = -1}, NULL, &err))
         fail_msg("%s", err.message);
     size_t bytes, n = (size_t)ls_pcm_samples(p);
-    char *want =
-        output_of(&bytes, "ffmpeg -v quiet -nostdin -i %s -vn -ac 1 -ar 16000 -f s16le -", path);
+    char *want = output_of(
+        &bytes,
+        "ffmpeg -v quiet -nostdin -i %s -vn -af adelay=%ldS:all=1 -ac 1 -ar 16000 -f s16le -", path,
+        late_by(path));
     assert_true(n > 0);
     if (n != bytes / 2)
         fail_msg("%s: %zu samples, ffmpeg gives %zu", path, n, bytes / 2);
@@ -53,8 +75,9 @@ static void made_files_as_ffmpeg(void **state)
         {"voice.opus", "-f lavfi -i sine=d=1:sample_rate=48000 -ac 2 -c:a libopus"},
         {"ima.wav", "-f lavfi -i sine=d=1:sample_rate=22050 -c:a adpcm_ima_wav"},
         {"rf64.wav", "-f lavfi -i sine=d=1:sample_rate=44100 -ac 2 -rf64 always"},
-        {"fragments.mp4", "-f lavfi -i testsrc2=s=64x64:d=1 -f lavfi -i sine=d=1 -movflags "
-                          "frag_keyframe+empty_moov"},
+        {"fragments.mp4",
+         "-f lavfi -i testsrc2=s=64x64:d=1 -f lavfi -i sine=d=1 -c:v mpeg4 -c:a mp3 -movflags "
+         "frag_keyframe+empty_moov"},
         {"sound.ts", "-f lavfi -i testsrc2=s=64x64:d=1 -f lavfi -i sine=d=1 -c:a mp2"},
     };
     (void)state;
@@ -63,6 +86,82 @@ static void made_files_as_ffmpeg(void **state)
         shell("ffmpeg -v error -nostdin -y %s file:%s/%s", lines[i][1], folder, lines[i][0]);
         same_samples(made(path, lines[i][0]));
     }
+}
+
+static int16_t *read_all(const char *name, uint64_t *n)
+{
+    char path[4096];
+    ls_error err = {0};
+    ls_pcm *p;
+    const ls_sound_settings s = {.path = made(path, name), .stream = -1};
+    if (ls_pcm_open(&p, &s, NULL, &err))
+        fail_msg("%s", err.message);
+    *n = ls_pcm_samples(p);
+    int16_t *pcm = malloc((size_t)*n * sizeof *pcm);
+    assert_non_null(pcm);
+    assert_int_equal(ls_pcm_read(p, 0, (size_t)*n, pcm, &err), 0);
+    ls_pcm_close(&p);
+    return pcm;
+}
+
+/* A voice that the mix of the channels would cancel or bury is taken from its channel. */
+static void no_mix_cancels_the_voice(void **state)
+{
+    (void)state;
+    static const char *const filters[] = {
+        "pan=stereo|c0=c0|c1=-1*c0",   // out of phase
+        "pan=stereo|c0=c0|c1=-0.7*c0", // almost
+        "pan=stereo|c0=c0|c1=0*c0",    // in one channel
+        "pan=stereo|c0=0*c0|c1=c0",    // in the other
+        "pan=5.1|FC=c0",               // in the centre
+        "pan=7.1|FC=c0|FL=0.01*c0|FR=-0.01*c0",
+    };
+    uint64_t n, m;
+    shell("ffmpeg -v error -nostdin -y -f lavfi -i "
+          "'aevalsrc=0.5*sin(2*PI*(200+300*t)*t):s=16000:d=1' "
+          "%s/voice.wav",
+          folder);
+    int16_t *voice = read_all("voice.wav", &n);
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
+        shell("ffmpeg -v error -nostdin -y -i %s/voice.wav -af '%s' %s/mixed.wav", folder,
+              filters[i], folder);
+        int16_t *got = read_all("mixed.wav", &m);
+        assert_int_equal(m, n);
+        for (uint64_t k = 0; k < n; k++)
+            if (abs(got[k] - voice[k]) > 1)
+                fail_msg("%s: sample %d is %d and not %d", filters[i], (int)k, got[k], voice[k]);
+        free(got);
+    }
+    free(voice);
+    // two voices in a channel each, one of them weak, are both heard
+    char path[4096];
+    shell("ffmpeg -v error -nostdin -y -f lavfi -i 'aevalsrc=0.5*sin(2000*t)|0.05*sin(3000*t):"
+          "s=44100:d=1' %s/two.wav",
+          folder);
+    same_samples(made(path, "two.wav"));
+}
+
+static void a_recording_is_cut_or_goes_on_in_silence(void **state)
+{
+    (void)state;
+    char path[4096];
+    ls_error err = {0};
+    ls_pcm *p;
+    int16_t block[64];
+    shell("ffmpeg -v error -nostdin -y -f lavfi -i sine=d=1:sample_rate=16000 %s/fit.wav", folder);
+    const ls_sound_settings s = {.path = made(path, "fit.wav"), .stream = -1};
+    assert_int_equal(ls_pcm_open(&p, &s, NULL, &err), 0);
+    ls_pcm_fit(p, 15000);
+    assert_int_equal(ls_pcm_samples(p), 15000);
+    assert_int_equal(ls_pcm_read(p, 14990, 64, block, &err), LS_EINVAL);
+    ls_pcm_fit(p, 20000);
+    assert_int_equal(ls_pcm_read(p, 14968, 64, block, &err), 0);
+    for (int i = 0; i < 64; i++)
+        assert_true(i < 32 || !block[i]);
+    assert_true(block[30] || block[31]);
+    assert_int_equal(ls_pcm_read(p, 20000 - 64, 64, block, &err), 0);
+    assert_int_equal(block[0], 0);
+    ls_pcm_close(&p);
 }
 
 static void reading_stays_within_the_recording(void **state)
@@ -74,7 +173,10 @@ static void reading_stays_within_the_recording(void **state)
     int16_t whole[16000], part[64];
     shell("ffmpeg -v error -nostdin -y -f lavfi -i sine=d=1:sample_rate=16000 %s/second.wav",
           folder);
-    assert_int_equal(ls_pcm_open(&p, made(path, "second.wav"), -1, NULL, NULL, &err), 0);
+    assert_int_equal(
+        ls_pcm_open(&p, &(ls_sound_settings){.path = made(path, "second.wav"), .stream = -1}, NULL,
+                    &err),
+        0);
     assert_int_equal(ls_pcm_samples(p), 16000);
     assert_int_equal(ls_pcm_read(p, 0, 16000, whole, &err), 0);
     for (uint64_t start = 0; start <= 16000 - 64; start += 997) {
@@ -103,7 +205,7 @@ static void refused(const char *path, int code, const char *why)
 {
     ls_error err = {0};
     ls_pcm *p = (ls_pcm *)&err;
-    int ret = ls_pcm_open(&p, path, -1, NULL, NULL, &err);
+    int ret = ls_pcm_open(&p, &(ls_sound_settings){.path = path, .stream = -1}, NULL, &err);
     if (ret != code || !strstr(err.message, path) || !strstr(err.message, why))
         fail_msg("%s: %d, \"%s\" and not %d, \"%s\"", path, ret, err.message, code, why);
     assert_null(p);
@@ -136,7 +238,11 @@ static void cancel_ends_it(void **state)
     ls_pcm *p;
     ls_cancel_request(&cancel);
     shell("ffmpeg -v error -nostdin -y -f lavfi -i sine=d=1 %s/canceled.wav", folder);
-    assert_int_equal(ls_pcm_open(&p, made(path, "canceled.wav"), -1, NULL, &cancel, &err),
+    assert_int_equal(ls_pcm_open(&p,
+                                 &(ls_sound_settings){.path = made(path, "canceled.wav"),
+                                                      .stream = -1,
+                                                      .cancel = &cancel},
+                                 NULL, &err),
                      LS_ECANCELED);
     assert_null(p);
 }
@@ -164,6 +270,8 @@ int main(void)
         REAL("media/odd/wav_sample_ima_adpcm.wav"),
         REAL("media/odd/wav_sample_rf64.wav"),
         cmocka_unit_test(made_files_as_ffmpeg),
+        cmocka_unit_test(no_mix_cancels_the_voice),
+        cmocka_unit_test(a_recording_is_cut_or_goes_on_in_silence),
         cmocka_unit_test(reading_stays_within_the_recording),
         cmocka_unit_test(what_has_no_sound_is_refused),
         cmocka_unit_test(cancel_ends_it),

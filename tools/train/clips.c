@@ -46,7 +46,7 @@ static bool write_speech(output *o, const puppet_speech *speech, const char *fol
     snprintf(wav, sizeof wav, "%s/clip.wav", folder);
     if (!puppet_speech_save(speech, wav, NULL))
         return false;
-    if (ls_pcm_open(&pcm, wav, -1, folder, NULL, &err)) {
+    if (ls_pcm_open(&pcm, &(ls_sound_settings){.path = wav, .stream = -1}, folder, &err)) {
         fprintf(stderr, "clips: %s\n", err.message);
         return false;
     }
