@@ -138,7 +138,7 @@ static int make_pictures(void **state)
     assert_int_equal(ls_video_open(&video, media_path(path, "v.mp4"),
                                    &(ls_video_settings){.threads = 1, .stream = -1}, &err),
                      0);
-    const ls_encoding e = {"libx264", "veryfast", 18, video};
+    const ls_encoding e = {.codec = "libx264", .preset = "veryfast", .crf = 18, .like = video};
     assert_int_equal(ls_segment_open(&g, media_path(path, "s.nut"), &e, &err), 0);
     for (int i = 0; i < 25; i++) {
         assert_int_equal(ls_video_next(video, &f, &err), 0);
@@ -162,7 +162,7 @@ static const char *write_output(char path[static 4096], const char *name, const 
     ls_error err = {0};
     char nut[4096];
     ls_join *j = NULL;
-    const ls_encoding e = {"libx264", "veryfast", 18, video};
+    const ls_encoding e = {.codec = "libx264", .preset = "veryfast", .crf = 18, .like = video};
     const ls_join_settings s = {.path = media_path(path, name),
                                 .audio = audio,
                                 .audio_stream = -1,
@@ -394,7 +394,7 @@ static void offsets_move_all(void **state)
         s.offset = offsets[i];
         assert_int_equal(ls_sound_scan(&facts, &s, &err), 0);
         assert_true(fabs(facts.seconds - 1.5 - offsets[i]) < 0.0001 && !facts.is_plain);
-        const ls_encoding e = {"libx264", "veryfast", 18, video};
+        const ls_encoding e = {.codec = "libx264", .preset = "veryfast", .crf = 18, .like = video};
         const ls_join_settings js = {.path = media_path(out, "o.mp4"),
                                      .audio = path,
                                      .audio_stream = -1,
