@@ -5,6 +5,7 @@
 #include "media/format.h"
 #include "media/hdr.h"
 #include "media/pixel_choice.h"
+#include "media/trial.h"
 #include "base/alloc.h"
 
 #include <libavutil/opt.h>
@@ -120,24 +121,49 @@ static int open_like(AVCodecContext **out, const ls_encoder_row *r, const ls_enc
     return ls_advise(err, ret, LS_HINT_NONE, r->is_hardware ? "video-codec" : "preset");
 }
 
-int ls_encoder_open(AVCodecContext **out, const ls_encoding *e, const ls_log *log, ls_error *err)
+/* `largest`: the picture's sides are cut to it; NULL: they are not. */
+static int open_checked(AVCodecContext **out, const ls_encoding *e, const int *largest,
+                        const ls_log *log, ls_error *err)
 {
     const ls_video_info *info = ls_video_get_info(e->like);
     const ls_encoder_row *r = ls_encoder_row_find(e->codec);
     if (!r)
         return list_encoders(err, e->codec);
-    const int ret = ls_encoder_row_check(r, e->preset, e->crf, err);
-    if (!ret && info->transparent && !ls_format_has_alpha(ls_video_model(e->like)->format))
+    int ret = ls_encoder_row_check(r, e->preset, e->crf, err);
+    if (ret)
+        return ret;
+    const AVFrame *like = ls_video_model(e->like);
+    if (info->transparent && !ls_format_has_alpha(like->format))
         ls_log_msg(log, LS_LOG_WARN, "%s is transparent in parts, which the output will not be: %s",
                    ls_video_path(e->like),
                    ls_encoder_takes_alpha(e->codec) ? "it cannot be decoded"
                                                     : "its encoder has no transparency");
-    if (!ret && !r->preset && strcmp(e->preset, "medium"))
+    if (!r->preset && strcmp(e->preset, "medium"))
         ls_log_msg(log, LS_LOG_WARN, "%s has no presets: \"%s\" changes nothing", r->name,
                    e->preset);
-    return ret ? ret
-               : open_like(out, r, e, ls_video_model(e->like),
-                           (AVRational){info->fps_num, info->fps_den}, log, err);
+    AVFrame *model = av_frame_alloc();
+    if (!model || av_frame_copy_props(model, like) < 0)
+        ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    else {
+        const bool cut = largest && !r->is_hardware;
+        model->format = like->format;
+        model->width = cut ? FFMIN(like->width, largest[0]) : like->width;
+        model->height = cut ? FFMIN(like->height, largest[1]) : like->height;
+        ret = open_like(out, r, e, model, (AVRational){info->fps_num, info->fps_den}, log, err);
+    }
+    av_frame_free(&model);
+    return ret;
+}
+
+int ls_encoder_open(AVCodecContext **out, const ls_encoding *e, const ls_log *log, ls_error *err)
+{
+    return open_checked(out, e, NULL, log, err);
+}
+
+int ls_encoder_open_small(AVCodecContext **out, const ls_encoding *e, ls_error *err)
+{
+    static const int largest[] = {640, 360};
+    return open_checked(out, e, largest, NULL, err);
 }
 
 bool ls_encoder_takes_alpha(const char *codec)
@@ -146,45 +172,14 @@ bool ls_encoder_takes_alpha(const char *codec)
     return r && ls_pixel_takes_alpha(avcodec_find_encoder_by_name(codec));
 }
 
-static int send_grey(AVCodecContext *c, int64_t pts)
-{
-    AVFrame *f = av_frame_alloc();
-    if (!f)
-        return AVERROR(ENOMEM);
-    f->format = c->pix_fmt;
-    f->width = c->width;
-    f->height = c->height;
-    f->pts = pts;
-    int ret = av_frame_get_buffer(f, 0);
-    for (int k = 0; ret >= 0 && k < AV_NUM_DATA_POINTERS && f->buf[k]; k++)
-        memset(f->buf[k]->data, 0x80, f->buf[k]->size);
-    if (ret >= 0)
-        ret = avcodec_send_frame(c, f);
-    av_frame_free(&f);
-    return ret;
-}
-
-/* Sends the end; the number of packets that came then, or a negative AVERROR. */
-static int drain(AVCodecContext *c)
-{
-    AVPacket *p = av_packet_alloc();
-    int ret = p ? avcodec_send_frame(c, NULL) : AVERROR(ENOMEM), packets = 0;
-    while (ret >= 0 && (ret = avcodec_receive_packet(c, p)) >= 0) {
-        packets++;
-        av_packet_unref(p);
-    }
-    av_packet_free(&p);
-    return ret == AVERROR_EOF ? packets : ret;
-}
-
 void ls_encoder_close(AVCodecContext **pc)
 {
     AVCodecContext *c = *pc;
+    AVPacket *packets[LS_TRIAL_FRAMES] = {NULL};
     const ls_encoder_row *r = c ? ls_encoder_row_find(c->codec->name) : NULL;
-    if (r && r->must_end && avcodec_is_open(c)) {
-        send_grey(c, INT32_MAX); // it ends only after a picture; refused if it has ended
-        drain(c);
-    }
+    if (r && r->must_end && avcodec_is_open(c))
+        ls_trial_encode(c, INT32_MAX, packets); // refused if it has ended
+    ls_trial_free(packets);
     avcodec_free_context(pc);
 }
 
@@ -194,13 +189,15 @@ bool ls_encoder_works(const char *codec)
     const ls_encoding e = {.codec = codec, .preset = "medium", .crf = 23};
     AVFrame *model = av_frame_alloc();
     AVCodecContext *c = NULL;
+    AVPacket *packets[LS_TRIAL_FRAMES] = {NULL};
     bool works = false;
     if (r && model) {
         model->format = AV_PIX_FMT_YUV420P;
         model->width = model->height = 256;
-        works = !open_like(&c, r, &e, model, (AVRational){25, 1}, NULL, NULL) && !send_grey(c, 0) &&
-                drain(c) == 1;
+        works = !open_like(&c, r, &e, model, (AVRational){25, 1}, NULL, NULL) &&
+                !ls_trial_encode(c, 0, packets);
     }
+    ls_trial_free(packets);
     ls_encoder_close(&c);
     av_frame_free(&model);
     return works;

@@ -24,6 +24,9 @@ int ls_encoder_open(struct AVCodecContext **out, const ls_encoding *e, const ls_
 /* Whether it can encode transparency. */
 bool ls_encoder_takes_alpha(const char *codec);
 
+/* As ls_encoder_open, for smaller pictures unless the encoder is hardware: what a trial, which some
+ * encoders need seconds for, may take. */
+int ls_encoder_open_small(struct AVCodecContext **out, const ls_encoding *e, ls_error *err);
 /* Ends and frees the encoder, wherever it is in its work: some wait forever when they are only
  * freed. Sets *c to NULL; takes NULL. */
 void ls_encoder_close(struct AVCodecContext **c);

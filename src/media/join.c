@@ -6,6 +6,7 @@
 #include "media/input.h"
 #include "media/muxer.h"
 #include "media/segment.h"
+#include "media/trial.h"
 #include "base/alloc.h"
 
 #include <libavutil/avstring.h>
@@ -18,7 +19,9 @@ struct ls_join {
     ls_join_settings s;
     const ls_container *container;
     ls_muxer mux;
-    AVCodecContext *encoder; /* as those of the segments; encodes nothing here */
+    AVCodecContext *encoder; /* only for a trial */
+    AVRational frame;        /* its duration */
+    const char *segments;    /* their format */
     bool started;
     AVStream *stream;
     ls_audio_out *audio;
@@ -45,8 +48,9 @@ static int check_path(const ls_join_settings *s, ls_error *err)
     return ret ? ls_advise(err, ret, LS_HINT_OTHER_OUTPUT, "output") : 0;
 }
 
-/* The muxer and its two streams. */
-static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
+/* The muxer and its streams. The encoder is opened as for the segments; for a trial, a small one
+ * replaces it. */
+static int open_streams(ls_join *j, bool trial, const ls_log *log, ls_error *err)
 {
     int ret = check_path(&j->s, err);
     if (!ret)
@@ -62,6 +66,10 @@ static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
     AVFormatContext *mux = j->mux.format;
     mux->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL; // FLAC in mp4
     ret = ls_encoder_open(&j->encoder, j->s.encoding, log, err);
+    if (!ret && trial) {
+        ls_encoder_close(&j->encoder);
+        ret = ls_encoder_open_small(&j->encoder, j->s.encoding, err);
+    }
     if (!ret)
         ret = ls_container_check_video(j->container, j->s.path, j->s.encoding->codec,
                                        j->encoder->codec_id, err);
@@ -70,9 +78,11 @@ static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
     j->stream = ls_encoder_stream(mux, j->encoder);
     if (!j->stream)
         return ls_fail(err, LS_ENOMEM, "out of memory");
+    j->frame = j->encoder->time_base;
+    j->segments = ls_segment_container(j->encoder);
     if (ls_video_times(j->s.encoding->like))
         j->stream->time_base = ls_times_base(ls_video_times(j->s.encoding->like));
-    if (strcmp(ls_segment_container(j->encoder), "nut") && j->container->movflags)
+    if (strcmp(j->segments, "nut") && j->container->movflags)
         ls_log_msg(log, LS_LOG_WARN, "%s: only Matroska holds the transparency of VP9: it is lost",
                    j->s.path);
     if (j->encoder->codec_id == AV_CODEC_ID_HEVC && j->container->movflags)
@@ -90,41 +100,24 @@ static int open_streams(ls_join *j, const ls_log *log, ls_error *err)
                                 j->s.seconds > 0 ? j->s.seconds : INFINITY, log, err);
 }
 
-int ls_join_check(const ls_join_settings *s, ls_error *err)
-{
-    ls_join *j = ls_calloc_array(1, sizeof *j);
-    if (!j)
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    j->s = *s;
-    uint8_t *header = NULL;
-    int ret = open_streams(j, s->log, err);
-    if (!ret && avio_open_dyn_buf(&j->mux.format->pb) < 0)
-        ret = ls_fail(err, LS_ENOMEM, "out of memory");
-    if (!ret) {
-        AVFormatContext *mux = j->mux.format;
-        int tried = avformat_write_header(mux, NULL);
-        if (tried < 0)
-            ret = ls_advise(err,
-                            ls_fail_av(err, tried, "%s cannot hold the output of %s; use .mkv",
-                                       s->path, s->encoding->codec),
-                            LS_HINT_OTHER_OUTPUT, "output");
-        avio_close_dyn_buf(mux->pb, &header);
-        mux->pb = NULL;
-        av_free(header);
-    }
-    ls_join_close(&j);
-    return ret;
-}
-
-int ls_join_open(ls_join **out, const ls_join_settings *s, ls_error *err)
+static int open_join(ls_join **out, const ls_join_settings *s, bool trial, const ls_log *log,
+                     ls_error *err)
 {
     ls_join *j = *out = ls_calloc_array(1, sizeof *j);
     if (!j)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     j->s = *s;
-    const int ret = open_streams(j, NULL, err);
+    const int ret = open_streams(j, trial, log, err);
     if (ret)
         ls_join_close(out);
+    return ret;
+}
+
+int ls_join_open(ls_join **out, const ls_join_settings *s, ls_error *err)
+{
+    const int ret = open_join(out, s, false, NULL, err);
+    if (!ret)
+        ls_encoder_close(&(*out)->encoder);
     return ret;
 }
 
@@ -153,7 +146,7 @@ static int64_t time_of(const ls_join *j, int64_t index)
 {
     const ls_times *times = ls_video_times(j->s.encoding->like);
     if (!times || index < 0)
-        return av_rescale_q(index, j->encoder->time_base, j->stream->time_base);
+        return av_rescale_q(index, j->frame, j->stream->time_base);
     return av_rescale_q(ls_times_at(times, (uint64_t)index), ls_times_base(times),
                         j->stream->time_base);
 }
@@ -178,9 +171,74 @@ static int write_packet(ls_join *j, uint64_t n, ls_error *err)
                : ls_muxer_check(&j->mux, av_interleaved_write_frame(j->mux.format, p), err);
 }
 
+/* A few frames, and the sound and all else beside them, as a whole file. */
+static int write_trial(ls_join *j, AVPacket *packets[static LS_TRIAL_FRAMES], ls_error *err)
+{
+    size_t size = 0;
+    const uint8_t *extradata =
+        av_packet_get_side_data(packets[0], AV_PKT_DATA_NEW_EXTRADATA, &size);
+    for (int64_t i = 0; i < LS_TRIAL_FRAMES; i++)
+        if (i - packets[i]->pts > (int64_t)j->s.delay)
+            j->s.delay = (uint64_t)(i - packets[i]->pts);
+    if (extradata && ls_av_set_extradata(j->stream->codecpar, extradata, size))
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    int ret = avformat_write_header(j->mux.format, NULL);
+    if (ret < 0)
+        return ls_fail_av(err, ret, "it cannot be begun");
+    for (uint64_t i = 0; i < LS_TRIAL_FRAMES; i++) {
+        av_packet_unref(j->packet);
+        av_packet_move_ref(j->packet, packets[i]);
+        av_packet_free_side_data(j->packet); // segments do not keep it
+        ret = write_packet(j, i, err);
+        if (ret)
+            return ret;
+    }
+    ret = av_write_trailer(j->mux.format);
+    return ret < 0 ? ls_fail_av(err, ret, "it cannot be ended") : 0;
+}
+
+static int try_output(ls_join *j, ls_error *err)
+{
+    AVPacket *packets[LS_TRIAL_FRAMES] = {NULL};
+    AVFormatContext *mux = j->mux.format;
+    uint8_t *file = NULL;
+    int ret = ls_trial_encode(j->encoder, 0, packets);
+    ls_encoder_close(&j->encoder); // its memory, before that of a decoder
+    if (ret < 0)
+        ret =
+            ls_fail_av(err, ret == AVERROR_BUG2 ? AVERROR(ENOSYS) : ret,
+                       "the encoder %s does not make a packet of each frame", j->s.encoding->codec);
+    else if (avio_open_dyn_buf(&mux->pb) < 0)
+        ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    else {
+        ret = write_trial(j, packets, err);
+        const int size = avio_close_dyn_buf(mux->pb, &file);
+        mux->pb = NULL;
+        if (!ret)
+            ret = ls_trial_read(file, (size_t)size, mux, j->stream->index, err);
+        if (ret)
+            ret = ls_advise(err,
+                            ls_fail_context(err, ret, "%s cannot hold the output of %s", j->s.path,
+                                            j->s.encoding->codec),
+                            LS_HINT_OTHER_OUTPUT, "output");
+        av_free(file);
+    }
+    ls_trial_free(packets);
+    return ret;
+}
+
+int ls_join_check(const ls_join_settings *s, ls_error *err)
+{
+    ls_join *j;
+    int ret = open_join(&j, s, true, s->log, err);
+    if (!ret)
+        ret = try_output(j, err);
+    ls_join_close(&j);
+    return ret;
+}
+
 /* Packets are taken as they were written, without parsing. */
-static int open_segment(AVFormatContext **in, const char *path, const AVCodecContext *encoder,
-                        ls_error *err)
+static int open_segment(AVFormatContext **in, const char *path, const char *format, ls_error *err)
 {
     char *url = av_asprintf("file:%s", path);
     *in = avformat_alloc_context();
@@ -189,8 +247,7 @@ static int open_segment(AVFormatContext **in, const char *path, const AVCodecCon
         return ls_fail(err, LS_ENOMEM, "out of memory");
     }
     (*in)->flags |= AVFMT_FLAG_NOPARSE | AVFMT_FLAG_NOFILLIN;
-    int ret =
-        avformat_open_input(in, url, av_find_input_format(ls_segment_container(encoder)), NULL);
+    int ret = avformat_open_input(in, url, av_find_input_format(format), NULL);
     av_free(url);
     return ret < 0 ? ls_fail_av(err, ret, "cannot read %s", path) : 0;
 }
@@ -209,15 +266,14 @@ int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cance
                 ls_error *err)
 {
     AVFormatContext *in = NULL;
-    int ret = open_segment(&in, segment, j->encoder, err);
+    int ret = open_segment(&in, segment, j->segments, err);
     uint64_t n = 0;
     if (!ret && !j->started)
         ret = in->nb_streams == 1 ? start(j, in->streams[0]->codecpar, err)
                                   : ls_fail(err, LS_EFORMAT, "%s is damaged", segment);
     while (!ret && av_read_frame(in, j->packet) >= 0) {
         AVPacket *p = j->packet;
-        p->pts =
-            av_rescale_q(p->pts, in->streams[p->stream_index]->time_base, j->encoder->time_base);
+        p->pts = av_rescale_q(p->pts, in->streams[p->stream_index]->time_base, j->frame);
         if (ls_canceled(cancel))
             ret = ls_fail(err, LS_ECANCELED, "canceled");
         else if (p->pts < 0 || (uint64_t)p->pts >= frames || n == frames)

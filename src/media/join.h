@@ -25,9 +25,9 @@ typedef struct ls_join_settings {
 /* One thread at a time. */
 typedef struct ls_join ls_join;
 
-/* Checks whether such an output is possible: the path, the encoder, and whether the container can
- * hold its packets and the audio. What the output loses is reported to the log. Nothing is written.
- * LS_EINVAL, LS_EUNSUPPORTED, or what opening the audio gives. */
+/* Checks whether such an output is possible: opens the encoder, and makes a file of a few small
+ * frames with the same settings and the sound, in memory, and reads it back. What the output loses
+ * is reported to the log. LS_EINVAL, LS_EUNSUPPORTED, or what opening the audio gives. */
 int ls_join_check(const ls_join_settings *s, ls_error *err);
 
 /* Everything goes to a temporary file beside `path`, begun with the first segment. Audio is copied

@@ -36,7 +36,8 @@ int ls_muxer_check(const ls_muxer *m, int averror, ls_error *err)
 {
     if (averror >= 0 && m->format->pb->error < 0)
         averror = m->format->pb->error;
-    return averror < 0 ? ls_fail_av(err, averror, "cannot write %s", m->file.path) : 0;
+    const char *path = m->file.path ? m->file.path : "a trial of it";
+    return averror < 0 ? ls_fail_av(err, averror, "cannot write %s", path) : 0;
 }
 
 int ls_muxer_end(ls_muxer *m, ls_error *err)

@@ -6,6 +6,7 @@
 #include "media/codecs.h"
 #include "media/join.h"
 #include "media/segment.h"
+#include "media/trial.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -457,6 +458,45 @@ static void every_encoder_ends_wherever_it_is(void **state)
     media_run("rm out/s.nut && test -z \"$(ls out)\"");
 }
 
+static int read_trial(const char *name, size_t cut, const AVFormatContext *written, ls_error *err)
+{
+    char path[4096];
+    FILE *f = fopen(media_path(path, name), "rb");
+    assert_non_null(f);
+    static uint8_t file[1 << 20];
+    const size_t size = fread(file, 1, sizeof file, f);
+    assert_in_range(size, 1000, sizeof file - 1);
+    fclose(f);
+    return ls_trial_read(file, size / cut, written, 0, err);
+}
+
+static void a_trial_is_read_back(void **state)
+{
+    (void)state;
+    char path[4096];
+    ls_error err = {0};
+    AVFormatContext *whole = NULL;
+    for (int frames = 2; frames <= 4; frames++)
+        media_run("ffmpeg -v error -nostdin -y -i in/v.mp4 -i in/a.wav -frames:v %d -t 0.3 -c:v "
+                  "libx264 -c:a aac out/%d.mkv && ffmpeg -v error -nostdin -y -i out/%d.mkv -an -c "
+                  "copy out/mute%d.mkv",
+                  frames, frames, frames, frames);
+    media_run("ffmpeg -v error -nostdin -y -i out/3.mkv -c copy -c:v mpeg4 out/other.mkv");
+    assert_int_equal(avformat_open_input(&whole, media_path(path, "out/3.mkv"), NULL, NULL), 0);
+    assert_int_equal(read_trial("out/3.mkv", 1, whole, &err), 0);
+    assert_int_equal(read_trial("out/2.mkv", 1, whole, &err), LS_EUNSUPPORTED);
+    assert_non_null(strstr(err.message, "gives back 2"));
+    assert_int_equal(read_trial("out/4.mkv", 1, whole, &err), LS_EUNSUPPORTED);
+    assert_int_equal(read_trial("out/mute3.mkv", 1, whole, &err), LS_EUNSUPPORTED);
+    assert_non_null(strstr(err.message, "aac"));
+    assert_int_equal(read_trial("out/other.mkv", 1, whole, &err), LS_EUNSUPPORTED);
+    assert_non_null(strstr(err.message, "h264"));
+    assert_true(read_trial("out/3.mkv", 2, whole, &err) != 0);
+    assert_true(read_trial("out/3.mkv", 100, whole, &err) != 0);
+    avformat_close_input(&whole);
+    media_run("rm out/*");
+}
+
 static void refuse(const job *j, int code, const char *word)
 {
     ls_error err = {0};
@@ -558,6 +598,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_leaves_nothing_behind),
         cmocka_unit_test(an_end_before_the_finish_leaves_nothing_behind),
         cmocka_unit_test(every_encoder_ends_wherever_it_is),
+        cmocka_unit_test(a_trial_is_read_back),
         cmocka_unit_test(bad_targets_are_refused),
         cmocka_unit_test(packets_are_interleaved),
         cmocka_unit_test(sound_begins_with_the_pictures),
