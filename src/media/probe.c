@@ -1,6 +1,7 @@
 #include "latentsync/probe.h"
 #include "base/alloc.h"
 #include "media/format.h"
+#include "media/hdr.h"
 #include "media/input.h"
 #include "media/pcm.h"
 #include "media/rotate.h"
@@ -31,6 +32,12 @@ __attribute__((format(printf, 2, 3))) static void note(probe *p, const char *fmt
     va_end(ap);
     if (p->p.note_count < MAX_NOTES && (p->notes[p->p.note_count] = strdup(text)))
         p->p.note_count++;
+}
+
+static void note_line(void *opaque, int level, const char *line)
+{
+    (void)level;
+    note(opaque, "%s.", line);
 }
 
 static double seconds(int64_t duration, AVRational time_base)
@@ -92,7 +99,8 @@ static void note_rate(probe *p, const AVStream *st, const ls_video_info *info)
              av_cmp_q(mean, timeline) > 0 ? "dropped" : "repeated");
 }
 
-static void note_picture(probe *p, const AVStream *st, const AVFrame *model, bool transparent)
+static void note_picture(probe *p, const AVStream *st, const AVFrame *model,
+                         const ls_video_info *info)
 {
     const ls_rotation r = ls_rotation_of(st);
     const enum AVPixelFormat stored = st->codecpar->format;
@@ -102,13 +110,13 @@ static void note_picture(probe *p, const AVStream *st, const AVFrame *model, boo
     if (model->width % 2 || model->height % 2)
         note(p, "The output will be %d x %d, because 4:2:0 video has even sizes only.",
              FFALIGN(model->width, 2), FFALIGN(model->height, 2));
-    if (transparent)
+    if (info->transparent)
         note(p, "Transparency is kept if the encoder of the output can: prores_ks, ffv1, png "
                 "or libvpx-vp9.");
     if (d && ls_format_planar(stored, false) != ls_format_opaque(stored) &&
         !av_strstart(d->name, "yuvj", NULL))
         note(p, "Frames are converted from %s to %s.", d->name, av_get_pix_fmt_name(model->format));
-    if (ls_av_is_interlaced(model) || st->codecpar->field_order > AV_FIELD_PROGRESSIVE)
+    if (info->deinterlaced)
         note(p, "The video is interlaced; its frames are deinterlaced.");
 }
 
@@ -154,7 +162,9 @@ static int probe_video(probe *p, const AVFormatContext *f, ls_error *err)
         note(p, "A still image, which the output shows for as long as the speech lasts.");
     else
         note_rate(p, f->streams[index], info);
-    note_picture(p, f->streams[index], ls_video_model(v), info->transparent);
+    note_picture(p, f->streams[index], ls_video_model(v), info);
+    ls_hdr_report(ls_video_model(v), f->streams[index], p->p.path,
+                  &(ls_log){LS_LOG_WARN, note_line, p});
     note_extras(p, f);
     ls_video_close(&v);
     return 0;

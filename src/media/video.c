@@ -418,6 +418,9 @@ static int take_model(ls_video *v, ls_error *err)
     if (ls_rotation_turns(v->rotation) && sar.num)
         sar = av_inv_q(sar);
     v->model->sample_aspect_ratio = sar;
+    v->info.deinterlaced = !v->settings.keep_interlaced &&
+                           (ls_av_is_interlaced(v->model) ||
+                            stream_of(v)->codecpar->field_order > AV_FIELD_PROGRESSIVE);
     ret = ls_hdr_complete(v->model, stream_of(v), err);
     if (ret)
         return ret;

@@ -26,6 +26,7 @@ typedef struct ls_video_info {
     int stream;           /* index in the file */
     size_t streams;       /* of video in the file */
     bool transparent;     /* the stream has transparency */
+    bool deinterlaced;    /* as far as the beginning shows */
 } ls_video_info;
 
 /* One thread at a time. */

@@ -4,9 +4,10 @@
 #include <string.h>
 
 #define MB ((uint64_t)1000000)
-#define PROGRAM (90 * MB)
-#define DETECTOR (50 * MB) /* SCRFD or YuNet at 640 x 640, and 2d106det */
-#define DECODED_FRAMES 12  /* that a decoder holds, references included */
+#define PROGRAM (102 * MB)
+#define DETECTOR (50 * MB)    /* SCRFD or YuNet at 640 x 640, and 2d106det */
+#define DECODED_FRAMES 12     /* that a decoder holds, references included */
+#define DEINTERLACED_FRAMES 4 /* more, where they wait for their neighbors */
 #define WINDOW ((size_t)48 << 20)
 #define CODE (64 * MB)     /* that oneDNN compiles for the networks */
 #define HEAPS (64 * MB)    /* that malloc reserves for threads */
@@ -79,14 +80,15 @@ static int estimate(ls_budget_memory *m, const ls_budget_choice *c, const ls_bud
         return ret;
     const ls_video_info *v = job->video;
     const uint64_t frame = v->frame_bytes, face = (uint64_t)g.resolution * g.resolution * 3,
-                   rgb = (uint64_t)v->width * v->height * 3;
+                   rgb = (uint64_t)v->width * v->height * 3,
+                   decoded = DECODED_FRAMES + (v->deinterlaced ? DEINTERLACED_FRAMES : 0);
     *m = (ls_budget_memory){.weights = net.weights,
                             .activations = net.activations,
                             .buffers = net.buffers,
                             .program = PROGRAM,
                             .flight =
                                 c->frames * (frame + face) + LS_CHUNK_FRAMES * face * sizeof(float),
-                            .decode = (job->detects ? 2 : 1) * DECODED_FRAMES * frame + rgb,
+                            .decode = (job->detects ? 2 : 1) * decoded * frame + rgb,
                             .window = c->window_bytes > 4 * frame ? c->window_bytes : 4 * frame,
                             .encode = encoded_frames(job->video_codec) * frame,
                             .restore = (uint64_t)c->workers * 4 * frame,
