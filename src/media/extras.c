@@ -24,6 +24,8 @@ struct ls_extras {
     double seconds; /* length of the output */
     subtitle *subtitles;
     size_t count;
+    const AVStream *cover; /* whose picture is still to be written, to `cover_to` */
+    AVStream *cover_to;
     AVPacket *packet; /* the next to be written, if it has data */
     uint8_t *text;
     bool ended;
@@ -110,6 +112,39 @@ static int add_attachment(ls_extras *x, const AVStream *from, ls_error *err)
                : 0;
 }
 
+static bool can_keep_cover(const ls_extras *x, const AVStream *st)
+{
+    const enum AVCodecID id = st->codecpar->codec_id;
+    const char *format = x->mux->oformat->name;
+    return st->disposition & AV_DISPOSITION_ATTACHED_PIC && st->attached_pic.size > 0 &&
+           (id == AV_CODEC_ID_MJPEG || id == AV_CODEC_ID_PNG) &&
+           (!strcmp(format, "matroska") || (!strcmp(format, "mp4") && !x->cover));
+}
+
+/* Among the tags in mp4, and a file attached to Matroska. */
+static int add_cover(ls_extras *x, const AVStream *from, ls_error *err)
+{
+    AVStream *to = avformat_new_stream(x->mux, NULL);
+    const int ret = copy_stream(to, from, err);
+    if (ret)
+        return ret;
+    if (strcmp(x->mux->oformat->name, "matroska")) {
+        x->cover = from;
+        x->cover_to = to;
+        return 0;
+    }
+    const bool is_png = from->codecpar->codec_id == AV_CODEC_ID_PNG;
+    to->codecpar->codec_type = AVMEDIA_TYPE_ATTACHMENT;
+    to->disposition = 0;
+    return av_dict_set(&to->metadata, "filename", is_png ? "cover.png" : "cover.jpg", 0) < 0 ||
+                   av_dict_set(&to->metadata, "mimetype", is_png ? "image/png" : "image/jpeg", 0) <
+                       0 ||
+                   ls_av_set_extradata(to->codecpar, from->attached_pic.data,
+                                       (size_t)from->attached_pic.size)
+               ? ls_fail(err, LS_ENOMEM, "out of memory")
+               : 0;
+}
+
 /* Whether the stream is but the form in which a file keeps its chapters or time code. */
 static bool is_kept_otherwise(const AVFormatContext *f, const AVStream *st)
 {
@@ -149,6 +184,8 @@ static int add_streams(ls_extras *x, int video, const ls_log *log, ls_error *err
             ret = add_subtitle(x, st, err);
         else if (c->codec_type == AVMEDIA_TYPE_ATTACHMENT && !strcmp(format->name, "matroska"))
             ret = add_attachment(x, st, err);
+        else if (can_keep_cover(x, st))
+            ret = add_cover(x, st, err);
         else
             list_lost(lost, sizeof lost, st);
     }
@@ -189,7 +226,7 @@ int ls_extras_open(ls_extras **out, const ls_video *source, AVFormatContext *mux
         return ret;
     }
     x->ended = !x->count;
-    if (x->count) // the muxer waits for a packet of every stream before it writes
+    if (x->count || x->cover) // the muxer waits for a packet of every stream before it writes
         mux->max_interleave_delta = AV_TIME_BASE / 2;
     return 0;
 }
@@ -271,10 +308,28 @@ static int read_next(ls_extras *x, ls_error *err)
     }
 }
 
+static int write_packet(ls_extras *x, ls_error *err)
+{
+    const int bad = av_interleaved_write_frame(x->mux, x->packet);
+    av_packet_unref(x->packet);
+    return bad < 0 ? ls_fail_av(err, bad, "cannot write what else %s holds", x->path) : 0;
+}
+
+static int write_cover(ls_extras *x, ls_error *err)
+{
+    AVPacket *p = x->packet;
+    if (av_packet_ref(p, &x->cover->attached_pic) < 0)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    p->stream_index = x->cover_to->index;
+    p->pts = p->dts = 0;
+    x->cover = NULL;
+    return write_packet(x, err);
+}
+
 int ls_extras_write_until(ls_extras *x, double seconds, ls_error *err)
 {
-    int ret = 0;
     AVPacket *p = x->packet;
+    int ret = x->cover ? write_cover(x, err) : 0;
     while (!ret && !x->ended) {
         if (!p->data)
             ret = read_next(x, err);
@@ -282,10 +337,7 @@ int ls_extras_write_until(ls_extras *x, double seconds, ls_error *err)
             break;
         if ((double)p->pts * av_q2d(x->mux->streams[p->stream_index]->time_base) >= seconds)
             return 0;
-        const int bad = av_interleaved_write_frame(x->mux, p);
-        if (bad < 0)
-            ret = ls_fail_av(err, bad, "cannot write the subtitles");
-        av_packet_unref(p);
+        ret = write_packet(x, err);
     }
     return ret;
 }

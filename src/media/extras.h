@@ -1,5 +1,5 @@
 /* What the video's file holds beside picture and sound, carried over to the output as far as its
- * container allows: tags, chapters, time code, subtitles, attachments. */
+ * container allows: tags, chapters, time code, subtitles, cover, attachments. */
 #ifndef LS_MEDIA_EXTRAS_H
 #define LS_MEDIA_EXTRAS_H
 

@@ -265,6 +265,21 @@ def tags_chapters_subtitles_and_time_code_are_kept():
 
 
 @test
+def a_cover_is_kept():
+    ffmpeg("-i", "rich.mp4", "-f", "lavfi", "-i", "testsrc2=s=64x64:d=0.04", "-map", "0:v", "-map", "1", "-c:v:0", "copy", "-c:v:1",
+           "mjpeg", "-frames:v:1", "1", "-disposition:v:1", "attached_pic", "o.cover.mp4")
+
+    def cover(path):
+        return good(run("ffmpeg", "-v", "error", "-nostdin", "-i", path, "-map", "0:v:1", "-c", "copy", "-f", "md5", "-")).stdout
+    for out in ("o.mp4", "o.mkv"):
+        r = good(sync("o.cover.mp4", out, speech="short.wav"))
+        assert cover(out) == cover("o.cover.mp4") and "will not have" not in r.stderr, r.stderr
+        assert [s["disposition"]["attached_pic"] for s in described(out)["streams"] if s["codec_type"] == "video"] == [0, 1]
+    r = good(sync("o.cover.mp4", "o.mov", speech="short.wav"))
+    assert "(picture mjpeg)" in r.stderr, r.stderr
+
+
+@test
 def webm_has_subtitles_of_its_own_kind():
     good(sync("rich.mp4", "o.webm", "--video-codec", "libvpx-vp9", "--preset", "ultrafast", speech="speech.mka"))
     d = described("o.webm")
