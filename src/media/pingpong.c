@@ -5,9 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MIN_WINDOW 4
-#define MAX_WINDOW 64
-
 /* Frames that a seek to a window may decode, in windows and at least; beyond that all frames are
  * stored. Ordinary files, with a key frame every 250, stay below. */
 #define MAX_SEEK_WINDOWS 32
@@ -19,7 +16,7 @@ struct ls_pingpong {
     size_t window_bytes;
     bool backwards;
     uint64_t current; /* index of the next frame, or past it when going backwards */
-    ls_frame *window[MAX_WINDOW];
+    ls_frame *window[LS_PINGPONG_MOST];
     uint64_t window_start;
     size_t window_count;
     ls_intermediate *stored; /* all frames, if seeking is slow; or NULL */
@@ -101,7 +98,7 @@ static int store_all(ls_pingpong *p, ls_error *err)
 static int fill_window(ls_pingpong *p, ls_error *err)
 {
     size_t n = p->window_bytes / ls_video_get_info(p->video)->frame_bytes;
-    n = n < MIN_WINDOW ? MIN_WINDOW : n > MAX_WINDOW ? MAX_WINDOW : n;
+    n = n < LS_PINGPONG_LEAST ? LS_PINGPONG_LEAST : n > LS_PINGPONG_MOST ? LS_PINGPONG_MOST : n;
     p->window_start = p->current > n ? p->current - n : 0;
     int ret = ls_video_seek(p->video, p->window_start, err);
     const uint64_t limit = n * MAX_SEEK_WINDOWS;

@@ -4,6 +4,9 @@
 
 #include "media/video.h"
 
+/* Frames of a window, whatever its bytes. */
+enum { LS_PINGPONG_LEAST = 4, LS_PINGPONG_MOST = 64 };
+
 /* The timeline forwards, backwards, forwards, ... without an end: 0 .. V-1, V-1 .. 0, 0 .. */
 typedef struct ls_pingpong ls_pingpong;
 

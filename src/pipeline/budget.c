@@ -1,5 +1,6 @@
 #include "pipeline/budget.h"
 #include "base/system.h"
+#include "media/pingpong.h"
 
 #include <string.h>
 
@@ -8,7 +9,8 @@
 #define DETECTOR (50 * MB)    /* SCRFD or YuNet at 640 x 640, and 2d106det */
 #define DECODED_FRAMES 12     /* that a decoder holds, references included */
 #define DEINTERLACED_FRAMES 4 /* more, where they wait for their neighbors */
-#define WINDOW ((size_t)48 << 20)
+#define WINDOW ((size_t)32 << 20)
+#define TURN_FRAMES 9      /* that the decoder holds in addition, going back to a key frame */
 #define CODE (64 * MB)     /* that oneDNN compiles for the networks */
 #define HEAPS (64 * MB)    /* that malloc reserves for threads */
 #define OPENING (100 * MB) /* of address space, until the plan */
@@ -60,13 +62,22 @@ static ls_budget_choice choice_at(int level, int cores)
 {
     const ls_budget_choice levels[] = {
         {3 * LS_CHUNK_FRAMES / 2, 1, false, cores < 4 ? cores : 4, WINDOW},
-        {LS_CHUNK_FRAMES, 1, false, 1, WINDOW / 2},
+        {LS_CHUNK_FRAMES, 1, false, 1, WINDOW / 4},
         {LS_CHUNK_FRAMES, 1, true, 1, 0},
     };
     return levels[level];
 }
 
 #define LEVELS 3
+
+/* Of frames held to go backwards. */
+static uint64_t window_of(const ls_budget_choice *c, uint64_t frame)
+{
+    const uint64_t n = c->window_bytes / frame;
+    return frame * (TURN_FRAMES + (n < LS_PINGPONG_LEAST  ? LS_PINGPONG_LEAST
+                                   : n > LS_PINGPONG_MOST ? LS_PINGPONG_MOST
+                                                          : n));
+}
 
 static int estimate(ls_budget_memory *m, const ls_budget_choice *c, const ls_budget_job *job,
                     ls_error *err)
@@ -89,7 +100,7 @@ static int estimate(ls_budget_memory *m, const ls_budget_choice *c, const ls_bud
                             .flight =
                                 c->frames * (frame + face) + LS_CHUNK_FRAMES * face * sizeof(float),
                             .decode = (job->detects ? 2 : 1) * decoded * frame + rgb,
-                            .window = c->window_bytes > 4 * frame ? c->window_bytes : 4 * frame,
+                            .window = job->turns ? window_of(c, frame) : 0,
                             .encode = encoded_frames(job->video_codec) * frame,
                             .restore = (uint64_t)c->workers * 4 * frame,
                             .detect = job->detects ? DETECTOR + rgb : 0};

@@ -37,6 +37,7 @@ typedef struct ls_budget_job {
     ls_generator_settings settings; /* vae_frames and split_guidance aside */
     const ls_video_info *video;
     const char *video_codec;
+    bool turns;   /* the video plays backwards too, or may do so */
     bool detects; /* detects faces */
     int cores;
     uint64_t space; /* ls_address_space_left */

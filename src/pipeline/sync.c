@@ -16,6 +16,7 @@
 
 #define SEGMENT_CHUNKS 15 /* 9.6 s: a key frame that often costs few bits */
 #define MANY_SEGMENTS 4096
+#define SLACK 16        /* frames, by which a video is at least longer if it is not to turn */
 #define ROUNDING 0.0005 /* s, by which the length of a recording may be rounded up */
 
 uint64_t ls_sync_segment_end(const ls_sync *job, uint64_t segment)
@@ -79,23 +80,25 @@ static ls_stream_span count_frames(double seconds, const ls_video *v, uint64_t f
     return s;
 }
 
+static int open_sound(ls_sync *job, ls_error *err)
+{
+    const ls_sound_settings speech = {.path = job->s.audio,
+                                      .stream = job->s.audio_stream,
+                                      .log = &job->log,
+                                      .cancel = &job->cancel};
+    return ls_pcm_open(&job->pcm, &speech, job->s.job, err);
+}
+
 /* How long the output will be. */
 static int open_speech(ls_sync *job, ls_error *err)
 {
     const ls_video *video = ls_pingpong_video(job->source);
     const ls_video_info *v = ls_video_get_info(video);
     const double fps = fps_of(video);
-    const ls_sound_settings speech = {.path = job->s.audio,
-                                      .stream = job->s.audio_stream,
-                                      .log = &job->log,
-                                      .cancel = &job->cancel};
-    int ret = ls_pcm_open(&job->pcm, &speech, job->s.job, err);
-    ls_pcm_source pcm = {job->pcm ? ls_pcm_samples(job->pcm) : 0, read_pcm, job->pcm};
-    if (!ret) {
-        ret = ls_log_mel_open(&job->mel, &pcm, &job->cancel, err);
-        if (ret && ret != LS_ECANCELED)
-            ls_fail_context(err, ret, "%s", job->s.audio);
-    }
+    ls_pcm_source pcm = {ls_pcm_samples(job->pcm), read_pcm, job->pcm};
+    int ret = ls_log_mel_open(&job->mel, &pcm, &job->cancel, err);
+    if (ret && ret != LS_ECANCELED)
+        ls_fail_context(err, ret, "%s", job->s.audio);
     if (!ret)
         ret = ls_features_open(&job->features, job->models->whisper, job->mel, fps, err);
     if (ret)
@@ -168,12 +171,15 @@ static int plan_memory(ls_sync *job, ls_error *err)
 {
     ls_cpu cpu;
     ls_budget_memory memory;
+    const ls_video_info *v = ls_video_get_info(ls_pingpong_video(job->source));
+    const double frames = (double)ls_pcm_samples(job->pcm) / LS_PCM_RATE * v->fps_num / v->fps_den;
     ls_cpu_detect(&cpu, "");
     const uint64_t budget =
         job->s.max_memory ? job->s.max_memory : ls_budget_default() + ls_models_packed(job->models);
     ls_budget_job b = {.models = job->models,
                        .settings = ls_sync_generator_settings(job),
-                       .video = ls_video_get_info(ls_pingpong_video(job->source)),
+                       .video = v,
+                       .turns = frames + SLACK > (double)v->frames,
                        .video_codec = job->s.video_codec,
                        .detects = !job->s.face_track,
                        .cores = job->s.threads ? job->s.threads : cpu.cores,
@@ -227,6 +233,8 @@ static int start(ls_sync *job, ls_job_folder_mode mode, int64_t segment, bool re
     int ret = ls_quiet_open(&job->quiet, err);
     if (!ret)
         ret = open_folder(job, mode, segment, err);
+    if (!ret)
+        ret = open_sound(job, err);
     if (!ret && renders)
         ret = plan_memory(job, err);
     if (!ret)

@@ -359,6 +359,11 @@ def a_budget_is_kept():
     r = run(*args, "o.mp4", "--max-memory", "20M")
     bad(r, "needs at least", "--max-memory", code=6)
     least = int(r.stderr.split("needs at least ")[1].split(" MB")[0]) * 10**6
+    # the video turns, and its frames are held to go backwards; one that is long enough needs less
+    ffmpeg("-stream_loop", "4", "-i", "hd.mp4", "-c", "copy", "o.long.mp4")
+    r = run(*(a if a != "hd.mp4" else "o.long.mp4" for a in args), "o.mp4", "--max-memory", "20M")
+    bad(r, "needs at least", code=6)
+    assert 1e6 * int(r.stderr.split("needs at least ")[1].split(" MB")[0]) < least - 13 * 1280 * 720 * 3 / 2 + 2e6, r.stderr
     group = memory_group(least)
 
     def enter():

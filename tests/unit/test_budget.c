@@ -87,6 +87,13 @@ static void the_plan_fits_or_names_what_would(void **state)
     assert_int_equal(ls_budget_choose(&c, &memory, &job, least, &err), 0);
     assert_int_equal(ls_budget_choose(&c, &memory, &job, least - 1, &err), LS_ENOMEM);
 
+    /* a video that turns needs more */
+    const uint64_t straight = memory.total;
+    job.turns = true;
+    assert_int_equal(ls_budget_choose(&c, &memory, &job, least, &err), LS_ENOMEM);
+    assert_true(memory.total >= straight + 10 * video.frame_bytes);
+    job.turns = false;
+
     /* the address space is a limit of its own, and stacks of threads count there */
     assert_int_equal(ls_budget_choose(&c, &memory, &job, 8 * GB, &err), 0);
     assert_int_equal(c.frames, 24);
