@@ -151,6 +151,15 @@ static int64_t time_of(const ls_join *j, int64_t index)
                         j->stream->time_base);
 }
 
+static int64_t duration_of(const ls_join *j, int64_t index)
+{
+    if (!ls_video_times(j->s.encoding->like))
+        return time_of(j, 1);
+    const int64_t start = time_of(j, index), end = time_of(j, index + 1);
+    const double limit = j->s.seconds / av_q2d(j->stream->time_base);
+    return limit > (double)start && limit < (double)end ? llrint(limit) - start : end - start;
+}
+
 /* Writes j->packet, the `n`th of its segment. Segments are closed, so decoding precedes display by
  * the same delay throughout. */
 static int write_packet(ls_join *j, uint64_t n, ls_error *err)
@@ -160,8 +169,7 @@ static int write_packet(ls_join *j, uint64_t n, ls_error *err)
     const int64_t shown = p->pts + (int64_t)j->frames;
     p->pts = time_of(j, shown);
     p->dts = time_of(j, (int64_t)(j->frames + n) - (int64_t)j->s.delay);
-    p->duration =
-        ls_video_times(j->s.encoding->like) ? time_of(j, shown + 1) - p->pts : time_of(j, 1);
+    p->duration = duration_of(j, shown);
     p->pos = -1;
     const double at = (double)p->dts * av_q2d(j->stream->time_base);
     int ret = ls_audio_out_write_until(j->audio, at, err);

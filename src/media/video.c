@@ -377,7 +377,7 @@ static int find_times(ls_video *v, ls_error *err)
     const AVRational rate = ls_times_rate(v->times);
     v->info.fps_num = rate.num;
     v->info.fps_den = rate.den;
-    v->info.frames = ls_times_frames(v->times);
+    v->info.frames = v->index.length = ls_times_frames(v->times);
     return 0;
 }
 

@@ -58,7 +58,8 @@ uint64_t ls_video_position(const ls_video *v);
  * resumed from, otherwise from where decoding stands, or from the start. LS_EOF, without a message,
  * when the video ends before that frame. */
 int ls_video_seek(ls_video *v, uint64_t index, ls_error *err);
-/* Frames of the timeline; 0 until its end has been reached or read from an index. */
+/* Frames of the timeline; 0 until its end has been reached or read from an index, unless they have
+ * times of their own. */
 uint64_t ls_video_length(const ls_video *v);
 /* How many frames the last ls_video_seek has decoded. */
 uint64_t ls_video_sought(const ls_video *v);

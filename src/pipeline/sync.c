@@ -50,14 +50,17 @@ static double fps_of(const ls_video *v)
     return (double)i->fps_num / i->fps_den;
 }
 
-/* Seconds that the output lasts. */
+/* Seconds that the output lasts. A frame of a varying rate may be shown for long, but not beyond
+ * the speech. */
 static double output_seconds(const ls_sync *job)
 {
     const ls_video *v = ls_pingpong_video(job->source);
     const ls_video_info *i = ls_video_get_info(v);
     const ls_times *times = ls_video_times(v);
-    return times ? ls_times_seconds(times, job->span.frames)
-                 : (double)job->span.frames * i->fps_den / i->fps_num;
+    if (!times)
+        return (double)job->span.frames * i->fps_den / i->fps_num;
+    const double end = ls_times_seconds(times, job->span.frames);
+    return job->span.frames > job->span.mouths ? end : fmin(end, job->sound.seconds);
 }
 
 static uint64_t row_of(const void *times, uint64_t frame)
