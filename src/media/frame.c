@@ -34,6 +34,11 @@ void ls_frame_unref(ls_frame **f)
     *f = NULL;
 }
 
+bool ls_frame_is_same(const ls_frame *a, const ls_frame *b)
+{
+    return a && b && a->av->data[0] == b->av->data[0];
+}
+
 ls_picture ls_frame_picture(const ls_frame *f)
 {
     const AVFrame *av = f->av;

@@ -12,6 +12,9 @@ ls_frame *ls_frame_ref(const ls_frame *f);
 /* Sets *f to NULL; takes NULL. */
 void ls_frame_unref(ls_frame **f);
 
+/* Whether both are the same decoded frame, as where a timeline repeats one; either may be NULL. */
+bool ls_frame_is_same(const ls_frame *a, const ls_frame *b);
+
 /* Its pixels; valid as long as the frame. */
 ls_picture ls_frame_picture(const ls_frame *f);
 /* After this the pixels are this reference's alone and may be changed. */

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define REPORT_SECONDS 0.1
+
 struct ls_faces {
     ls_faces_settings s;
     ls_events *events;
@@ -22,7 +24,7 @@ struct ls_faces {
     ls_record_writer *writer;
     ls_faces_track *tracks;
     size_t track_count;
-    double start;
+    double start, reported;
 };
 
 static int write_line(void *opaque, const char *line, size_t n, ls_error *err)
@@ -105,10 +107,10 @@ static int take_record(void *opaque, const ls_face_record *rec, ls_error *err)
     return job->writer ? ls_record_write(job->writer, rec, err) : 0;
 }
 
-static void report(void *opaque, uint64_t frame, uint64_t frames)
+static void report(ls_faces *job, uint64_t frame, uint64_t frames)
 {
-    ls_faces *job = opaque;
-    const double seconds = ls_time_now() - job->start;
+    job->reported = ls_time_now();
+    const double seconds = job->reported - job->start;
     ls_report r = {.p = {.stage = "faces",
                          .frame = frame,
                          .frames = frames > frame ? frames : frame,
@@ -119,6 +121,14 @@ static void report(void *opaque, uint64_t frame, uint64_t frames)
     if (r.p.frames_per_second > 0)
         r.p.seconds_left = (double)(r.p.frames - frame) / r.p.frames_per_second;
     ls_events_report(job->events, &r);
+}
+
+/* A frame may take a microsecond, a report takes longer. */
+static void note_progress(void *opaque, uint64_t frame, uint64_t frames)
+{
+    ls_faces *job = opaque;
+    if (ls_time_now() - job->reported >= REPORT_SECONDS)
+        report(job, frame, frames);
 }
 
 static int list_tracks(ls_faces *job, const ls_scout_track *tracks, size_t count, ls_error *err)
@@ -142,7 +152,7 @@ static int list_tracks(ls_faces *job, const ls_scout_track *tracks, size_t count
 
 int ls_faces_run(ls_faces *job, ls_error *err)
 {
-    const ls_scout_sink sink = {take_record, report, job};
+    const ls_scout_sink sink = {take_record, note_progress, job};
     const ls_video_settings video = {.source_fps = job->s.source_fps,
                                      .stream = job->s.video_stream + 1,
                                      .keep_interlaced = job->s.keep_interlaced};
@@ -155,6 +165,8 @@ int ls_faces_run(ls_faces *job, ls_error *err)
     int ret = ls_quiet_open(&quiet, err);
     if (!ret)
         ret = ls_scout_run(job->scout, &sink, job->s.cancel, err);
+    if (!ret)
+        report(job, ls_scout_frames(job->scout), ls_scout_frames(job->scout));
     if (!ret && job->writer)
         ret = ls_scout_save(job->scout, job->writer, err);
     size_t count = ls_scout_tracks(job->scout, &tracks);

@@ -20,7 +20,11 @@ struct ls_scout {
     ls_search search;
     const ls_scout_sink *sink;
     ls_face_record record; /* too large for a stack */
+    ls_frame *seen;        /* the frame before */
+    bool still;            /* it was a repetition */
+    bool known;            /* `found` are its faces: */
     ls_face found[LS_MAX_FACES];
+    size_t found_count;
     ls_small_face small; /* height 0: none */
     uint64_t frames;
     ls_scout_track *tracks;
@@ -62,6 +66,7 @@ void ls_scout_close(ls_scout **ps)
     if (!s)
         return;
     ls_rgb_converter_close(&s->rgb);
+    ls_frame_unref(&s->seen);
     ls_cut_close(&s->cut);
     ls_follow_close(&s->follow);
     ls_detector_close(&s->detector);
@@ -230,17 +235,35 @@ static void note_small(ls_scout *s, size_t count)
     }
 }
 
-static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_error *err)
+/* A timeline may repeat a frame for hours: nothing is to be seen in it again. */
+static int see(ls_scout *s, const ls_frame *frame, bool *cut, ls_error *err)
 {
     const ls_picture p = ls_frame_picture(frame);
-    size_t count = 0;
-    bool cut = ls_cut_next(s->cut, p.data[0], p.stride[0], p.w, p.h, p.depth);
-    bool examine = is_examined(s, (int64_t)s->frames, cut);
-    int ret = examine ? detect(s, frame, cut, &count, cancel, err) : 0;
+    const bool same = ls_frame_is_same(frame, s->seen);
+    *cut = !(same && s->still) && ls_cut_next(s->cut, p.data[0], p.stride[0], p.w, p.h, p.depth);
+    s->still = same;
+    if (same)
+        return 0;
+    ls_frame_unref(&s->seen);
+    s->known = false;
+    s->seen = ls_frame_ref(frame);
+    return s->seen ? 0 : ls_fail(err, LS_ENOMEM, "out of memory for a frame");
+}
+
+static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_error *err)
+{
+    bool cut;
+    int ret = see(s, frame, &cut, err);
+    const bool examine = !ret && is_examined(s, (int64_t)s->frames, cut);
+    if (examine && !s->known) {
+        ret = detect(s, frame, cut, &s->found_count, cancel, err);
+        s->known = !ret;
+        if (!ret)
+            note_small(s, s->found_count);
+    }
     if (!ret)
-        note_small(s, count);
-    if (!ret)
-        ret = ls_follow_push(s->follow, (int64_t)s->frames++, cut, examine, s->found, count, err);
+        ret = ls_follow_push(s->follow, (int64_t)s->frames++, cut, examine, s->found,
+                             examine ? s->found_count : 0, err);
     return ret ? ret : drain(s, err);
 }
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import time
 
 from common import LS, QUICK, SHARED_ABS, TESTS, bad, digest, ffmpeg, good, main, planes, points, probe, run, test
 
@@ -286,6 +287,28 @@ def what_one_frame_shows_beside_a_face_is_not_listed():
     assert [len(f["faces"]) for f in frames] == [1] * 10 + [2] + [1] * 9
     assert len(tracks) == 1 and tracks[0]["share"] == 1, tracks
     assert len(good(faces(world, "flash.mkv")).stdout.splitlines()) == 2
+
+
+@of_both
+def a_repeated_frame_shows_what_it_did(world):
+    few = f"{world.name}.few.mkv"
+    made(few, "-i", world.video(0, 40), "-an", "-r", "5", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
+    shown = [f["faces"] for f in search(world, few)[1]]
+    once = [f["faces"] for f in search(world, few, "--fps", "source")[1]]
+    assert len(shown) >= 5 * len(once) - 5 and 7 < len(once) < 10
+    assert [f for i, f in enumerate(shown) if not i or f != shown[i - 1]] == once
+
+
+@test
+def a_frame_that_lasts_for_hours_is_looked_at_once():
+    world = Drawn()
+    made("hours.mkv", "-i", world.video(0, 40), "-an", "-frames:v", "2", "-vf", "setpts='if(eq(N,1),36000/TB,0)'",
+         "-fps_mode", "passthrough", "-enc_time_base", "1/1000", "-c:v", "libx264")
+    start = time.monotonic()
+    row = good(faces(world, "hours.mkv")).stdout.splitlines()[1]
+    print(f"# ten hours: {time.monotonic() - start:.1f} s")
+    assert row.split()[1] == "0-900000" and time.monotonic() - start < 120, row
+    good(sync(world, "hours.mkv", "short.wav", "o.mkv"))
 
 
 @of_both
