@@ -103,6 +103,15 @@ typedef struct ls_sync_settings {
                         wide; 16 to 4096 */
     const char *pixel_format; /* "auto": 4:2:0 of 8 or 10 bits, with transparency where the video
                                  has it and the encoder can; or one that the encoder takes */
+    /* What is heard, and what the lips follow. */
+    const char *features_from; /* NULL, or a recording of the same length that the lips follow
+                                  instead of `audio`, such as the voice without the music */
+    double offset;             /* 0: milliseconds by which the speech, and the lips with it, begins
+                                  later, after silence; negative: what is left out of its start */
+    const char *keep_sound;    /* NULL, or "-20dB": how loud the video's own sound is under the
+                                  speech; it starts again whenever the video turns */
+    int until_video; /* 0: the output ends with the speech; 1: the rest of a longer video follows,
+                        unchanged and with its own sound. Option "until" */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

@@ -371,3 +371,12 @@ int ls_sound_scan(ls_sound_facts *out, const ls_sound_settings *settings, ls_err
     av_frame_free(&f);
     return ret;
 }
+
+int ls_sound_is_in(const char *path, bool *is, const ls_cancel *cancel, ls_error *err)
+{
+    AVFormatContext *format = NULL;
+    const int ret = ls_input_open(&format, path, cancel, err);
+    *is = !ret && ls_input_count_streams(format, AVMEDIA_TYPE_AUDIO);
+    avformat_close_input(&format);
+    return ret;
+}

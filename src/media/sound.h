@@ -51,6 +51,8 @@ const ls_sound_facts *ls_sound_get_facts(const ls_sound *s);
 /* The decoder, for its channels and rate. */
 const struct AVCodecContext *ls_sound_decoder(const ls_sound *s);
 
+/* Whether a file has sound at all. `cancel` may be NULL. */
+int ls_sound_is_in(const char *path, bool *is, const ls_cancel *cancel, ls_error *err);
 /* Decodes all of a sound for its facts. */
 int ls_sound_scan(ls_sound_facts *out, const ls_sound_settings *s, ls_error *err);
 

@@ -50,6 +50,7 @@ static int describe_contents(json_t *contents, const ls_job_facts *f, ls_error *
         const char *name, *path;
     } files[] = {{"video", f->settings->video},
                  {"audio", f->settings->audio},
+                 {"features", f->settings->features_from},
                  {"UNet", weights_of(ls_unet_network(f->models->unet))},
                  {"VAE", weights_of(ls_vae_network(f->models->vae))},
                  {"Whisper", weights_of(ls_whisper_network(f->models->whisper))},

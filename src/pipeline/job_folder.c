@@ -20,7 +20,7 @@
 
 /* All but the segments. */
 static const char *const names[] = {"job.json", "journal.jsonl", "faces.jsonl", "video.index",
-                                    "lock",     "video",         "audio"};
+                                    "lock",     "video",         "audio",       "features"};
 
 struct ls_job_folder {
     const ls_log *log;

@@ -6,7 +6,7 @@
  *             faces.jsonl          where the faces are, once detection is complete
  *             video.index          how to seek to any place of the video, likewise
  *             lock                 who works on the job
- *             video, audio         inputs that came through pipes
+ *             video, audio, features  inputs that came through pipes
  *
  * Nothing in the folder is trusted. It must belong to this user, and its files must be regular ones
  * with one name: links planted in it are not followed. What is read from it is checked against

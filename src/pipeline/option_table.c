@@ -11,6 +11,7 @@
 static const char *const dtypes[] = {"auto", "f32", "bf16", NULL};
 static const char *const deinterlacing[] = {"auto", "off", NULL};
 static const char *const rates[] = {"25", "source", NULL};
+static const char *const ends[] = {"speech", "video", NULL};
 
 enum { NEW = LS_OPTION_SYNC, JOB = LS_OPTION_RESUME, LIST = LS_OPTION_FACES };
 
@@ -95,6 +96,55 @@ static const ls_option_row rows[] = {
      LS_MEMBER_INT,
      SYNC(keep_interlaced),
      FACES(keep_interlaced)},
+
+    {{.name = "features-from",
+      .type = LS_OPTION_INPUT,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "FILE",
+      .automatic = "SPEECH",
+      .group = "Sound",
+      .help = "recording that the lips follow, such as the voice alone; the output has the sound "
+              "of SPEECH"},
+     LS_MEMBER_STRING,
+     SYNC(features_from)},
+    {{.name = "offset",
+      .type = LS_OPTION_NUMBER,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "MS",
+      .initial = "0",
+      .min = -3600000,
+      .max = 3600000,
+      .unit = "milliseconds",
+      .group = "Sound",
+      .help = "begin the speech, and the lips with it, so much later, after silence; negative: "
+              "leave so much of its start out"},
+     LS_MEMBER_DOUBLE,
+     SYNC(offset)},
+    {{.name = "keep-sound",
+      .type = LS_OPTION_TEXT,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "DB",
+      .automatic = "it is left out",
+      .group = "Sound",
+      .help = "mix the video's own sound under the speech, so loud, like -20dB; it starts again "
+              "whenever the video turns"},
+     LS_MEMBER_STRING,
+     SYNC(keep_sound)},
+    {{.name = "until",
+      .type = LS_OPTION_CHOICE,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "WHAT",
+      .initial = "speech",
+      .choices = ends,
+      .group = "Output",
+      .help = "where the output ends: with the speech, or, if that is later, with the video, whose "
+              "rest follows unchanged with its own sound"},
+     LS_MEMBER_INT,
+     SYNC(until_video)},
 
     {{.name = "face",
       .type = LS_OPTION_TEXT,

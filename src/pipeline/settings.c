@@ -7,11 +7,15 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define MAX_GAIN 120 /* dB */
 
 static int take(void *to, const void *from, size_t own_size, ls_error *err)
 {
@@ -75,7 +79,7 @@ static int check_folder(const char *path, const char *option, ls_error *err)
 /* The output must not replace what it is made from. */
 static int check_outputs(const ls_sync_settings *s, ls_error *err)
 {
-    const char *inputs[] = {s->video, s->audio, s->face_track, s->detector};
+    const char *inputs[] = {s->video, s->audio, s->face_track, s->detector, s->features_from};
     const struct {
         const char *path, *option;
     } outputs[] = {{s->output, "output"}, {s->save_track, "save-track"}, {s->stats, "stats"}};
@@ -103,6 +107,14 @@ static int check_outputs(const ls_sync_settings *s, ls_error *err)
     return ret ? ret : check_folder(s->job, "job", err);
 }
 
+double ls_settings_gain(const char *text)
+{
+    char *end;
+    const double gain = strtod(text, &end);
+    const bool ok = end != text && (!*end || !strcasecmp(end, "dB")) && fabs(gain) <= MAX_GAIN;
+    return ok ? pow(10, gain / 20) : -1;
+}
+
 int ls_settings_check(const ls_sync_settings *s, ls_error *err)
 {
     ls_choice choice;
@@ -116,6 +128,13 @@ int ls_settings_check(const ls_sync_settings *s, ls_error *err)
                     "face-track: cannot be combined with save-track or detector, since "
                     "nothing is detected"),
             LS_HINT_NONE, "face-track");
+    if (s->keep_sound && ls_settings_gain(s->keep_sound) < 0)
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL,
+                                 "keep-sound: expected decibels from -%d to %d, such as -20dB, not "
+                                 "\"%s\"",
+                                 MAX_GAIN, MAX_GAIN, s->keep_sound),
+                         LS_HINT_NONE, "keep-sound");
     if (s->resolution && (!ls_resolution_valid(s->resolution) || s->resolution % 64))
         return ls_advise(
             err,

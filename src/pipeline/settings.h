@@ -18,6 +18,9 @@ int ls_settings_take_faces(ls_faces_settings *to, const ls_faces_settings *from,
 /* All that can be checked without opening a file. */
 int ls_settings_check(const ls_sync_settings *s, ls_error *err);
 
+/* The factor of a gain like "-20dB" or "3"; below 0 if it is none. */
+double ls_settings_gain(const char *text);
+
 /* Makes the strings the settings' own, and names the job's folder. */
 int ls_settings_own(ls_sync_settings *s, ls_error *err);
 void ls_settings_free(ls_sync_settings *s);

@@ -50,17 +50,21 @@ static double fps_of(const ls_video *v)
     return (double)i->fps_num / i->fps_den;
 }
 
-/* Seconds that the output lasts. A frame of a varying rate may be shown for long, but not beyond
- * the speech. */
-static double output_seconds(const ls_sync *job)
+/* Seconds that so many frames of the output last. */
+static double seconds_of(const ls_sync *job, uint64_t frames)
 {
     const ls_video *v = ls_pingpong_video(job->source);
     const ls_video_info *i = ls_video_get_info(v);
     const ls_times *times = ls_video_times(v);
-    if (!times)
-        return (double)job->span.frames * i->fps_den / i->fps_num;
-    const double end = ls_times_seconds(times, job->span.frames);
-    return job->span.frames > job->span.mouths ? end : fmin(end, job->sound.seconds);
+    return times ? ls_times_seconds(times, frames) : (double)frames * i->fps_den / i->fps_num;
+}
+
+/* A frame of a varying rate may be shown for long, but not beyond the speech. */
+static double output_seconds(const ls_sync *job)
+{
+    const bool varies = ls_video_times(ls_pingpong_video(job->source));
+    const double end = seconds_of(job, job->span.frames);
+    return varies && job->span.frames == job->span.mouths ? fmin(end, job->sound.seconds) : end;
 }
 
 static uint64_t row_of(const void *times, uint64_t frame)
@@ -83,13 +87,44 @@ static ls_stream_span count_frames(double seconds, const ls_video *v, uint64_t f
     return s;
 }
 
-static int open_sound(ls_sync *job, ls_error *err)
+/* The speech as samples, or what the lips follow instead, as long as the speech. */
+static int read_speech(ls_sync *job, ls_error *err)
 {
-    const ls_sound_settings speech = {.path = job->s.audio,
-                                      .stream = job->s.audio_stream,
-                                      .log = &job->log,
-                                      .cancel = &job->cancel};
-    return ls_pcm_open(&job->pcm, &speech, job->s.job, err);
+    ls_sound_settings s = {.path = job->s.audio,
+                           .stream = job->s.audio_stream,
+                           .offset = job->s.offset / 1000,
+                           .log = &job->log,
+                           .cancel = &job->cancel};
+    int ret = job->s.features_from ? ls_sound_scan(&job->sound, &s, err) : 0;
+    if (!ret && job->s.features_from) {
+        s.path = job->s.features_from;
+        s.stream = -1;
+    }
+    if (!ret)
+        ret = ls_pcm_open(&job->pcm, &s, job->s.job, err);
+    if (ret)
+        return ret;
+    if (job->s.features_from)
+        ls_pcm_fit(job->pcm, (uint64_t)llrint(job->sound.seconds * LS_PCM_RATE));
+    else
+        job->sound = *ls_pcm_facts(job->pcm);
+    return 0;
+}
+
+/* Lets the rest of a video that is longer than the speech follow. For its length all of it is
+ * decoded, unless an index says it. */
+static int go_on_until_video(ls_sync *job, ls_error *err)
+{
+    ls_video *v = ls_pingpong_video(job->source);
+    const char *index = ls_job_folder_file(job->folder, "video.index");
+    if (!access(index, F_OK))
+        ls_video_load_index(v, index, NULL);
+    int ret = ls_video_length(v) ? 0 : ls_video_seek(v, INT64_MAX, err);
+    if (ret && ret != LS_EOF)
+        return ret;
+    const uint64_t length = ls_video_length(v);
+    job->span.frames = length > job->span.mouths ? length : job->span.mouths;
+    return 0;
 }
 
 /* How long the output will be. */
@@ -108,9 +143,12 @@ static int open_speech(ls_sync *job, ls_error *err)
         return ret;
     if (ls_video_times(video))
         ls_features_set_clock(job->features, &(ls_feature_clock){row_of, ls_video_times(video)});
-    job->sound = *ls_pcm_facts(job->pcm);
     const double seconds = job->sound.seconds;
     job->span = count_frames(seconds, video, ls_features_frames(job->features));
+    if (job->s.until_video)
+        ret = go_on_until_video(job, err);
+    if (ret)
+        return ret;
     const uint64_t chunks = (job->span.frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES;
     uint64_t each = job->s.segment_seconds > 0
                         ? (uint64_t)(job->s.segment_seconds * fps / LS_CHUNK_FRAMES + 0.5)
@@ -206,7 +244,7 @@ static int plan_memory(ls_sync *job, ls_error *err)
 /* Inputs are read more than once, so a pipe's bytes are kept in the job's folder. */
 static int keep_stream(ls_sync *job, const char *name, const char **path, ls_error *err)
 {
-    if (!ls_sync_is_stream(*path))
+    if (!*path || !ls_sync_is_stream(*path))
         return 0;
     const char *kept = ls_job_folder_file(job->folder, name);
     ls_log_msg(&job->log, LS_LOG_INFO, "%s is not a regular file; buffering it in %s", *path, kept);
@@ -224,6 +262,8 @@ static int open_folder(ls_sync *job, ls_job_folder_mode mode, int64_t segment, l
     ret = keep_stream(job, "video", &job->s.video, err);
     if (!ret)
         ret = keep_stream(job, "audio", &job->s.audio, err);
+    if (!ret)
+        ret = keep_stream(job, "features", &job->s.features_from, err);
     return ret ? ret : ls_sync_open_inputs(job, err);
 }
 
@@ -237,7 +277,7 @@ static int start(ls_sync *job, ls_job_folder_mode mode, int64_t segment, bool re
     if (!ret)
         ret = open_folder(job, mode, segment, err);
     if (!ret)
-        ret = open_sound(job, err);
+        ret = read_speech(job, err);
     if (!ret && renders)
         ret = plan_memory(job, err);
     if (!ret)
@@ -289,13 +329,22 @@ static void summarize(ls_sync *job, const char *audio)
 static int join(ls_sync *job, ls_error *err)
 {
     const ls_encoding e = ls_sync_encoding(job);
-    ls_join_settings s = {.path = job->s.output,
-                          .audio = job->s.audio,
-                          .audio_stream = job->s.audio_stream,
-                          .seconds = output_seconds(job),
-                          .facts = &job->sound,
-                          .encoding = &e,
-                          .log = &job->log};
+    const double seconds = output_seconds(job);
+    const bool goes_on = job->span.frames > job->span.mouths,
+               mixes = job->has_sound && (goes_on || job->s.keep_sound);
+    ls_join_settings s = {
+        .path = job->s.output,
+        .audio = job->s.audio,
+        .audio_stream = job->s.audio_stream,
+        .offset = job->s.offset / 1000,
+        .facts = &job->sound,
+        .own = {.path = mixes ? job->s.video : NULL,
+                .under = job->s.keep_sound ? ls_settings_gain(job->s.keep_sound) : 0,
+                .period = goes_on ? 0 : seconds_of(job, ls_video_get_info(e.like)->frames)},
+        .sound_seconds = goes_on ? seconds : 0,
+        .seconds = seconds,
+        .encoding = &e,
+        .log = &job->log};
     ls_join *out = NULL;
     const uint64_t n = ls_job_folder_segments(job->folder);
     ls_job_progress_enter(&job->progress, "finish");

@@ -32,7 +32,8 @@ struct ls_sync {
     bool started;          /* the folder is this job's */
     bool is_foreign;       /* the settings are those of a folder that was not begun there */
     const char *resumable; /* s.job, if the folder is there to resume */
-    ls_sound_facts sound; /* of the speech */
+    ls_sound_facts sound;  /* of the speech */
+    bool has_sound;        /* the video, where that matters */
     ls_stream_span span;
     uint64_t segment_frames;
     ls_budget_choice choice;

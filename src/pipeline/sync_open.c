@@ -80,10 +80,17 @@ int ls_sync_open_inputs(ls_sync *job, ls_error *err)
                                        &job->cancel, err);
     if (ret)
         return ret;
+    if (job->s.keep_sound || job->s.until_video)
+        ret = ls_sound_is_in(job->s.video, &job->has_sound, &job->cancel, err);
+    if (ret)
+        return ret;
+    if (job->s.keep_sound && !job->has_sound)
+        ls_log_msg(&job->log, LS_LOG_WARN, "%s has no sound that could be kept", job->s.video);
     const ls_encoding like = ls_sync_encoding(job);
     const ls_join_settings s = {.path = job->s.output,
                                 .audio = job->s.audio,
                                 .audio_stream = job->s.audio_stream,
+                                .own.path = job->has_sound ? job->s.video : NULL,
                                 .encoding = &like,
                                 .log = &job->log};
     return ls_join_check(&s, err);
@@ -182,7 +189,8 @@ static int open_job(ls_sync *job, ls_error *err)
         ret = choose_models(job, err);
     if (!ret)
         ret = settle_open_settings(job, err);
-    if (!ret && !ls_sync_is_stream(job->s.video) && !ls_sync_is_stream(job->s.audio))
+    if (!ret && !ls_sync_is_stream(job->s.video) && !ls_sync_is_stream(job->s.audio) &&
+        !(job->s.features_from && ls_sync_is_stream(job->s.features_from)))
         ret = ls_sync_open_inputs(job, err);
     if (!ret)
         ret = ls_sync_borrow_models(job, err);
