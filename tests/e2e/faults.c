@@ -3,6 +3,7 @@
  *   LS_FAULT_WRITE   after so many bytes written to them the disk is full
  *   LS_FAULT_READ    after so many bytes read from them the disk cannot be read
  *   LS_FAULT_FREE    so many bytes are free on every disk
+ *   LS_FAULT_MALLOC  the allocation of that number fails, of those that the program makes itself
  *   LS_FAULT_FROZEN  nothing new can be made in folders whose path has this in it
  *   LS_FAULT_CLOCK   the wall clock goes backwards */
 #define _GNU_SOURCE
@@ -10,9 +11,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +74,70 @@ EXPORT int fstatvfs64(int fd, struct statvfs64 *fs)
         fs->f_bavail = (fsblkcnt64_t)atol(free_bytes) / fs->f_frsize;
     }
     return ret;
+}
+
+extern void *__libc_malloc(size_t n);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *p, size_t n);
+extern void *__libc_memalign(size_t align, size_t n);
+
+static uintptr_t code[2]; /* of the program, from and to */
+
+static int find_code(struct dl_phdr_info *info, size_t size, void *opaque)
+{
+    (void)size, (void)opaque;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && info->dlpi_phdr[i].p_flags & PF_X) {
+            code[0] = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+            code[1] = code[0] + info->dlpi_phdr[i].p_memsz;
+        }
+    return 1; // the first is the program
+}
+
+static long fatal = -1; /* the number of the allocation that fails */
+
+__attribute__((constructor)) static void start(void)
+{
+    const char *wanted = getenv("LS_FAULT_MALLOC");
+    dl_iterate_phdr(find_code, NULL);
+    fatal = wanted ? atol(wanted) : -1;
+}
+
+static bool lacks_memory(const void *caller)
+{
+    static atomic_long count;
+    if (fatal < 0 || (uintptr_t)caller < code[0] || (uintptr_t)caller >= code[1])
+        return false;
+    errno = ENOMEM;
+    return atomic_fetch_add(&count, 1) == fatal;
+}
+
+EXPORT void *malloc(size_t n)
+{
+    return lacks_memory(__builtin_return_address(0)) ? NULL : __libc_malloc(n);
+}
+
+EXPORT void *calloc(size_t n, size_t size)
+{
+    return lacks_memory(__builtin_return_address(0)) ? NULL : __libc_calloc(n, size);
+}
+
+EXPORT void *realloc(void *p, size_t n)
+{
+    return lacks_memory(__builtin_return_address(0)) ? NULL : __libc_realloc(p, n);
+}
+
+EXPORT int posix_memalign(void **out, size_t align, size_t n)
+{
+    *out = lacks_memory(__builtin_return_address(0)) ? NULL : __libc_memalign(align, n);
+    return *out ? 0 : ENOMEM;
+}
+
+EXPORT char *strdup(const char *s)
+{
+    const size_t n = strlen(s) + 1;
+    char *copy = lacks_memory(__builtin_return_address(0)) ? NULL : __libc_malloc(n);
+    return copy ? memcpy(copy, s, n) : NULL;
 }
 
 static bool is_frozen(const char *path)

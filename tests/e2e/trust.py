@@ -255,4 +255,22 @@ def altered_descriptions_and_journals():
         same()
 
 
+@test
+def allocations_that_fail():
+    """Each is an error, and leaves what a later run makes whole; none is taken for something else."""
+    if "libasan" in preload(FAULTS):
+        return "the allocations are the sanitizer's"
+    refused = 0
+    for i in range(18):
+        env = dict(os.environ, LD_PRELOAD=preload(FAULTS), LS_FAULT_MALLOC=str(int(5000 ** (i / 18)) + i))
+        r = run(LS, "sync", *JOB, "-o", "o.mp4", env=env)
+        assert r.returncode in (0, 6), (i, r.returncode, r.stderr)
+        if r.returncode:
+            assert "memory" in r.stderr and not os.path.exists("o.mp4"), r.stderr
+            refused += 1
+            good(run(LS, "sync", *JOB, "-o", "o.mp4"))
+        same()
+    assert refused > 9, refused
+
+
 sys.exit(main(setup))
