@@ -408,6 +408,29 @@ def no_more_is_searched_than_the_choice_needs(world):
 
 
 @test
+def a_face_partly_outside_is_patched_where_it_is():
+    """Parts of a video, in whose pictures the face is cut off or larger than they are, against the whole."""
+    world, side = Drawn(), 200
+    video, drawn = world.video(0, 40), [json.loads(x)["points5"] for x in open("speaker0/track.jsonl")][:40]
+    done = {}
+    for name, (w, h, x, y) in {"whole": (side, side, 0, 0), "left": (100, 200, 100, 0), "right": (100, 200, 0, 0),
+                               "top": (200, 116, 0, 84), "bottom": (200, 110, 0, 0), "close": (70, 70, 64, 64)}.items():
+        made(f"edge.{name}.mkv", "-i", video, "-an", "-frames:v", "12", "-vf", f"crop={w}:{h}:{x}:{y}", "-c:v", "ffv1",
+             "-pix_fmt", "yuv420p")
+        with open("edge.jsonl", "w") as f:
+            for i, p in enumerate(drawn[:12]):
+                f.write(json.dumps({"frame": i, "points5": [[px - x, py - y] for px, py in p]}) + "\n")
+        good(sync(world, f"edge.{name}.mkv", "short.wav", "o.mkv", "-t", "edge.jsonl"))
+        before, after = planes(f"edge.{name}.mkv")[6], planes("o.mkv")[6]
+        done[name] = [[after[v * w + u] - before[v * w + u] for u in range(w)] for v in range(h)]
+        whole = [row[x:x + w] for row in done["whole"][y:y + h]]
+        off = sum(abs(a - b) for p, q in zip(done[name], whole) for a, b in zip(p, q))
+        amount = sum(abs(b) for row in whole for b in row)
+        print(f"# {name}: {amount / w / h:.1f} of change a pixel, {off / amount:.3f} of it elsewhere")
+        assert amount > w * h and off < 0.2 * amount, name
+
+
+@test
 def a_track_outside_the_picture_is_no_face():
     with open("far.jsonl", "w") as f:
         for i in range(40):
