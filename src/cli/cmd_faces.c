@@ -37,16 +37,24 @@ static json_t *list_tracks(const ls_faces *job)
     return json_pack("{s:I, s:o}", "frames", (json_int_t)ls_faces_frames(job), "tracks", tracks);
 }
 
-static int finish(cli_call *call, const ls_faces *job)
+/* A face is smaller in other frames than where it is largest, by an eighth, say. */
+static void report_none(cli_call *call, const ls_faces *job)
 {
     char text[128] = "no face was found";
-    size_t w, h;
+    size_t w, h, allow = 0;
     if (ls_faces_get_small(job, &w, &h))
+        allow = (8 * w / 5 < h ? 8 * w / 5 : h) * 7 / 8;
+    if ((double)allow >= cli_option_find(call->command, "min-face")->min)
         snprintf(text, sizeof text,
-                 "no face is large enough: the largest is %zu x %zu pixels; --min-face %zu uses it",
-                 w, h, 8 * w / 5 < h ? 8 * w / 5 : h);
+                 "no face is large enough: the largest is %zu x %zu pixels; try --min-face %zu", w,
+                 h, allow);
+    cli_message(call, LS_MESSAGE_WARNING, text);
+}
+
+static int finish(cli_call *call, const ls_faces *job)
+{
     if (!ls_faces_get_track(job, 0))
-        cli_message(call, LS_MESSAGE_WARNING, text);
+        report_none(call, job);
     cli_end_line(&call->console);
     if (cli_event(call, "done", list_tracks(job)))
         return CLI_OK;
