@@ -40,8 +40,8 @@ enum ls_error_code {
     X(LS_HINT_INSTALL_MODEL, "install a model, or name the directory of one")                      \
     X(LS_HINT_MODEL_DIRECTORY, "check what the model directory holds")                             \
     X(LS_HINT_LIST_FACES, "list the faces of the video")                                           \
-    X(LS_HINT_MORE_MEMORY, "raise the memory limit, end other programs, or use a model made for "  \
-                           "a smaller resolution")                                                 \
+    X(LS_HINT_MORE_MEMORY, "raise the memory limit, end other programs, choose a faster preset "   \
+                           "of the encoder, or use a model made for a smaller resolution")         \
     X(LS_HINT_RESUME_OR_REMOVE, "resume the job as it was started, or remove its folder to start " \
                                 "again")                                                           \
     X(LS_HINT_REMOVE_JOB, "remove the job's folder to start again")                                \

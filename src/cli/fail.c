@@ -106,8 +106,8 @@ static void advise(const cli_call *call, const ls_error *err, char *out, size_t 
         break;
     case LS_HINT_MORE_MEMORY:
         snprintf(out, size,
-                 "raise --max-memory, end other programs, or use a model made for a "
-                 "smaller resolution");
+                 "raise --max-memory, end other programs, choose a faster --preset, or use a model "
+                 "made for a smaller resolution");
         break;
     case LS_HINT_RESUME_OR_REMOVE:
     case LS_HINT_REMOVE_JOB:

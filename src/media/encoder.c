@@ -8,6 +8,7 @@
 #include "media/trial.h"
 #include "base/alloc.h"
 
+#include <libavutil/imgutils.h>
 #include <libavutil/opt.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 
 /* x264's output depends on its number of threads, so that is the same everywhere. */
 #define ENCODER_THREADS 2
+#define UNKNOWN_HELD 24 /* frames */
 
 static int list_encoders(ls_error *err, const char *name)
 {
@@ -181,6 +183,20 @@ void ls_encoder_close(AVCodecContext **pc)
         ls_trial_encode(c, INT32_MAX, packets); // refused if it has ended
     ls_trial_free(packets);
     avcodec_free_context(pc);
+}
+
+uint64_t ls_encoder_memory(const ls_encoding *e)
+{
+    const AVFrame *model = ls_video_model(e->like);
+    const ls_encoder_row *r = ls_encoder_row_find(e->codec);
+    const int preset = r ? ls_encoder_preset(r, e->preset) : -1;
+    enum AVPixelFormat format;
+    if (preset < 0 || ls_pixel_choose(&format, avcodec_find_encoder_by_name(r->name), model,
+                                      e->pixel_format, NULL, NULL))
+        return 0;
+    const int frame = av_image_get_buffer_size(format, model->width, model->height, 1);
+    const uint64_t held = r->held[preset] ? r->held[preset] : UNKNOWN_HELD;
+    return frame > 0 ? held * (uint64_t)frame + r->base * 1000000u : 0;
 }
 
 bool ls_encoder_works(const char *codec)

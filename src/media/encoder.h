@@ -31,6 +31,9 @@ int ls_encoder_open_small(struct AVCodecContext **out, const ls_encoding *e, ls_
  * freed. Sets *c to NULL; takes NULL. */
 void ls_encoder_close(struct AVCodecContext **c);
 
+/* What the encoder holds at most, in bytes; 0 if ls_encoder_open refuses it. */
+uint64_t ls_encoder_memory(const ls_encoding *e);
+
 /* Whether the encoder makes packets of small pictures on this machine. */
 bool ls_encoder_works(const char *codec);
 

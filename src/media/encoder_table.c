@@ -16,6 +16,12 @@ static const char *const presets[LS_PRESETS] = {"ultrafast", "superfast", "veryf
 #define X265 "x265-params=log-level=none:info=0:pools=4:frame-threads=1"
 #define LOOK_AHEAD ":rc-lookahead=10"
 
+/* An encoder without presets. */
+#define ONE(n)                                                                                     \
+    {                                                                                              \
+        n, n, n, n, n, n, n, n, n, n                                                               \
+    }
+
 #define NVENC(codec)                                                                               \
     {                                                                                              \
         .name = codec "_nvenc", .quality = LS_QUALITY_CRF, .crf = "cq", .crf_least = 1,            \
@@ -35,8 +41,12 @@ static const char *const presets[LS_PRESETS] = {"ultrafast", "superfast", "veryf
         .name = encoder, .quality = LS_QUALITY_BITRATE, .crf_most = 51, .is_hardware = true        \
     }
 
+/* `held` and `base` are from bench_encode, with pictures of 320 x 180 to 1920 x 1080 that move and
+ * have noise. */
 static const ls_encoder_row rows[] = {
     {.name = "libx264",
+     .held = {14, 43, 60, 60, 60, 62, 66, 84, 195, 520},
+     .base = 10,
      .quality = LS_QUALITY_CRF,
      .crf = "crf",
      .crf_most = 51,
@@ -44,6 +54,8 @@ static const ls_encoder_row rows[] = {
      .options = X264 LOOK_AHEAD,
      .quick_options = X264},
     {.name = "libx265",
+     .held = {68, 84, 89, 89, 89, 92, 92, 119, 125, 130},
+     .base = 50,
      .quality = LS_QUALITY_CRF,
      .crf = "crf",
      .crf_most = 51,
@@ -51,6 +63,8 @@ static const ls_encoder_row rows[] = {
      .options = X265 LOOK_AHEAD,
      .quick_options = X265},
     {.name = "libsvtav1",
+     .held = {112, 126, 132, 134, 157, 167, 167, 228, 370, 420},
+     .base = 60,
      .quality = LS_QUALITY_CRF,
      .crf = "crf",
      .crf_least = 1, // 0 would be taken for no crf
@@ -61,6 +75,8 @@ static const ls_encoder_row rows[] = {
      .number_most = 12,
      .must_end = true},
     {.name = "libaom-av1",
+     .held = {120, 120, 120, 120, 124, 135, 140, 145, 150, 155},
+     .base = 35,
      .quality = LS_QUALITY_CRF,
      .crf = "crf",
      .crf_most = 63,
@@ -69,6 +85,8 @@ static const ls_encoder_row rows[] = {
      .number = {8, 7, 6, 6, 5, 4, 3, 2, 1, 0},
      .number_most = 8},
     {.name = "libvpx-vp9",
+     .held = {87, 87, 87, 87, 87, 87, 87, 87, 87, 87},
+     .base = 40,
      .quality = LS_QUALITY_CRF,
      .crf = "crf",
      .crf_most = 63,
@@ -76,10 +94,10 @@ static const ls_encoder_row rows[] = {
      .preset_prefix = "",
      .number = {5, 5, 4, 3, 2, 1, 1, 0, 0, 0},
      .number_most = 5},
-    {.name = "prores_ks"},
-    {.name = "ffv1"},
+    {.name = "prores_ks", .held = ONE(6), .base = 5},
+    {.name = "ffv1", .held = ONE(110), .base = 5},
     {.name = "png"},
-    {.name = "mpeg4", .quality = LS_QUALITY_SCALE, .crf_most = 51},
+    {.name = "mpeg4", .quality = LS_QUALITY_SCALE, .crf_most = 51, .held = ONE(15), .base = 5},
     NVENC("h264"),
     NVENC("hevc"),
     NVENC("av1"),

@@ -26,10 +26,13 @@ typedef struct ls_encoder_row {
     ls_quality quality;
     int8_t crf_least, crf_most;
     const char *crf;
-    const char *preset;                  /* the option that takes presets; NULL: it has none */
-    const char *preset_prefix;           /* of a number; NULL: it takes the names */
-    int8_t number[LS_PRESETS];           /* of the names */
-    int8_t number_least, number_most;    /* that may be given instead of a name */
+    const char *preset;               /* the option that takes presets; NULL: it has none */
+    const char *preset_prefix;        /* of a number; NULL: it takes the names */
+    int8_t number[LS_PRESETS];        /* of the names */
+    int8_t number_least, number_most; /* that may be given instead of a name */
+    uint16_t
+        held[LS_PRESETS]; /* memory with each preset, in frames of what it is given; 0: unknown */
+    uint8_t base;         /* and in MB, for pictures of any size */
     const char *options, *quick_options; /* "key=value,key=value"; of quick presets */
     bool is_hardware;                    /* works on some machines only */
     bool must_end; /* waits forever when it is freed before it was sent a picture and the end */

@@ -2,8 +2,6 @@
 #include "base/system.h"
 #include "media/pingpong.h"
 
-#include <string.h>
-
 #define MB ((uint64_t)1000000)
 #define PROGRAM (102 * MB)
 #define DETECTOR (50 * MB)    /* SCRFD or YuNet at 640 x 640, and 2d106det */
@@ -51,12 +49,6 @@ static uint64_t space_of(const ls_budget_memory *m, const ls_budget_choice *c,
     return m->total - m->program + CODE + HEAPS + threads * ls_thread_stack();
 }
 
-/* Frames' worth of memory that an encoder takes, as ls_encoder_open sets it up. */
-static uint64_t encoded_frames(const char *codec)
-{
-    return !strcmp(codec, "libx264") ? 60 : !strcmp(codec, "libx265") ? 100 : 170 /* SVT-AV1 */;
-}
-
 /* From the fastest to the smallest. */
 static ls_budget_choice choice_at(int level, int cores)
 {
@@ -101,7 +93,7 @@ static int estimate(ls_budget_memory *m, const ls_budget_choice *c, const ls_bud
                                 c->frames * (frame + face) + LS_CHUNK_FRAMES * face * sizeof(float),
                             .decode = (job->detects ? 2 : 1) * decoded * frame + rgb,
                             .window = job->turns ? window_of(c, frame) : 0,
-                            .encode = encoded_frames(job->video_codec) * frame,
+                            .encode = job->encoder,
                             .restore = (uint64_t)c->workers * 4 * frame,
                             .detect = job->detects ? DETECTOR + rgb : 0};
     m->total = m->weights + m->activations + m->buffers + m->program + m->flight + m->decode +
@@ -131,13 +123,19 @@ int ls_budget_choose(ls_budget_choice *choice, ls_budget_memory *memory, const l
     if (memory->space > job->space)
         return fail_space(memory, job, err);
     const uint64_t needed = (memory->total + MB - 1) / MB;
-    ls_fail(err, LS_ENOMEM,
-            "resolution %zu needs at least %llu MB, %llu MB of them for the networks; the limit is "
-            "%llu MB",
-            job->settings.resolution, (unsigned long long)needed,
-            (unsigned long long)((memory->weights + memory->activations) / MB),
-            (unsigned long long)(budget / MB));
+    ls_fail(
+        err, LS_ENOMEM,
+        "resolution %zu needs at least %llu MB, %llu MB of them for the networks and %llu MB for "
+        "the encoder; the limit is %llu MB",
+        job->settings.resolution, (unsigned long long)needed,
+        (unsigned long long)((memory->weights + memory->activations) / MB),
+        (unsigned long long)(memory->encode / MB), (unsigned long long)(budget / MB));
     return ls_advise(err, LS_ENOMEM, LS_HINT_MORE_MEMORY, "max-memory");
+}
+
+bool ls_budget_allows_encoder(uint64_t encoder, uint64_t budget)
+{
+    return encoder + PROGRAM <= budget;
 }
 
 static double mb(uint64_t bytes)

@@ -36,12 +36,16 @@ typedef struct ls_budget_job {
     ls_models *models;
     ls_generator_settings settings; /* vae_frames and split_guidance aside */
     const ls_video_info *video;
-    const char *video_codec;
-    bool turns;   /* the video plays backwards too, or may do so */
-    bool detects; /* detects faces */
+    uint64_t encoder; /* bytes, as ls_encoder_memory */
+    bool turns;       /* the video plays backwards too, or may do so */
+    bool detects;     /* detects faces */
     int cores;
     uint64_t space; /* ls_address_space_left */
 } ls_budget_job;
+
+/* Whether an encoder of that many bytes may be opened, as a trial; if not, ls_budget_choose fails.
+ */
+bool ls_budget_allows_encoder(uint64_t encoder, uint64_t budget);
 
 /* The fastest way to run that fits into `budget`, and into the address space that is left.
  * LS_ENOMEM, naming the least that would do, if there is none; *choice and *memory are then the

@@ -214,6 +214,7 @@ static int plan_memory(ls_sync *job, ls_error *err)
     ls_budget_memory memory;
     const ls_video_info *v = ls_video_get_info(ls_pingpong_video(job->source));
     const double frames = (double)ls_pcm_samples(job->pcm) / LS_PCM_RATE * v->fps_num / v->fps_den;
+    const ls_encoding encoding = ls_sync_encoding(job);
     ls_cpu_detect(&cpu, "");
     const uint64_t budget =
         job->s.max_memory ? job->s.max_memory : ls_budget_default() + ls_models_packed(job->models);
@@ -221,7 +222,7 @@ static int plan_memory(ls_sync *job, ls_error *err)
                        .settings = ls_sync_generator_settings(job),
                        .video = v,
                        .turns = frames + SLACK > (double)v->frames,
-                       .video_codec = job->s.video_codec,
+                       .encoder = ls_encoder_memory(&encoding),
                        .detects = !job->s.face_track,
                        .cores = job->s.threads ? job->s.threads : cpu.cores,
                        .space = ls_address_space_left()};

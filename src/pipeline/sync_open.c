@@ -4,6 +4,7 @@
 #include "base/os/random.h"
 #include "face/choose.h"
 #include "media/join.h"
+#include "pipeline/budget.h"
 #include "pipeline/options.h"
 #include "pipeline/settings.h"
 #include "pipeline/sync_job.h"
@@ -87,6 +88,9 @@ int ls_sync_open_inputs(ls_sync *job, ls_error *err)
     if (job->s.keep_sound && !job->has_sound)
         ls_log_msg(&job->log, LS_LOG_WARN, "%s has no sound that could be kept", job->s.video);
     const ls_encoding like = ls_sync_encoding(job);
+    const uint64_t budget = job->s.max_memory ? job->s.max_memory : ls_budget_default();
+    if (!ls_budget_allows_encoder(ls_encoder_memory(&like), budget))
+        return 0; // the plan will refuse the job
     const ls_join_settings s = {.path = job->s.output,
                                 .audio = job->s.audio,
                                 .audio_stream = job->s.audio_stream,

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Every video encoder that the command lists, as ffprobe and ffmpeg see what it made. Prints TAP.
-usage: encoders.py LATENTSYNC"""
+usage: encoders.py LATENTSYNC [full], the latter with every preset"""
 import array
 import json
 import os
@@ -16,7 +16,7 @@ CODECS = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "av1", "libaom-av1"
           "prores_ks": "prores", "ffv1": "ffv1", "png": "png", "mpeg4": "mpeg4"}
 HARDWARE = ["h264_nvenc", "hevc_nvenc", "h264_qsv", "hevc_qsv", "h264_v4l2m2m", "hevc_v4l2m2m"]
 FASTEST = {"libx264", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9"}  # those that have presets
-FRAMES = 12
+FULL = sys.argv[2:] == ["full"]
 
 
 def sync(out, *options, command="sync", speech="speech.wav", video="video.mp4", **kw):
@@ -160,6 +160,66 @@ def other_containers_are_refused_with_a_remedy():
     bad(sync("out.webm"), "h264", "libx264", ".mkv", "libvpx-vp9", "-o", code=2)
     bad(sync("out.mp4", "--video-codec", "prores_ks"), "prores", ".mov", "libx264", code=2)
     bad(sync("out.mov", "--video-codec", "ffv1"), "ffv1", ".mkv", code=2)
+
+
+PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"]
+
+
+def group(name, limit):
+    """A control group with that limit; None where there can be none."""
+    for base, file in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        path = f"{base}/ls_encoders_{os.getpid()}_{name}"
+        try:
+            os.mkdir(path)
+            with open(f"{path}/{file}", "w") as f:
+                f.write(str(limit))
+            return path
+        except OSError:
+            if os.path.isdir(path):
+                os.rmdir(path)
+    return None
+
+
+def least_memory(*options):
+    """What the command says that it needs at least, in bytes."""
+    r = sync("out.mkv", *options, "--max-memory", "20M", video="large.mkv", speech="long.wav")
+    bad(r, "needs at least", "for the encoder", "--preset", code=6)
+    return int(re.search(r"needs at least (\d+) MB", r.stderr).group(1)) * 10**6
+
+
+def keeps(name, preset):
+    least = least_memory("--video-codec", name, "--preset", preset)
+    path = group(f"{name}_{preset}", least)
+
+    def enter():
+        if path:
+            with open(path + "/cgroup.procs", "w") as f:
+                f.write(str(os.getpid()))
+    try:
+        r = sync("o.mkv", "--video-codec", name, "--preset", preset, "-q", "--max-memory", least, "--stats", "o.jsonl",
+                 video="large.mkv", speech="long.wav", preexec_fn=enter)
+        assert r.returncode == 0, f"{name} {preset} in {least // 10**6} MB: exit {r.returncode}: {r.stderr}"
+    finally:
+        if path:
+            os.rmdir(path)
+    with open("o.jsonl") as f:
+        peak = max(json.loads(x)["resident_bytes"] for x in f)
+    run("rm", "-rf", "o.mkv", "o.jsonl")
+    print(f"# {name} {preset}: at least {least // 10**6} MB, resident {peak // 10**6}{'' if path else ' (no control group)'}")
+    assert peak < least and "exceeds" not in r.stderr, (name, preset, peak, least, r.stderr)
+
+
+@test
+def encoders_keep_to_the_memory_that_the_plan_says():
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=640x360:r=25:d=2,noise=alls=6:allf=t", "-c:v", "libx264", "-preset",
+           "ultrafast", "-pix_fmt", "yuv420p", "large.mkv")
+    ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=16000:d=2", "long.wav")
+    track("track.jsonl", 50, cx=300, cy=180, s=80)
+    for name in listed():
+        slow = name in ("libaom-av1", "libvpx-vp9", "libx265")
+        few = ["ultrafast"] if slow else ["ultrafast", "medium", "veryslow"] if name == "libx264" else ["ultrafast", "medium"]
+        for preset in ["medium"] if name not in FASTEST else PRESETS if FULL else few:
+            keeps(name, preset)
 
 
 sys.exit(main(setup))

@@ -55,7 +55,7 @@ static void the_plan_fits_or_names_what_would(void **state)
         .settings = {.resolution = 256,
                      .sampler = {.steps = 2, .guidance_scale = 1.5f, .cache_interval = 3}},
         .video = &video,
-        .video_codec = "libx264",
+        .encoder = 187 << 20, // 60 frames of 1080p
         .detects = true,
         .cores = 4,
         .space = UINT64_MAX};
