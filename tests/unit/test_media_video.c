@@ -2,6 +2,7 @@
 #include "ffmpeg.h"
 #include "media_oracle.h"
 
+#include "media/avframe.h"
 #include "media/intermediate.h"
 #include "media/pingpong.h"
 
@@ -206,6 +207,10 @@ static const recipe recipes[] = {
      "F -i t.mp4 " DEINTERLACED
      " -c:v ffv1 -strict experimental p.mov && " ROTATE("p.mov", "90", "progressive_turned.mov"),
      NULL, "interlaced_turned.mp4"},
+    {"alpha_turned.mov",
+     "F " SMALL "-vf \"format=yuva420p,geq=lum='p(X,Y)':a='mod(X+2*Y+8*N,256)'\" -c:v ffv1 "
+     "-strict experimental t.mov && " ROTATE("t.mov", "90", "alpha_turned.mov"),
+     NULL, NULL},
     {"raw.h264", "F " SOURCE "25:d=2" X264 "-bf 2 raw.h264", "", NULL},
     {"raw_long.h264", "F " SOURCE "25:d=4" X264 "-bf 2 raw_long.h264", "", NULL},
     {"piped.mkv", /* without an index */
@@ -318,6 +323,36 @@ static void interlaced_if_wanted(void **state)
         assert_int_equal(hash_frame(f), theirs.at[i]);
         ls_frame_unref(&f);
     }
+    ls_video_close(&v);
+}
+
+/* The fourth plane is turned with the others. */
+static void transparency_is_kept_if_wanted(void **state)
+{
+    static hashes theirs;
+    ls_error err = {0};
+    ls_video *v;
+    ls_frame *f;
+    size_t n = 0;
+    (void)state;
+    char path[4096];
+    assert_int_equal(ls_video_open(&v, make(path, "alpha_turned.mov"),
+                                   &(ls_video_settings){.alpha = true}, &err),
+                     0);
+    assert_true(ls_video_get_info(v)->transparent);
+    hash_pipe(&theirs, (size_t)118 * 162,
+              "ffmpeg -v quiet -nostdin -i %s -vf alphaextract -f rawvideo -pix_fmt gray -", path);
+    for (; !ls_video_next(v, &f, &err); n++) {
+        const AVFrame *a = f->av;
+        uint8_t plane[118 * 162];
+        assert_int_equal(a->width, 118);
+        assert_int_equal(a->format, AV_PIX_FMT_YUVA420P);
+        for (size_t y = 0; y < 162; y++)
+            memcpy(plane + y * 118, a->data[3] + (ptrdiff_t)y * a->linesize[3], 118);
+        assert_int_equal(hash_bytes(0, plane, sizeof plane), theirs.at[n]);
+        ls_frame_unref(&f);
+    }
+    assert_int_equal(n, theirs.count);
     ls_video_close(&v);
 }
 
@@ -885,6 +920,7 @@ int main(void)
         cmocka_unit_test(interlaced_before_it_is_turned),
         cmocka_unit_test(interlaced_if_wanted),
         cmocka_unit_test(interlaced_is_said_once),
+        cmocka_unit_test(transparency_is_kept_if_wanted),
         cmocka_unit_test(as_many_as_in_an_mp4),
         cmocka_unit_test(source_rate),
         cmocka_unit_test(source_rate_of_a_real_file),
