@@ -136,16 +136,19 @@ static int read_video(AVFormatContext *in, int video, ls_error *err)
     return ret;
 }
 
+/* Picture and sound; a cover, which is written later, is not there yet. */
 static int compare_streams(const AVFormatContext *in, const AVFormatContext *written, ls_error *err)
 {
     for (unsigned i = 0; i < written->nb_streams; i++) {
-        const enum AVCodecID wanted = written->streams[i]->codecpar->codec_id;
-        const AVCodecParameters *is = i < in->nb_streams ? in->streams[i]->codecpar : NULL;
-        if (written->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_VIDEO ||
-            written->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_AUDIO)
-            if (!is || is->codec_id != wanted)
-                return ls_fail(err, LS_EUNSUPPORTED, "it gives back no %s",
-                               avcodec_get_name(wanted));
+        const AVStream *st = written->streams[i];
+        const AVCodecParameters *wanted = st->codecpar,
+                                *is = i < in->nb_streams ? in->streams[i]->codecpar : NULL;
+        const bool counts =
+            wanted->codec_type == AVMEDIA_TYPE_VIDEO || wanted->codec_type == AVMEDIA_TYPE_AUDIO;
+        if (counts && !(st->disposition & AV_DISPOSITION_ATTACHED_PIC) &&
+            (!is || is->codec_id != wanted->codec_id))
+            return ls_fail(err, LS_EUNSUPPORTED, "it gives back no %s",
+                           avcodec_get_name(wanted->codec_id));
     }
     return 0;
 }
