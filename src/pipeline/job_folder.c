@@ -19,8 +19,9 @@
 #define CHECK_DIGITS 16
 
 /* All but the segments. */
-static const char *const names[] = {"job.json", "journal.jsonl", "faces.jsonl", "video.index",
-                                    "lock",     "video",         "audio",       "features"};
+static const char *const names[] = {"job.json",    "journal.jsonl", "faces.jsonl",
+                                    "video.index", "lock",          "video",
+                                    "audio",       "features",      "track"};
 
 struct ls_job_folder {
     const ls_log *log;
@@ -362,23 +363,22 @@ static int compare(const ls_job_folder *job, const json_t *now, ls_error *err)
     return 0;
 }
 
-/* Whether a file is the input that the description knows under this name. */
-static int check_input(const ls_job_folder *job, const char *name, const char *path, ls_error *err)
+/* Whether a file is the input that the description knows under this key. */
+static int check_input(const ls_job_folder *job, const char *key, const char *path, ls_error *err)
 {
     uint8_t sha256[LS_SHA256_BYTES];
     char text[LS_SHA256_TEXT];
-    const json_t *was = json_object_get(json_object_get(job->description, "contents"), name);
+    const json_t *was = json_object_get(json_object_get(job->description, "contents"), key);
     int ret = was ? ls_digest_sample(path, sha256, err) : 0;
     if (ret || !was)
         return ret;
     ls_digest_text(text, sha256);
     const char *known = json_string_value(was);
-    return known && !strcmp(known, text) ? 0
-                                         : fail_different(job, "contents", name, was, NULL, err);
+    return known && !strcmp(known, text) ? 0 : fail_different(job, "contents", key, was, NULL, err);
 }
 
-int ls_job_folder_keep_input(ls_job_folder *job, const char *name, const char *from,
-                             const ls_cancel *cancel, ls_error *err)
+int ls_job_folder_keep_input(ls_job_folder *job, const char *name, const char *key,
+                             const char *from, const ls_cancel *cancel, ls_error *err)
 {
     ls_output_file o;
     char *path = strdup(ls_job_folder_file(job, name));
@@ -386,7 +386,7 @@ int ls_job_folder_keep_input(ls_job_folder *job, const char *name, const char *f
     if (!ret) {
         ret = ls_output_fill(&o, from, cancel, err);
         if (!ret)
-            ret = check_input(job, name, o.temporary, err);
+            ret = check_input(job, key, o.temporary, err);
         ret = ls_output_close(&o, ret, err);
     }
     free(path);

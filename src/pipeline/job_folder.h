@@ -6,7 +6,7 @@
  *             faces.jsonl          where the faces are, once detection is complete
  *             video.index          how to seek to any place of the video, likewise
  *             lock                 who works on the job
- *             video, audio, features  inputs that came through pipes
+ *             video, audio, features, track  inputs that came through pipes
  *
  * Nothing in the folder is trusted. It must belong to this user, and its files must be regular ones
  * with one name: links planted in it are not followed. What is read from it is checked against
@@ -55,9 +55,10 @@ void ls_job_folder_close(ls_job_folder **job);
 void ls_job_folder_keep(ls_job_folder *job, bool keep);
 
 /* Keeps what comes through a pipe as the file `name` of the folder. LS_EINVAL, and what is kept
- * stays as it was, when the job was started with something else. */
-int ls_job_folder_keep_input(ls_job_folder *job, const char *name, const char *from,
-                             const ls_cancel *cancel, ls_error *err);
+ * stays as it was, when the job was started with something else, by what "contents" of the
+ * description has for `key`. */
+int ls_job_folder_keep_input(ls_job_folder *job, const char *name, const char *key,
+                             const char *from, const ls_cancel *cancel, ls_error *err);
 
 /* Path of a file in the folder, valid until the next call. */
 const char *ls_job_folder_file(ls_job_folder *job, const char *name);

@@ -243,13 +243,14 @@ static int plan_memory(ls_sync *job, ls_error *err)
 }
 
 /* Inputs are read more than once, so a pipe's bytes are kept in the job's folder. */
-static int keep_stream(ls_sync *job, const char *name, const char **path, ls_error *err)
+static int keep_stream(ls_sync *job, const char *name, const char *key, const char **path,
+                       ls_error *err)
 {
     if (!*path || !ls_sync_is_stream(*path))
         return 0;
     const char *kept = ls_job_folder_file(job->folder, name);
     ls_log_msg(&job->log, LS_LOG_INFO, "%s is not a regular file; buffering it in %s", *path, kept);
-    int ret = ls_job_folder_keep_input(job->folder, name, *path, &job->cancel, err);
+    int ret = ls_job_folder_keep_input(job->folder, name, key, *path, &job->cancel, err);
     return ret ? ret : ls_settings_replace(path, ls_job_folder_file(job->folder, name), err);
 }
 
@@ -260,11 +261,13 @@ static int open_folder(ls_sync *job, ls_job_folder_mode mode, int64_t segment, l
     int ret = ls_job_folder_open(&job->folder, job->s.job, mode, segment, &job->log, err);
     if (ret || job->source)
         return ret;
-    ret = keep_stream(job, "video", &job->s.video, err);
+    ret = keep_stream(job, "video", "video", &job->s.video, err);
     if (!ret)
-        ret = keep_stream(job, "audio", &job->s.audio, err);
+        ret = keep_stream(job, "audio", "audio", &job->s.audio, err);
     if (!ret)
-        ret = keep_stream(job, "features", &job->s.features_from, err);
+        ret = keep_stream(job, "features", "features", &job->s.features_from, err);
+    if (!ret)
+        ret = keep_stream(job, "track", "face track", &job->s.face_track, err);
     return ret ? ret : ls_sync_open_inputs(job, err);
 }
 

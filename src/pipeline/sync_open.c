@@ -194,7 +194,8 @@ static int open_job(ls_sync *job, ls_error *err)
     if (!ret)
         ret = settle_open_settings(job, err);
     if (!ret && !ls_sync_is_stream(job->s.video) && !ls_sync_is_stream(job->s.audio) &&
-        !(job->s.features_from && ls_sync_is_stream(job->s.features_from)))
+        !(job->s.features_from && ls_sync_is_stream(job->s.features_from)) &&
+        !(job->s.face_track && ls_sync_is_stream(job->s.face_track)))
         ret = ls_sync_open_inputs(job, err);
     if (!ret)
         ret = ls_sync_borrow_models(job, err);

@@ -2,10 +2,12 @@
 #include "base/alloc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Tensor data types, as numbered in the format. */
 enum { FLOAT = 1, INT32 = 6, INT64 = 7, BOOL = 9, FLOAT16 = 10, DOUBLE = 11 };
@@ -111,11 +113,17 @@ int ls_onnx_open(ls_onnx **out, const char *path, ls_error *err)
     void *data = NULL;
     size_t size = 0;
     *out = NULL;
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        return ls_fail_errno(err, errno, "%s: cannot open", path);
-    int ret = read_all(f, path, &data, &size, err);
-    fclose(f);
+    struct stat st;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a FIFO must not block here
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "rb");
+    int ret = !f                     ? ls_fail_errno(err, errno, "%s: cannot open", path)
+              : fstat(fd, &st)       ? ls_fail_errno(err, errno, "%s", path)
+              : !S_ISREG(st.st_mode) ? ls_fail(err, LS_EINVAL, "%s: not a regular file", path)
+                                     : read_all(f, path, &data, &size, err);
+    if (f)
+        fclose(f);
+    else if (fd >= 0)
+        close(fd);
     if (!ret)
         ret = ls_onnx_open_memory(out, path, data, size, err);
     free(data);

@@ -24,6 +24,7 @@ def setup():
     ffmpeg("-i", "video.mp4", "-c", "copy", "-frames:v", "40", "other.mp4")
     ffmpeg("-f", "lavfi", "-i", "sine=f=200:r=16000:d=1.6", "other.wav")
     track("track.jsonl", 50, cx=96, cy=80, s=50)
+    track("other.jsonl", 50, cx=90, cy=80, s=50)
     good(run(LS, "models", "random", "--size", "mini", "--out", "models"))
     good(run(LS, "sync", *JOB, "-o", "whole.mp4"))
 
@@ -46,14 +47,14 @@ def parts(job):
     return [f for f in os.listdir(job) if f.endswith(".part")]
 
 
-def piped(command, video="video.mp4", audio="speech.wav", **kw):
-    """Runs it with both inputs coming through pipes."""
+def piped(command, video="video.mp4", audio="speech.wav", faces="track.jsonl", **kw):
+    """Runs it with all inputs coming through pipes."""
     feeders = []
-    for fifo, source in (("o.video", video), ("o.audio", audio)):
+    for fifo, source in (("o.video", video), ("o.audio", audio), ("o.track", faces)):
         if not os.path.exists(fifo):
             os.mkfifo(fifo)
         feeders.append(subprocess.Popen(["sh", "-c", f"exec cat {source} > {fifo}"], stderr=subprocess.DEVNULL))
-    args = [{"video.mp4": "o.video", "speech.wav": "o.audio"}.get(a, a) for a in JOB]
+    args = [{"video.mp4": "o.video", "speech.wav": "o.audio", "track.jsonl": "o.track"}.get(a, a) for a in JOB]
     r = run(LS, command, *args, "-o", "o.mp4", *kw.pop("options", ()), **kw)
     for f in feeders:
         f.kill()
@@ -72,6 +73,7 @@ def a_second_run_from_pipes():
         return {f: digest(f"{job}/{f}") for f in os.listdir(job) if f != "lock"}
     kept = contents()
     for inputs, name in (({"video": "other.mp4"}, "video"), ({"audio": "other.wav"}, "audio"),
+                         ({"faces": "other.jsonl"}, "face track"),
                          ({"video": "o.empty"}, "video"), ({"audio": "o.empty"}, "audio")):
         r = piped("sync", **inputs)
         assert r.returncode == 2 and f"the {name} differs from the one" in r.stderr, r.stderr
@@ -136,6 +138,15 @@ def pipes_without_end():
             os.close(f)
 
 
+@test
+def pipes_where_files_are_needed():
+    os.mkfifo("o.onnx")
+    for args in (["faces", "--detector", "o.onnx", "video.mp4"],
+                 ["sync", "-m", "models", "--detector", "o.onnx", "video.mp4", "speech.wav", "-o", "o.mp4"]):
+        r = run(LS, *args)
+        assert r.returncode == 2 and "o.onnx: not a regular file" in r.stderr, r.stderr
+
+
 def plant(path, kind):
     if os.path.lexists(path):
         os.remove(path)
@@ -148,7 +159,7 @@ def links_in_place_of_files():
     with open("o.victim", "wb") as f:
         f.write(PRECIOUS)
     for kind in ("symlink", "hard", "dangling", "fifo"):
-        for name in ("lock", "journal.jsonl", "job.json", "faces.jsonl", "video.index", "video", "audio"):
+        for name in ("lock", "journal.jsonl", "job.json", "faces.jsonl", "video.index", "video", "audio", "track"):
             for whole in (True, False) if name in ("lock", "journal.jsonl") else (True,):
                 job = "o.mp4.lsjob"
                 if whole:
