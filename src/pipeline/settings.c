@@ -115,27 +115,6 @@ double ls_settings_gain(const char *text)
     return ok ? pow(10, gain / 20) : -1;
 }
 
-/* What of the other inputs is a pipe is not kept, and all are read more than once. */
-static int check_inputs(const ls_sync_settings *s, ls_error *err)
-{
-    const ls_option_row *row;
-    struct stat st;
-    for (size_t i = 0; (row = ls_option_row_at(i)); i++) {
-        const char *path = row->sync && row->option.type == LS_OPTION_INPUT
-                               ? ls_option_get(row, s, row->sync).text
-                               : NULL;
-        if (path && path != s->video && path != s->audio && !stat(path, &st) &&
-            !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-            return ls_advise(err,
-                             ls_fail(err, LS_EUNSUPPORTED,
-                                     "%s: %s can be read only once, which is not enough; save it "
-                                     "to a file first",
-                                     row->option.name, path),
-                             LS_HINT_NONE, row->option.name);
-    }
-    return 0;
-}
-
 int ls_settings_check(const ls_sync_settings *s, ls_error *err)
 {
     ls_choice choice;
@@ -170,8 +149,7 @@ int ls_settings_check(const ls_sync_settings *s, ls_error *err)
                                  "point x,y, not \"%s\"",
                                  s->face),
                          LS_HINT_NONE, "face");
-    ret = check_inputs(s, err);
-    return ret ? ret : check_outputs(s, err);
+    return check_outputs(s, err);
 }
 
 int ls_settings_replace(const char **string, const char *value, ls_error *err)

@@ -97,8 +97,6 @@ def standard_input_is_a_file_too():
     assert len({digest(f) for f in ("o.mp4", "o.1.mp4", "o.2.mp4", "o.3.mp4")}) == 1
     bad(run(LS, *options, "-", "-", "-o", "out.mp4"), "cannot both be standard input", code=2)
     bad(run(LS, *options, "video.mp4", "speech.wav", "-o", "-"), "cannot be standard output", code=2)
-    bad(piped("track.jsonl", *SYNC, "-t", "-", "video.mp4", "speech.wav", "-o", "out.mp4"),
-        "--face-track: /dev/stdin can be read only once", code=3)
     for command in (["faces", "-m", "models"], ["probe"]):
         bad(piped("video.mp4", *command, "-"), "can be read only once", code=3)
 
