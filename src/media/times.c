@@ -124,7 +124,9 @@ static int read_packets(ls_times *t, AVFormatContext *f, AVPacket *p, int stream
     for (unsigned i = 0; i < f->nb_streams; i++)
         if ((int)i != stream)
             f->streams[i]->discard = AVDISCARD_ALL;
-    while (!ret && (read = av_read_frame(f, p)) != AVERROR_EOF && read >= 0) {
+    while (!ret && ((read = av_read_frame(f, p)) >= 0 || read == AVERROR(EAGAIN))) {
+        if (read < 0)
+            continue;
         if (p->stream_index == stream && ls_packet_clock_mend(&clock, s, p))
             ret = LS_EOF;
         else if (p->stream_index == stream && is_shown(p, codec))
