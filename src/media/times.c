@@ -58,7 +58,8 @@ static ls_times_kind settle(ls_times *t, const ls_stream_times *s)
     const int64_t start = av_rescale_q(s->start, AV_TIME_BASE_Q, s->time_base), first = t->pts[0],
                   last = t->pts[t->count - 1], before = t->pts[t->count - 2];
     t->time_base = s->time_base;
-    t->origin = s->alone || start > first || start < INT64_MIN / 4 ? first : start;
+    const double late = ((double)first - (double)start) * s->time_base.num;
+    t->origin = s->alone || late < 0 || late >= MAX_SPAN ? first : start;
     const bool known =
         t->last_duration > 0 && (double)t->last_duration * s->time_base.num < MAX_SPAN;
     t->total = last - t->origin + (known ? t->last_duration : last - before);

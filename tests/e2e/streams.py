@@ -222,6 +222,15 @@ def times_go_back_as_they_came():
 
 
 @test
+def the_rest_of_a_video_keeps_its_times():
+    lavfi("sine=f=300:d=0.7", "short.wav")
+    source = times("uneven.mp4")
+    good(run(LS, *SYNC, "-q", "--fps", "source", "--until", "video", "-t", "track.jsonl", "uneven.mp4", "short.wav",
+             "-o", "o.mp4"))
+    same_times("o.mp4", source)
+
+
+@test
 def segments_keep_times_too():
     """Planned, rendered in any order and joined: the same bytes as at once."""
     rest = ["--fps", "source", "-t", "track.jsonl", "uneven.mp4", "five.wav", "--segment-seconds", "0.6"]
@@ -239,9 +248,9 @@ def what_has_no_times_of_its_own():
     """A constant rate stays one; so does a stream without times, which is said."""
     lavfi("testsrc2=s=320x240:r=30:d=1", "-c:v", "libx264", "-preset", "fast", "-pix_fmt", "yuv420p", "even.mp4")
     ffmpeg("-i", "even.mp4", "-c", "copy", "even.h264")
-    lavfi("sine=f=300:d=0.9", "short.wav")
+    lavfi("sine=f=300:d=0.9", "brief.wav")
     for name, said in (("even.mp4", False), ("even.h264", True)):
-        r = good(run(LS, *SYNC, "--fps", "source", "-t", "track.jsonl", name, "short.wav", "-o", "o.mp4"))
+        r = good(run(LS, *SYNC, "--fps", "source", "-t", "track.jsonl", name, "brief.wav", "-o", "o.mp4"))
         assert ("becomes a constant" in r.stderr) == said and "keeps its time" not in r.stderr, r.stderr
         same_times("o.mp4", [i / 30 for i in range(27)])
 

@@ -212,6 +212,24 @@ static void missing_frames_are_replaced(void **state)
     assert_string_equal(emitted, want);
 }
 
+/* What a file says of its start may be anything. */
+static void extreme_starts_are_harmless(void **state)
+{
+    (void)state;
+    static const int64_t pts[] = {0, 40, 160}, starts[] = {INT64_MIN + 1, INT64_MAX, -1000000};
+    for (int i = 0; i < 3; i++) {
+        const ls_stream_times s = {
+            .source_rate = {25, 1}, .time_base = {1, 1000}, .start = starts[i]};
+        ls_times *t;
+        ls_times_kind kind;
+        assert_int_equal(ls_times_make(&t, &kind, pts, 3, 0, &s, NULL), 0);
+        assert_int_equal(kind, LS_TIMES_VARY);
+        assert_int_equal(ls_times_at(t, 2) - ls_times_at(t, 1), 120);
+        assert_true(ls_times_at(t, 1) >= 40);
+        ls_times_close(&t);
+    }
+}
+
 static void times_go_back_as_they_came(void **state)
 {
     (void)state;
@@ -251,6 +269,7 @@ int main(void)
         cmocka_unit_test(clocks_are_mended),
         cmocka_unit_test(times_are_judged),
         cmocka_unit_test(missing_frames_are_replaced),
+        cmocka_unit_test(extreme_starts_are_harmless),
         cmocka_unit_test(times_go_back_as_they_came),
     };
     return cmocka_run_group_tests_name("media_rate", tests, NULL, NULL);
