@@ -10,7 +10,8 @@
 #define MAX_HOLE 600.0     /* seconds, of one */
 #define MAX_SILENCE 3600.0 /* and of all together */
 #define MAX_OVERLAP 1.0
-#define MAX_STEP 10.0     /* of clocks that may start anew, as those of .ts */
+#define MAX_STEP 10.0 /* of clocks that may start anew, as those of .ts */
+#define MAX_STEP_BACK 0.1
 #define PRIMING_PACKETS 3 /* that encoders put before the first sample, at most */
 #define SILENT_SAMPLES 4096
 
@@ -242,7 +243,8 @@ static int64_t place(ls_sound *s)
     const bool steps = s->format->iformat->flags & AVFMT_TS_DISCONT;
     if (fabs(by) <= TOLERANCE || errs_alone(s))
         return 0;
-    if (by > (steps ? MAX_STEP : MAX_HOLE) || by > MAX_SILENCE - s->silence || by < -MAX_OVERLAP) {
+    if (by > (steps ? MAX_STEP : MAX_HOLE) || by > MAX_SILENCE - s->silence ||
+        by < -(steps ? MAX_STEP_BACK : MAX_OVERLAP)) {
         jump(s, by);
         return 0;
     }

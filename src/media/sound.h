@@ -34,7 +34,8 @@ typedef struct ls_sound ls_sound;
  * audible sample, or the first picture if that is earlier. Frames come in order and without holes.
  * Where time stamps leave one, there is silence; where they overlap, the later frame is cut; up to
  * 2 ms are taken for rounding. Where they jump by more than ten minutes, or back by more than a
- * second, the clock is taken to be wrong and the sound goes on. */
+ * second (in formats whose clock may start anew, like .ts, ten seconds and a tenth), the clock is
+ * taken to be wrong and the sound goes on. */
 int ls_sound_open(ls_sound **out, const ls_sound_settings *s, ls_error *err);
 /* Sets *s to NULL; takes NULL. */
 void ls_sound_close(ls_sound **s);

@@ -344,6 +344,24 @@ static void clocks_that_jump_are_wrong(void **state)
     }
 }
 
+/* Recordings in one file after another, each with a clock of its own. */
+static void clocks_that_start_anew_go_on(void **state)
+{
+    (void)state;
+    char path[4096];
+    ls_sound_facts one, both;
+    media_log heard;
+    media_run("ffmpeg -v error -nostdin -y " FROM_CHIRP
+              "-t 0.8 -c:a mp2 one.ts && cat one.ts one.ts > "
+              "both.ts");
+    scan(media_path(path, "one.ts"), &one, &heard);
+    assert_int_equal(heard.warnings, 0);
+    scan(media_path(path, "both.ts"), &both, &heard);
+    assert_int_equal(heard.warnings, 1);
+    if (fabs(both.seconds - 2 * one.seconds) > 0.05)
+        fail_msg("%f s and twice %f", both.seconds, one.seconds);
+}
+
 static void damage_is_silent(void **state)
 {
     (void)state;
@@ -419,6 +437,7 @@ int main(void)
         cmocka_unit_test(heard_where_a_player_puts_it),
         cmocka_unit_test(hidden_sound_is_gone),
         cmocka_unit_test(clocks_that_jump_are_wrong),
+        cmocka_unit_test(clocks_that_start_anew_go_on),
         cmocka_unit_test(damage_is_silent),
         cmocka_unit_test(offsets_move_all),
     };
