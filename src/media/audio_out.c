@@ -328,7 +328,8 @@ static int encode_samples(ls_audio_out *a, ls_error *err)
         a->frame->nb_samples = ret;
         a->frame->pts = a->next_pts;
         a->next_pts += ret;
-        ret = encode(a, a->ended ? NULL : a->frame, err);
+        ret = a->next_pts ? encode(a, a->ended ? NULL : a->frame, err)
+                          : ls_fail(err, LS_EFORMAT, "%s: no audio can be decoded", a->path);
     }
     av_frame_unref(a->frame);
     return ret;

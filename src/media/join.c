@@ -220,11 +220,12 @@ static int try_output(ls_join *j, ls_error *err)
         ret = ls_fail(err, LS_ENOMEM, "out of memory");
     else {
         ret = write_trial(j, packets, err);
+        const bool is_input = ret == LS_EFORMAT; // what is heard cannot be read
         const int size = avio_close_dyn_buf(mux->pb, &file);
         mux->pb = NULL;
         if (!ret)
             ret = ls_trial_read(file, (size_t)size, mux, j->stream->index, err);
-        if (ret)
+        if (ret && !is_input)
             ret = ls_advise(err,
                             ls_fail_context(err, ret, "%s cannot hold the output of %s", j->s.path,
                                             j->s.encoding->codec),
