@@ -14,6 +14,7 @@ struct ls_face_feed {
     const ls_sync_settings *s;
     const char *track; /* file with the faces; NULL: they are detected */
     ls_video_info video;
+    const ls_times *times; /* as ls_video_times */
     ls_stream_span span;
     const ls_log *log;
     ls_scout *scout; /* NULL with a face track */
@@ -85,7 +86,8 @@ static bool is_own(const ls_face_feed *f, int64_t frame)
 
 static double seconds_of(const ls_face_feed *f, uint64_t frame)
 {
-    return (double)frame * f->video.fps_den / f->video.fps_num;
+    return f->times ? ls_times_seconds(f->times, frame)
+                    : (double)frame * f->video.fps_den / f->video.fps_num;
 }
 
 static int fail_late(const ls_face_feed *f, const char *file, const char *what, int64_t frame,
@@ -234,7 +236,7 @@ static int open_scout(ls_face_feed *f, ls_error *err)
 }
 
 int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char *track,
-                      const ls_video_info *video, const ls_stream_span *span, const char *folder,
+                      const ls_video *video, const ls_stream_span *span, const char *folder,
                       const ls_log *log, ls_error *err)
 {
     ls_choice choice;
@@ -244,7 +246,8 @@ int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char 
     pthread_mutex_init(&f->lock, NULL);
     f->s = s;
     f->track = track;
-    f->video = *video;
+    f->video = *ls_video_get_info(video);
+    f->times = ls_video_times(video);
     f->span = *span;
     f->log = log;
     int ret = ls_face_path_open(&f->path, s->resolution, folder, err);

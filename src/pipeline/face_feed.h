@@ -14,10 +14,10 @@ typedef struct ls_face_feed ls_face_feed;
 
 /* With a track file, all of it is read now, and checked against the video; otherwise the detector
  * is opened. The faces of `span` are wanted; without any in the frames that get a new mouth:
- * LS_ENOFACE, here or from ls_face_feed_run. `s` and `log` must outlive *out; temporary files are
- * made in `folder`, or where the system has them when that is NULL. */
+ * LS_ENOFACE, here or from ls_face_feed_run. `s`, `video` and `log` must outlive *out; temporary
+ * files are made in `folder`, or where the system has them when that is NULL. */
 int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char *track,
-                      const ls_video_info *video, const ls_stream_span *span, const char *folder,
+                      const ls_video *video, const ls_stream_span *span, const char *folder,
                       const ls_log *log, ls_error *err);
 void ls_face_feed_close(ls_face_feed **f);
 

@@ -171,9 +171,8 @@ static int open_faces(ls_sync *job, bool whole, ls_error *err)
         track = kept;
     else if (!track && whole)
         snprintf(job->track_path, sizeof job->track_path, "%s", kept);
-    int ret = ls_face_feed_open(&job->faces, &job->s, track,
-                                ls_video_get_info(ls_pingpong_video(job->source)), &job->span,
-                                job->s.job, &job->log, err);
+    int ret = ls_face_feed_open(&job->faces, &job->s, track, ls_pingpong_video(job->source),
+                                &job->span, job->s.job, &job->log, err);
     const char *index = ls_job_folder_file(job->folder, "video.index");
     const bool known = !ret && !access(index, F_OK) &&
                        !ls_video_load_index(ls_pingpong_video(job->source), index, NULL);

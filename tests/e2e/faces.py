@@ -385,6 +385,16 @@ def a_face_after_the_speech_is_none(world):
     good(sync(world, late, "speech.wav", "o.mkv"))
 
 
+@test
+def a_late_face_is_named_in_the_videos_own_time():
+    world, first = Drawn(), 40
+    made("vary.mkv", "-i", world.video(0, 60), "-an", "-vf",
+         f"drawbox=t=fill:color=black:enable='lt(n,{first})',setpts='(floor(N/2)*3+mod(N,2))/25/TB'", "-fps_mode",
+         "passthrough", "-enc_time_base", "1/1000", "-c:v", "libx264", "-crf", "10")
+    open("vary.jsonl", "w").write(good(faces(world, "vary.mkv", "--json", "--fps", "source")).stdout)
+    bad(sync(world, "vary.mkv", "short.wav", "out.mkv", "-t", "vary.jsonl", "--fps", "source"), "is seen at 2.40 s", code=5)
+
+
 @of_both
 def no_more_is_searched_than_the_choice_needs(world):
     video = f"{world.name}.gap.mkv"  # the face is gone where the speech ends, and comes back
