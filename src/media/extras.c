@@ -205,7 +205,7 @@ int ls_extras_open(ls_extras **out, const ls_video *source, AVFormatContext *mux
     x->mux = mux;
     x->seconds = seconds;
     int ret = ls_input_open(&x->in, x->path, NULL, err);
-    const int index = ls_video_stream(source);
+    const int index = ls_video_get_info(source)->stream;
     if (!ret && (unsigned)index >= x->in->nb_streams)
         ret = ls_fail(err, LS_EFORMAT, "%s has no video stream any more", x->path);
     if (!ret) {

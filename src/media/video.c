@@ -531,11 +531,6 @@ void ls_video_log_choice(const ls_video *v, const ls_log *log)
             v->path, fps);
 }
 
-int ls_video_stream(const ls_video *v)
-{
-    return v->stream;
-}
-
 const AVFrame *ls_video_model(const ls_video *v)
 {
     return v->model;

@@ -42,7 +42,6 @@ int ls_video_open(ls_video **out, const char *path, const ls_video_settings *s, 
 void ls_video_close(ls_video **v);
 const ls_video_info *ls_video_get_info(const ls_video *v);
 const char *ls_video_path(const ls_video *v);
-int ls_video_stream(const ls_video *v); /* its index in the file */
 
 /* When the frames are shown; NULL: at the constant rate. Belongs to the video. */
 const ls_times *ls_video_times(const ls_video *v);

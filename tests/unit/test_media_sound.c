@@ -135,9 +135,9 @@ static int make_pictures(void **state)
               "-pix_fmt yuv420p v.mp4 && ffmpeg -v error -nostdin -f lavfi -i \"aevalsrc='%s"
               "':s=48000:d=1.5\" chirp.wav",
               CHIRP_AT("0.7"));
-    assert_int_equal(ls_video_open(&video, media_path(path, "v.mp4"),
-                                   &(ls_video_settings){.threads = 1, .stream = -1}, &err),
-                     0);
+    assert_int_equal(
+        ls_video_open(&video, media_path(path, "v.mp4"), &(ls_video_settings){.threads = 1}, &err),
+        0);
     const ls_encoding e = {.codec = "libx264", .preset = "veryfast", .crf = 18, .like = video};
     assert_int_equal(ls_segment_open(&g, media_path(path, "s.nut"), &e, &err), 0);
     for (int i = 0; i < 25; i++) {
