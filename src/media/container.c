@@ -105,6 +105,8 @@ int ls_container_check_video(const ls_container *c, const char *path, const char
 
 bool ls_container_takes_audio(const ls_container *c, enum AVCodecID codec)
 {
+    if (codec == AV_CODEC_ID_TTA) // Matroska has no length of it but that of the longest stream
+        return false;
     return !c->audio || lists(c->audio, codec) ||
            (c->takes_pcm && av_get_exact_bits_per_sample(codec) > 0);
 }

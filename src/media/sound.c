@@ -324,7 +324,7 @@ static void finish(ls_sound *s)
     s->facts.seconds = s->rate && s->position > 0 ? (double)s->position / s->rate : 0;
     const double declared = s->last_end != AV_NOPTS_VALUE ? time_of(s, s->last_end) : 0,
                  filled = s->facts.seconds - declared; // by the encoder, in the last packet
-    if (declared > 0 && filled > 0 && filled * s->rate < s->last)
+    if (declared > 0 && filled > 0 && (filled + TOLERANCE) * s->rate < s->last)
         s->facts.seconds = declared;
 }
 
