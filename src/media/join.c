@@ -196,7 +196,8 @@ static int write_trial(ls_join *j, AVPacket *packets[static LS_TRIAL_FRAMES], ls
     for (uint64_t i = 0; i < LS_TRIAL_FRAMES; i++) {
         av_packet_unref(j->packet);
         av_packet_move_ref(j->packet, packets[i]);
-        av_packet_free_side_data(j->packet); // segments do not keep it
+        if (!strcmp(j->segments, "nut"))
+            av_packet_free_side_data(j->packet); // which NUT does not keep
         ret = write_packet(j, i, err);
         if (ret)
             return ret;
