@@ -147,6 +147,15 @@ def pipes_where_files_are_needed():
         assert r.returncode == 2 and "o.onnx: not a regular file" in r.stderr, r.stderr
 
 
+@test
+def a_pipe_among_the_models():
+    shutil.copytree("models", "o.models")
+    os.makedirs("o.models/face", exist_ok=True)
+    os.mkfifo("o.models/face/scrfd.onnx")
+    r = run(LS, "faces", "-m", "o.models", "video.mp4")
+    assert r.returncode == 2 and "scrfd.onnx: not a regular file" in r.stderr, (r.returncode, r.stderr)
+
+
 def plant(path, kind):
     if os.path.lexists(path):
         os.remove(path)
