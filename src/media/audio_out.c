@@ -124,7 +124,7 @@ static int open_encoder(ls_audio_out *a, const ls_mix_settings *mix, ls_error *e
     const AVCodec *codec = avcodec_find_encoder_by_name(container->audio_encoder);
     int ret = ls_mix_open(&a->mix, mix, err);
     if (ret)
-        return ls_fail_context(err, ret, "%s", a->path);
+        return ret;
     if (!codec)
         return ls_fail(err, LS_EUNSUPPORTED, "libavcodec lacks the encoder %s for the audio",
                        container->audio_encoder);
