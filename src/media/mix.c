@@ -91,8 +91,8 @@ static int start_voice(voice *v, const ls_mix *m, ls_error *err)
 int ls_mix_start(ls_mix *m, const AVChannelLayout *layout, int rate, ls_error *err)
 {
     if (layout->nb_channels > AV_NUM_DATA_POINTERS)
-        return ls_fail(err, LS_EUNSUPPORTED, "sound of %d channels cannot be encoded",
-                       layout->nb_channels);
+        return ls_fail(err, LS_EUNSUPPORTED, "%s: sound of %d channels cannot be encoded",
+                       m->s.speech.path, layout->nb_channels);
     if (av_channel_layout_copy(&m->layout, layout) < 0)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     m->rate = rate;
