@@ -106,6 +106,14 @@ int cli_status_of(const ls_error *err);
 /* CLI_OK if all of standard output was written; otherwise CLI_FAILED after a message. */
 int cli_flush(void);
 
+/* Where the output of "-o -" goes until it is complete, in a new temporary folder; CLI_OK, or the
+ * exit status after a message. */
+int cli_stdout_open(const cli_call *call, char *path, size_t size);
+/* Sends that file and removes it; the exit status, after a message if it is not CLI_OK. */
+int cli_stdout_send(const char *path);
+/* Removes the folder, unless something is left in it. Changes `path`. */
+void cli_stdout_close(char *path);
+
 /* The library's callbacks; `call` is a cli_call. */
 void cli_message(void *call, int level, const char *line);
 void cli_progress(void *call, const ls_progress *p);

@@ -8,10 +8,10 @@
 
 enum work { RUN, PLAN, RENDER, JOIN };
 
-static void print_summary(const ls_sync_summary *s)
+static void print_summary(const ls_sync_summary *s, const char *output)
 {
     char clock[40];
-    fprintf(stderr, "latentsync: %s: %" PRIu64 " frames, %.1f s, in %s", s->output, s->frames,
+    fprintf(stderr, "latentsync: %s: %" PRIu64 " frames, %.1f s, in %s", output, s->frames,
             s->seconds, cli_clock(s->elapsed_seconds, clock, sizeof clock));
     if (s->frames_generated) {
         if (s->elapsed_seconds > 0)
@@ -24,7 +24,9 @@ static void print_summary(const ls_sync_summary *s)
     fprintf(stderr, ", peak %.1f GB, audio %s\n", (double)s->peak_resident_bytes / 1e9, s->audio);
 }
 
-static int finish(cli_call *call, const ls_sync *job, enum work work, uint64_t segments)
+/* `sent`: the output, if it goes to standard output; NULL: it does not. */
+static int finish(cli_call *call, const ls_sync *job, enum work work, uint64_t segments,
+                  const char *sent)
 {
     const ls_sync_summary *s = ls_sync_get_summary(job);
     json_t *done = json_object();
@@ -45,10 +47,10 @@ static int finish(cli_call *call, const ls_sync *job, enum work work, uint64_t s
     if (cli_event(call, "done", done))
         return CLI_OK;
     if (s && call->console.level >= LS_MESSAGE_INFO)
-        print_summary(s);
+        print_summary(s, sent ? "standard output" : s->output);
     if (work == PLAN)
         printf("%" PRIu64 "\n", segments);
-    return cli_flush();
+    return sent ? cli_stdout_send(sent) : cli_flush();
 }
 
 static int do_work(ls_sync *job, enum work work, const cli_call *call, uint64_t *segments,
@@ -76,7 +78,8 @@ static void point_to_models(cli_call *call)
                     "\"latentsync models pull\" downloads a published model, for real faces");
 }
 
-static int run(cli_call *call, enum work work)
+/* `sent`: where the output is made that goes to standard output; NULL: it has a name. */
+static int run_to(cli_call *call, enum work work, const char *sent)
 {
     char folder[4096];
     const char *named = cli_job(call, folder, sizeof folder);
@@ -92,6 +95,8 @@ static int run(cli_call *call, enum work work)
     cli_event_start(call, cli_text(call, "output"), named);
     const bool is_new = call->command->library & LS_OPTION_SYNC;
     int ret = cli_set_sync(call, &s, &err);
+    if (sent)
+        s.output = sent;
     if (!ret)
         ret = is_new ? ls_sync_open(&job, &s, &err) : ls_sync_open_job(&job, named, &s, &err);
     if (!ret && is_new)
@@ -99,14 +104,27 @@ static int run(cli_call *call, enum work work)
     if (!ret)
         ret = do_work(job, work, call, &segments, &err);
     const int status = ret ? cli_fail(call, &err, job ? ls_sync_folder(job) : NULL)
-                           : finish(call, job, work, segments);
+                           : finish(call, job, work, segments, sent);
     ls_sync_close(&job);
     return status;
 }
 
+static int run(cli_call *call, enum work work)
+{
+    return run_to(call, work, NULL);
+}
+
 int cmd_sync(cli_call *call)
 {
-    return run(call, RUN);
+    char path[4096];
+    if (strcmp(cli_text(call, "output"), "-"))
+        return run(call, RUN);
+    int status = cli_stdout_open(call, path, sizeof path);
+    if (status == CLI_OK) {
+        status = run_to(call, RUN, path);
+        cli_stdout_close(path);
+    }
+    return status;
 }
 
 int cmd_resume(cli_call *call)

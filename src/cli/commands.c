@@ -187,7 +187,9 @@ static const cli_command commands[] = {
          "Writes FILE: VIDEO with the lips moving to SPEECH, and SPEECH as its audio. It is as "
          "long as the speech; a shorter video plays alternately forwards and backwards.\n\n"
          "Finished segments are kept in FILE.lsjob until FILE is complete: after an interruption "
-         "the same command, or \"latentsync resume FILE.lsjob\", resumes the job.",
+         "the same command, or \"latentsync resume FILE.lsjob\", resumes the job.\n\n"
+         "As VIDEO or SPEECH, - is standard input. As FILE it is standard output, which gets the "
+         "complete video, a Matroska file.",
      .examples = "latentsync sync interview.mp4 speech.wav -o dubbed.mp4\n"
                  "latentsync sync --face left talk.mkv speech.mp3 -o dubbed.mkv",
      .library = LS_OPTION_SYNC,

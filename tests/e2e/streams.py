@@ -97,9 +97,31 @@ def standard_input_is_a_file_too():
         good(run(LS, *options, "video.mp4", "-", "-o", "o.3.mp4", stdin=f))
     assert len({digest(f) for f in ("o.mp4", "o.1.mp4", "o.2.mp4", "o.3.mp4")}) == 1
     bad(run(LS, *options, "-", "-", "-o", "out.mp4"), "cannot both be standard input", code=2)
-    bad(run(LS, *options, "video.mp4", "speech.wav", "-o", "-"), "cannot be standard output", code=2)
+    bad(run(LS, "plan", "-m", "models", "video.mp4", "speech.wav", "-o", "-"), "cannot be standard output", code=2)
     for command in (["faces", "-m", "models"], ["probe"]):
         bad(piped("video.mp4", *command, "-"), "can be read only once", code=3)
+
+
+@test
+def standard_output_gets_the_whole_video():
+    os.mkdir("o.tmp")
+    command = [LS, *SYNC, "-q", "-t", "track.jsonl", "video.mp4", "speech.wav", "-o"]
+    env = dict(os.environ, TMPDIR=os.path.abspath("o.tmp"))
+    good(run(*command, "o.mkv"))
+    with open("o.sent", "wb") as f:
+        assert subprocess.run([*command, "-"], stdout=f, env=env).returncode == 0
+    assert digest("o.sent") == digest("o.mkv")
+    with open("/dev/full", "wb") as f:
+        r = subprocess.run([*command, "-"], stdout=f, stderr=subprocess.PIPE, text=True, env=env)
+    assert r.returncode == 1 and "cannot write to standard output" in r.stderr, r.stderr
+    (left,) = os.listdir("o.tmp")  # what could not be sent is not lost
+    assert f"kept as {env['TMPDIR']}/{left}/out.mkv" in r.stderr, r.stderr
+    assert digest(f"o.tmp/{left}/out.mkv") == digest("o.mkv")
+    shutil.rmtree(f"o.tmp/{left}")
+    r = run(*command, "-", "--progress", "json", env=env)
+    assert r.returncode == 2 and "cannot both be standard output" in r.stderr, r.stderr
+    r = run(*command, "-", "--crf", "99", env=env)
+    assert r.returncode == 2 and r.stdout == "" and not os.listdir("o.tmp"), r.stderr
 
 
 @test
