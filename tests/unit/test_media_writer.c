@@ -5,13 +5,6 @@
 #include "media/join.h"
 #include "media/segment.h"
 
-/* libx265 3.5 never frees some of its own blocks. */
-__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-    return "leak:libx265\n";
-}
-
 static void write_five_frames(const char *out, const char *codec)
 {
     char video[4096], audio[4096];
