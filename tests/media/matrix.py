@@ -88,12 +88,13 @@ def likeness(out, path, stream, size, fmt, filters):
 
 def times(out):
     """The seconds at which picture begins, and picture and sound end, for a player."""
-    r = run("ffprobe", "-v", "error", "-show_entries", "packet=codec_type,pts_time,duration_time,flags", "-of", "json", out)
-    spans = {"video": [], "audio": []}
-    for p in json.loads(r.stdout)["packets"]:
-        if "D" not in p["flags"] and p.get("codec_type") in spans:
-            spans[p["codec_type"]].append((float(p["pts_time"]), float(p["pts_time"]) + float(p.get("duration_time", 0))))
-    return min(spans["video"])[0], max(end for _, end in spans["video"]), max(end for _, end in spans["audio"])
+    spans = []
+    for stream in ("V:0", "a:0"):
+        r = run("ffprobe", "-v", "error", "-select_streams", stream, "-show_entries", "packet=pts_time,duration_time,flags",
+                "-of", "json", out)
+        spans.append([(float(p["pts_time"]), float(p["pts_time"]) + float(p.get("duration_time", 0)))
+                      for p in json.loads(r.stdout)["packets"] if "D" not in p["flags"]])
+    return min(spans[0])[0], max(end for _, end in spans[0]), max(end for _, end in spans[1])
 
 
 def began(path):
@@ -298,7 +299,7 @@ video("attached cover", "mp4", *source(), *source(1, "640x480", 1), "-map", "0",
       "-disposition:v:1", "attached_pic")
 video("cover that is not flagged", "mp4", *source(1, "640x480", .9), *source(), "-map", "0", "-map", "1", *x264(),
       stream="v:1")
-video("sound, subtitles and chapters", "mkv", *source(), "-f", "lavfi", "-i", "sine=d=2", *x264())
+video("with sound", "mkv", *source(), "-f", "lavfi", "-i", "sine=d=2", *x264())
 
 # Damaged
 video("cut off", "ts", cut([*source(seconds=4), *x264()], .7))
