@@ -254,19 +254,18 @@ video("odd size", "mkv", *source(size="191x143"), "-c:v", "ffv1", "-pix_fmt", "y
 video("tall", "mp4", *source(size="96x300"), *x264())
 
 # Colours
-for name, space, primaries, transfer in (("BT.709", "bt709", "bt709", "bt709"),
-                                         ("BT.601, 525 lines", "smpte170m", "smpte170m", "smpte170m"),
-                                         ("BT.601, 625 lines", "bt470bg", "bt470bg", "gamma28"),
-                                         ("BT.2020", "bt2020nc", "bt2020", "bt2020-10")):
-    video("colours " + name, "mp4", *source(), *x264("-colorspace", space, "-color_primaries", primaries, "-color_trc", transfer),
-          tags={"color_space": space, "color_primaries": primaries,
-                "color_transfer": {"gamma28": "bt470bg"}.get(transfer, transfer)})
-video("full range", "mp4", *source(), "-vf", "scale=out_range=full", *x264("-color_range", "pc"), like=45,
+for name, tags, fmt in (("BT.709", ("bt709", "bt709", "bt709"), "yuv420p"),
+                        ("BT.601, 525 lines", ("smpte170m", "smpte170m", "smpte170m"), "yuv420p"),
+                        ("BT.601, 625 lines", ("bt470bg", "bt470bg", "bt470bg"), "yuv420p"),
+                        ("BT.2020", ("bt2020nc", "bt2020", "bt2020-10"), "yuv420p"),
+                        ("HDR, PQ", ("bt2020nc", "bt2020", "smpte2084"), "yuv420p10le"),
+                        ("HDR, HLG", ("bt2020nc", "bt2020", "arib-std-b67"), "yuv420p10le")):
+    params = "setparams=colorspace={}:color_primaries={}:color_trc={}:range=tv".format(*tags)
+    video("colours " + name, "mp4", *source(), "-vf", f"scale,format={fmt},{params}", *x264(fmt=fmt),
+          like=50 if "10" in fmt else None,
+          tags=dict(zip(("color_space", "color_primaries", "color_transfer", "pix_fmt"), (*tags, fmt))))
+video("full range", "mp4", *source(), "-vf", "scale=out_range=full,format=yuv420p,setparams=range=pc", *x264(), like=45,
       tags={"color_range": "pc"})
-video("HDR, PQ", "mkv", *source(), *x264("-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", "smpte2084",
-                                         fmt="yuv420p10le"), like=50, tags={"color_transfer": "smpte2084", "pix_fmt": "yuv420p10le"})
-video("HDR, HLG", "mkv", *source(), *x264("-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", "arib-std-b67",
-                                          fmt="yuv420p10le"), like=50, tags={"color_transfer": "arib-std-b67"})
 for fmt, like in (("yuv422p", 40), ("yuv444p", 38), ("yuv420p10le", 50), ("yuv422p10le", 40), ("yuv444p12le", 38),
                   ("yuv411p", 38), ("yuv410p", 30), ("gray", None), ("gray10le", 50), ("rgb24", 38), ("bgra", 38), ("gbrp10le", 38),
                   ("yuva420p", None), ("nv12", None)):
