@@ -73,14 +73,14 @@ def what_cannot_be_read_is_named():
     ffmpeg("-i", "speech.wav", "-c:a", "aac", "o.m4a")
     whole = open("o.m4a", "rb").read()
     with open("unknown.m4a", "wb") as f:
-        f.write(whole.replace(b"mp4a", b"iamf", 1).replace(b"esds", b"iacb", 1))
+        f.write(whole.replace(b"mp4a", b"zzzz", 1).replace(b"esds", b"zsds", 1))
     for name, *words in (("moving.webp", "moving.webp is an animated WebP, which FFmpeg"),
                          ("photo.heic", "photo.heic is an HEIF picture, which FFmpeg"),
                          ("https://example.org/v.mp4", "is a URL", "download it first")):
         bad(sync(name, "speech.wav", "out.mp4"), *words, code=3)
         r = run(LS, "probe", name)
         assert all(w in r.stdout + r.stderr for w in words), r
-    bad(sync("video.mp4", "unknown.m4a", "out.mp4"), "unknown.m4a: FFmpeg", "stream 0", '"iamf"', code=3)
+    bad(sync("video.mp4", "unknown.m4a", "out.mp4"), "unknown.m4a: FFmpeg", "stream 0", '"zzzz"', code=3)
     bad(sync("video.mp4", "https://example.org/a.wav", "out.mp4"), "is a URL", code=3)
 
 

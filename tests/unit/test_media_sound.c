@@ -334,9 +334,9 @@ static void clocks_that_jump_are_wrong(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ls_sound_facts facts;
         media_log heard;
-        media_run(
-            "ffmpeg -v error -nostdin -y -i k.mka -c copy -bsf:a \"setts=pts='PTS+%s'\" j.mka",
-            cases[i].shift);
+        const char *one = strstr(cases[i].shift, "eq("); // the muxer would mend those after it
+        media_run("ffmpeg -v error -nostdin -y -i k.mka -c copy -bsf:a \"setts=%s+%s'\" j.mka",
+                  one ? "pts='PTS" : "ts='TS", cases[i].shift);
         scan(media_path(path, "j.mka"), &facts, &heard);
         if (heard.warnings != cases[i].warnings || fabs(facts.seconds - cases[i].seconds) > 0.005)
             fail_msg("%s: %d warnings, %f s, %s", cases[i].shift, heard.warnings, facts.seconds,
