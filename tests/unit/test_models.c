@@ -248,7 +248,7 @@ static void finds(const char *root, const char *dir)
 
 static void model_says_what_it_is_made_for(void **state)
 {
-    char root[] = "/tmp/ls-models-XXXXXX";
+    char root[] = "/tmp/ls-models-XXXXXX", command[64];
     size_t resolution = 0;
     float guidance = 0;
     ls_error err;
@@ -277,6 +277,8 @@ static void model_says_what_it_is_made_for(void **state)
         assert_int_equal(ls_models_defaults(root, &resolution, &guidance, &err), LS_EMODEL);
         assert_non_null(strstr(err.message, "model.json"));
     }
+    snprintf(command, sizeof command, "rm -r %s", root);
+    assert_int_equal(system(command), 0);
 }
 
 typedef struct reports {
