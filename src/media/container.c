@@ -1,6 +1,7 @@
 #include "media/container.h"
 #include "media/encoder_table.h"
 #include "base/alloc.h"
+#include "base/list.h"
 
 #include <libavutil/avstring.h>
 #include <stdio.h>
@@ -71,21 +72,19 @@ const ls_container *ls_container_of(const AVOutputFormat *muxer)
 static void list_containers(char *list, size_t size, enum AVCodecID codec)
 {
     *list = '\0';
-    for (size_t i = 0, n = 0; i < LS_COUNT(containers) && n < size; i++)
+    for (size_t i = 0; i < LS_COUNT(containers); i++)
         if (!containers[i].video || lists(containers[i].video, codec))
-            n += (size_t)snprintf(list + n, size - n, "%s%s", n ? ", " : "",
-                                  containers[i].extension);
+            ls_list_add(list, size, "%s", containers[i].extension);
 }
 
 static void list_encoders(char *list, size_t size, const ls_container *c)
 {
     const ls_encoder_row *r;
-    size_t n = 0;
     *list = '\0';
-    for (int i = 0; (r = ls_encoder_row_at(i)) && n < size; i++) {
+    for (int i = 0; (r = ls_encoder_row_at(i)); i++) {
         const AVCodec *codec = r->is_hardware ? NULL : avcodec_find_encoder_by_name(r->name);
         if (codec && lists(c->video, codec->id))
-            n += (size_t)snprintf(list + n, size - n, "%s%s", n ? ", " : "", r->name);
+            ls_list_add(list, size, "%s", r->name);
     }
 }
 

@@ -7,11 +7,11 @@
 #include "media/pixel_choice.h"
 #include "media/trial.h"
 #include "base/alloc.h"
+#include "base/list.h"
 
 #include <libavutil/imgutils.h>
 #include <libavutil/opt.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 /* x264's output depends on its number of threads, so that is the same everywhere. */
@@ -21,10 +21,9 @@
 static int list_encoders(ls_error *err, const char *name)
 {
     char list[256] = "";
-    size_t n = 0;
     const char *e;
-    for (int i = 0; (e = ls_media_encoder(i)) && n < sizeof list; i++)
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", e);
+    for (int i = 0; (e = ls_media_encoder(i)); i++)
+        ls_list_add(list, sizeof list, "%s", e);
     ls_fail(err, LS_EINVAL, "unknown video encoder \"%s\"; available: %s", name, list);
     return ls_advise(err, LS_EINVAL, LS_HINT_NONE, "video-codec");
 }

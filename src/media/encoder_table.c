@@ -1,5 +1,6 @@
 #include "media/encoder_table.h"
 #include "base/alloc.h"
+#include "base/list.h"
 #include "media/av.h"
 
 #include <stdio.h>
@@ -160,11 +161,10 @@ const char *ls_encoder_preset_value(const ls_encoder_row *r, const char *preset,
 static int fail_preset(const ls_encoder_row *r, const char *preset, ls_error *err)
 {
     char list[160] = "";
-    size_t n = 0;
     for (int i = 0; i < LS_PRESETS; i++)
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", presets[i]);
+        ls_list_add(list, sizeof list, "%s", presets[i]);
     if (r->number_most)
-        snprintf(list + n, sizeof list - n, ", or %d to %d", r->number_least, r->number_most);
+        ls_list_add(list, sizeof list, "or %d to %d", r->number_least, r->number_most);
     ls_fail(err, LS_EINVAL, "preset: %s has none named \"%s\"; it takes %s", r->name, preset, list);
     return ls_advise(err, LS_EINVAL, LS_HINT_NONE, "preset");
 }

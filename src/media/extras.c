@@ -3,10 +3,10 @@
 #include "media/input.h"
 #include "media/tags.h"
 #include "base/alloc.h"
+#include "base/list.h"
 
 #include <libavutil/avstring.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -158,13 +158,12 @@ static void list_lost(char *list, size_t size, const AVStream *st)
 {
     const AVCodecParameters *c = st->codecpar;
     const char *type = av_get_media_type_string(c->codec_type);
-    const size_t n = strlen(list);
-    snprintf(list + n, size - n, "%s%d (%s %s)", n ? ", " : "", st->index,
-             st->disposition & AV_DISPOSITION_ATTACHED_PIC ? "picture"
-             : type                                        ? type
-                                                           : "data",
-             c->codec_id && c->codec_id != AV_CODEC_ID_BIN_DATA ? avcodec_get_name(c->codec_id)
-                                                                : av_fourcc2str(c->codec_tag));
+    ls_list_add(list, size, "%d (%s %s)", st->index,
+                st->disposition & AV_DISPOSITION_ATTACHED_PIC ? "picture"
+                : type                                        ? type
+                                                              : "data",
+                c->codec_id && c->codec_id != AV_CODEC_ID_BIN_DATA ? avcodec_get_name(c->codec_id)
+                                                                   : av_fourcc2str(c->codec_tag));
 }
 
 /* All streams but the video that is used, and sound. */

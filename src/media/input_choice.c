@@ -1,9 +1,9 @@
 #include "media/input.h"
 #include "base/alloc.h"
+#include "base/list.h"
 
 #include <libavutil/parseutils.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,12 +162,11 @@ static int fail_wanted(const AVFormatContext *format, const char *path, enum AVM
                        int wanted, ls_error *err)
 {
     char list[400] = "";
-    size_t n = 0;
-    for (unsigned i = 0; i < format->nb_streams && n < sizeof list; i++) {
+    for (unsigned i = 0; i < format->nb_streams; i++) {
         const AVCodecParameters *c = format->streams[i]->codecpar;
         const char *kind = av_get_media_type_string(c->codec_type);
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%u is %s (%s)", i ? ", " : "", i,
-                              kind ? kind : "data", avcodec_get_name(c->codec_id));
+        ls_list_add(list, sizeof list, "%u is %s (%s)", i, kind ? kind : "data",
+                    avcodec_get_name(c->codec_id));
     }
     const bool is_video = type == AVMEDIA_TYPE_VIDEO;
     ls_fail(err, LS_EINVAL, "%s: stream %d is not one of its %s streams: %s", path, wanted,

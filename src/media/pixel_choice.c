@@ -1,8 +1,8 @@
 #include "media/pixel_choice.h"
 #include "base/alloc.h"
+#include "base/list.h"
 #include "media/format.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static bool supports(const AVCodec *codec, enum AVPixelFormat f)
@@ -49,11 +49,9 @@ static enum AVPixelFormat choose(const AVCodec *codec, enum AVPixelFormat source
 static int fail_format(const AVCodec *codec, const char *wanted, ls_error *err)
 {
     char list[320] = "";
-    size_t n = 0;
     const enum AVPixelFormat *p = ls_av_pixel_formats(codec);
-    for (; p && *p != AV_PIX_FMT_NONE && n < sizeof list; p++)
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", n ? ", " : "",
-                              av_get_pix_fmt_name(*p));
+    for (; p && *p != AV_PIX_FMT_NONE; p++)
+        ls_list_add(list, sizeof list, "%s", av_get_pix_fmt_name(*p));
     ls_fail(err, LS_EINVAL, "pixel-format: %s does not take \"%s\"; it takes %s", codec->name,
             wanted, list);
     return ls_advise(err, LS_EINVAL, LS_HINT_NONE, "pixel-format");

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/list.h"
 #include "base/output.h"
 #include "base/path.h"
 #include "base/queue.h"
@@ -11,6 +12,24 @@
 #include <errno.h>
 #include <omp.h>
 #include <pthread.h>
+
+static void lists_end_where_the_room_does(void **state)
+{
+    (void)state;
+    char list[10] = "";
+    ls_list_add(list, sizeof list, "%s", "a");
+    assert_string_equal(list, "a");
+    ls_list_add(list, sizeof list, "%d to %d", 1, 2);
+    assert_string_equal(list, "a, 1 to 2");
+    for (size_t size = 10; size > 3; size--) {
+        strcpy(list, "abc");
+        ls_list_add(list, size, "defgh");
+        assert_int_equal(strlen(list), size - 1);
+        assert_memory_equal(list, "abc, defg", size - 1);
+        ls_list_add(list, size, "more");
+        assert_int_equal(strlen(list), size - 1);
+    }
+}
 
 static void error_names(void **state)
 {
@@ -371,6 +390,7 @@ int main(void)
         cmocka_unit_test(process_memory_grows_with_use),
         cmocka_unit_test(cpu_flags_are_read_to_the_end),
         cmocka_unit_test(queue_passes_an_item_larger_than_the_bound),
+        cmocka_unit_test(lists_end_where_the_room_does),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }
