@@ -53,13 +53,18 @@ static bool has_box(const ls_face *f)
     return f->box[0] || f->box[1] || f->box[2] || f->box[3];
 }
 
+size_t ls_face_least_width(size_t min_height)
+{
+    return (5 * min_height + 7) / 8;
+}
+
 bool ls_face_eligible(const ls_face *f, size_t min_height)
 {
     if (!has_box(f))
         return true;
-    const double least = (double)min_height;
     double w = trunc(f->box[2]) - trunc(f->box[0]), h = trunc(f->box[3]) - trunc(f->box[1]);
-    return 8 * w >= 5 * least && h >= least && w / h <= 1.5 && w / h >= 0.2 && f->score >= 0.5;
+    return w >= (double)ls_face_least_width(min_height) && h >= (double)min_height &&
+           w / h <= 1.5 && w / h >= 0.2 && f->score >= 0.5;
 }
 
 void ls_face_extent(const ls_face *f, double box[4])

@@ -19,6 +19,8 @@ ls_follow_settings ls_follow_default_settings(void);
  * pixels tall or taller and 5/8 of that wide, and has the proportions of a face and a score of 0.5
  * or more. A face with an unknown box passes. */
 bool ls_face_eligible(const ls_face *face, size_t min_height);
+/* The width that such a face must have: 5/8 of `min_height`, in whole pixels. */
+size_t ls_face_least_width(size_t min_height);
 
 /* The box, or the extent of the points if it is unknown. */
 void ls_face_extent(const ls_face *face, double box[4]);

@@ -511,6 +511,12 @@ const ls_times *ls_video_times(const ls_video *v)
     return v->times;
 }
 
+double ls_video_seconds(const ls_video *v, uint64_t frames)
+{
+    return v->times ? ls_times_seconds(v->times, frames)
+                    : (double)frames * v->info.fps_den / v->info.fps_num;
+}
+
 void ls_video_log_choice(const ls_video *v, const ls_log *log)
 {
     const ls_video_info *i = &v->info;

@@ -45,6 +45,9 @@ const char *ls_video_path(const ls_video *v);
 
 /* When the frames are shown; NULL: at the constant rate. Belongs to the video. */
 const ls_times *ls_video_times(const ls_video *v);
+/* Seconds that the first `frames` frames of its timeline last, there and back again without an end.
+ */
+double ls_video_seconds(const ls_video *v, uint64_t frames);
 /* Tells the log what of the file is used: which of several streams, and whose times. */
 void ls_video_log_choice(const ls_video *v, const ls_log *log);
 

@@ -13,8 +13,7 @@
 struct ls_face_feed {
     const ls_sync_settings *s;
     const char *track; /* file with the faces; NULL: they are detected */
-    ls_video_info video;
-    const ls_times *times; /* as ls_video_times */
+    const ls_video *video;
     ls_stream_span span;
     const ls_log *log;
     ls_scout *scout; /* NULL with a face track */
@@ -30,10 +29,10 @@ struct ls_face_feed {
 /* A face in a track file may lie outside the picture. */
 static bool is_in_picture(const ls_face_feed *f, const ls_face *face)
 {
+    const ls_video_info *v = ls_video_get_info(f->video);
     double box[4];
     ls_face_extent(face, box);
-    return box[2] >= 0 && box[3] >= 0 && box[0] < (double)f->video.width &&
-           box[1] < (double)f->video.height;
+    return box[2] >= 0 && box[3] >= 0 && box[0] < (double)v->width && box[1] < (double)v->height;
 }
 
 static int put_chosen(ls_face_feed *f, ls_error *err)
@@ -84,12 +83,6 @@ static bool is_own(const ls_face_feed *f, int64_t frame)
     return frame >= 0 && (uint64_t)frame < f->span.mouths;
 }
 
-static double seconds_of(const ls_face_feed *f, uint64_t frame)
-{
-    return f->times ? ls_times_seconds(f->times, frame)
-                    : (double)frame * f->video.fps_den / f->video.fps_num;
-}
-
 static int fail_late(const ls_face_feed *f, const char *file, const char *what, int64_t frame,
                      ls_error *err)
 {
@@ -97,7 +90,8 @@ static int fail_late(const ls_face_feed *f, const char *file, const char *what, 
         err, LS_ENOFACE,
         "%s: %s in the first %.2f s, which are all that the speech needs; one is seen at "
         "%.2f s: use a video that begins there",
-        file, what, seconds_of(f, f->span.mouths), seconds_of(f, (uint64_t)frame));
+        file, what, ls_video_seconds(f->video, f->span.mouths),
+        ls_video_seconds(f->video, (uint64_t)frame));
 }
 
 /* No face found: fail rather than emit an unmodified copy. */
@@ -134,8 +128,8 @@ static int check_found(ls_face_feed *f, const ls_cancel *cancel, ls_error *err)
                 "%s: no face is large enough in %llu frames: the largest is %zu x %zu pixels, at "
                 "%.2f s; %zu x %zu or more are wanted",
                 f->s->video, frames, small->width, small->height,
-                seconds_of(f, (uint64_t)small->frame), (5 * f->s->min_face + 7) / 8,
-                f->s->min_face),
+                ls_video_seconds(f->video, (uint64_t)small->frame),
+                ls_face_least_width(f->s->min_face), f->s->min_face),
             LS_HINT_SMALLER_FACES, "min-face");
     return ls_fail(err, LS_ENOFACE,
                    "%s: no face was found in %llu frames; it has to be seen from the front",
@@ -194,7 +188,7 @@ static int take_listed(ls_face_feed *f, const ls_face_record *rec, int64_t *next
 /* A whole face track through the choice. */
 static int read_track(ls_face_feed *f, ls_error *err)
 {
-    const ls_video_info *v = &f->video;
+    const ls_video_info *v = ls_video_get_info(f->video);
     int64_t next = 0;
     ls_record_reader *reader = NULL;
     ls_face_record *rec = ls_calloc_array(1, sizeof *rec);
@@ -246,8 +240,7 @@ int ls_face_feed_open(ls_face_feed **out, const ls_sync_settings *s, const char 
     pthread_mutex_init(&f->lock, NULL);
     f->s = s;
     f->track = track;
-    f->video = *ls_video_get_info(video);
-    f->times = ls_video_times(video);
+    f->video = video;
     f->span = *span;
     f->log = log;
     int ret = ls_face_path_open(&f->path, s->resolution, folder, err);

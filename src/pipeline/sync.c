@@ -50,21 +50,13 @@ static double fps_of(const ls_video *v)
     return (double)i->fps_num / i->fps_den;
 }
 
-/* Seconds that so many frames of the output last. */
-static double seconds_of(const ls_sync *job, uint64_t frames)
-{
-    const ls_video *v = ls_pingpong_video(job->source);
-    const ls_video_info *i = ls_video_get_info(v);
-    const ls_times *times = ls_video_times(v);
-    return times ? ls_times_seconds(times, frames) : (double)frames * i->fps_den / i->fps_num;
-}
-
 /* A frame of a varying rate may be shown for long, but not beyond the speech. */
 static double output_seconds(const ls_sync *job)
 {
-    const bool varies = ls_video_times(ls_pingpong_video(job->source));
-    const double end = seconds_of(job, job->span.frames);
-    return varies && job->span.frames == job->span.mouths ? fmin(end, job->sound.seconds) : end;
+    const ls_video *v = ls_pingpong_video(job->source);
+    const double end = ls_video_seconds(v, job->span.frames);
+    return ls_video_times(v) && job->span.frames == job->span.mouths ? fmin(end, job->sound.seconds)
+                                                                     : end;
 }
 
 static uint64_t row_of(const void *times, uint64_t frame)
@@ -95,20 +87,20 @@ static int read_speech(ls_sync *job, ls_error *err)
                            .offset = job->s.offset / 1000,
                            .log = &job->log,
                            .cancel = &job->cancel};
-    int ret = job->s.features_from ? ls_sound_scan(&job->sound, &s, err) : 0;
-    if (!ret && job->s.features_from) {
-        s.path = job->s.features_from;
-        s.stream = -1;
+    if (!job->s.features_from) {
+        const int ret = ls_pcm_open(&job->pcm, &s, job->s.job, err);
+        if (!ret)
+            job->sound = *ls_pcm_facts(job->pcm);
+        return ret;
     }
+    int ret = ls_sound_scan(&job->sound, &s, err);
+    s.path = job->s.features_from;
+    s.stream = -1;
     if (!ret)
         ret = ls_pcm_open(&job->pcm, &s, job->s.job, err);
-    if (ret)
-        return ret;
-    if (job->s.features_from)
+    if (!ret)
         ls_pcm_fit(job->pcm, (uint64_t)llrint(job->sound.seconds * LS_PCM_RATE));
-    else
-        job->sound = *ls_pcm_facts(job->pcm);
-    return 0;
+    return ret;
 }
 
 /* Lets the rest of a video that is longer than the speech follow. For its length all of it is
@@ -343,7 +335,8 @@ static int join(ls_sync *job, ls_error *err)
         .facts = &job->sound,
         .own = {.path = mixes ? job->s.video : NULL,
                 .under = job->s.keep_sound ? ls_settings_gain(job->s.keep_sound) : 0,
-                .period = goes_on ? 0 : seconds_of(job, ls_video_get_info(e.like)->frames)},
+                .period =
+                    goes_on ? 0 : ls_video_seconds(e.like, ls_video_get_info(e.like)->frames)},
         .sound_seconds = goes_on ? seconds : 0,
         .seconds = seconds,
         .encoding = &e,
