@@ -1,0 +1,109 @@
+/* Devices run graphs. A device is what computes, and the memory it computes in; a store holds the
+ * weights of one network on a device, packed once into the layout that the device's kernels need,
+ * and compiles nodes into kernels; ls_plan (plan.h) drives both. Models do not know what they run
+ * on.
+ *
+ * An address in a device's memory is a pointer: on a host device an ordinary one, on others a
+ * number that only the device may use. Address arithmetic is allowed, access is not.
+ *
+ * A device may be shared by networks; one thread at a time may use it (nn/network.h has the lock).
+ *
+ * What a kernel may assume: tensors are dense, row-major and aligned to LS_ALIGN; a convolution's
+ * bias is float32, a weight [Co] or a value [Co] or [1, Co]; a residual may be a weight too. What
+ * it must ensure: the result of a row does not depend on how many rows there are, nor on how work
+ * is submitted; equal devices with equal drivers give equal bits. */
+#ifndef LS_BACKEND_DEVICE_H
+#define LS_BACKEND_DEVICE_H
+
+#include "tensor/graph.h"
+
+typedef struct ls_device ls_device;
+typedef struct ls_store ls_store;
+typedef struct ls_kernel ls_kernel; /* each device's own */
+
+typedef struct ls_device_info {
+    char name[16];    /* "cpu", "ref", "cuda:0": what ls_device_open takes */
+    char model[96];   /* "NVIDIA GeForce RTX 4090"; empty for the CPU */
+    char version[64]; /* what computes: "oneDNN 2.6.3", "CUDA 12.4, sm_89" */
+    bool host;        /* addresses are pointers; inputs and outputs are used where they are */
+    ls_dtype fast;    /* the dtype of activations that is worth using here */
+    uint64_t total, available; /* bytes of its own memory; 0: the process's */
+} ls_device_info;
+
+enum {
+    LS_STORE_DRY = 1,     /* weights are counted, but neither read nor kept; nothing can run */
+    LS_STORE_STREAMED = 2 /* weights stay in the process's memory and are sent for each use */
+};
+
+typedef struct ls_device_vtable {
+    /* Uninitialised, aligned to LS_ALIGN. On failure *out is NULL. */
+    int (*alloc)(ls_device *dev, size_t bytes, void **out, ls_error *err);
+    void (*release)(ls_device *dev, void *memory); /* NULL: nothing */
+    /* Takes effect between what was enqueued before and what is enqueued later; `from` may be
+     * reused at once. */
+    int (*write)(ls_device *dev, void *to, const void *from, size_t bytes, ls_error *err);
+    /* After everything that was enqueued before. Errors of that show at finish. */
+    int (*read)(ls_device *dev, void *to, const void *from, size_t bytes, ls_error *err);
+
+    int (*open_store)(ls_device *dev, unsigned flags, ls_store **out, ls_error *err);
+    void (*close_store)(ls_store *st);
+
+    /* Creates the kernel of a node and packs its weights. *scratch is the bytes of working memory
+     * that it needs. On failure *out is NULL. LS_EUNSUPPORTED names the op and the dtype. */
+    int (*compile)(ls_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
+                   ls_error *err);
+    /* The input whose memory `out` may share, -1 for none. */
+    int (*in_place)(const ls_kernel *k);
+    void (*free_kernel)(ls_kernel *k); /* NULL: nothing */
+
+    /* in[i] is the memory of node->in[i]; NULL for absent inputs and for weights. `out` overlaps no
+     * input, except that it may be the one of in_place. A host device has computed when this
+     * returns, may use its team of threads, and like compile restores the caller's OpenMP settings;
+     * others return at once. */
+    int (*enqueue)(ls_device *dev, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,
+                   void *scratch, ls_error *err);
+    /* Waits for all that is enqueued, reports its first error, and adds the seconds by kind of op.
+     * NULL on host devices. */
+    int (*finish)(ls_device *dev, double seconds[LS_OP_COUNT], ls_error *err);
+    void (*close)(ls_device *dev);
+} ls_device_vtable;
+
+/* Devices and stores embed these as their first members. */
+struct ls_device {
+    const ls_device_vtable *vtable;
+    ls_device_info info;
+    int threads;  /* of a host device's team; results do not depend on it */
+    bool profile; /* measure every node, at the price of speed, where that costs any */
+};
+
+struct ls_store {
+    ls_device *device;
+    unsigned flags;
+    size_t bytes;        /* of weights in the device's memory */
+    size_t pinned_bytes; /* of weights in the process's memory, of a streamed store */
+};
+
+/* `name`: "cpu", the fastest that this build has on the CPU; "onednn" and "ref" (plain C, float32
+ * only) say which; "cuda" or "cuda:N", the N-th card. `threads`, of the CPU, 0: all cores.
+ * LS_EINVAL: there is no device of that name; LS_EUNSUPPORTED: it is there but cannot be used. */
+int ls_device_open(ls_device **out, const char *name, int threads, ls_error *err);
+void ls_device_close(ls_device **dev);
+
+/* The i-th device that ls_device_open would find, the CPU first; false past the last. Opens
+ * nothing. */
+bool ls_device_list(size_t i, ls_device_info *info);
+
+int ls_store_open(ls_store **out, ls_device *dev, unsigned flags, ls_error *err);
+void ls_store_close(ls_store **st);
+
+/* The constructors behind ls_device_open. */
+int ls_device_ref_open(ls_device **out, ls_error *err);
+int ls_device_onednn_open(ls_device **out, ls_error *err);
+
+/* Of host devices: the process's memory. */
+int ls_host_alloc(ls_device *dev, size_t bytes, void **out, ls_error *err);
+void ls_host_release(ls_device *dev, void *memory);
+int ls_host_write(ls_device *dev, void *to, const void *from, size_t bytes, ls_error *err);
+int ls_host_read(ls_device *dev, void *to, const void *from, size_t bytes, ls_error *err);
+
+#endif
