@@ -4,6 +4,7 @@
 #include "backend/plan.h"
 #include "base/alloc.h"
 #include "base/time.h"
+#include "store.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -151,7 +152,7 @@ static double fastest(ls_plan *p, void *arena, const ls_binding *b, size_t n, ls
 
 static int measure(const work *s, ls_dtype t, double *peak, ls_error *err)
 {
-    ls_backend *be = NULL;
+    ls_store *st = NULL;
     ls_plan *p = NULL;
     ls_param params[2];
     ls_binding b[8];
@@ -159,9 +160,9 @@ static int measure(const work *s, ls_dtype t, double *peak, ls_error *err)
     double flops, seconds = -1;
     ls_graph *g = ls_graph_new(t, false);
     ls_output(g, "y", build(g, s, params, &flops));
-    int ret = ls_backend_open(&be, "onednn", 0, err);
+    int ret = test_store_open(&st, "onednn", 0, err);
     if (!ret)
-        ret = ls_plan_compile(&p, &g, be, err);
+        ret = ls_plan_compile(&p, &g, st, err);
     const char *name;
     for (size_t i = 0; !ret && (name = ls_graph_name(ls_plan_graph(p), i)); i++) {
         const ls_tensor *x = ls_graph_find(ls_plan_graph(p), name, NULL);
@@ -185,7 +186,7 @@ static int measure(const work *s, ls_dtype t, double *peak, ls_error *err)
     ls_aligned_free(arena);
     ls_graph_free(&g);
     ls_plan_close(&p);
-    ls_backend_close(&be);
+    test_store_close(&st);
     return ret ? ret : seconds > 0 ? 0 : err->code;
 }
 

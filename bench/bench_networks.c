@@ -68,11 +68,16 @@ static int bench_unet(size_t r, const ls_compute *c)
     printf("{\"network\": \"unet\", \"pack_seconds\": %.1f, \"anonymous_mb\": %.0f}\n",
            ls_time_now() - start, (double)ls_process_memory_now().anonymous / 1e6);
     size_t pixels = 32 * s.h * s.w;
-    float *x = ls_calloc_array(pixels, 13 * 4), *audio = ls_calloc_array(32 * 50, 384 * 4);
+    const size_t tokens = (size_t)32 * 50 * 384;
+    float *x = ls_calloc_array(pixels, 13 * 4), *values = ls_calloc_array(tokens, 4);
     float *out = ls_calloc_array(pixels, 4 * 4);
-    void *cache = ls_aligned_alloc(LS_MEM_OTHER, ls_unet_cache_bytes(u, &s));
+    void *cache = NULL, *audio = NULL;
     ls_formula_fill("input.sample", pixels * 13, 1.7, 0, x);
-    ls_formula_fill("input.audio", (size_t)32 * 50 * 384, 1.7, 0, audio);
+    ls_formula_fill("input.audio", tokens, 1.7, 0, values);
+    if (ls_network_alloc(u, ls_unet_cache_bytes(u, &s), &cache, &err) ||
+        ls_network_alloc(u, tokens * 4, &audio, &err) ||
+        ls_network_write(u, audio, values, tokens * 4, &err))
+        return -1;
     for (int reuse = 0; !ret && reuse < 2; reuse++) {
         double seconds[REPEATS];
         for (int i = -1; !ret && i < REPEATS; i++) { // the first warms up
@@ -87,9 +92,10 @@ static int bench_unet(size_t r, const ls_compute *c)
             print_ops(ls_unet_network(u));
     }
     free(x);
-    free(audio);
+    free(values);
     free(out);
-    ls_aligned_free(cache);
+    ls_network_release(u, audio);
+    ls_network_release(u, cache);
     ls_unet_close(&u);
     return ret;
 }
@@ -146,17 +152,24 @@ static int bench_whisper(const ls_compute *c)
     return ret;
 }
 
+/* bench_networks [256|512 [f32|bf16 [DEVICE]]]; the defaults are what the device is fastest with.
+ */
 int main(int argc, char **argv)
 {
-    ls_workspace workspace = {0};
-    size_t r = argc > 1 ? strtoul(argv[1], NULL, 10) : 256;
-    bool f32 = argc > 2 ? !strcmp(argv[2], "f32") : !ls_backend_prefers_bf16();
-    ls_compute c = {"onednn", f32 ? LS_F32 : LS_BF16, 0, &workspace};
-    ls_compute exact = {"onednn", LS_F32, 0, &workspace};
-    if ((r != 256 && r != 512) || bench_whisper(&exact) || bench_vae(r, &c) || bench_unet(r, &c)) {
-        fprintf(stderr, "bench_networks: %s\n", err.code ? err.message : "256 or 512");
-        return 1;
+    ls_workspace w;
+    const size_t r = argc > 1 ? strtoul(argv[1], NULL, 10) : 256;
+    int ret = ls_workspace_open(&w, argc > 3 ? argv[3] : "cpu", 0, &err);
+    if (!ret) {
+        const ls_dtype fast = w.device->info.fast;
+        const bool f32 = argc > 2 && !strcmp(argv[2], "f32");
+        const ls_compute c = {&w, f32 ? LS_F32 : fast}, exact = {&w, LS_F32};
+        if (fast == LS_F16) // the card does not run Whisper
+            ret = bench_vae(r, &c) || bench_unet(r, &c);
+        else
+            ret = bench_whisper(&exact) || bench_vae(r, &c) || bench_unet(r, &c);
     }
-    ls_workspace_free(&workspace);
-    return 0;
+    if (ret)
+        fprintf(stderr, "bench_networks: %s\n", err.message);
+    ls_workspace_close(&w);
+    return ret ? 1 : 0;
 }

@@ -36,7 +36,7 @@ enum {
 };
 
 typedef struct ls_device_vtable {
-    /* Uninitialised, aligned to LS_ALIGN. On failure *out is NULL. */
+    /* Uninitialised, aligned to LS_ALIGN. On failure *out is NULL. These two: any thread. */
     int (*alloc)(ls_device *dev, size_t bytes, void **out, ls_error *err);
     void (*release)(ls_device *dev, void *memory); /* NULL: nothing */
     /* Takes effect between what was enqueued before and what is enqueued later; `from` may be
@@ -52,7 +52,7 @@ typedef struct ls_device_vtable {
      * that it needs. On failure *out is NULL. LS_EUNSUPPORTED names the op and the dtype. */
     int (*compile)(ls_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
                    ls_error *err);
-    /* The input whose memory `out` may share, -1 for none. */
+    /* The input whose memory `out` may share, -1 for none. NULL where there never is one. */
     int (*in_place)(const ls_kernel *k);
     void (*free_kernel)(ls_kernel *k); /* NULL: nothing */
 
@@ -83,6 +83,11 @@ struct ls_store {
     size_t pinned_bytes; /* of weights in the process's memory, of a streamed store */
 };
 
+static inline bool ls_store_is_dry(const ls_store *st)
+{
+    return st->flags & LS_STORE_DRY;
+}
+
 /* `name`: "cpu", the fastest that this build has on the CPU; "onednn" and "ref" (plain C, float32
  * only) say which; "cuda" or "cuda:N", the N-th card. `threads`, of the CPU, 0: all cores.
  * LS_EINVAL: there is no device of that name; LS_EUNSUPPORTED: it is there but cannot be used. */
@@ -96,9 +101,13 @@ bool ls_device_list(size_t i, ls_device_info *info);
 int ls_store_open(ls_store **out, ls_device *dev, unsigned flags, ls_error *err);
 void ls_store_close(ls_store **st);
 
+/* Whether `name` is that of a device that uses the process's memory. */
+bool ls_device_is_host(const char *name);
+
 /* The constructors behind ls_device_open. */
 int ls_device_ref_open(ls_device **out, ls_error *err);
 int ls_device_onednn_open(ls_device **out, ls_error *err);
+void ls_device_onednn_version(char *text, size_t size);
 
 /* Of host devices: the process's memory. */
 int ls_host_alloc(ls_device *dev, size_t bytes, void **out, ls_error *err);

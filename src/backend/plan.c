@@ -12,17 +12,24 @@ typedef struct step {
 
 struct ls_plan {
     ls_graph *graph;
-    ls_backend *backend;
+    ls_device *device;
     step *steps;
     void **memory;  /* per tensor of the graph, for the current run */
-    size_t *offset; /* per tensor: offset in the arena, SIZE_MAX for bound ones */
+    size_t *offset; /* per tensor: offset in the arena, SIZE_MAX for those in bound memory */
     size_t arena_bytes;
     double seconds[LS_OP_COUNT];
 };
 
-/* The last node that reads each tensor; the number of nodes for one that is tapped. */
-static void find_last_uses(const ls_graph *g, size_t *last)
+/* Whether the caller's memory is used where it is, instead of a copy on the device. */
+static bool is_bound(const ls_plan *p, const ls_tensor *t)
 {
+    return (t->kind == LS_TENSOR_INPUT || t->output) && (t->resident || p->device->info.host);
+}
+
+/* The last node that reads each tensor; the number of nodes for one that is read after the run. */
+static void find_last_uses(const ls_plan *p, size_t *last)
+{
+    const ls_graph *g = p->graph;
     const size_t nodes = ls_graph_node_count(g);
     for (size_t i = 0; i < nodes; i++) {
         const ls_node *node = ls_graph_node(g, i);
@@ -31,7 +38,7 @@ static void find_last_uses(const ls_graph *g, size_t *last)
             if (root && last[root->index] < i)
                 last[root->index] = i;
         }
-        last[node->out->index] = node->out->tapped ? nodes : i;
+        last[node->out->index] = node->out->tapped || node->out->output ? nodes : i;
     }
 }
 
@@ -40,8 +47,8 @@ static void find_last_uses(const ls_graph *g, size_t *last)
 static const ls_tensor *overwritten(const ls_plan *p, size_t i, const size_t *last)
 {
     const ls_node *node = ls_graph_node(p->graph, i);
-    const int j =
-        p->backend->vtable->in_place ? p->backend->vtable->in_place(p->steps[i].kernel) : -1;
+    const ls_device_vtable *vt = p->device->vtable;
+    const int j = vt->in_place ? vt->in_place(p->steps[i].kernel) : -1;
     const ls_tensor *root = j >= 0 ? ls_tensor_root(node->in[j]) : NULL;
     bool fits = root && root->kind == LS_TENSOR_VALUE && !root->output && !node->out->output &&
                 last[root->index] == i && ls_tensor_bytes(root) == ls_tensor_bytes(node->out);
@@ -50,7 +57,8 @@ static const ls_tensor *overwritten(const ls_plan *p, size_t i, const size_t *la
     return fits ? root : NULL;
 }
 
-/* Intermediates live from the node that writes them to the last that reads them. */
+/* Intermediates live from the node that writes them to the last that reads them, inputs from the
+ * start. */
 static int place(ls_plan *p, const size_t *scratch, ls_error *err)
 {
     const ls_graph *g = p->graph;
@@ -63,14 +71,21 @@ static int place(ls_plan *p, const size_t *scratch, ls_error *err)
                   ? 0
                   : ls_fail(err, LS_ENOMEM, "out of memory while planning a graph");
     if (!ret)
-        find_last_uses(g, last);
+        find_last_uses(p, last);
+    for (size_t i = 0; !ret && i < tensors; i++) {
+        const ls_tensor *t = ls_graph_tensor(g, i);
+        if (t->kind != LS_TENSOR_INPUT || is_bound(p, t))
+            continue;
+        slot[i] = n;
+        iv[n++] = (ls_interval){0, last[i], ls_tensor_bytes(t), 0};
+    }
     for (size_t i = 0; !ret && i < nodes; i++) {
         const ls_tensor *out = ls_graph_node(g, i)->out;
         const ls_tensor *over = overwritten(p, i, last);
         if (over) {
             slot[out->index] = slot[over->index];
             iv[slot[out->index]].last = last[out->index];
-        } else if (!out->output) {
+        } else if (!is_bound(p, out)) {
             slot[out->index] = n;
             iv[n++] = (ls_interval){i, last[out->index], ls_tensor_bytes(out), 0};
         }
@@ -83,13 +98,14 @@ static int place(ls_plan *p, const size_t *scratch, ls_error *err)
         if (p->arena_bytes == SIZE_MAX)
             ret = ls_fail(err, LS_ENOMEM, "the activations of a graph do not fit in memory");
     }
-    for (size_t i = 0; !ret && i < nodes; i++) {
-        const ls_tensor *out = ls_graph_node(g, i)->out;
-        if (!out->output)
-            p->offset[out->index] = iv[slot[out->index]].offset;
+    for (size_t i = 0; !ret && i < tensors; i++) {
+        const ls_tensor *t = ls_graph_tensor(g, i);
+        if ((t->kind == LS_TENSOR_INPUT || t->kind == LS_TENSOR_VALUE) && !is_bound(p, t))
+            p->offset[i] = iv[slot[i]].offset;
+    }
+    for (size_t i = 0; !ret && i < nodes; i++)
         if (scratch[i])
             p->steps[i].scratch = iv[pad[i]].offset;
-    }
     free(iv);
     free(slot);
     free(last);
@@ -97,7 +113,7 @@ static int place(ls_plan *p, const size_t *scratch, ls_error *err)
     return ret;
 }
 
-int ls_plan_compile(ls_plan **out, ls_graph **g, ls_backend *be, ls_error *err)
+int ls_plan_compile(ls_plan **out, ls_graph **g, ls_store *st, ls_error *err)
 {
     *out = NULL;
     ls_plan *p = ls_calloc_array(1, sizeof *p);
@@ -107,7 +123,7 @@ int ls_plan_compile(ls_plan **out, ls_graph **g, ls_backend *be, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "out of memory while compiling a graph");
     }
     p->graph = *g;
-    p->backend = be;
+    p->device = st->device;
     *g = NULL;
     size_t nodes = ls_graph_node_count(p->graph), tensors = ls_graph_tensor_count(p->graph);
     p->steps = ls_calloc_array(nodes, sizeof *p->steps);
@@ -120,8 +136,8 @@ int ls_plan_compile(ls_plan **out, ls_graph **g, ls_backend *be, ls_error *err)
     for (size_t i = 0; !ret && i < tensors; i++)
         p->offset[i] = SIZE_MAX;
     for (size_t i = 0; !ret && i < nodes; i++)
-        ret = be->vtable->compile(be, ls_graph_node(p->graph, i), &p->steps[i].kernel, &scratch[i],
-                                  err);
+        ret = p->device->vtable->compile(st, ls_graph_node(p->graph, i), &p->steps[i].kernel,
+                                         &scratch[i], err);
     if (!ret)
         ret = place(p, scratch, err);
     free(scratch);
@@ -137,8 +153,7 @@ void ls_plan_close(ls_plan **pp)
     if (!p)
         return;
     for (size_t i = 0; p->steps && i < ls_graph_node_count(p->graph); i++)
-        if (p->steps[i].kernel)
-            p->backend->vtable->free_kernel(p->steps[i].kernel);
+        p->device->vtable->free_kernel(p->steps[i].kernel);
     ls_graph_free(&p->graph);
     free(p->steps);
     free(p->memory);
@@ -162,13 +177,14 @@ const ls_graph *ls_plan_graph(const ls_plan *p)
     return p->graph;
 }
 
+/* Finds the places of all tensors. */
 static int bind(ls_plan *p, char *arena, const ls_binding *bindings, size_t count, ls_error *err)
 {
     const ls_graph *g = p->graph;
+    bool tap;
     for (size_t i = 0; i < ls_graph_tensor_count(g); i++)
-        p->memory[i] = p->offset[i] == SIZE_MAX ? NULL : arena + p->offset[i];
+        p->memory[i] = NULL;
     for (size_t i = 0; i < count; i++) {
-        bool tap;
         const ls_tensor *t = ls_graph_find(g, bindings[i].name, &tap);
         if (!t || ls_tensor_bytes(t) != bindings[i].bytes)
             return ls_fail(err, LS_EINVAL, "cannot bind %zu bytes to %s, which needs %zu",
@@ -178,37 +194,70 @@ static int bind(ls_plan *p, char *arena, const ls_binding *bindings, size_t coun
     }
     const char *name;
     for (size_t i = 0; (name = ls_graph_name(g, i)); i++) {
-        bool tap;
         const ls_tensor *t = ls_graph_find(g, name, &tap);
         if (!tap && !p->memory[t->index])
             return ls_fail(err, LS_EINVAL, "%s is not bound to memory", name);
     }
+    for (size_t i = 0; i < ls_graph_tensor_count(g); i++)
+        if (p->offset[i] != SIZE_MAX)
+            p->memory[i] = arena + p->offset[i];
     return 0;
+}
+
+static int write_inputs(ls_plan *p, const ls_binding *bindings, size_t count, ls_error *err)
+{
+    int ret = 0;
+    for (size_t i = 0; !ret && i < count; i++) {
+        const ls_tensor *t = ls_graph_find(p->graph, bindings[i].name, NULL);
+        if (t->kind == LS_TENSOR_INPUT && !is_bound(p, t))
+            ret = p->device->vtable->write(p->device, p->memory[t->index], bindings[i].data,
+                                           bindings[i].bytes, err);
+    }
+    return ret;
+}
+
+static int read_outputs(ls_plan *p, const ls_binding *bindings, size_t count, ls_error *err)
+{
+    int ret = 0;
+    for (size_t i = 0; !ret && i < count; i++) {
+        bool tap;
+        const ls_tensor *t = ls_graph_find(p->graph, bindings[i].name, &tap);
+        if (tap || (t->output && !is_bound(p, t)))
+            ret = p->device->vtable->read(p->device, bindings[i].data,
+                                          p->memory[ls_tensor_root(t)->index], bindings[i].bytes,
+                                          err);
+    }
+    return ret;
+}
+
+static int enqueue(ls_plan *p, size_t i, char *arena, ls_error *err)
+{
+    const ls_node *node = ls_graph_node(p->graph, i);
+    void *in[LS_MAX_INPUTS];
+    for (size_t j = 0; j < LS_MAX_INPUTS; j++)
+        in[j] = node->in[j] ? p->memory[ls_tensor_root(node->in[j])->index] : NULL;
+    const double start = ls_time_now();
+    int ret =
+        p->device->vtable->enqueue(p->device, p->steps[i].kernel, in, p->memory[node->out->index],
+                                   arena + p->steps[i].scratch, err);
+    if (p->device->info.host)
+        p->seconds[node->op] += ls_time_now() - start;
+    return ret;
 }
 
 int ls_plan_run(ls_plan *p, void *arena, const ls_binding *bindings, size_t count,
                 const ls_cancel *cancel, ls_error *err)
 {
-    const ls_graph *g = p->graph;
+    const ls_device_vtable *vt = p->device->vtable;
     int ret = bind(p, arena, bindings, count, err);
-    for (size_t i = 0; !ret && i < ls_graph_node_count(g); i++) {
-        if (ls_canceled(cancel))
-            return ls_fail(err, LS_ECANCELED, "canceled");
-        const ls_node *node = ls_graph_node(g, i);
-        void *in[LS_MAX_INPUTS];
-        for (size_t j = 0; j < LS_MAX_INPUTS; j++)
-            in[j] = node->in[j] ? p->memory[ls_tensor_root(node->in[j])->index] : NULL;
-        double start = ls_time_now();
-        ret =
-            p->backend->vtable->run(p->backend, p->steps[i].kernel, in, p->memory[node->out->index],
-                                    (char *)arena + p->steps[i].scratch, err);
-        p->seconds[node->op] += ls_time_now() - start;
+    if (!ret)
+        ret = write_inputs(p, bindings, count, err);
+    for (size_t i = 0; !ret && i < ls_graph_node_count(p->graph); i++)
+        ret = ls_canceled(cancel) ? ls_fail(err, LS_ECANCELED, "canceled")
+                                  : enqueue(p, i, arena, err);
+    if (vt->finish) { // after an error too: nothing may be left running in the arena
+        const int late = vt->finish(p->device, p->seconds, ret ? NULL : err);
+        ret = ret ? ret : late;
     }
-    for (size_t i = 0; !ret && i < count; i++) {
-        bool tap;
-        const ls_tensor *t = ls_graph_find(g, bindings[i].name, &tap);
-        if (tap)
-            memcpy(bindings[i].data, p->memory[ls_tensor_root(t)->index], bindings[i].bytes);
-    }
-    return ret;
+    return ret ? ret : read_outputs(p, bindings, count, err);
 }

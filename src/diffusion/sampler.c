@@ -10,9 +10,9 @@ struct ls_sampler {
     size_t batch;        /* rows of a chunk; shape.batch of them run at once */
     ls_unet_shape shape; /* that the buffers are sized for */
     float *sample;       /* [shape.batch * frames, h, w, in_channels]: every row is the same */
-    float *audio;        /* [batch * frames, tokens, dim] */
     float *eps;          /* [batch * frames, h, w, 4] */
-    char *cache;         /* of every row */
+    char *audio;         /* of the UNet's device: [batch * frames, tokens, dim] float32 */
+    char *cache;         /* of the UNet's device, of every row; NULL without one */
 };
 
 int ls_sampler_open(ls_sampler **out, ls_unet *unet, const ls_sampler_settings *settings,
@@ -34,12 +34,13 @@ int ls_sampler_open(ls_sampler **out, ls_unet *unet, const ls_sampler_settings *
 
 static void free_buffers(ls_sampler *s)
 {
+    ls_network *net = ls_unet_network(s->unet);
     ls_aligned_free(s->sample);
-    ls_aligned_free(s->audio);
     ls_aligned_free(s->eps);
-    ls_aligned_free(s->cache);
-    s->sample = s->audio = s->eps = NULL;
-    s->cache = NULL;
+    ls_network_release(net, s->audio);
+    ls_network_release(net, s->cache);
+    s->sample = s->eps = NULL;
+    s->audio = s->cache = NULL;
 }
 
 void ls_sampler_close(ls_sampler **ps)
@@ -90,6 +91,18 @@ static int prepare_unet(const ls_sampler *s, const ls_unet_shape *shape, ls_erro
     return ret;
 }
 
+static int alloc_resident(ls_sampler *s, const sizes *bytes, ls_error *err)
+{
+    ls_network *net = ls_unet_network(s->unet);
+    void *audio, *cache = NULL;
+    int ret = ls_network_alloc(net, bytes->audio, &audio, err);
+    s->audio = audio;
+    if (!ret && bytes->cache)
+        ret = ls_network_alloc(net, bytes->cache, &cache, err);
+    s->cache = cache;
+    return ret;
+}
+
 int ls_sampler_prepare(ls_sampler *s, const ls_chunk *c, ls_error *err)
 {
     const ls_unet_shape shape = shape_of(s, c);
@@ -99,12 +112,12 @@ int ls_sampler_prepare(ls_sampler *s, const ls_chunk *c, ls_error *err)
     s->shape = (ls_unet_shape){0};
     free_buffers(s);
     s->sample = ls_aligned_alloc(LS_MEM_DIFFUSION, bytes.sample);
-    s->audio = ls_aligned_alloc(LS_MEM_DIFFUSION, bytes.audio);
     s->eps = ls_aligned_alloc(LS_MEM_DIFFUSION, bytes.eps);
-    s->cache = ls_aligned_alloc(LS_MEM_DIFFUSION, bytes.cache);
-    if (!s->sample || !s->audio || !s->eps || !s->cache)
+    if (!s->sample || !s->eps)
         return ls_fail(err, LS_ENOMEM, "out of memory for a chunk of %zu frames", c->frames);
-    int ret = prepare_unet(s, &shape, err);
+    int ret = alloc_resident(s, &bytes, err);
+    if (!ret)
+        ret = prepare_unet(s, &shape, err);
     if (!ret)
         s->shape = shape;
     return ret;
@@ -135,12 +148,19 @@ static void fill_sample(ls_sampler *s, const ls_chunk *c, const float *x)
 }
 
 /* The unconditional row gets zeros as audio. */
-static void fill_audio(ls_sampler *s, const ls_chunk *c)
+static int fill_audio(ls_sampler *s, const ls_chunk *c, ls_error *err)
 {
-    size_t n = c->frames * c->audio_tokens * ls_unet_get_config(s->unet)->cross_attention_dim;
-    if (s->batch == 2)
-        memset(s->audio, 0, n * sizeof *s->audio);
-    memcpy(s->audio + (s->batch - 1) * n, c->audio, n * sizeof *s->audio);
+    ls_network *net = ls_unet_network(s->unet);
+    const size_t bytes = sizes_of(s, &s->shape).audio / s->batch;
+    int ret = 0;
+    if (s->batch == 2) {
+        void *zeros = ls_calloc_array(1, bytes);
+        ret = zeros ? ls_network_write(net, s->audio, zeros, bytes, err)
+                    : ls_fail(err, LS_ENOMEM, "out of memory");
+        free(zeros);
+    }
+    return ret ? ret
+               : ls_network_write(net, s->audio + (s->batch - 1) * bytes, c->audio, bytes, err);
 }
 
 /* Runs all rows of a step, as many at once as the shape says. */
@@ -148,13 +168,13 @@ static int run_unet(ls_sampler *s, size_t step, const ls_cancel *cancel, ls_erro
 {
     const ls_unet_config *u = ls_unet_get_config(s->unet);
     const ls_unet_shape *shape = &s->shape;
-    const size_t audio = shape->frames * shape->audio_tokens * u->cross_attention_dim;
+    const size_t audio = sizes_of(s, shape).audio / s->batch;
     const size_t eps = shape->frames * shape->h * shape->w * u->out_channels;
     const size_t cache = sizes_of(s, shape).cache / s->batch;
     int ret = 0;
     for (size_t row = 0; !ret && row < s->batch; row += shape->batch)
         ret = ls_unet_run(s->unet, shape, step_kind(s, step), (float)s->ddim.timesteps[step],
-                          s->sample, s->audio + row * audio, s->eps + row * eps,
+                          s->sample, (const float *)(s->audio + row * audio), s->eps + row * eps,
                           s->cache + row * cache, cancel, err);
     return ret;
 }
@@ -167,12 +187,12 @@ int ls_sampler_run(ls_sampler *s, const ls_chunk *c, float *latents, ls_sampler_
         return ret;
     size_t n = c->frames * c->h * c->w * ls_unet_get_config(s->unet)->out_channels;
     float scale = s->settings.guidance_scale;
-    fill_audio(s, c);
-    for (size_t i = 0; i < s->ddim.steps; i++) {
+    ret = fill_audio(s, c, err);
+    for (size_t i = 0; !ret && i < s->ddim.steps; i++) {
         fill_sample(s, c, latents);
         ret = run_unet(s, i, cancel, err);
         if (ret)
-            return ret;
+            break;
         if (s->batch == 2)
             for (size_t k = 0; k < n; k++)
                 s->eps[k] += scale * (s->eps[n + k] - s->eps[k]);
@@ -180,5 +200,5 @@ int ls_sampler_run(ls_sampler *s, const ls_chunk *c, float *latents, ls_sampler_
         if (progress)
             progress(opaque, i + 1, s->ddim.steps, latents);
     }
-    return 0;
+    return ret;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -102,12 +103,27 @@ int ls_models_unusable(int ret, ls_error *err)
     return ls_advise(err, LS_EMODEL, LS_HINT_MODEL_DIRECTORY, "models");
 }
 
-int ls_models_open(ls_models *m, const char *dir, const char *backend, ls_dtype dtype, int threads,
-                   ls_error *err)
+/* A network's workspace, which it shares with those on the same device, and number type. */
+static int place(ls_compute *out, ls_models *m, const char *device, ls_dtype dtype, int threads,
+                 ls_error *err)
 {
-    *m = (ls_models){0};
-    ls_compute compute = {backend, dtype, threads, &m->workspace};
-    ls_compute exact = {backend, LS_F32, threads, &m->workspace};
+    size_t i = 0;
+    while (i < m->workspace_count && strcmp(m->workspaces[i].device->info.name, device))
+        i++;
+    if (i == m->workspace_count) {
+        int ret = ls_workspace_open(&m->workspaces[i], device, threads, err);
+        if (ret)
+            return ret;
+        m->workspace_count++;
+    }
+    const ls_device_info *info = &m->workspaces[i].device->info;
+    *out = (ls_compute){&m->workspaces[i], info->host ? dtype : info->fast};
+    return 0;
+}
+
+static int open_networks(ls_models *m, const char *dir, const ls_compute c[LS_NETWORKS],
+                         ls_error *err)
+{
     ls_weights *unet = NULL, *vae = NULL, *whisper = NULL;
     ls_unet_config uc;
     ls_vae_config vc;
@@ -120,17 +136,31 @@ int ls_models_open(ls_models *m, const char *dir, const char *backend, ls_dtype 
     if (!ret)
         ret = check_fit(&uc, &vc, dir, err);
     if (!ret)
-        ret = ls_unet_open(&m->unet, &unet, &uc, &compute, err);
+        ret = ls_unet_open(&m->unet, &unet, &uc, &c[0], err);
     if (!ret)
-        ret = ls_vae_open(&m->vae, &vae, &vc, &compute, err);
+        ret = ls_vae_open(&m->vae, &vae, &vc, &c[1], err);
     if (!ret)
-        ret = ls_whisper_open(&m->whisper, &whisper, &wc, &exact, err);
+        ret = ls_whisper_open(&m->whisper, &whisper, &wc, &c[2], err);
     ls_weights_close(&unet);
     ls_weights_close(&vae);
     ls_weights_close(&whisper);
+    return ls_models_unusable(ret, err);
+}
+
+int ls_models_open(ls_models *m, const char *dir, const ls_devices *p, ls_error *err)
+{
+    ls_compute c[LS_NETWORKS];
+    *m = (ls_models){0};
+    int ret = place(&c[0], m, p->unet, p->dtype, p->threads, err);
+    if (!ret)
+        ret = place(&c[1], m, p->vae, p->dtype, p->threads, err);
+    if (!ret)
+        ret = place(&c[2], m, p->whisper, LS_F32, p->threads, err);
+    if (!ret)
+        ret = open_networks(m, dir, c, err);
     if (ret)
         ls_models_close(m);
-    return ls_models_unusable(ret, err);
+    return ret;
 }
 
 void ls_models_close(ls_models *m)
@@ -138,15 +168,38 @@ void ls_models_close(ls_models *m)
     ls_unet_close(&m->unet);
     ls_vae_close(&m->vae);
     ls_whisper_close(&m->whisper);
-    ls_workspace_free(&m->workspace);
+    for (size_t i = 0; i < m->workspace_count; i++)
+        ls_workspace_close(&m->workspaces[i]);
+    m->workspace_count = 0;
+}
+
+void ls_models_list(const ls_models *m, ls_network *nets[LS_NETWORKS])
+{
+    nets[0] = ls_unet_network(m->unet);
+    nets[1] = ls_vae_network(m->vae);
+    nets[2] = ls_whisper_network(m->whisper);
+}
+
+void ls_models_lock(ls_models *m)
+{
+    for (size_t i = 0; i < m->workspace_count; i++)
+        ls_turn_take(&m->workspaces[i].turn, NULL);
+}
+
+void ls_models_unlock(ls_models *m)
+{
+    for (size_t i = m->workspace_count; i-- > 0;)
+        ls_turn_give(&m->workspaces[i].turn);
 }
 
 size_t ls_models_packed(ls_models *m)
 {
-    ls_turn_take(&m->workspace.turn, NULL);
-    const size_t bytes = ls_network_usage(ls_unet_network(m->unet)).weights +
-                         ls_network_usage(ls_vae_network(m->vae)).weights +
-                         ls_network_usage(ls_whisper_network(m->whisper)).weights;
-    ls_turn_give(&m->workspace.turn);
+    ls_network *nets[LS_NETWORKS];
+    size_t bytes = 0;
+    ls_models_list(m, nets);
+    ls_models_lock(m);
+    for (size_t i = 0; i < LS_NETWORKS; i++)
+        bytes += ls_network_usage(nets[i]).weights;
+    ls_models_unlock(m);
     return bytes;
 }

@@ -8,19 +8,34 @@
 #include "models/vae/vae.h"
 #include "models/whisper/whisper.h"
 
+enum { LS_NETWORKS = 3 };
+
+/* What each network runs on, as ls_device_open takes it, and how. */
+typedef struct ls_devices {
+    const char *unet, *vae, *whisper;
+    ls_dtype dtype; /* of the UNet and the VAE where they run on the CPU; elsewhere the device's,
+                       and of Whisper on the CPU always float32 */
+    int threads;    /* of the CPU, 0: all cores */
+} ls_devices;
+
 typedef struct ls_models {
-    ls_workspace workspace; /* shared: the networks run one after another */
+    /* One for each device: its networks run one after another. */
+    ls_workspace workspaces[LS_NETWORKS];
+    size_t workspace_count;
     ls_unet *unet;
     ls_vae *vae;
     ls_whisper *whisper;
 } ls_models;
 
-/* Opens the three networks, detects their configurations and checks that they fit together; nothing
- * is packed yet. UNet and VAE compute in `dtype`, Whisper always in float32. LS_EMODEL on failure;
- * *m is then closed. *m must not be moved. */
-int ls_models_open(ls_models *m, const char *dir, const char *backend, ls_dtype dtype, int threads,
-                   ls_error *err);
+/* Opens the devices and the three networks, detects their configurations and checks that they fit
+ * together; nothing is packed yet. LS_EMODEL for the models; *m is closed on failure. *m must not
+ * be moved. */
+int ls_models_open(ls_models *m, const char *dir, const ls_devices *devices, ls_error *err);
 void ls_models_close(ls_models *m);
+void ls_models_list(const ls_models *m, ls_network *nets[LS_NETWORKS]); /* UNet, VAE, Whisper */
+/* Takes all devices, and gives them back. */
+void ls_models_lock(ls_models *m);
+void ls_models_unlock(ls_models *m);
 /* Bytes of weights packed so far; waits for its turn. Any thread. */
 size_t ls_models_packed(ls_models *m);
 

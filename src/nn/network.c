@@ -15,18 +15,32 @@ struct ls_network {
     ls_params *params;
     void *config;
     ls_network_build build;
-    ls_backend *backend, *dry; /* the second: only during an estimate */
+    ls_store *store, *dry; /* the second: only during an estimate */
+    unsigned store_flags;
     ls_dtype dtype;
     ls_workspace *workspace;
     shaped_plan plans[MAX_PLANS];              /* most recently used first */
     size_t plan_count, activations, estimated; /* bytes of the largest plan */
 };
 
-void ls_workspace_free(ls_workspace *ws)
+int ls_workspace_open(ls_workspace *ws, const char *device, int threads, ls_error *err)
 {
-    ls_aligned_free(ws->data);
+    *ws = (ls_workspace){0};
+    return ls_device_open(&ws->device, device, threads, err);
+}
+
+static void free_activations(ls_workspace *ws)
+{
+    if (ws->device)
+        ws->device->vtable->release(ws->device, ws->data);
     ws->data = NULL;
     ws->bytes = 0;
+}
+
+void ls_workspace_close(ls_workspace *ws)
+{
+    free_activations(ws);
+    ls_device_close(&ws->device);
 }
 
 int ls_network_table(ls_params **out, const void *config, ls_network_build build,
@@ -72,8 +86,6 @@ int ls_network_open(ls_network **out, ls_weights **w, const void *config, size_t
         memcpy(net->config, config, config_size);
         ret = ls_params_bind(net->params, net->weights, rules, err);
     }
-    if (!ret)
-        ret = ls_backend_open(&net->backend, compute->backend, compute->threads, err);
     if (ret)
         ls_network_close(&net);
     *out = net;
@@ -87,8 +99,8 @@ void ls_network_close(ls_network **pnet)
         return;
     for (size_t i = 0; i < net->plan_count; i++)
         ls_plan_close(&net->plans[i].plan);
-    ls_backend_close(&net->backend);
-    ls_backend_close(&net->dry);
+    ls_store_close(&net->store);
+    ls_store_close(&net->dry);
     ls_params_free(&net->params);
     ls_weights_close(&net->weights);
     free(net->config);
@@ -96,7 +108,7 @@ void ls_network_close(ls_network **pnet)
     *pnet = NULL;
 }
 
-static int compile(ls_network *net, ls_backend *be, const size_t *key, bool taps, ls_plan **plan,
+static int compile(ls_network *net, ls_store *st, const size_t *key, bool taps, ls_plan **plan,
                    ls_error *err)
 {
     ls_graph *g = ls_graph_new(net->dtype, taps);
@@ -109,7 +121,7 @@ static int compile(ls_network *net, ls_backend *be, const size_t *key, bool taps
         ls_graph_free(&g);
         return ret;
     }
-    return ls_plan_compile(plan, &g, be, err);
+    return ls_plan_compile(plan, &g, st, err);
 }
 
 static int reserve(ls_network *net, size_t bytes, ls_error *err)
@@ -119,12 +131,10 @@ static int reserve(ls_network *net, size_t bytes, ls_error *err)
     ls_workspace *ws = net->workspace;
     if (bytes <= ws->bytes)
         return 0;
-    ls_workspace_free(ws);
-    ws->data = ls_aligned_alloc(LS_MEM_NN, bytes);
-    if (!ws->data)
-        return ls_fail(err, LS_ENOMEM,
-                       "out of memory: the activations need %zu MB; use a smaller resolution",
-                       bytes >> 20);
+    free_activations(ws);
+    int ret = ws->device->vtable->alloc(ws->device, bytes, &ws->data, err);
+    if (ret)
+        return ls_fail_context(err, ret, "%zu MB for activations", bytes >> 20);
     ws->bytes = bytes;
     return 0;
 }
@@ -154,7 +164,10 @@ static int prepare(ls_network *net, const size_t *key, bool taps, ls_plan **plan
         found = net->plans[i];
     } else {
         memcpy(found.key, key, sizeof found.key);
-        ret = compile(net, net->backend, key, taps, &found.plan, err);
+        if (!net->store)
+            ret = ls_store_open(&net->store, net->workspace->device, net->store_flags, err);
+        if (!ret)
+            ret = compile(net, net->store, key, taps, &found.plan, err);
         if (ret)
             return ret;
         if (net->plan_count == MAX_PLANS)
@@ -178,20 +191,54 @@ int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool t
     return ret;
 }
 
+static ls_network_memory memory_of(const ls_store *st, size_t activations)
+{
+    return (ls_network_memory){st ? st->bytes : 0, activations, st ? st->pinned_bytes : 0};
+}
+
 int ls_network_estimate_begin(ls_network *net, ls_error *err)
 {
     net->estimated = 0;
-    int ret = ls_backend_open(&net->dry, net->backend->vtable->name, net->backend->threads, err);
-    if (!ret)
-        net->dry->dry = true;
-    return ret;
+    return ls_store_open(&net->dry, net->workspace->device, net->store_flags | LS_STORE_DRY, err);
 }
 
 ls_network_memory ls_network_estimate_end(ls_network *net)
 {
-    ls_network_memory m = {net->dry ? net->dry->packed_bytes : 0, net->estimated};
-    ls_backend_close(&net->dry);
+    ls_network_memory m = memory_of(net->dry, net->estimated);
+    ls_store_close(&net->dry);
     return m;
+}
+
+void ls_network_stream(ls_network *net, bool streamed)
+{
+    ls_turn_take(&net->workspace->turn, NULL);
+    if (!net->store)
+        net->store_flags = streamed ? LS_STORE_STREAMED : 0;
+    ls_turn_give(&net->workspace->turn);
+}
+
+int ls_network_alloc(ls_network *net, size_t bytes, void **out, ls_error *err)
+{
+    ls_device *dev = net->workspace->device;
+    return dev->vtable->alloc(dev, bytes, out, err);
+}
+
+void ls_network_release(ls_network *net, void *memory)
+{
+    ls_device *dev = net->workspace->device;
+    dev->vtable->release(dev, memory);
+}
+
+int ls_network_write(ls_network *net, void *to, const void *from, size_t bytes, ls_error *err)
+{
+    ls_device *dev = net->workspace->device;
+    const bool wait = !dev->info.host;
+    if (wait)
+        ls_turn_take(&net->workspace->turn, NULL);
+    int ret = dev->vtable->write(dev, to, from, bytes, err);
+    if (wait)
+        ls_turn_give(&net->workspace->turn);
+    return ret;
 }
 
 int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_binding *bindings,
@@ -207,6 +254,11 @@ int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_b
         ret = ls_plan_run(plan, net->workspace->data, bindings, count, cancel, err);
     ls_turn_give(&net->workspace->turn);
     return ret;
+}
+
+const ls_device_info *ls_network_device(const ls_network *net)
+{
+    return &net->workspace->device->info;
 }
 
 ls_weights *ls_network_weights(const ls_network *net)
@@ -243,7 +295,7 @@ int ls_network_read(ls_network *net, const char *name, size_t ndim, const size_t
 
 ls_network_memory ls_network_usage(const ls_network *net)
 {
-    return (ls_network_memory){net->backend->packed_bytes, net->activations};
+    return memory_of(net->store, net->activations);
 }
 
 void ls_network_op_seconds(const ls_network *net, double *seconds)

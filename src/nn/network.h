@@ -1,4 +1,4 @@
-/* What all networks have in common: weights, the table they are checked against, a backend with the
+/* What all networks have in common: weights, the table they are checked against, a store with the
  * packed copies, and one plan per shape requested. */
 #ifndef LS_NN_NETWORK_H
 #define LS_NN_NETWORK_H
@@ -9,27 +9,29 @@
 
 #define LS_NETWORK_KEY 8
 
-/* Activation memory shared by networks, and a lock: calls may come from several threads; each waits
- * for those before it. Zero-initialise. */
+/* A device with activation memory that its networks share, and a lock: calls may come from several
+ * threads; each waits for those before it. */
 typedef struct ls_workspace {
+    ls_device *device;
     ls_turn turn;
-    void *data;
+    void *data; /* of the device's memory */
     size_t bytes;
 } ls_workspace;
 
-void ls_workspace_free(ls_workspace *ws);
+/* `device` and `threads` as ls_device_open takes them. On failure *ws is closed. */
+int ls_workspace_open(ls_workspace *ws, const char *device, int threads, ls_error *err);
+void ls_workspace_close(ls_workspace *ws); /* zeros: nothing */
 
 typedef struct ls_compute {
-    const char *backend; /* "onednn" or "ref" */
-    ls_dtype dtype;      /* LS_F32 or LS_BF16 */
-    int threads;         /* 0: all cores */
     ls_workspace *workspace;
+    ls_dtype dtype; /* of activations */
 } ls_compute;
 
 typedef struct ls_network ls_network;
 
 typedef struct ls_network_memory {
-    size_t weights, activations; /* bytes packed, and of the largest plan, so far */
+    size_t weights, activations; /* bytes packed, and of the largest plan, so far, on the device */
+    size_t pinned;               /* bytes of streamed weights, in the process's memory */
 } ls_network_memory;
 
 /* Appends the network to nn->g for the shapes in `key` (their meaning is the network's own), taking
@@ -56,10 +58,19 @@ int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool t
  * have needed, prepared in that order. */
 int ls_network_estimate_begin(ls_network *net, ls_error *err);
 ls_network_memory ls_network_estimate_end(ls_network *net);
+/* Whether weights stay in the process's memory and are sent to the device for each use (see
+ * LS_STORE_STREAMED). Without effect once weights are packed. */
+void ls_network_stream(ls_network *net, bool streamed);
+/* Memory of the network's device, uninitialised: for inputs and outputs that are ls_resident. Free
+ * it before the network is closed; writing ends before it returns. */
+int ls_network_alloc(ls_network *net, size_t bytes, void **out, ls_error *err);
+void ls_network_release(ls_network *net, void *memory);
+int ls_network_write(ls_network *net, void *to, const void *from, size_t bytes, ls_error *err);
 /* Waits for the workspace, prepares and runs. */
 int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_binding *bindings,
                    size_t count, const ls_cancel *cancel, ls_error *err);
 
+const ls_device_info *ls_network_device(const ls_network *net);
 ls_weights *ls_network_weights(const ls_network *net);
 const void *ls_network_config(const ls_network *net);
 ls_dtype ls_network_dtype(const ls_network *net);

@@ -1,5 +1,5 @@
 #include "pipeline/describe.h"
-#include "backend/backend.h"
+#include "backend/device.h"
 #include "base/alloc.h"
 #include "latentsync/version.h"
 #include "media/codecs.h"
@@ -14,10 +14,10 @@
 /* On all of this the last bits of a frame depend. */
 static json_t *describe_program(void)
 {
-    char networks[64];
-    ls_backend_version(networks, sizeof networks);
+    ls_device_info cpu;
+    ls_device_list(0, &cpu);
     return json_pack("{s:i, s:s, s:s, s:s, s:s}", "format", LS_JOB_FORMAT, "latentsync",
-                     LS_VERSION_STRING, "compiler", COMPILER, "networks", networks, "codecs",
+                     LS_VERSION_STRING, "compiler", COMPILER, "networks", cpu.version, "codecs",
                      ls_media_version());
 }
 

@@ -7,8 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { NETWORKS = 3 };
-
 /* What shows that a file is still the one that was opened. */
 typedef struct stamp {
     dev_t device;
@@ -22,7 +20,7 @@ typedef struct entry {
     char *dir;
     ls_dtype dtype;
     int threads;
-    stamp files[NETWORKS];
+    stamp files[LS_NETWORKS];
     size_t users;
     ls_models models;
 } entry;
@@ -39,13 +37,6 @@ int ls_engine_open(ls_engine **out, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     pthread_mutex_init(&e->lock, NULL);
     return 0;
-}
-
-static void list_networks(const ls_models *m, ls_network *nets[NETWORKS])
-{
-    nets[0] = ls_unet_network(m->unet);
-    nets[1] = ls_vae_network(m->vae);
-    nets[2] = ls_whisper_network(m->whisper);
 }
 
 static void free_entry(entry *n)
@@ -93,12 +84,12 @@ size_t ls_engine_models(ls_engine *e, uint64_t *weight_bytes)
     return count;
 }
 
-static void stamp_files(const ls_models *m, stamp files[NETWORKS])
+static void stamp_files(const ls_models *m, stamp files[LS_NETWORKS])
 {
-    ls_network *nets[NETWORKS];
+    ls_network *nets[LS_NETWORKS];
     struct stat st;
-    list_networks(m, nets);
-    for (size_t i = 0; i < NETWORKS; i++) {
+    ls_models_list(m, nets);
+    for (size_t i = 0; i < LS_NETWORKS; i++) {
         memset(&files[i], 0, sizeof files[i]);
         if (!stat(ls_weights_path(ls_network_weights(nets[i])), &st)) {
             files[i].device = st.st_dev;
@@ -111,7 +102,7 @@ static void stamp_files(const ls_models *m, stamp files[NETWORKS])
 
 static entry *find(ls_engine *e, const ls_model_request *r, const char *dir)
 {
-    stamp now[NETWORKS];
+    stamp now[LS_NETWORKS];
     for (entry *n = e->entries; n; n = n->next) {
         if (strcmp(n->dir, dir) || n->dtype != r->dtype || n->threads != r->threads)
             continue;
@@ -130,9 +121,9 @@ static int open_entry(entry **out, const ls_model_request *r, const char *dir, l
     n->dtype = r->dtype;
     n->threads = r->threads;
     n->dir = strdup(dir);
-    int ret =
-        n->dir ? ls_models_open(&n->models, r->dir, ls_backend_default(), r->dtype, r->threads, err)
-               : ls_fail(err, LS_ENOMEM, "out of memory");
+    const ls_devices all_cpu = {"cpu", "cpu", "cpu", r->dtype, r->threads};
+    int ret = n->dir ? ls_models_open(&n->models, r->dir, &all_cpu, err)
+                     : ls_fail(err, LS_ENOMEM, "out of memory");
     if (ret) {
         free(n->dir);
         free(n);

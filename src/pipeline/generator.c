@@ -170,27 +170,27 @@ int ls_generator_estimate(ls_generator_memory *out, ls_models *models,
 {
     ls_generator g;
     buffer list[BUFFERS];
-    ls_network *nets[] = {ls_unet_network(models->unet), ls_vae_network(models->vae),
-                          ls_whisper_network(models->whisper)};
+    ls_network *nets[LS_NETWORKS];
     *out = (ls_generator_memory){0};
     int ret = set_up(&g, models, s, err);
     if (ret)
         return ret;
-    ls_turn_take(&models->workspace.turn, NULL);
-    for (size_t i = 0; !ret && i < 3; i++)
+    ls_models_list(models, nets);
+    ls_models_lock(models);
+    for (size_t i = 0; !ret && i < LS_NETWORKS; i++)
         ret = ls_network_estimate_begin(nets[i], err);
     ls_chunk c = chunk_of(&g, frames);
     if (!ret)
         ret = prepare_others(&g, frames, err);
     if (!ret)
         ret = ls_sampler_estimate(g.sampler, &c, &out->buffers, err);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < LS_NETWORKS; i++) {
         ls_network_memory m = ls_network_estimate_end(nets[i]);
         out->weights += m.weights;
         if (m.activations > out->activations)
             out->activations = m.activations;
     }
-    ls_turn_give(&models->workspace.turn);
+    ls_models_unlock(models);
     list_buffers(&g, list);
     for (size_t i = 0; i < BUFFERS; i++)
         out->buffers += list[i].bytes;

@@ -1,7 +1,7 @@
 /* The public view of the machine and of the codecs. */
 #include "latentsync/machine.h"
 #include "base/alloc.h"
-#include "backend/backend.h"
+#include "backend/device.h"
 #include "base/system.h"
 #include "latentsync/sync.h"
 #include "media/codecs.h"
@@ -29,13 +29,15 @@ static void list_features(char *text, size_t size, const ls_cpu *cpu)
 void ls_machine_get(ls_machine *out, size_t size)
 {
     ls_cpu cpu;
+    ls_device_info device;
     ls_machine_memory memory;
     ls_cpu_detect(&cpu, "");
+    ls_device_list(0, &device);
     ls_machine_memory_now(&memory, "");
     ls_machine m = {.size = size,
                     .cores = cpu.cores,
                     .compute_type =
-                        ls_backend_prefers_bf16() ? LS_COMPUTE_BFLOAT16 : LS_COMPUTE_FLOAT32,
+                        device.fast == LS_BF16 ? LS_COMPUTE_BFLOAT16 : LS_COMPUTE_FLOAT32,
                     .cgroup_cores = memory.cgroup_cpus,
                     .memory = memory.total,
                     .available = memory.available,

@@ -1,5 +1,5 @@
 /* A job opened and closed: settings, models, inputs. */
-#include "backend/backend.h"
+#include "backend/device.h"
 #include "base/alloc.h"
 #include "base/os/random.h"
 #include "face/choose.h"
@@ -158,10 +158,12 @@ static int settle_open_settings(ls_sync *job, ls_error *err)
         was = (ls_sync_settings){.seed = -1};
     json_decref(d); // of `was` only numbers are used
     if (job->s.compute_type == LS_COMPUTE_AUTO) {
+        ls_device_info cpu;
+        ls_device_list(0, &cpu);
         job->free_type = was.compute_type == LS_COMPUTE_AUTO;
-        job->s.compute_type = !job->free_type             ? was.compute_type
-                              : ls_backend_prefers_bf16() ? LS_COMPUTE_BFLOAT16
-                                                          : LS_COMPUTE_FLOAT32;
+        job->s.compute_type = !job->free_type       ? was.compute_type
+                              : cpu.fast == LS_BF16 ? LS_COMPUTE_BFLOAT16
+                                                    : LS_COMPUTE_FLOAT32;
     }
     if (job->s.seed >= 0)
         return 0;

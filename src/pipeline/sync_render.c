@@ -93,20 +93,17 @@ static int run_stages(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
 /* Where the time of the networks went, that of other jobs with the same models included. */
 static void log_ops(ls_sync *job)
 {
-    struct {
-        const char *name;
-        ls_network *net;
-    } nets[] = {{"UNet", ls_unet_network(job->models->unet)},
-                {"VAE", ls_vae_network(job->models->vae)},
-                {"Whisper", ls_whisper_network(job->models->whisper)}};
-    for (size_t i = 0; i < LS_COUNT(nets); i++) {
+    static const char *const names[LS_NETWORKS] = {"UNet", "VAE", "Whisper"};
+    ls_network *nets[LS_NETWORKS];
+    ls_models_list(job->models, nets);
+    for (size_t i = 0; i < LS_NETWORKS; i++) {
         double seconds[LS_OP_COUNT] = {0};
-        ls_turn_take(&job->models->workspace.turn, NULL);
-        ls_network_op_seconds(nets[i].net, seconds);
-        ls_turn_give(&job->models->workspace.turn);
+        ls_models_lock(job->models);
+        ls_network_op_seconds(nets[i], seconds);
+        ls_models_unlock(job->models);
         for (int op = 0; op < LS_OP_COUNT; op++)
             if (seconds[op] > 0.01)
-                ls_log_msg(&job->log, LS_LOG_DEBUG, "%s %s: %.2f s", nets[i].name, ls_op_name(op),
+                ls_log_msg(&job->log, LS_LOG_DEBUG, "%s %s: %.2f s", names[i], ls_op_name(op),
                            seconds[op]);
     }
 }

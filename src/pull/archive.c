@@ -63,7 +63,7 @@ static int extract(zip_t *zip, const char *path, const ls_known_file *known, ls_
     return ls_output_close(&o, ret, err);
 }
 
-int ls_store_extract(ls_store *st, const char *archive, ls_error *err)
+int ls_model_store_extract(ls_model_store *st, const char *archive, ls_error *err)
 {
     char path[PATH_MAX];
     int code = 0, ret = 0;
@@ -75,15 +75,15 @@ int ls_store_extract(ls_store *st, const char *archive, ls_error *err)
         zip_error_fini(&e);
         return ret;
     }
-    for (size_t i = LS_STORE_FACES; !ret && i < LS_STORE_FILES; i++) {
+    for (size_t i = LS_MODEL_STORE_FACES; !ret && i < LS_MODEL_STORE_FILES; i++) {
         if (st->files[i].there)
             continue;
         snprintf(path, sizeof path, "%s/%s", st->dir, st->files[i].name);
-        ret = ls_store_make_folders(path, err);
+        ret = ls_model_store_make_folders(path, err);
         if (!ret && !(ret = extract(zip, path, st->files[i].known, err))) {
             st->files[i].there = true;
-            ls_store_say(st, LS_LOG_INFO, "%s: complete, checked, from %s", st->files[i].name,
-                         archive);
+            ls_model_store_say(st, LS_LOG_INFO, "%s: complete, checked, from %s", st->files[i].name,
+                               archive);
         }
     }
     zip_discard(zip);

@@ -93,7 +93,8 @@ int ls_models_check(const char *dir, void (*report)(void *opaque, const ls_model
     static const char *const roles[] = {"UNet", "VAE", "Whisper"};
     char text[3][SUMMARY];
     ls_models m;
-    int ret = ls_models_open(&m, dir, "ref", LS_F32, 1, err);
+    const ls_devices plain = {"ref", "ref", "ref", LS_F32, 1};
+    int ret = ls_models_open(&m, dir, &plain, err);
     if (ret)
         return ret;
     describe_unet(text[0], ls_unet_get_config(m.unet));

@@ -12,7 +12,7 @@
 #define MAX_ENTRIES 200000
 
 typedef struct walk {
-    ls_store *st;
+    ls_model_store *st;
     char path[PATH_MAX];
     size_t entries, found;
     const char *other; /* a version whose UNet seems to be there, though another is asked for */
@@ -32,10 +32,11 @@ static int matches(const walk *w, const char *name, const ls_known_file *known, 
     if (ret == LS_ECANCELED)
         return ret;
     if (ret < 0)
-        ls_store_say(w->st, LS_LOG_WARN, "%s: not read: %s", w->path, err->message);
+        ls_model_store_say(w->st, LS_LOG_WARN, "%s: not read: %s", w->path, err->message);
     else if (!ret)
-        ls_store_say(w->st, LS_LOG_WARN,
-                     "%s has the size of %s but not its SHA-256, so it is ignored", w->path, name);
+        ls_model_store_say(w->st, LS_LOG_WARN,
+                           "%s has the size of %s but not its SHA-256, so it is ignored", w->path,
+                           name);
     return ret == 1;
 }
 
@@ -49,22 +50,23 @@ static void note_other_version(walk *w, uint64_t size)
 
 static int consider(walk *w, uint64_t size, ls_error *err)
 {
-    ls_store *st = w->st;
+    ls_model_store *st = w->st;
     const ls_known_file *archive = ls_known_file_find("buffalo_l.zip");
     int ret = 0;
-    for (size_t i = 0; !ret && i < LS_STORE_FILES; i++) {
+    for (size_t i = 0; !ret && i < LS_MODEL_STORE_FILES; i++) {
         if (st->files[i].there || size != st->files[i].known->size)
             continue;
         ret = matches(w, st->files[i].name, st->files[i].known, err);
         if (ret == 1) {
             w->found++;
-            return ls_store_place(st, i, w->path, err);
+            return ls_model_store_place(st, i, w->path, err);
         }
     }
-    if (!ret && size == archive->size && ls_store_lacks(st, LS_STORE_FACES, LS_STORE_FILES) &&
+    if (!ret && size == archive->size &&
+        ls_model_store_lacks(st, LS_MODEL_STORE_FACES, LS_MODEL_STORE_FILES) &&
         (ret = matches(w, archive->name, archive, err)) == 1) {
         w->found++;
-        return ls_store_extract(st, w->path, err);
+        return ls_model_store_extract(st, w->path, err);
     }
     note_other_version(w, size);
     return ret;
@@ -94,7 +96,7 @@ static int visit(walk *w, size_t depth, ls_error *err)
     }
     w->above[depth].dev = st.st_dev;
     w->above[depth].ino = st.st_ino;
-    for (struct dirent *e; !ret && ls_store_lacks(w->st, 0, LS_STORE_FILES) &&
+    for (struct dirent *e; !ret && ls_model_store_lacks(w->st, 0, LS_MODEL_STORE_FILES) &&
                            w->entries < MAX_ENTRIES && (e = readdir(d));) {
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
             continue;
@@ -115,38 +117,41 @@ static int visit(walk *w, size_t depth, ls_error *err)
     return ret;
 }
 
-static int import(ls_store *st, const char *from, ls_error *err)
+static int import(ls_model_store *st, const char *from, ls_error *err)
 {
     walk w = {.st = st};
     if (snprintf(w.path, sizeof w.path, "%s", from) >= (int)sizeof w.path)
         return ls_fail(err, LS_EINVAL, "%s: the path is too long", from);
     int ret = visit(&w, 0, err);
     if (!ret && w.entries >= MAX_ENTRIES)
-        ls_store_say(st, LS_LOG_WARN, "%s: only the first %d files and folders were looked at",
-                     from, MAX_ENTRIES);
+        ls_model_store_say(st, LS_LOG_WARN,
+                           "%s: only the first %d files and folders were looked at", from,
+                           MAX_ENTRIES);
     if (!ret && w.found)
-        ret = ls_store_write_about(st, err);
-    if (ret || !ls_store_lacks(st, 0, LS_STORE_FILES))
+        ret = ls_model_store_write_about(st, err);
+    if (ret || !ls_model_store_lacks(st, 0, LS_MODEL_STORE_FILES))
         return ret;
     if (!st->files[0].there && w.other)
-        ls_store_say(st, LS_LOG_NOTICE, "%s seems to have the UNet of LatentSync %s, not of %s",
-                     from, w.other, st->s.version);
+        ls_model_store_say(st, LS_LOG_NOTICE,
+                           "%s seems to have the UNet of LatentSync %s, not of %s", from, w.other,
+                           st->s.version);
     if (!w.found)
         ret = ls_fail(err, LS_ENOENT, "%s has no published file that %s lacks", from, st->dir);
-    ls_store_list_missing(st, LS_LOG_NOTICE,
-                          "still missing, by URL, SHA-256 and path (buffalo_l.zip has the face "
-                          "networks, for non-commercial research only):");
+    ls_model_store_list_missing(
+        st, LS_LOG_NOTICE,
+        "still missing, by URL, SHA-256 and path (buffalo_l.zip has the face "
+        "networks, for non-commercial research only):");
     return ret;
 }
 
 int ls_models_import(const ls_pull_settings *s, const char *from, ls_error *err)
 {
-    ls_store st;
+    ls_model_store st;
     ls_error own;
     err = err ? err : &own;
-    int ret = ls_store_open(&st, s, true, err);
+    int ret = ls_model_store_open(&st, s, true, err);
     if (!ret)
         ret = import(&st, from, err);
-    ls_store_close(&st);
+    ls_model_store_close(&st);
     return ret;
 }

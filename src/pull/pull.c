@@ -18,61 +18,62 @@ const ls_pull_item *ls_pull_get_item(size_t index)
     return index < LS_COUNT(items) ? &items[index] : NULL;
 }
 
-static int pull_file(ls_store *st, size_t i, const ls_download *d, ls_error *err)
+static int pull_file(ls_model_store *st, size_t i, const ls_download *d, ls_error *err)
 {
     bool there;
-    int ret = ls_store_make_folders(d->path, err);
+    int ret = ls_model_store_make_folders(d->path, err);
     if (ret || (ret = ls_download_file(d, &there, err)))
         return ret;
     st->files[i].there = true;
-    ls_store_say(st, LS_LOG_INFO, there ? "%s: there already, checked" : "%s: complete, checked",
-                 d->name);
+    ls_model_store_say(st, LS_LOG_INFO,
+                       there ? "%s: there already, checked" : "%s: complete, checked", d->name);
     return 0;
 }
 
-static int pull_faces(ls_store *st, const ls_download *d, ls_error *err)
+static int pull_faces(ls_model_store *st, const ls_download *d, ls_error *err)
 {
     bool there;
-    int ret = ls_store_make_folders(d->path, err);
+    int ret = ls_model_store_make_folders(d->path, err);
     if (!ret && (ret = ls_download_file(d, &there, err)) == LS_ENOENT && st->archive)
         ls_fail_context(err, ret,
                         "the mirror lacks %s; what was received is kept, run again without the "
                         "mirror",
                         d->name);
     if (!ret)
-        ret = ls_store_extract(st, d->path, err);
+        ret = ls_model_store_extract(st, d->path, err);
     if (!ret || ret == LS_EFORMAT)
         unlink(d->path);
     return ret;
 }
 
-static int pull_one(ls_store *st, size_t i, ls_error *err)
+static int pull_one(ls_model_store *st, size_t i, ls_error *err)
 {
-    ls_store_paths paths;
+    ls_model_store_paths paths;
     ls_download d;
-    int ret = ls_store_describe(st, i, &paths, &d, err);
+    int ret = ls_model_store_describe(st, i, &paths, &d, err);
     if (!ret)
-        ret = i == LS_STORE_ARCHIVE ? pull_faces(st, &d, err) : pull_file(st, i, &d, err);
+        ret = i == LS_MODEL_STORE_ARCHIVE ? pull_faces(st, &d, err) : pull_file(st, i, &d, err);
     if (ret && err->hint == LS_HINT_FETCH_BY_HAND)
-        ls_store_list_missing(st, LS_LOG_ERROR,
-                              "fetch what is missing by hand, each file to the path behind its URL "
-                              "and SHA-256, and run this again:");
+        ls_model_store_list_missing(
+            st, LS_LOG_ERROR,
+            "fetch what is missing by hand, each file to the path behind its URL "
+            "and SHA-256, and run this again:");
     return ret;
 }
 
 int ls_models_pull(const ls_pull_settings *s, ls_error *err)
 {
-    ls_store st;
+    ls_model_store st;
     ls_error own;
     err = err ? err : &own;
-    int ret = ls_store_open(&st, s, false, err);
-    for (size_t i = 0; !ret && i < LS_STORE_FACES; i++)
+    int ret = ls_model_store_open(&st, s, false, err);
+    for (size_t i = 0; !ret && i < LS_MODEL_STORE_FACES; i++)
         if (!st.files[i].there)
             ret = pull_one(&st, i, err);
     if (!ret)
-        ret = ls_store_write_about(&st, err);
-    if (!ret && st.s.faces && ls_store_lacks(&st, LS_STORE_FACES, LS_STORE_FILES))
-        ret = pull_one(&st, LS_STORE_ARCHIVE, err);
-    ls_store_close(&st);
+        ret = ls_model_store_write_about(&st, err);
+    if (!ret && st.s.faces && ls_model_store_lacks(&st, LS_MODEL_STORE_FACES, LS_MODEL_STORE_FILES))
+        ret = pull_one(&st, LS_MODEL_STORE_ARCHIVE, err);
+    ls_model_store_close(&st);
     return ret;
 }

@@ -20,7 +20,7 @@ static const char *const versions[] = {"1.6", "1.5"};
 /* What is downloaded; %s is the version. */
 static const struct {
     const char *file, *known, *url;
-} downloads[LS_STORE_ARCHIVE + 1] = {
+} downloads[LS_MODEL_STORE_ARCHIVE + 1] = {
     {"latentsync_unet.pt", "%s/latentsync_unet.pt",
      HUB "/ByteDance/LatentSync-%s/resolve/main/latentsync_unet.pt"},
     {"whisper/tiny.pt", "whisper/tiny.pt",
@@ -39,7 +39,7 @@ static const ls_known_file *known_of(const char *version, size_t i)
     return ls_known_file_find(name);
 }
 
-void ls_store_say(const ls_store *st, int level, const char *fmt, ...)
+void ls_model_store_say(const ls_model_store *st, int level, const char *fmt, ...)
 {
     char line[3 * PATH_MAX];
     va_list args;
@@ -106,7 +106,7 @@ int ls_pull_has_faces(const char *dir)
     return all;
 }
 
-int ls_store_make_folders(const char *path, ls_error *err)
+int ls_model_store_make_folders(const char *path, ls_error *err)
 {
     char folder[PATH_MAX];
     for (const char *end = path; (end = strchr(end + 1, '/'));) {
@@ -119,7 +119,8 @@ int ls_store_make_folders(const char *path, ls_error *err)
 }
 
 /* "http[s]://HOST..." */
-static int check_server(const ls_store *st, const char *url, const char *option, ls_error *err)
+static int check_server(const ls_model_store *st, const char *url, const char *option,
+                        ls_error *err)
 {
     if (!url)
         return 0;
@@ -145,7 +146,7 @@ static const char *given(const char *setting, const char *variable)
     return value && (setting || *value) ? value : NULL;
 }
 
-static int choose_servers(ls_store *st, ls_error *err)
+static int choose_servers(ls_model_store *st, ls_error *err)
 {
     st->archive = st->s.mirror;
     st->hub = given(st->s.mirror, "HF_ENDPOINT");
@@ -158,9 +159,10 @@ static int choose_servers(ls_store *st, ls_error *err)
     return check_server(st, st->hub, st->s.mirror ? "mirror" : NULL, err);
 }
 
-int ls_store_describe(ls_store *st, size_t i, ls_store_paths *paths, ls_download *d, ls_error *err)
+int ls_model_store_describe(ls_model_store *st, size_t i, ls_model_store_paths *paths,
+                            ls_download *d, ls_error *err)
 {
-    const bool archive = i == LS_STORE_ARCHIVE;
+    const bool archive = i == LS_MODEL_STORE_ARCHIVE;
     const char *mirror = archive ? st->archive : st->hub;
     char url[256];
     snprintf(url, sizeof url, downloads[i].url, st->s.version);
@@ -192,7 +194,7 @@ int ls_store_describe(ls_store *st, size_t i, ls_store_paths *paths, ls_download
 }
 
 /* Whether the file at `path` is file `i` of the store: 1, 0 or an error. */
-static int is_file(const ls_store *st, size_t i, const char *path, ls_error *err)
+static int is_file(const ls_model_store *st, size_t i, const char *path, ls_error *err)
 {
     const ls_download d = {.name = st->files[i].name,
                            .cancel = st->s.cancel,
@@ -203,13 +205,13 @@ static int is_file(const ls_store *st, size_t i, const char *path, ls_error *err
                : 0;
 }
 
-int ls_store_place(ls_store *st, size_t i, const char *from, ls_error *err)
+int ls_model_store_place(ls_model_store *st, size_t i, const char *from, ls_error *err)
 {
     char path[PATH_MAX], temporary[PATH_MAX], real[PATH_MAX];
     const char *how = "hard link to";
     snprintf(path, sizeof path, "%s/%s", st->dir, st->files[i].name);
     snprintf(temporary, sizeof temporary, "%s/%s.link", st->dir, st->files[i].name);
-    int ret = ls_store_make_folders(path, err);
+    int ret = ls_model_store_make_folders(path, err);
     if (!ret && !realpath(from, real))
         ret = ls_fail_errno(err, errno, "%s", from);
     if (ret)
@@ -226,12 +228,12 @@ int ls_store_place(ls_store *st, size_t i, const char *from, ls_error *err)
     if (ret)
         return ret;
     st->files[i].there = true;
-    ls_store_say(st, LS_LOG_INFO, "%s: checked, %s %s", st->files[i].name, how, real);
+    ls_model_store_say(st, LS_LOG_INFO, "%s: checked, %s %s", st->files[i].name, how, real);
     return 0;
 }
 
 /* Takes the file from another version's directory, if it has it. */
-static int take_from_other(ls_store *st, size_t i, ls_error *err)
+static int take_from_other(ls_model_store *st, size_t i, ls_error *err)
 {
     char other[PATH_MAX];
     const int parent = (int)(strrchr(st->dir, '/') - st->dir);
@@ -242,26 +244,26 @@ static int take_from_other(ls_store *st, size_t i, ls_error *err)
             continue;
         const int ret = is_file(st, i, other, err);
         if (ret)
-            return ret == 1 ? ls_store_place(st, i, other, err) : ret;
+            return ret == 1 ? ls_model_store_place(st, i, other, err) : ret;
     }
     return 0;
 }
 
-static int look(ls_store *st, size_t i, ls_error *err)
+static int look(ls_model_store *st, size_t i, ls_error *err)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/%s", st->dir, st->files[i].name);
     const int ret = is_file(st, i, path, err);
     st->files[i].there = ret == 1;
     if (ret == 1)
-        ls_store_say(st, LS_LOG_INFO, "%s: there already, checked", st->files[i].name);
+        ls_model_store_say(st, LS_LOG_INFO, "%s: there already, checked", st->files[i].name);
     else if (!ret && !access(path, F_OK))
-        ls_store_say(st, LS_LOG_WARN, "%s: not the published file", path);
+        ls_model_store_say(st, LS_LOG_WARN, "%s: not the published file", path);
     return ret ? (ret == 1 ? 0 : ret) : take_from_other(st, i, err);
 }
 
 /* The folder itself is what is locked. */
-static int lock(ls_store *st, ls_error *err)
+static int lock(ls_model_store *st, ls_error *err)
 {
     st->lock = open(st->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (st->lock < 0)
@@ -274,10 +276,10 @@ static int lock(ls_store *st, ls_error *err)
     return 0;
 }
 
-int ls_store_open(ls_store *st, const ls_pull_settings *s, bool all, ls_error *err)
+int ls_model_store_open(ls_model_store *st, const ls_pull_settings *s, bool all, ls_error *err)
 {
     char path[PATH_MAX];
-    *st = (ls_store){.lock = -1};
+    *st = (ls_model_store){.lock = -1};
     int ret = complete_settings(&st->s, s, err);
     if (!ret)
         ret = choose_servers(st, err);
@@ -286,29 +288,29 @@ int ls_store_open(ls_store *st, const ls_pull_settings *s, bool all, ls_error *e
     if (ret)
         return ret;
     st->log = (ls_log){LS_LOG_DEBUG, st->s.message, st->s.opaque};
-    for (size_t i = 0; i < LS_STORE_FILES; i++) {
-        const bool face = i >= LS_STORE_FACES;
-        st->files[i].name = face ? faces[i - LS_STORE_FACES] : downloads[i].file;
+    for (size_t i = 0; i < LS_MODEL_STORE_FILES; i++) {
+        const bool face = i >= LS_MODEL_STORE_FACES;
+        st->files[i].name = face ? faces[i - LS_MODEL_STORE_FACES] : downloads[i].file;
         st->files[i].known =
             face ? ls_known_file_find(st->files[i].name) : known_of(st->s.version, i);
     }
     snprintf(path, sizeof path, "%s/", st->dir);
-    ret = ls_store_make_folders(path, err);
+    ret = ls_model_store_make_folders(path, err);
     if (!ret)
         ret = lock(st, err);
-    st->count = all || st->s.faces ? LS_STORE_FILES : LS_STORE_FACES;
+    st->count = all || st->s.faces ? LS_MODEL_STORE_FILES : LS_MODEL_STORE_FACES;
     for (size_t i = 0; !ret && i < st->count; i++)
         ret = look(st, i, err);
     return ret;
 }
 
-void ls_store_close(ls_store *st)
+void ls_model_store_close(ls_model_store *st)
 {
     if (st->lock >= 0)
         close(st->lock);
 }
 
-bool ls_store_lacks(const ls_store *st, size_t first, size_t end)
+bool ls_model_store_lacks(const ls_model_store *st, size_t first, size_t end)
 {
     for (size_t i = first; i < end; i++)
         if (!st->files[i].there)
@@ -317,7 +319,7 @@ bool ls_store_lacks(const ls_store *st, size_t first, size_t end)
 }
 
 /* What the files do not say: see ls_models_defaults. */
-int ls_store_write_about(const ls_store *st, ls_error *err)
+int ls_model_store_write_about(const ls_model_store *st, ls_error *err)
 {
     char path[PATH_MAX], text[32];
     ls_output_file o;
@@ -328,15 +330,15 @@ int ls_store_write_about(const ls_store *st, ls_error *err)
     return ret ? ret : ls_output_close(&o, ls_output_write(&o, text, (size_t)n, err), err);
 }
 
-void ls_store_list_missing(ls_store *st, int level, const char *heading)
+void ls_model_store_list_missing(ls_model_store *st, int level, const char *heading)
 {
-    ls_store_paths paths;
+    ls_model_store_paths paths;
     ls_download d;
-    ls_store_say(st, level, "%s", heading);
-    for (size_t i = 0; i <= LS_STORE_ARCHIVE; i++)
-        if (ls_store_lacks(st, i, i == LS_STORE_ARCHIVE ? st->count : i + 1) &&
-            !ls_store_describe(st, i, &paths, &d, NULL)) {
-            ls_store_make_folders(paths.path, NULL);
-            ls_store_say(st, level, "%s %s %s", d.url, d.sha256, d.path);
+    ls_model_store_say(st, level, "%s", heading);
+    for (size_t i = 0; i <= LS_MODEL_STORE_ARCHIVE; i++)
+        if (ls_model_store_lacks(st, i, i == LS_MODEL_STORE_ARCHIVE ? st->count : i + 1) &&
+            !ls_model_store_describe(st, i, &paths, &d, NULL)) {
+            ls_model_store_make_folders(paths.path, NULL);
+            ls_model_store_say(st, level, "%s %s %s", d.url, d.sha256, d.path);
         }
 }

@@ -9,9 +9,13 @@
 
 /* UNet, Whisper and VAE are files of the directory that are downloaded as they are; the two face
  * networks behind them come in one archive. */
-enum { LS_STORE_FACES = 3, LS_STORE_FILES = 5, LS_STORE_ARCHIVE = LS_STORE_FACES };
+enum {
+    LS_MODEL_STORE_FACES = 3,
+    LS_MODEL_STORE_FILES = 5,
+    LS_MODEL_STORE_ARCHIVE = LS_MODEL_STORE_FACES
+};
 
-typedef struct ls_store {
+typedef struct ls_model_store {
     ls_pull_settings s; /* complete, whatever version of the struct the caller knows */
     char dir[PATH_MAX - 128];
     const char *hub, *archive; /* mirrors of the publishers, or NULL */
@@ -24,38 +28,39 @@ typedef struct ls_store {
         const char *name; /* in the directory */
         const ls_known_file *known;
         bool there;
-    } files[LS_STORE_FILES];
-} ls_store;
+    } files[LS_MODEL_STORE_FILES];
+} ls_model_store;
 
 /* Creates and locks the directory, and looks which files are there, or in another version's
  * directory beside it; the face networks only if the settings say so, or `all`. `s` must outlive
- * it. After a failure, too, ls_store_close is due. */
-int ls_store_open(ls_store *st, const ls_pull_settings *s, bool all, ls_error *err);
-void ls_store_close(ls_store *st);
+ * it. After a failure, too, ls_model_store_close is due. */
+int ls_model_store_open(ls_model_store *st, const ls_pull_settings *s, bool all, ls_error *err);
+void ls_model_store_close(ls_model_store *st);
 
-bool ls_store_lacks(const ls_store *st, size_t first, size_t end);
+bool ls_model_store_lacks(const ls_model_store *st, size_t first, size_t end);
 
-typedef struct ls_store_paths {
+typedef struct ls_model_store_paths {
     char path[PATH_MAX], url[4096];
-} ls_store_paths;
+} ls_model_store_paths;
 
-/* How to download file `i`, or LS_STORE_ARCHIVE. `paths` holds strings of *d. */
-int ls_store_describe(ls_store *st, size_t i, ls_store_paths *paths, ls_download *d, ls_error *err);
+/* How to download file `i`, or LS_MODEL_STORE_ARCHIVE. `paths` holds strings of *d. */
+int ls_model_store_describe(ls_model_store *st, size_t i, ls_model_store_paths *paths,
+                            ls_download *d, ls_error *err);
 /* Makes the folders in front of the last '/'. */
-int ls_store_make_folders(const char *path, ls_error *err);
+int ls_model_store_make_folders(const char *path, ls_error *err);
 
 /* Links file `i` to a verified file elsewhere: hard, else by a symbolic link, else copies it. */
-int ls_store_place(ls_store *st, size_t i, const char *from, ls_error *err);
+int ls_model_store_place(ls_model_store *st, size_t i, const char *from, ls_error *err);
 /* Unpacks the missing face networks from the archive. */
-int ls_store_extract(ls_store *st, const char *archive, ls_error *err);
+int ls_model_store_extract(ls_model_store *st, const char *archive, ls_error *err);
 /* Writes model.json. */
-int ls_store_write_about(const ls_store *st, ls_error *err);
+int ls_model_store_write_about(const ls_model_store *st, ls_error *err);
 
 /* Reports `heading`, and then URL, SHA-256 and path of each missing file. */
-void ls_store_list_missing(ls_store *st, int level, const char *heading);
+void ls_model_store_list_missing(ls_model_store *st, int level, const char *heading);
 
 /* A message of any length; control characters in names become '?'. */
-void ls_store_say(const ls_store *st, int level, const char *fmt, ...)
+void ls_model_store_say(const ls_model_store *st, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 #endif

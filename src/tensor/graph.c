@@ -107,6 +107,11 @@ size_t ls_graph_tensor_count(const ls_graph *g)
     return g->tensor_count;
 }
 
+const ls_tensor *ls_graph_tensor(const ls_graph *g, size_t i)
+{
+    return g->tensors[i];
+}
+
 const char *ls_graph_name(const ls_graph *g, size_t i)
 {
     return i < g->name_count ? g->names[i].name : NULL;
@@ -200,6 +205,12 @@ ls_tensor *ls_weight(ls_graph *g, const ls_param *p)
     if (x)
         x->param = p;
     return x;
+}
+
+void ls_resident(ls_tensor *t)
+{
+    if (t)
+        t->resident = true;
 }
 
 void ls_output(ls_graph *g, const char *name, ls_tensor *t)

@@ -14,8 +14,8 @@
 
 #define LS_MAX_INPUTS 4
 
-/* A weight as the graph sees it: where to read its values when a backend packs it. One ls_param
- * stands for one weight in every graph that uses it, so that backends can share the packed copy. */
+/* A weight as the graph sees it: where to read its values when a store packs it. One ls_param
+ * stands for one weight in every graph that uses it, so that stores can share the packed copy. */
 typedef struct ls_param ls_param;
 struct ls_param {
     const char *name;
@@ -76,7 +76,8 @@ typedef struct ls_tensor {
     size_t index;             /* index in the graph's list of tensors */
     struct ls_tensor *source; /* of a view; never a view itself */
     const ls_param *param;
-    bool output; /* of a value: in memory bound by the caller of a run */
+    bool output;   /* of a value: in memory bound by the caller of a run */
+    bool resident; /* of an input or output: that memory is the device's */
     bool tapped;
 } ls_tensor;
 
@@ -111,7 +112,7 @@ typedef struct ls_node {
 
 typedef struct ls_graph ls_graph;
 
-/* `compute` (LS_F32 or LS_BF16) is the dtype of activations. With `taps`, tensors named by ls_tap
+/* `compute` (LS_F32, LS_BF16 or LS_F16) is the dtype of activations. With `taps`, tensors named by ls_tap
  * keep their values until the end of a run, for comparison with the original's modules. NULL if out
  * of memory. */
 ls_graph *ls_graph_new(ls_dtype compute, bool taps);
@@ -125,6 +126,9 @@ ls_dtype ls_graph_compute(const ls_graph *g);
 ls_tensor *ls_input(ls_graph *g, const char *name, ls_dtype t, size_t ndim, const size_t *shape);
 ls_tensor *ls_weight(ls_graph *g, const ls_param *p); /* NULL for NULL: an absent optional weight */
 void ls_output(ls_graph *g, const char *name, ls_tensor *t);
+/* Runs bind memory of the device to this input or output, instead of the process's: what is used by
+ * several runs is not copied for each. */
+void ls_resident(ls_tensor *t);
 /* In a graph with taps, makes `t` available to a run under this name (a tensor may have several);
  * otherwise does nothing. */
 void ls_tap(ls_graph *g, ls_tensor *t, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -171,10 +175,11 @@ ls_tensor *ls_binary_op(ls_graph *g, ls_binary op, ls_tensor *a, ls_tensor *b);
 ls_tensor *ls_take(ls_graph *g, ls_tensor *x, size_t ndim, const size_t *shape, const size_t *take);
 ls_tensor *ls_view(ls_graph *g, ls_tensor *x, size_t ndim, const size_t *shape);
 
-/* For planners and backends. */
+/* For planners and devices. */
 size_t ls_graph_node_count(const ls_graph *g);
 const ls_node *ls_graph_node(const ls_graph *g, size_t i);
 size_t ls_graph_tensor_count(const ls_graph *g);
+const ls_tensor *ls_graph_tensor(const ls_graph *g, size_t i);
 /* The input, output or tap of that name, or NULL; `is_tap` may be NULL. */
 ls_tensor *ls_graph_find(const ls_graph *g, const char *name, bool *is_tap);
 /* The i-th name given by ls_input, ls_output or ls_tap; NULL past the last. */

@@ -29,7 +29,9 @@ static ls_weights *formula(ls_params *table)
 static void open_models(ls_models *m)
 {
     *m = (ls_models){0};
-    ls_compute compute = {"onednn", LS_F32, 0, &m->workspace};
+    ls_compute compute = {&m->workspaces[0], LS_F32};
+    assert_int_equal(ls_workspace_open(&m->workspaces[0], "onednn", 0, NULL), 0);
+    m->workspace_count = 1;
     ls_unet_config u = ls_unet_config_full();
     ls_vae_config v = {3, 4, 4, {16, 32, 64, 64}, 2, 8};
     ls_whisper_config w = ls_whisper_config_tiny();

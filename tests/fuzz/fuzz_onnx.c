@@ -2,6 +2,7 @@
 
 #include "backend/plan.h"
 #include "nn/onnx/onnx.h"
+#include "store.h"
 
 #define MAX_INPUTS 8
 
@@ -38,13 +39,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ls_graph *g = ls_graph_new(LS_F32, false);
     size_t count = choose_inputs(ls_onnx_get_graph(m), inputs);
     if (!ls_onnx_import_graph(&im, g, m, inputs, count, &err)) {
-        ls_backend *be;
+        ls_store *st;
         ls_plan *plan;
-        if (ls_backend_open(&be, "ref", 1, &err))
+        if (test_store_open(&st, "ref", 1, &err))
             abort();
-        if (ls_graph_node_count(g) && !ls_plan_compile(&plan, &g, be, &err))
+        if (ls_graph_node_count(g) && !ls_plan_compile(&plan, &g, st, &err))
             ls_plan_close(&plan);
-        ls_backend_close(&be);
+        test_store_close(&st);
         ls_onnx_import_free(&im);
     } else if (!err.code || !*err.message) {
         abort();

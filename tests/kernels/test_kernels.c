@@ -1,10 +1,11 @@
-/* Every op: the reference backend against the formula, onednn against the reference, in float32 and
+/* Every op: the reference against the formula, onednn against the reference, in float32 and
  * in bfloat16, and with one thread against two. The exact same inputs go to each. */
 #include "test.h"
 
 #include "backend/plan.h"
 #include "base/alloc.h"
 #include "oracle.h"
+#include "store.h"
 
 #include <math.h>
 #include <omp.h>
@@ -146,7 +147,7 @@ static ls_graph *make(test *t, ls_dtype type)
 }
 
 /* The output of the op, as float32. */
-static float *compute_on(ls_backend *be, test *t, ls_dtype type)
+static float *compute_on(ls_store *st, test *t, ls_dtype type)
 {
     ls_error err = {0};
     ls_plan *p;
@@ -168,7 +169,7 @@ static float *compute_on(ls_backend *be, test *t, ls_dtype type)
     void *out = malloc(ls_tensor_bytes(&y));
     float *result = ls_malloc_array(y.count, sizeof *result);
     bindings[n] = (ls_binding){"y", out, ls_tensor_bytes(&y)};
-    if (ls_plan_compile(&p, &g, be, &err))
+    if (ls_plan_compile(&p, &g, st, &err))
         fail_msg("%s", err.message);
     void *arena = ls_aligned_alloc(LS_MEM_OTHER, ls_plan_arena_bytes(p));
     memset(arena, 0xff, ls_plan_arena_bytes(p)); /* not a number, wherever it is read unwritten */
@@ -187,13 +188,13 @@ static float *compute_on(ls_backend *be, test *t, ls_dtype type)
     return result;
 }
 
-static float *compute(test *t, const char *backend, ls_dtype type, int threads)
+static float *compute(test *t, const char *device, ls_dtype type, int threads)
 {
-    ls_backend *be;
+    ls_store *st;
     omp_set_num_threads(HOST_THREADS);
-    assert_int_equal(ls_backend_open(&be, backend, threads, NULL), 0);
-    float *result = compute_on(be, t, type);
-    ls_backend_close(&be);
+    assert_int_equal(test_store_open(&st, device, threads, NULL), 0);
+    float *result = compute_on(st, t, type);
+    test_store_close(&st);
     assert_int_equal(omp_get_max_threads(), HOST_THREADS); // the caller's setting
     return result;
 }
@@ -791,13 +792,13 @@ static void functions_are_accurate(void **state)
     }
 }
 
-/* Two plans of one backend, with other batch sizes, share the packed weights. */
+/* Two plans of one store, with other batch sizes, share the packed weights. */
 static void weights_are_packed_once(void **state)
 {
     (void)state;
     for (int i = 0; i < (has_bf16() ? 4 : 2); i++) {
         ls_error err = {0};
-        ls_backend *be;
+        ls_store *st;
         ls_plan *p;
         test t = {.build = i % 2 ? build_conv : build_linear,
                   .n = 64,
@@ -808,7 +809,7 @@ static void weights_are_packed_once(void **state)
                   .k = 3,
                   .bias = true,
                   .conv = {.stride = 1, .pad = 1}};
-        assert_int_equal(ls_backend_open(&be, "onednn", 2, &err), 0);
+        assert_int_equal(test_store_open(&st, "onednn", 2, &err), 0);
         size_t first = 0;
         for (t.n = 64; t.n >= 2; t.n /= 2) {
             for (size_t j = 0; j < LS_MAX_INPUTS; j++)
@@ -817,16 +818,16 @@ static void weights_are_packed_once(void **state)
                     t.values[j] = NULL;
                 }
             ls_graph *g = make(&t, i < 2 ? LS_F32 : LS_BF16);
-            if (ls_plan_compile(&p, &g, be, &err))
+            if (ls_plan_compile(&p, &g, st, &err))
                 fail_msg("%s", err.message);
             ls_plan_close(&p);
             if (!first)
-                first = be->packed_bytes;
-            assert_int_equal(be->packed_bytes, first);
+                first = st->bytes;
+            assert_int_equal(st->bytes, first);
         }
         size_t elements = (size_t)640 * 320 * (i % 2 ? 9 : 1);
         assert_int_equal(first, elements * (i < 2 ? 4 : 2) + 640 * 4);
-        ls_backend_close(&be);
+        test_store_close(&st);
         for (size_t j = 0; j < LS_MAX_INPUTS; j++)
             free(t.values[j]);
     }
@@ -915,10 +916,10 @@ static void threads_do_not_matter(void **state)
 static void expect_same_alone(test t, size_t one, size_t items, bool alone_first, ls_dtype type,
                               int threads)
 {
-    ls_backend *be;
+    ls_store *st;
     float *y[2] = {NULL, NULL};
     size_t count = SIZE_MAX;
-    assert_int_equal(ls_backend_open(&be, "onednn", threads, NULL), 0);
+    assert_int_equal(test_store_open(&st, "onednn", threads, NULL), 0);
     for (int i = 0; i < 2; i++) {
         t.n = (i == 0) == alone_first ? one : one * items;
         for (size_t j = 0; j < LS_MAX_INPUTS; j++) {
@@ -931,7 +932,7 @@ static void expect_same_alone(test t, size_t one, size_t items, bool alone_first
         size_t n = only_node(g)->out->count;
         ls_graph_free(&g);
         count = n < count ? n : count;
-        y[i] = compute_on(be, &t, type);
+        y[i] = compute_on(st, &t, type);
     }
     if (memcmp(y[0], y[1], count * sizeof **y))
         fail_msg("%zu to %zu, %zu x %zu: one of %zu is not the same alone, %d threads", t.c, t.co,
@@ -940,7 +941,7 @@ static void expect_same_alone(test t, size_t one, size_t items, bool alone_first
         free(t.values[j]);
     free(y[0]);
     free(y[1]);
-    ls_backend_close(&be);
+    test_store_close(&st);
 }
 
 /* Shapes of few pixels: oneDNN blocks them now so, now so. */

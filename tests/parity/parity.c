@@ -1,4 +1,4 @@
-/* parity [--backend ref|onednn] [--dtype f32|bf16] FILE...
+/* parity [--device cpu|ref|cuda[:N]] [--dtype f32|bf16] FILE...
  *
  * Holds the networks to golden files: builds the network that a file's metadata names with weights
  * from the formula, runs it on the inputs it names, and prints the relative error of every tensor.
@@ -12,18 +12,21 @@
 #include <stdlib.h>
 
 static const char usage[] =
-    "usage: parity [--backend ref|onednn] [--dtype f32|bf16] [--threads N] FILE...\n"
+    "usage: parity [--device cpu|ref|cuda[:N]] [--dtype f32|bf16] [--threads N] FILE...\n"
     "\n"
     "Checks golden files (safetensors with metadata) of UNet, VAE, Whisper and DDIM runs:\n"
     "builds the network that the metadata names with formula weights, runs it, prints\n"
     "||out - golden|| / ||golden|| per tensor. Exit code 1 above the tolerance: float32 1e-5\n"
-    "(1e-4 for networks of the published size), bfloat16 2e-2; 2 for a file it cannot check.\n";
+    "(1e-4 for networks of the published size), bfloat16 2e-2, float16 (on a card) 5e-3; 2 for a\n"
+    "file it cannot check.\n";
 
 /* Published sizes: a UNet of 320 channels, a VAE of 128, Whisper's 384. */
 static double tolerance_of(const golden_file *g, ls_dtype dtype)
 {
     if (dtype == LS_BF16)
         return 2e-2;
+    if (dtype == LS_F16)
+        return 5e-3;
     const json_t *channels = json_object_get(g->config, "block_out_channels");
     json_int_t first = json_integer_value(json_array_get(channels, 0));
     bool full = !g->config || first >= 320 ||
@@ -62,20 +65,21 @@ static int check(const char *path, const ls_compute *compute, size_t *failed, ls
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"backend", required_argument, NULL, 'b'},
-                                            {"dtype", required_argument, NULL, 'd'},
+    static const struct option options[] = {{"device", required_argument, NULL, 'd'},
+                                            {"dtype", required_argument, NULL, 'n'},
                                             {"threads", required_argument, NULL, 't'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    ls_workspace workspace = {0};
-    ls_compute compute = {
-        .backend = ls_backend_default(), .dtype = LS_F32, .workspace = &workspace};
+    const char *device = "cpu";
+    int threads = 0;
+    ls_workspace workspace;
+    ls_compute compute = {&workspace, LS_F32};
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        if (c == 'b') {
-            compute.backend = optarg;
+        if (c == 'd') {
+            device = optarg;
         } else if (c == 't') {
-            compute.threads = atoi(optarg);
-        } else if (c == 'd' && (!strcmp(optarg, "f32") || !strcmp(optarg, "bf16"))) {
+            threads = atoi(optarg);
+        } else if (c == 'n' && (!strcmp(optarg, "f32") || !strcmp(optarg, "bf16"))) {
             compute.dtype = strcmp(optarg, "f32") ? LS_BF16 : LS_F32;
         } else {
             fputs(usage, c == 'h' ? stdout : stderr);
@@ -88,6 +92,13 @@ int main(int argc, char **argv)
     }
     size_t failed = 0;
     int status = 0;
+    ls_error none = {0};
+    if (ls_workspace_open(&workspace, device, threads, &none)) {
+        fprintf(stderr, "parity: %s\n", none.message);
+        return 2;
+    }
+    if (!workspace.device->info.host)
+        compute.dtype = workspace.device->info.fast;
     for (int i = optind; i < argc; i++) {
         ls_error err = {0};
         double start = ls_time_now();
@@ -98,6 +109,6 @@ int main(int argc, char **argv)
             printf("%s: %.1f s\n", argv[i], ls_time_now() - start);
         }
     }
-    ls_workspace_free(&workspace);
+    ls_workspace_close(&workspace);
     return status ? status : failed ? 1 : 0;
 }

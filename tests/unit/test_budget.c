@@ -43,7 +43,9 @@ static void the_plan_fits_or_names_what_would(void **state)
     assert_non_null(mkdtemp(folder));
     snprintf(models, sizeof models, "%s/m", folder);
     assert_int_equal(ls_models_random(models, "mini", &err), 0);
-    assert_int_equal(ls_models_open(&m, models, "onednn", LS_F32, 2, &err), 0);
+    assert_int_equal(
+        ls_models_open(&m, models, &(ls_devices){"onednn", "onednn", "onednn", LS_F32, 2}, &err),
+        0);
     const ls_video_info video = {.width = 1920,
                                  .height = 1080,
                                  .depth = 8,

@@ -18,7 +18,7 @@ enum { EVERY = 1 };
 #endif
 
 typedef struct compute {
-    const char *backend;
+    const char *device;
     ls_dtype dtype;
     int threads;
 } compute;
@@ -55,7 +55,8 @@ static void open_models(ls_models *m, const char *size, const compute *c)
     char path[64];
     ls_error err = {0};
     snprintf(path, sizeof path, "%s/%s", dir, size);
-    if (ls_models_open(m, path, c->backend, c->dtype, c->threads, &err))
+    const ls_devices all = {c->device, c->device, c->device, c->dtype, c->threads};
+    if (ls_models_open(m, path, &all, &err))
         fail_msg("%s", err.message);
 }
 
@@ -124,9 +125,9 @@ static void expect_estimate(const char *size, const compute *c, const ls_generat
     size_t weights = 0, taken = allocated() - before, all = e.weights + e.activations + e.buffers;
     for (int i = 0; i < 3; i++)
         weights += ls_network_usage(nets[i]).weights;
-    assert_true(weights > 0 && m.workspace.bytes > 0);
+    assert_true(weights > 0 && m.workspaces[0].bytes > 0);
     assert_int_equal(e.weights, weights);
-    assert_int_equal(e.activations, m.workspace.bytes);
+    assert_int_equal(e.activations, m.workspaces[0].bytes);
     /* what opening the models took is in the estimate, the primitives are not */
     size_t opened = ls_feature_bytes(m.whisper);
     if (before && (taken + opened < all || taken > all + ((size_t)16 << 20)))

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "nn/params.h"
 #include "tensor/arena.h"
+#include "store.h"
 
 /* No two intervals that live at the same step may overlap, for random ones. */
 static void arena_never_overlaps(void **state)
@@ -56,13 +57,13 @@ static void graph_refuses_shapes_that_do_not_fit(void **state)
     assert_non_null(strstr(err.message, "conv.weight"));
     assert_non_null(strstr(err.message, "[1, 4, 4, 3]"));
     ls_plan *plan;
-    ls_backend *be;
-    assert_int_equal(ls_backend_open(&be, "ref", 1, &err), 0);
-    assert_int_equal(ls_plan_compile(&plan, &g, be, &err), LS_ESHAPE);
+    ls_store *st;
+    assert_int_equal(test_store_open(&st, "ref", 1, &err), 0);
+    assert_int_equal(ls_plan_compile(&plan, &g, st, &err), LS_ESHAPE);
     assert_null(plan);
     assert_null(g);
-    ls_backend_close(&be);
-    assert_int_equal(ls_backend_open(&be, "cuda?", 1, &err), LS_EINVAL);
+    test_store_close(&st);
+    assert_int_equal(test_store_open(&st, "cuda?", 1, &err), LS_EINVAL);
 }
 
 static void run_needs_every_binding(void **state)
@@ -72,10 +73,10 @@ static void run_needs_every_binding(void **state)
     ls_graph *g = ls_graph_new(LS_F32, false);
     ls_tensor *x = ls_input(g, "x", LS_F32, 2, (size_t[]){2, 3});
     ls_output(g, "y", ls_add(g, ls_activation(g, x, LS_ACT_SILU), x));
-    ls_backend *be;
+    ls_store *st;
     ls_plan *plan;
-    assert_int_equal(ls_backend_open(&be, "ref", 1, &err), 0);
-    assert_int_equal(ls_plan_compile(&plan, &g, be, &err), 0);
+    assert_int_equal(test_store_open(&st, "ref", 1, &err), 0);
+    assert_int_equal(ls_plan_compile(&plan, &g, st, &err), 0);
     float in[6] = {0, 1, 2, 3, 4, 5}, out[6];
     void *arena = ls_aligned_alloc(LS_MEM_OTHER, ls_plan_arena_bytes(plan));
     ls_binding b[] = {{"x", in, sizeof in}, {"y", out, sizeof out}};
@@ -91,7 +92,7 @@ static void run_needs_every_binding(void **state)
     assert_int_equal(ls_plan_run(plan, arena, b, 2, &cancel, &err), LS_ECANCELED);
     ls_aligned_free(arena);
     ls_plan_close(&plan);
-    ls_backend_close(&be);
+    test_store_close(&st);
 }
 
 static bool other_name(const char *name, size_t k, char *buf, size_t size)

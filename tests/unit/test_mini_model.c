@@ -17,7 +17,8 @@ static int setup(void **state)
     char path[4096];
     ls_error err;
     (void)state;
-    if (ls_models_open(&models, test_data(path, "../../models/mini"), "onednn", LS_F32, 2, &err))
+    if (ls_models_open(&models, test_data(path, "../../models/mini"),
+                       &(ls_devices){"onednn", "onednn", "onednn", LS_F32, 2}, &err))
         fail_msg("%s", err.message);
     want = golden_open("mini_model.safetensors");
     return 0;

@@ -150,8 +150,9 @@ static void unet_without_motion_modules_runs(void **state)
     memset(c.up_motion, 0, sizeof c.up_motion);
     float out[2][2 * 8 * 8 * 4];
     for (int k = 0; k < 2; k++) {
-        ls_workspace ws = {0};
-        ls_compute compute = {k ? "onednn" : "ref", LS_F32, 0, &ws};
+        ls_workspace ws;
+        ls_compute compute = {&ws, LS_F32};
+        assert_int_equal(ls_workspace_open(&ws, k ? "onednn" : "ref", 0, NULL), 0);
         ls_params *table;
         ls_unet *u;
         assert_int_equal(ls_unet_table(&table, &c, NULL), 0);
@@ -174,7 +175,7 @@ static void unet_without_motion_modules_runs(void **state)
         for (size_t i = 0; i < sizeof again / 4; i++)
             assert_true(fabsf(again[i] - out[k][i]) <= 1e-5f);
         ls_unet_close(&u);
-        ls_workspace_free(&ws);
+        ls_workspace_close(&ws);
     }
     double diff = 0, norm = 0;
     for (size_t i = 0; i < sizeof out[0] / 4; i++) {
@@ -194,8 +195,9 @@ static void packing_needs_little_more_than_its_result(void **state)
     ls_unet_config c = ls_unet_config_full(), found;
     memcpy(c.block_out_channels, (size_t[]){96, 192, 384, 384}, 4 * sizeof(size_t));
     ls_params *table;
-    ls_workspace ws = {0};
-    ls_compute compute = {"onednn", LS_BF16, 0, &ws};
+    ls_workspace ws;
+    ls_compute compute = {&ws, LS_BF16};
+    assert_int_equal(ls_workspace_open(&ws, "onednn", 0, NULL), 0);
     ls_unet *u;
     assert_int_equal(ls_unet_table(&table, &c, NULL), 0);
     ls_weights *w = formula(table, NULL);
@@ -219,7 +221,7 @@ static void packing_needs_little_more_than_its_result(void **state)
     (void)after, (void)before;
 #endif
     ls_unet_close(&u);
-    ls_workspace_free(&ws);
+    ls_workspace_close(&ws);
     unlink(path);
     rmdir(dir);
 }

@@ -5,6 +5,7 @@
 #include "backend/plan.h"
 #include "base/alloc.h"
 #include "nn/onnx/onnx.h"
+#include "store.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -45,14 +46,14 @@ static void expect_values(const char *what, const ls_onnx_value *have, const ls_
 
 typedef struct network {
     ls_onnx_import *im;
-    ls_backend *be;
+    ls_store *st;
     ls_plan *plan;
     ls_binding bindings[2 * MAX_IO];
     size_t bound;
 } network;
 
 /* Imports and compiles; the outputs get memory of their own. 0 or the error. */
-static int open_network(network *n, const ls_onnx *m, const char *backend,
+static int open_network(network *n, const ls_onnx *m, const char *device,
                         const ls_onnx_input *inputs, size_t count, ls_error *err)
 {
     ls_graph *g = ls_graph_new(LS_F32, false);
@@ -64,7 +65,7 @@ static int open_network(network *n, const ls_onnx *m, const char *backend,
         return ret;
     }
     if (ls_graph_node_count(g)) {
-        if (ls_backend_open(&n->be, backend, 2, err) || ls_plan_compile(&n->plan, &g, n->be, err))
+        if (test_store_open(&n->st, device, 2, err) || ls_plan_compile(&n->plan, &g, n->st, err))
             fail_msg("%s", err->message);
     }
     size_t outs = ls_onnx_import_outputs(n->im, &outputs);
@@ -97,7 +98,7 @@ static void close_network(network *n)
     for (size_t i = 0; i < n->bound; i++)
         free(n->bindings[i].data);
     ls_plan_close(&n->plan);
-    ls_backend_close(&n->be);
+    test_store_close(&n->st);
     ls_onnx_import_free(&n->im);
 }
 
@@ -138,7 +139,7 @@ static void load_case(onnx_case *c, const char *folder)
     assert_true(read_tensor(path, &c->out, name));
 }
 
-static void run_case(onnx_case *c, const char *folder, const char *backend)
+static void run_case(onnx_case *c, const char *folder, const char *device)
 {
     char path[4800];
     ls_error err = {0};
@@ -147,7 +148,7 @@ static void run_case(onnx_case *c, const char *folder, const char *backend)
     ls_binding in[MAX_IO];
     size_t bound = 0;
     snprintf(path, sizeof path, "%s/model.onnx", folder);
-    if (ls_onnx_open(&m, path, &err) || open_network(&n, m, backend, c->inputs, c->count, &err))
+    if (ls_onnx_open(&m, path, &err) || open_network(&n, m, device, c->inputs, c->count, &err))
         fail_msg("%s", err.message);
     for (size_t i = 0; i < c->count; i++)
         if (!c->inputs[i].constant && c->in[i].f)
@@ -258,7 +259,7 @@ static void expect_golden(const char *network_name, const network *n, size_t ind
     free(want);
 }
 
-static void golden_network(const char *network_name, const char *backend)
+static void golden_network(const char *network_name, const char *device)
 {
     char path[4096], name[128];
     ls_error err = {0};
@@ -270,7 +271,7 @@ static void golden_network(const char *network_name, const char *backend)
         fail_msg("%s", err.message);
     const ls_onnx_input in = {
         .name = "images", .ndim = 4, .shape = {1, 3, 640, 640}, .channels_last = true};
-    if (open_network(&n, m, backend, &in, 1, &err))
+    if (open_network(&n, m, device, &in, 1, &err))
         fail_msg("%s", err.message);
     float *x = golden_picture();
     run_network(&n, &(ls_binding){"images", x, (size_t)640 * 640 * 3 * sizeof *x}, 1);
@@ -356,8 +357,8 @@ static void outputs_without_a_batch_dimension(void **state)
     ls_onnx_close(&m);
 }
 
-/* The built-in detector: both backends compute the same, which the oracle computes plainly. */
-static void backends_agree_on_the_drawn_detector(void **state)
+/* The built-in detector: both devices compute the same, which the oracle computes plainly. */
+static void devices_agree_on_the_drawn_detector(void **state)
 {
     (void)state;
     char path[4096];
@@ -409,7 +410,7 @@ int main(void)
         cmocka_unit_test(scrfd_500m_is_as_onnx_runtime_has_it),
         cmocka_unit_test(outputs_without_a_batch_dimension),
         cmocka_unit_test(scrfd_2_5g_is_as_onnx_runtime_has_it),
-        cmocka_unit_test(backends_agree_on_the_drawn_detector),
+        cmocka_unit_test(devices_agree_on_the_drawn_detector),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "backend/plan.h"
 #include "base/alloc.h"
 #include "nn/onnx/onnx.h"
+#include "store.h"
 
 #include <math.h>
 
@@ -21,13 +22,13 @@ static int import_bytes(const void *data, size_t size, ls_error *err)
     ls_graph *g = ls_graph_new(LS_F32, false);
     ret = ls_onnx_import_graph(&im, g, m, &in, 1, err);
     if (!ret) {
-        ls_backend *be;
+        ls_store *st;
         ls_plan *plan = NULL;
-        assert_int_equal(ls_backend_open(&be, "ref", 1, NULL), 0);
+        assert_int_equal(test_store_open(&st, "ref", 1, NULL), 0);
         if (ls_graph_node_count(g))
-            assert_int_equal(ls_plan_compile(&plan, &g, be, NULL), 0);
+            assert_int_equal(ls_plan_compile(&plan, &g, st, NULL), 0);
         ls_plan_close(&plan);
-        ls_backend_close(&be);
+        test_store_close(&st);
         ls_onnx_import_free(&im);
     }
     ls_graph_free(&g);
@@ -417,7 +418,7 @@ static void fused(bool apart, size_t which, float *result, size_t count)
     ls_error err = {0};
     ls_onnx *m;
     ls_onnx_import *im;
-    ls_backend *be;
+    ls_store *st;
     ls_plan *plan;
     ls_graph *g = ls_graph_new(LS_F32, false);
     ls_onnx_input in = {.name = "x", .ndim = 4};
@@ -425,8 +426,8 @@ static void fused(bool apart, size_t which, float *result, size_t count)
     save_seed(data, size);
     if (ls_onnx_open_memory(&m, "fused", data, size, &err) ||
         ls_onnx_import_graph(&im, g, m, &in, 1, &err) ||
-        ls_backend_open(&be, apart ? "ref" : "onednn", 2, &err) ||
-        ls_plan_compile(&plan, &g, be, &err))
+        test_store_open(&st, apart ? "ref" : "onednn", 2, &err) ||
+        ls_plan_compile(&plan, &g, st, &err))
         fail_msg("%s", err.message);
     float x[96], rest[4][96];
     for (size_t i = 0; i < 96; i++)
@@ -442,7 +443,7 @@ static void fused(bool apart, size_t which, float *result, size_t count)
         fail_msg("%s", err.message);
     ls_aligned_free(arena);
     ls_plan_close(&plan);
-    ls_backend_close(&be);
+    test_store_close(&st);
     ls_onnx_import_free(&im);
     ls_onnx_close(&m);
     free(data);

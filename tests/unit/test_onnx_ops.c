@@ -1,9 +1,10 @@
-/* Each operator of the importer against its definition, an element at a time, on both backends. */
+/* Each operator of the importer against its definition, an element at a time, on both devices. */
 #include "onnx_builder.h"
 
 #include "backend/plan.h"
 #include "base/alloc.h"
 #include "nn/onnx/onnx.h"
+#include "store.h"
 
 #include <math.h>
 
@@ -235,13 +236,13 @@ static void attributes(builder *b, const struct op *o)
     }
 }
 
-static void run(const struct op *o, const char *backend)
+static void run(const struct op *o, const char *device)
 {
     builder *b = with_picture();
     ls_error err = {0};
     ls_onnx *m;
     ls_onnx_import *im;
-    ls_backend *be;
+    ls_store *st;
     ls_plan *plan;
     ls_graph *g = ls_graph_new(LS_F32, false);
     const ls_onnx_input in = {.name = "x", .ndim = 4, .shape = {1, C, H, W}};
@@ -256,8 +257,8 @@ static void run(const struct op *o, const char *backend)
     output(b, "y");
     uint8_t *data = pack(b, &size);
     if (ls_onnx_open_memory(&m, o->op, data, size, &err) ||
-        ls_onnx_import_graph(&im, g, m, &in, 1, &err) || ls_backend_open(&be, backend, 2, &err) ||
-        ls_plan_compile(&plan, &g, be, &err))
+        ls_onnx_import_graph(&im, g, m, &in, 1, &err) || test_store_open(&st, device, 2, &err) ||
+        ls_plan_compile(&plan, &g, st, &err))
         fail_msg("%s: %s", o->op, err.message);
     assert_int_equal(ls_onnx_import_outputs(im, &out), 1);
     for (size_t d = 0; d < out->ndim; d++)
@@ -269,11 +270,10 @@ static void run(const struct op *o, const char *backend)
         fail_msg("%s: %s", o->op, err.message);
     for (size_t i = 0; i < count; i++)
         if (!(fabs((double)y[i] - o->want(i)) <= 1e-5 + 1e-5 * fabs(o->want(i))))
-            fail_msg("%s, %s: value %zu is %g, not %g", o->op, backend, i, (double)y[i],
-                     o->want(i));
+            fail_msg("%s, %s: value %zu is %g, not %g", o->op, device, i, (double)y[i], o->want(i));
     ls_aligned_free(arena);
     ls_plan_close(&plan);
-    ls_backend_close(&be);
+    test_store_close(&st);
     ls_onnx_import_free(&im);
     ls_onnx_close(&m);
     free(data);

@@ -32,8 +32,8 @@ typedef struct cuda_places {
 struct ls_kernel {
     int (*enqueue)(cuda_device *dev, const ls_kernel *k, const cuda_places *at, ls_error *err);
     ls_op op;
-    int in_place;    /* see ls_device_vtable; -1 */
-    char name[96];   /* for errors: the weight's, or the op's */
+    int in_place;  /* see ls_device_vtable; -1 */
+    char name[96]; /* for errors: the weight's, or the op's */
 };
 
 /* A node's kernel of `size` bytes, zeroed, with the members above set; NULL if out of memory.
@@ -64,17 +64,17 @@ int ls_cuda_weight_address(cuda_device *dev, const cuda_weight *w, cuda_address 
 
 /* What differs between cards, for the choice of tiles; constant for a device. */
 typedef struct cuda_limits {
-    unsigned compute;     /* capability: 75, 80, 89 .. */
-    unsigned processors;  /* multiprocessors. Results must not depend on it */
-    size_t shared;        /* bytes that a block can have */
+    unsigned compute;    /* capability: 75, 80, 89 .. */
+    unsigned processors; /* multiprocessors. Results must not depend on it */
+    size_t shared;       /* bytes that a block can have */
 } cuda_limits;
 const cuda_limits *ls_cuda_limits(const cuda_store *st);
 
 /* Compile functions, see ls_device_vtable. */
 typedef int cuda_compile(cuda_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
                          ls_error *err);
-cuda_compile ls_cuda_compile_conv2d, ls_cuda_compile_linear; /* product.c */
-cuda_compile ls_cuda_compile_attention;                      /* attention.c */
+cuda_compile ls_cuda_compile_conv2d, ls_cuda_compile_linear;         /* product.c */
+cuda_compile ls_cuda_compile_attention;                              /* attention.c */
 cuda_compile ls_cuda_compile_group_norm, ls_cuda_compile_layer_norm; /* norm.c */
 /* GEGLU, ACT, ADD, CONCAT, UPSAMPLE, TIMESTEP, CAST: elementwise.c */
 cuda_compile ls_cuda_compile_elementwise;

@@ -66,7 +66,7 @@ static void add(const ls_kernels *kernels, void *y, const void *x, size_t bytes,
                      (bytes - i < piece ? bytes - i : piece) / size, bf16);
 }
 
-static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
+static int run_gemm(onednn_device *dev, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
                     void *scratch, ls_error *err)
 {
     gemm *k = (gemm *)base;
@@ -86,13 +86,13 @@ static int run_gemm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
             s = dnnl_memory_set_data_handle(k->memory[i], data[i]);
     const dnnl_exec_arg_t repack[] = {{DNNL_ARG_FROM, k->packed}, {DNNL_ARG_TO, k->memory[WEIGHT]}};
     if (!s && k->repack)
-        s = dnnl_primitive_execute(k->repack, be->stream, 2, repack);
+        s = dnnl_primitive_execute(k->repack, dev->stream, 2, repack);
     if (!s)
-        s = dnnl_primitive_execute(k->prim, be->stream, k->arg_count, k->args);
+        s = dnnl_primitive_execute(k->prim, dev->stream, k->arg_count, k->args);
     if (!s)
-        s = dnnl_stream_wait(be->stream);
+        s = dnnl_stream_wait(dev->stream);
     if (!s && k->addend)
-        add(be->kernels, out, residual, k->addend, k->bf16);
+        add(dev->kernels, out, residual, k->addend, k->bf16);
     return ls_onednn_check(s, "run", err);
 }
 
@@ -137,9 +137,9 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, const problem *p)
     return s;
 }
 
-static dnnl_status_t add_arg(gemm *k, const onednn_backend *be, int which, int arg, ls_const_md md)
+static dnnl_status_t add_arg(gemm *k, const onednn_store *st, int which, int arg, ls_const_md md)
 {
-    dnnl_status_t s = dnnl_memory_create(&k->memory[which], md, be->engine, NULL);
+    dnnl_status_t s = dnnl_memory_create(&k->memory[which], md, st->dev->engine, NULL);
     k->args[k->arg_count++] = (dnnl_exec_arg_t){arg, k->memory[which]};
     return s;
 }
@@ -153,16 +153,16 @@ static bool is_kind(const_dnnl_primitive_desc_t pd, const char *implementation)
 
 /* Chooses the primitive for the weight's existing layout or, if oneDNN has only plain loops for
  * that, for the layout that it prefers. */
-static int choose(dnnl_primitive_desc_t *pd, const onednn_backend *be, const problem *p,
+static int choose(dnnl_primitive_desc_t *pd, const onednn_store *st, const problem *p,
                   ls_error *err)
 {
     if (!p->node->in[1]->param)
-        return ls_fail(err, LS_EUNSUPPORTED, "the weight has to be a parameter");
+        return ls_fail(err, LS_EUNSUPPORTED, "the weight has to st a parameter");
     dnnl_primitive_attr_t attr = NULL;
     *pd = NULL;
     dnnl_status_t s = make_attr(&attr, p);
-    const packed_weight *have = ls_onednn_packed(be, p->node->in[1]->param, p->weight, p->type);
-    if (!s && have && !p->describe(pd, p, have->md, attr, be->engine) && is_kind(*pd, "ref")) {
+    const packed_weight *have = ls_onednn_packed(st, p->node->in[1]->param, p->weight, p->type);
+    if (!s && have && !p->describe(pd, p, have->md, attr, st->dev->engine) && is_kind(*pd, "ref")) {
         dnnl_primitive_desc_destroy(*pd);
         *pd = NULL;
     }
@@ -171,7 +171,7 @@ static int choose(dnnl_primitive_desc_t *pd, const onednn_backend *be, const pro
         ls_md any;
         s = ls_md_new(&any, w.ndims, w.dims, p->type, dnnl_format_tag_any);
         if (!s)
-            s = p->describe(pd, p, any, attr, be->engine);
+            s = p->describe(pd, p, any, attr, st->dev->engine);
         ls_md_free(any);
     }
     dnnl_primitive_attr_destroy(attr);
@@ -185,18 +185,18 @@ static bool is_gemm(const_dnnl_primitive_desc_t pd)
 }
 
 /* The last resort: slow, but always gives the same result. */
-static int choose_serial(dnnl_primitive_desc_t *pd, const onednn_backend *be, problem *p,
+static int choose_serial(dnnl_primitive_desc_t *pd, const onednn_store *st, problem *p,
                          ls_error *err)
 {
     dnnl_primitive_desc_destroy(*pd);
     omp_set_num_threads(1);
     p->serial = true;
-    return choose(pd, be, p, err);
+    return choose(pd, st, p, err);
 }
 
 /* Adds the weight as an argument: as packed, or, if oneDNN wants a different layout for this shape,
  * repacked into scratch memory at each run. */
-static dnnl_status_t add_weight(gemm *k, const onednn_backend *be, const packed_weight *w,
+static dnnl_status_t add_weight(gemm *k, const onednn_store *st, const packed_weight *w,
                                 ls_const_md md, size_t *scratch)
 {
     if (dnnl_memory_desc_equal(w->md, md)) {
@@ -207,17 +207,18 @@ static dnnl_status_t add_weight(gemm *k, const onednn_backend *be, const packed_
     k->packed = w->memory;
     k->repacked = (*scratch + LS_ALIGN - 1) / LS_ALIGN * LS_ALIGN;
     *scratch = k->repacked + dnnl_memory_desc_get_size(md);
-    dnnl_status_t s = add_arg(k, be, WEIGHT, DNNL_ARG_WEIGHTS, md);
+    dnnl_status_t s = add_arg(k, st, WEIGHT, DNNL_ARG_WEIGHTS, md);
     if (!s)
-        s = dnnl_reorder_primitive_desc_create(&pd, w->md, be->engine, md, be->engine, NULL);
-    if (!s && !be->base.dry)
+        s = dnnl_reorder_primitive_desc_create(&pd, w->md, st->dev->engine, md, st->dev->engine,
+                                               NULL);
+    if (!s && !ls_store_is_dry(&st->base))
         s = dnnl_primitive_create(&k->repack, pd);
     dnnl_primitive_desc_destroy(pd);
     return s;
 }
 
 /* `pd` is destroyed. */
-static int compile(onednn_backend *be, const problem *p, dnnl_primitive_desc_t pd, ls_kernel **out,
+static int compile(onednn_store *st, const problem *p, dnnl_primitive_desc_t pd, ls_kernel **out,
                    size_t *scratch, ls_error *err)
 {
     const ls_node *node = p->node;
@@ -234,25 +235,26 @@ static int compile(onednn_backend *be, const problem *p, dnnl_primitive_desc_t p
     k->base.in_place = prefills(node) && !node->in[3]->param ? 3 : -1;
     const packed_weight *weight;
     ls_const_md md = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    int ret = ls_onednn_pack(be, node->in[1]->param, p->weight, md, &weight, err);
+    int ret = ls_onednn_pack(st, node->in[1]->param, p->weight, md, &weight, err);
     if (!ret && node->in[2] && node->in[2]->param)
-        ret = ls_onednn_vector(be, node->in[2]->param, &k->bias, err);
+        ret = ls_onednn_vector(st, node->in[2]->param, &k->bias, err);
     if (!ret && node->in[3] && node->in[3]->param)
-        ret = ls_onednn_vector(be, node->in[3]->param, &k->residual, err);
+        ret = ls_onednn_vector(st, node->in[3]->param, &k->residual, err);
     if (!ret) {
         ls_const_md pad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
         *scratch = dnnl_memory_desc_get_size(pad);
-        dnnl_status_t s = be->base.dry ? dnnl_success : dnnl_primitive_create(&k->prim, pd);
+        dnnl_status_t s =
+            ls_store_is_dry(&st->base) ? dnnl_success : dnnl_primitive_create(&k->prim, pd);
         if (!s)
-            s = add_arg(k, be, SRC, DNNL_ARG_SRC, p->src);
+            s = add_arg(k, st, SRC, DNNL_ARG_SRC, p->src);
         if (!s)
-            s = add_arg(k, be, DST, DNNL_ARG_DST, p->dst);
+            s = add_arg(k, st, DST, DNNL_ARG_DST, p->dst);
         if (!s && node->in[2])
-            s = add_arg(k, be, BIAS, DNNL_ARG_BIAS, p->bias);
+            s = add_arg(k, st, BIAS, DNNL_ARG_BIAS, p->bias);
         if (!s && *scratch)
-            s = add_arg(k, be, SCRATCH, DNNL_ARG_SCRATCHPAD, pad);
+            s = add_arg(k, st, SCRATCH, DNNL_ARG_SCRATCHPAD, pad);
         if (!s)
-            s = add_weight(k, be, weight, md, scratch);
+            s = add_weight(k, st, weight, md, scratch);
         ret = ls_onednn_check(s, "prepare a product", err);
     }
     dnnl_primitive_desc_destroy(pd);
@@ -273,7 +275,7 @@ static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const problem *p, 
     return ls_dnnl_convolution(pd, engine, p->src, weight, p->bias, p->dst, &w, attr);
 }
 
-int ls_onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel **out,
+int ls_onednn_compile_conv2d(onednn_store *st, const ls_node *node, ls_kernel **out,
                              size_t *scratch, ls_error *err)
 {
     const ls_tensor *w = node->in[1], *b = node->in[2];
@@ -299,11 +301,11 @@ int ls_onednn_compile_conv2d(onednn_backend *be, const ls_node *node, ls_kernel 
     dnnl_primitive_desc_t pd;
     int ret = ls_onednn_check(s, "describe a convolution", err);
     if (!ret)
-        ret = choose(&pd, be, &p, err);
+        ret = choose(&pd, st, &p, err);
     if (!ret && is_gemm(pd))
-        ret = choose_serial(&pd, be, &p, err);
+        ret = choose_serial(&pd, st, &p, err);
     if (!ret)
-        ret = compile(be, &p, pd, out, scratch, err);
+        ret = compile(st, &p, pd, out, scratch, err);
     free_problem(&p);
     return ret;
 }
@@ -323,7 +325,7 @@ static dnnl_status_t matrix(ls_md *md, size_t rows, size_t columns, ls_dtype t, 
                  : ls_md_new(md, 2, (dnnl_dims_t){r, c}, onednn_type(t), dnnl_ab);
 }
 
-static int choose_linear(dnnl_primitive_desc_t *pd, onednn_backend *be, problem *p, bool pointwise,
+static int choose_linear(dnnl_primitive_desc_t *pd, onednn_store *st, problem *p, bool pointwise,
                          ls_error *err)
 {
     static const ls_window unit = {{1, 1}, {1, 1}, {0}};
@@ -347,24 +349,24 @@ static int choose_linear(dnnl_primitive_desc_t *pd, onednn_backend *be, problem 
     else if (!s)
         s = ls_md_new(&p->weight, 2, (dnnl_dims_t){in, n}, dnnl_f32, dnnl_ba);
     int ret = ls_onednn_check(s, "describe a matrix product", err);
-    return ret ? ret : choose(pd, be, p, err);
+    return ret ? ret : choose(pd, st, p, err);
 }
 
 /* Before AVX-512, oneDNN has only gemm for products, but better pointwise convolutions. */
-int ls_onednn_compile_linear(onednn_backend *be, const ls_node *node, ls_kernel **out,
+int ls_onednn_compile_linear(onednn_store *st, const ls_node *node, ls_kernel **out,
                              size_t *scratch, ls_error *err)
 {
     problem p = {.node = node};
     dnnl_primitive_desc_t pd;
-    int ret = choose_linear(&pd, be, &p, false, err);
+    int ret = choose_linear(&pd, st, &p, false, err);
     if (!ret && is_gemm(pd)) {
         dnnl_primitive_desc_destroy(pd);
-        ret = choose_linear(&pd, be, &p, true, err);
+        ret = choose_linear(&pd, st, &p, true, err);
         if (!ret && is_gemm(pd))
-            ret = choose_serial(&pd, be, &p, err);
+            ret = choose_serial(&pd, st, &p, err);
     }
     if (!ret)
-        ret = compile(be, &p, pd, out, scratch, err);
+        ret = compile(st, &p, pd, out, scratch, err);
     free_problem(&p);
     return ret;
 }

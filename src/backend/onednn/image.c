@@ -57,10 +57,10 @@ static void row_of(ls_binary op, const float *a, size_t sa, const float *b, size
 #undef CASE
 }
 
-static int run_binary(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
+static int run_binary(onednn_device *dev, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
                       void *scratch, ls_error *err)
 {
-    (void)be, (void)scratch, (void)err;
+    (void)dev, (void)scratch, (void)err;
     const image_op *k = (const image_op *)base;
     const float *operand[2];
     const size_t last = k->y.ndim - 1, n = k->y.shape[last];
@@ -78,10 +78,10 @@ static int run_binary(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX
     return 0;
 }
 
-static int run_take(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
+static int run_take(onednn_device *dev, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
                     void *scratch, ls_error *err)
 {
-    (void)be, (void)scratch, (void)err;
+    (void)dev, (void)scratch, (void)err;
     const image_op *k = (const image_op *)base;
     const size_t ndim = k->y.ndim, n = k->y.shape[ndim - 1], size = ls_dtype_size(k->y.dtype);
 #pragma omp parallel for schedule(static)
@@ -112,7 +112,7 @@ typedef struct pool {
     dnnl_memory_t src, dst, scratch;
 } pool;
 
-static int run_pool(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
+static int run_pool(onednn_device *dev, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
                     void *scratch, ls_error *err)
 {
     pool *k = (pool *)base;
@@ -124,9 +124,9 @@ static int run_pool(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_I
     if (!s)
         s = dnnl_memory_set_data_handle(k->scratch, scratch);
     if (!s)
-        s = dnnl_primitive_execute(k->prim, be->stream, 3, args);
+        s = dnnl_primitive_execute(k->prim, dev->stream, 3, args);
     if (!s)
-        s = dnnl_stream_wait(be->stream);
+        s = dnnl_stream_wait(dev->stream);
     return ls_onednn_check(s, "run", err);
 }
 
@@ -167,7 +167,7 @@ static dnnl_status_t describe_pool(dnnl_primitive_desc_t *pd, const ls_node *n, 
     return s;
 }
 
-static int compile_pool(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
+static int compile_pool(onednn_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
                         ls_error *err)
 {
     ls_md src = NULL, dst = NULL;
@@ -182,17 +182,17 @@ static int compile_pool(onednn_backend *be, const ls_node *node, ls_kernel **out
     if (!s)
         s = ls_md_image(&dst, node->out);
     if (!s)
-        s = describe_pool(&pd, node, src, dst, be->engine);
-    if (!s && !be->base.dry)
+        s = describe_pool(&pd, node, src, dst, st->dev->engine);
+    if (!s && !ls_store_is_dry(&st->base))
         s = dnnl_primitive_create(&k->prim, pd);
     if (!s)
-        s = dnnl_memory_create(&k->src, src, be->engine, NULL);
+        s = dnnl_memory_create(&k->src, src, st->dev->engine, NULL);
     if (!s)
-        s = dnnl_memory_create(&k->dst, dst, be->engine, NULL);
+        s = dnnl_memory_create(&k->dst, dst, st->dev->engine, NULL);
     if (!s) {
         ls_const_md pad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
         *scratch = dnnl_memory_desc_get_size(pad);
-        s = dnnl_memory_create(&k->scratch, pad, be->engine, NULL);
+        s = dnnl_memory_create(&k->scratch, pad, st->dev->engine, NULL);
     }
     dnnl_primitive_desc_destroy(pd);
     ls_md_free(src);
@@ -231,11 +231,11 @@ static void prepare_take(image_op *k)
     k->base.run = run_take;
 }
 
-int ls_onednn_compile_image_op(onednn_backend *be, const ls_node *node, ls_kernel **out,
+int ls_onednn_compile_image_op(onednn_store *st, const ls_node *node, ls_kernel **out,
                                size_t *scratch, ls_error *err)
 {
     if (node->op == LS_OP_POOL)
-        return compile_pool(be, node, out, scratch, err);
+        return compile_pool(st, node, out, scratch, err);
     if (node->op == LS_OP_BINARY && node->out->dtype != LS_F32)
         return ls_fail(err, LS_EUNSUPPORTED, "backend onednn computes this in float32 only");
     image_op *k = ls_calloc_array(1, sizeof *k);
@@ -248,7 +248,7 @@ int ls_onednn_compile_image_op(onednn_backend *be, const ls_node *node, ls_kerne
     int ret = 0;
     for (int i = 0; !ret && i < 2; i++)
         if (node->in[i] && node->in[i]->param)
-            ret = ls_onednn_vector(be, node->in[i]->param, &k->vector[i], err);
+            ret = ls_onednn_vector(st, node->in[i]->param, &k->vector[i], err);
     if (ret) {
         free(k);
         return ret;

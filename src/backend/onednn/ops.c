@@ -55,7 +55,7 @@ static void elementwise(const ls_kernels *kernels, const op *k, const void *a, c
         kernels->to_bf16(a, y, n);
 }
 
-static int run_elementwise(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS],
+static int run_elementwise(onednn_device *dev, ls_kernel *base, void *const in[LS_MAX_INPUTS],
                            void *out, void *scratch, ls_error *err)
 {
     (void)scratch, (void)err;
@@ -63,12 +63,12 @@ static int run_elementwise(onednn_backend *be, ls_kernel *base, void *const in[L
     ls_dtype tx = k->x.dtype, ty = k->y.dtype;
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < k->y.count; i += PIECE)
-        elementwise(be->kernels, k, offset(in[0], i, tx), in[1] ? offset(in[1], i, tx) : NULL,
+        elementwise(dev->kernels, k, offset(in[0], i, tx), in[1] ? offset(in[1], i, tx) : NULL,
                     offset_out(out, i, ty), smaller(PIECE, k->y.count - i));
     return 0;
 }
 
-static int run_geglu(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
+static int run_geglu(onednn_device *dev, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
                      void *scratch, ls_error *err)
 {
     (void)scratch, (void)err;
@@ -76,12 +76,13 @@ static int run_geglu(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_
     size_t c = k->y.shape[k->y.ndim - 1], rows = k->y.count / c, step = rows_at_once(c);
 #pragma omp parallel for schedule(static)
     for (size_t r = 0; r < rows; r += step)
-        be->kernels->geglu(offset(in[0], 2 * r * c, k->x.dtype), offset_out(out, r * c, k->y.dtype),
-                           smaller(step, rows - r), c, k->bf16);
+        dev->kernels->geglu(offset(in[0], 2 * r * c, k->x.dtype),
+                            offset_out(out, r * c, k->y.dtype), smaller(step, rows - r), c,
+                            k->bf16);
     return 0;
 }
 
-static int run_layer_norm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS],
+static int run_layer_norm(onednn_device *dev, ls_kernel *base, void *const in[LS_MAX_INPUTS],
                           void *out, void *scratch, ls_error *err)
 {
     (void)scratch, (void)err;
@@ -93,10 +94,10 @@ static int run_layer_norm(onednn_backend *be, ls_kernel *base, void *const in[LS
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < n * parts; i++) {
         size_t first = i % parts * step, at = (i / parts * rows + first) * c;
-        be->kernels->layer_norm(offset(in[0], at, k->x.dtype), offset_out(out, at, k->y.dtype),
-                                smaller(step, rows - first), c, w, b,
-                                pe ? pe + i / parts % k->node.u.norm.frames * c : NULL,
-                                k->node.u.norm.eps, k->bf16);
+        dev->kernels->layer_norm(offset(in[0], at, k->x.dtype), offset_out(out, at, k->y.dtype),
+                                 smaller(step, rows - first), c, w, b,
+                                 pe ? pe + i / parts % k->node.u.norm.frames * c : NULL,
+                                 k->node.u.norm.eps, k->bf16);
     }
     return 0;
 }
@@ -141,7 +142,7 @@ static void affine_of(const sets *s, const op *k, const ls_moments *m, const flo
     }
 }
 
-static int run_group_norm(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS],
+static int run_group_norm(onednn_device *dev, ls_kernel *base, void *const in[LS_MAX_INPUTS],
                           void *out, void *scratch, ls_error *err)
 {
     (void)err;
@@ -156,9 +157,9 @@ static int run_group_norm(onednn_backend *be, ls_kernel *base, void *const in[LS
 #pragma omp for schedule(static)
         for (size_t i = 0; i < s.count * s.parts; i++) {
             size_t first = i % s.parts * s.step, at = (i / s.parts * s.rows + first) * s.c;
-            be->kernels->moments(m + i * s.groups, offset(in[0], at, k->x.dtype),
-                                 smaller(s.step, s.rows - first), s.c, s.groups,
-                                 tmp + (size_t)omp_get_thread_num() * 3 * s.c, k->bf16);
+            dev->kernels->moments(m + i * s.groups, offset(in[0], at, k->x.dtype),
+                                  smaller(s.step, s.rows - first), s.c, s.groups,
+                                  tmp + (size_t)omp_get_thread_num() * 3 * s.c, k->bf16);
         }
 #pragma omp for schedule(static)
         for (size_t i = 0; i < s.count; i++)
@@ -169,15 +170,15 @@ static int run_group_norm(onednn_backend *be, ls_kernel *base, void *const in[LS
             size_t set = i / s.parts, first = i % s.parts * s.step;
             size_t at = (set * s.rows + first) * s.c;
             ls_affine a = {mean + set * s.c, scale + set * s.c, shift + set * s.c, k->node.act};
-            be->kernels->affine(&a, offset(in[0], at, k->x.dtype), offset_out(out, at, k->y.dtype),
-                                smaller(s.step, s.rows - first), s.c, k->bf16);
+            dev->kernels->affine(&a, offset(in[0], at, k->x.dtype), offset_out(out, at, k->y.dtype),
+                                 smaller(s.step, s.rows - first), s.c, k->bf16);
         }
     }
     return 0;
 }
 
 /* Spatial attention: one task is one head of as many queries as fit the cache together. */
-static int run_attention(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS],
+static int run_attention(onednn_device *dev, ls_kernel *base, void *const in[LS_MAX_INPUTS],
                          void *out, void *scratch, ls_error *err)
 {
     (void)err;
@@ -185,7 +186,7 @@ static int run_attention(onednn_backend *be, ls_kernel *base, void *const in[LS_
     const ls_dtype t = k->y.dtype;
     const size_t heads = k->node.u.attention.heads, tokens = k->y.shape[1];
     const size_t c = k->y.shape[2], d = c / heads, nk = k->keys;
-    const size_t step = smaller(be->kernels->attend_rows(d), tokens);
+    const size_t step = smaller(dev->kernels->attend_rows(d), tokens);
     const size_t parts = (tokens + step - 1) / step;
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < k->y.shape[0] * parts * heads; i++) {
@@ -201,7 +202,7 @@ static int run_attention(onednn_backend *be, ls_kernel *base, void *const in[LS_
                        .step = c,
                        .scale = k->node.u.attention.scale,
                        .bf16 = k->bf16};
-        be->kernels->attend(&a, (char *)scratch + (size_t)omp_get_thread_num() * k->per_thread);
+        dev->kernels->attend(&a, (char *)scratch + (size_t)omp_get_thread_num() * k->per_thread);
     }
     return 0;
 }
@@ -229,7 +230,7 @@ static void copy_rows(void *dst, size_t dst_step, const void *src, size_t src_st
                elements * ls_dtype_size(t));
 }
 
-static int run_attention_along_frames(onednn_backend *be, ls_kernel *base,
+static int run_attention_along_frames(onednn_device *dev, ls_kernel *base,
                                       void *const in[LS_MAX_INPUTS], void *out, void *scratch,
                                       ls_error *err)
 {
@@ -257,17 +258,17 @@ static int run_attention_along_frames(onednn_backend *be, ls_kernel *base,
                            .step = w.step,
                            .scale = k->node.u.attention.scale,
                            .bf16 = k->bf16};
-            be->kernels->attend(&a, own + 4 * w.bytes);
+            dev->kernels->attend(&a, own + 4 * w.bytes);
         }
         copy_rows(offset_out(out, at, t), tokens * c, own + 3 * w.bytes, w.step, f, n, t);
     }
     return 0;
 }
 
-static int run_concat(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
+static int run_concat(onednn_device *dev, ls_kernel *base, void *const in[LS_MAX_INPUTS], void *out,
                       void *scratch, ls_error *err)
 {
-    (void)be, (void)scratch, (void)err;
+    (void)dev, (void)scratch, (void)err;
     const op *k = (const op *)base;
     size_t c = k->y.shape[k->y.ndim - 1], ca = k->x.shape[k->x.ndim - 1], cb = c - ca;
     size_t size = ls_dtype_size(k->y.dtype);
@@ -280,10 +281,10 @@ static int run_concat(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX
     return 0;
 }
 
-static int run_upsample(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS],
+static int run_upsample(onednn_device *dev, ls_kernel *base, void *const in[LS_MAX_INPUTS],
                         void *out, void *scratch, ls_error *err)
 {
-    (void)be, (void)scratch, (void)err;
+    (void)dev, (void)scratch, (void)err;
     const op *k = (const op *)base;
     const size_t *xs = k->x.shape, *ys = k->y.shape;
     size_t pixel = ys[3] * ls_dtype_size(k->y.dtype);
@@ -298,10 +299,10 @@ static int run_upsample(onednn_backend *be, ls_kernel *base, void *const in[LS_M
 }
 
 /* diffusers' get_timestep_embedding with flip_sin_to_cos and freq_shift 0, in float32 as there. */
-static int run_timestep(onednn_backend *be, ls_kernel *base, void *const in[LS_MAX_INPUTS],
+static int run_timestep(onednn_device *dev, ls_kernel *base, void *const in[LS_MAX_INPUTS],
                         void *out, void *scratch, ls_error *err)
 {
-    (void)be, (void)scratch, (void)err;
+    (void)dev, (void)scratch, (void)err;
     const op *k = (const op *)base;
     size_t half = k->y.count / 2;
     float t, *y = out;
@@ -320,9 +321,9 @@ static void free_op(ls_kernel *k)
 }
 
 /* Picks the function, sets the scratch memory; the node's shapes were checked by the graph. */
-static int prepare(onednn_backend *be, op *k, size_t *scratch, ls_error *err)
+static int prepare(onednn_store *st, op *k, size_t *scratch, ls_error *err)
 {
-    size_t threads = (size_t)be->base.threads;
+    size_t threads = (size_t)st->dev->base.threads;
     switch (k->node.op) {
     case LS_OP_GROUP_NORM: {
         sets s = sets_of(k);
@@ -336,12 +337,13 @@ static int prepare(onednn_backend *be, op *k, size_t *scratch, ls_error *err)
         return 0;
     case LS_OP_ATTENTION: {
         size_t f = k->node.u.attention.frames, d = k->y.shape[2] / k->node.u.attention.heads;
-        size_t rows = f ? f : smaller(be->kernels->attend_rows(d), k->y.shape[1]);
+        size_t rows = f ? f : smaller(st->dev->kernels->attend_rows(d), k->y.shape[1]);
         if (!(k->node.u.attention.scale > 0))
-            return ls_fail(err, LS_EUNSUPPORTED, "the scale has to be positive");
+            return ls_fail(err, LS_EUNSUPPORTED, "the scale has to st positive");
         k->base.run = f ? run_attention_along_frames : run_attention;
         k->keys = k->node.in[1]->shape[1];
-        k->per_thread = be->kernels->attend_scratch(rows, d) + (f ? 4 * window_of(k).bytes : 0);
+        k->per_thread =
+            st->dev->kernels->attend_scratch(rows, d) + (f ? 4 * window_of(k).bytes : 0);
         *scratch = k->per_thread * threads;
         return 0;
     }
@@ -367,7 +369,7 @@ static int prepare(onednn_backend *be, op *k, size_t *scratch, ls_error *err)
     }
 }
 
-int ls_onednn_compile_op(onednn_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
+int ls_onednn_compile_op(onednn_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
                          ls_error *err)
 {
     for (size_t i = 0; i <= LS_MAX_INPUTS; i++) {
@@ -388,9 +390,9 @@ int ls_onednn_compile_op(onednn_backend *be, const ls_node *node, ls_kernel **ou
     int ret = 0;
     for (size_t i = 0; !ret && i < LS_MAX_INPUTS; i++)
         if (node->in[i] && node->in[i]->param)
-            ret = ls_onednn_vector(be, node->in[i]->param, &k->vector[i], err);
+            ret = ls_onednn_vector(st, node->in[i]->param, &k->vector[i], err);
     if (!ret)
-        ret = prepare(be, k, scratch, err);
+        ret = prepare(st, k, scratch, err);
     if (ret)
         free(k);
     else

@@ -3,11 +3,11 @@
 
 #include <stdlib.h>
 
-const packed_weight *ls_onednn_packed(const onednn_backend *be, const ls_param *p, ls_const_md like,
+const packed_weight *ls_onednn_packed(const onednn_store *st, const ls_param *p, ls_const_md like,
                                       dnnl_data_type_t t)
 {
     const ls_md_shape want = ls_md_shape_of(like);
-    for (const packed_weight *w = be->weights; w; w = w->next) {
+    for (const packed_weight *w = st->weights; w; w = w->next) {
         const ls_md_shape have = ls_md_shape_of(w->md);
         if (w->param == p && have.type == t && have.ndims == want.ndims &&
             !memcmp(have.dims, want.dims, (size_t)want.ndims * sizeof *want.dims))
@@ -16,32 +16,33 @@ const packed_weight *ls_onednn_packed(const onednn_backend *be, const ls_param *
     return NULL;
 }
 
-/* `p` in the layout `md`, or in one that can be reordered to it. */
-static const packed_weight *find(const onednn_backend *be, const ls_param *p, ls_const_md md)
+/* `p` in the layout `md`, or in one that can st reordered to it. */
+static const packed_weight *find(const onednn_store *st, const ls_param *p, ls_const_md md)
 {
-    for (const packed_weight *w = be->weights; w; w = w->next)
+    for (const packed_weight *w = st->weights; w; w = w->next)
         if (w->param == p && dnnl_memory_desc_equal(w->md, md))
             return w;
-    const packed_weight *w = ls_onednn_packed(be, p, md, ls_md_shape_of(md).type);
+    const packed_weight *w = ls_onednn_packed(st, p, md, ls_md_shape_of(md).type);
     return w && ls_md_can_reorder(w->md) && ls_md_can_reorder(md) ? w : NULL;
 }
 
-static int reorder(onednn_backend *be, ls_const_md plain, void *src, const packed_weight *w,
+static int reorder(onednn_store *st, ls_const_md plain, void *src, const packed_weight *w,
                    ls_error *err)
 {
     dnnl_memory_t from = NULL;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t prim = NULL;
-    dnnl_status_t s = dnnl_memory_create(&from, plain, be->engine, src);
+    dnnl_status_t s = dnnl_memory_create(&from, plain, st->dev->engine, src);
     if (!s)
-        s = dnnl_reorder_primitive_desc_create(&pd, plain, be->engine, w->md, be->engine, NULL);
+        s = dnnl_reorder_primitive_desc_create(&pd, plain, st->dev->engine, w->md, st->dev->engine,
+                                               NULL);
     if (!s)
         s = dnnl_primitive_create(&prim, pd);
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, w->memory}};
     if (!s)
-        s = dnnl_primitive_execute(prim, be->stream, 2, args);
+        s = dnnl_primitive_execute(prim, st->dev->stream, 2, args);
     if (!s)
-        s = dnnl_stream_wait(be->stream);
+        s = dnnl_stream_wait(st->dev->stream);
     dnnl_primitive_destroy(prim);
     dnnl_primitive_desc_destroy(pd);
     dnnl_memory_destroy(from);
@@ -89,7 +90,7 @@ static void free_weight(packed_weight *w)
 }
 
 /* Reads `p` into w->data, via a float32 copy if the layouts differ. */
-static int fill(onednn_backend *be, const ls_param *p, ls_const_md plain, packed_weight *w,
+static int fill(onednn_store *st, const ls_param *p, ls_const_md plain, packed_weight *w,
                 ls_error *err)
 {
     if (dnnl_memory_desc_equal(plain, w->md))
@@ -101,44 +102,44 @@ static int fill(onednn_backend *be, const ls_param *p, ls_const_md plain, packed
     if (!ret && !ls_md_can_reorder(w->md))
         copy_elements(plain, copy, w);
     else if (!ret)
-        ret = reorder(be, plain, copy, w, err);
+        ret = reorder(st, plain, copy, w, err);
     ls_aligned_free(copy);
     return ret;
 }
 
-int ls_onednn_pack(onednn_backend *be, const ls_param *p, ls_const_md plain, ls_const_md md,
+int ls_onednn_pack(onednn_store *st, const ls_param *p, ls_const_md plain, ls_const_md md,
                    const packed_weight **out, ls_error *err)
 {
-    *out = find(be, p, md);
+    *out = find(st, p, md);
     if (*out)
         return 0;
     packed_weight *w = ls_calloc_array(1, sizeof *w);
     size_t bytes = dnnl_memory_desc_get_size(md);
-    if (w && !be->base.dry)
+    if (w && !ls_store_is_dry(&st->base))
         w->data = ls_aligned_alloc(LS_MEM_BACKEND, bytes);
-    if (!w || (!w->data && !be->base.dry)) {
+    if (!w || (!w->data && !ls_store_is_dry(&st->base))) {
         free(w);
         return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
     }
     w->param = p;
-    dnnl_status_t s = dnnl_memory_create(&w->memory, md, be->engine, w->data);
+    dnnl_status_t s = dnnl_memory_create(&w->memory, md, st->dev->engine, w->data);
     if (!s)
         s = dnnl_memory_get_memory_desc(w->memory, &w->md);
     int ret = ls_onednn_check(s, "describe a weight", err);
-    if (!ret && !be->base.dry)
-        ret = fill(be, p, plain, w, err);
+    if (!ret && !ls_store_is_dry(&st->base))
+        ret = fill(st, p, plain, w, err);
     if (ret) {
         free_weight(w);
         return ret;
     }
-    w->next = be->weights;
-    be->weights = w;
-    be->base.packed_bytes += bytes;
+    w->next = st->weights;
+    st->weights = w;
+    st->base.bytes += bytes;
     *out = w;
     return 0;
 }
 
-int ls_onednn_vector(onednn_backend *be, const ls_param *p, const float **out, ls_error *err)
+int ls_onednn_vector(onednn_store *st, const ls_param *p, const float **out, ls_error *err)
 {
     ls_md md;
     const packed_weight *w;
@@ -146,18 +147,18 @@ int ls_onednn_vector(onednn_backend *be, const ls_param *p, const float **out, l
         ls_onednn_check(ls_md_new(&md, 1, (dnnl_dims_t){(dnnl_dim_t)p->count}, dnnl_f32, dnnl_a),
                         "describe a vector", err);
     if (!ret)
-        ret = ls_onednn_pack(be, p, md, md, &w, err);
+        ret = ls_onednn_pack(st, p, md, md, &w, err);
     if (!ret)
         *out = w->data;
     ls_md_free(md);
     return ret;
 }
 
-void ls_onednn_free_packed(onednn_backend *be)
+void ls_onednn_free_packed(onednn_store *st)
 {
-    for (packed_weight *w = be->weights, *next; w; w = next) {
+    for (packed_weight *w = st->weights, *next; w; w = next) {
         next = w->next;
         free_weight(w);
     }
-    be->weights = NULL;
+    st->weights = NULL;
 }

@@ -1,6 +1,6 @@
 /* The reference: every op as plain loops in float32. Sums of more than a few terms are kept in
- * double, so that the other backends are checked against something more precise than themselves. */
-#include "backend/backend.h"
+ * double, so that the other devices are checked against something more precise than themselves. */
+#include "backend/device.h"
 #include "backend/team.h"
 #include "base/alloc.h"
 
@@ -30,7 +30,7 @@ static float *outputs_last(const float *w, size_t co, size_t k)
     return t;
 }
 
-static int compile(ls_backend *be, const ls_node *node, ls_kernel **out, size_t *scratch,
+static int compile(ls_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
                    ls_error *err)
 {
     *out = NULL;
@@ -43,17 +43,17 @@ static int compile(ls_backend *be, const ls_node *node, ls_kernel **out, size_t 
     for (size_t i = 0; !ret && i <= LS_MAX_INPUTS; i++) {
         const ls_tensor *t = i < LS_MAX_INPUTS ? node->in[i] : node->out;
         if (t && t->dtype != LS_F32)
-            ret = ls_fail(err, LS_EUNSUPPORTED, "backend ref computes in float32 only");
+            ret = ls_fail(err, LS_EUNSUPPORTED, "device ref computes in float32 only");
         if (ret || i == LS_MAX_INPUTS || !t || t->kind != LS_TENSOR_PARAM)
             continue;
-        be->packed_bytes += t->count * sizeof(float);
-        if (be->dry)
+        st->bytes += t->count * sizeof(float);
+        if (ls_store_is_dry(st))
             continue;
         k->weight[i] = ls_malloc_array(t->count, sizeof(float));
         ret = k->weight[i] ? t->param->read(t->param, k->weight[i], err)
                            : ls_fail(err, LS_ENOMEM, "out of memory for %s", t->param->name);
     }
-    if (!ret && !be->dry && (node->op == LS_OP_CONV2D || node->op == LS_OP_LINEAR)) {
+    if (!ret && !ls_store_is_dry(st) && (node->op == LS_OP_CONV2D || node->op == LS_OP_LINEAR)) {
         const ls_tensor *w = node->in[1];
         float *t = outputs_last(k->weight[1], w->shape[0], w->count / w->shape[0]);
         free(k->weight[1]);
@@ -459,24 +459,47 @@ static int compute(ls_kernel *k, void *const memory[LS_MAX_INPUTS], void *out, l
     return failed ? ls_fail(err, LS_ENOMEM, "out of memory in %s", ls_op_name(n->op)) : 0;
 }
 
-static int run(ls_backend *be, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,
-               void *scratch, ls_error *err)
+static int enqueue(ls_device *dev, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,
+                   void *scratch, ls_error *err)
 {
     (void)scratch;
-    const ls_team before = ls_team_enter(be->threads);
+    const ls_team before = ls_team_enter(dev->threads);
     const int ret = compute(k, in, out, err);
     ls_team_leave(before);
     return ret;
 }
 
-static void close_backend(ls_backend *be)
+static int open_store(ls_device *dev, unsigned flags, ls_store **out, ls_error *err)
 {
-    free(be);
+    *out = ls_calloc_array(1, sizeof **out);
+    if (!*out)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    **out = (ls_store){.device = dev, .flags = flags};
+    return 0;
 }
 
-static const ls_backend_vtable vtable = {"ref", compile, run, free_kernel, NULL, close_backend};
+static void close_store(ls_store *st)
+{
+    free(st);
+}
 
-int ls_backend_ref_open(ls_backend **out, ls_error *err)
+static void close_device(ls_device *dev)
+{
+    free(dev);
+}
+
+static const ls_device_vtable vtable = {.alloc = ls_host_alloc,
+                                        .release = ls_host_release,
+                                        .write = ls_host_write,
+                                        .read = ls_host_read,
+                                        .open_store = open_store,
+                                        .close_store = close_store,
+                                        .compile = compile,
+                                        .free_kernel = free_kernel,
+                                        .enqueue = enqueue,
+                                        .close = close_device};
+
+int ls_device_ref_open(ls_device **out, ls_error *err)
 {
     *out = ls_calloc_array(1, sizeof **out);
     if (!*out)

@@ -17,7 +17,8 @@ struct ls_face_net {
     ls_face_net_kind kind;
     size_t width, height;
     ls_onnx_import *im;
-    ls_backend *be;
+    ls_device *dev;
+    ls_store *store;
     ls_plan *plan;
     void *arena;
     float *input;
@@ -183,9 +184,11 @@ static int open_net(ls_face_net *net, const ls_onnx *m, ls_dtype dtype, int thre
     if (!ret)
         ret = bind(net, err);
     if (!ret)
-        ret = ls_backend_open(&net->be, ls_backend_default(), threads, err);
+        ret = ls_device_open(&net->dev, "cpu", threads, err);
     if (!ret)
-        ret = ls_plan_compile(&net->plan, &g, net->be, err);
+        ret = ls_store_open(&net->store, net->dev, 0, err);
+    if (!ret)
+        ret = ls_plan_compile(&net->plan, &g, net->store, err);
     ls_graph_free(&g);
     if (!ret && !(net->arena = ls_aligned_alloc(LS_MEM_MODELS, ls_plan_arena_bytes(net->plan))))
         ret = ls_fail(err, LS_ENOMEM, "%s: out of memory", net->path);
@@ -216,7 +219,8 @@ void ls_face_net_close(ls_face_net **pnet)
     if (!net)
         return;
     ls_plan_close(&net->plan);
-    ls_backend_close(&net->be);
+    ls_store_close(&net->store);
+    ls_device_close(&net->dev);
     ls_onnx_import_free(&net->im);
     for (size_t i = 0; i < net->bound; i++)
         ls_aligned_free(net->bindings[i].data);
@@ -250,7 +254,7 @@ void ls_face_net_size(const ls_face_net *net, size_t *width, size_t *height)
 
 size_t ls_face_net_bytes(const ls_face_net *net)
 {
-    size_t bytes = net->be->packed_bytes + ls_plan_arena_bytes(net->plan);
+    size_t bytes = net->store->bytes + ls_plan_arena_bytes(net->plan);
     for (size_t i = 0; i < net->bound; i++)
         bytes += net->bindings[i].bytes;
     return bytes;

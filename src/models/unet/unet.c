@@ -82,8 +82,10 @@ static ls_tensor *up_block(builder *b, ls_tensor *x, size_t i, bool store)
     bool last = i + 1 == c->blocks;
     char m[LS_NAME_MAX];
     for (size_t j = 0; j <= c->layers_per_block; j++) {
-        if (last && j == c->layers_per_block && store)
+        if (last && j == c->layers_per_block && store) {
             ls_output(b->nn->g, "cache", x);
+            ls_resident(x);
+        }
         x = up_layer(b, x, b->skips[--b->skip_count], i, j);
     }
     if (!last) {
@@ -126,6 +128,7 @@ static void build(const void *config, ls_nn *nn, const size_t key[LS_NETWORK_KEY
     ls_tensor *t = ls_input(g, "timestep", LS_F32, 1, (size_t[]){1});
     ls_tensor *audio =
         ls_input(g, "audio", LS_F32, 3, (size_t[]){n, key[KEY_TOKENS], c->cross_attention_dim});
+    ls_resident(audio);
     b.audio = ls_cast(g, audio, compute);
     b.temb = time_embedding(&b, t);
     ls_tensor *x = ls_nn_conv2d(nn, ls_cast(g, sample, compute), c0, 3, "conv_in", NULL, NULL,
@@ -133,6 +136,7 @@ static void build(const void *config, ls_nn *nn, const size_t key[LS_NETWORK_KEY
     if (key[KEY_STEP] == LS_UNET_STEP_REUSE) {
         size_t shape[] = {n, key[KEY_H], key[KEY_W], c0};
         ls_tensor *cache = ls_input(g, "cache", compute, 4, shape);
+        ls_resident(cache);
         x = up_layer(&b, cache, x, c->blocks - 1, c->layers_per_block);
     } else {
         b.skips[b.skip_count++] = x;

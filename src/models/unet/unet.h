@@ -55,8 +55,9 @@ int ls_unet_prepare(ls_unet *u, const ls_unet_shape *s, ls_unet_step step, bool 
                     ls_plan **plan, ls_error *err);
 
 /* sample [batch * frames, h, w, in_channels] and audio [batch * frames, audio_tokens,
- * cross_attention_dim] float32 -> out [batch * frames, h, w, out_channels] float32. `cache` may be
- * NULL for LS_UNET_STEP_FULL. */
+ * cross_attention_dim] float32 -> out [batch * frames, h, w, out_channels] float32. `audio` and
+ * `cache` are memory of the network's device (ls_network_alloc); `cache` may be NULL for
+ * LS_UNET_STEP_FULL. */
 int ls_unet_run(ls_unet *u, const ls_unet_shape *s, ls_unet_step step, float timestep,
                 const float *sample, const float *audio, float *out, void *cache,
                 const ls_cancel *cancel, ls_error *err);
