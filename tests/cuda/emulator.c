@@ -19,17 +19,24 @@
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
-#ifdef __x86_64__
-#include <immintrin.h>
-#elif !defined __aarch64__
+#ifdef EMULATOR_PORTABLE
 #include <ucontext.h>
+#elif defined __x86_64__
+#include <immintrin.h>
+#define X86 1
+#elif defined __aarch64__
+#define ARM 1
+#else
+#include <ucontext.h>
+#define EMULATOR_PORTABLE
 #endif
 
 enum {
     MAX_THREADS = 1024,
     MAX_WARPS = MAX_THREADS / 32,
     MAX_COPIES = 256, /* in flight, of a thread */
-    GUARD = 1024,     /* bytes on either side of shared memory */
+    MAX_TILES = 16,
+    GUARD = 1024, /* bytes on either side of shared memory */
 #ifdef SANITIZED
     STACK = 256 * 1024,
 #else
@@ -59,7 +66,7 @@ typedef struct copy {
 } copy;
 
 typedef struct context {
-#if defined __x86_64__ || defined __aarch64__
+#ifndef EMULATOR_PORTABLE
     void *sp;
 #else
     ucontext_t uc;
@@ -93,6 +100,7 @@ struct warp_state {
     meeting meeting;
     const uint32_t *a[32], *b[32];
     float *c[32];
+    uint32_t rows, columns; /* of the tiles of an mma_tiles */
     uint32_t *r[32];
     const uint8_t *row[32];
     uint32_t mask[32];
@@ -134,7 +142,7 @@ static worker *pool; /* that no launch uses: their stacks are warm */
 
 /* ---- contexts ---- */
 
-#ifdef __x86_64__
+#ifdef X86
 void ls_emulator_switch(void **from, void *to);
 __asm__(".text\n"
         ".globl ls_emulator_switch\n"
@@ -148,7 +156,7 @@ __asm__(".text\n"
         "ret\n"
         ".size ls_emulator_switch, .-ls_emulator_switch\n");
 enum { SAVED = 6, RETURN = 6, FRAME = 8 }; /* words: registers, then where to go on */
-#elif defined __aarch64__
+#elif defined ARM
 void ls_emulator_switch(void **from, void *to);
 __asm__(".text\n"
         ".globl ls_emulator_switch\n"
@@ -178,7 +186,7 @@ static inline void switch_context(context *from, context *to)
 #ifdef SANITIZED
     __sanitizer_start_switch_fiber(&from->fake_stack, to->bottom, to->size);
 #endif
-#if defined __x86_64__ || defined __aarch64__
+#ifndef EMULATOR_PORTABLE
     ls_emulator_switch(&from->sp, to->sp);
 #else
     swapcontext(&from->uc, &to->uc);
@@ -198,7 +206,7 @@ static void prepare_context(context *c, uint8_t *stack)
     c->size = STACK;
     c->fake_stack = NULL;
 #endif
-#if defined __x86_64__ || defined __aarch64__
+#ifndef EMULATOR_PORTABLE
     uint64_t *const frame = (uint64_t *)(void *)(stack + STACK) - FRAME;
     memset(frame, 0, FRAME * sizeof *frame);
     frame[RETURN] = (uint64_t)(uintptr_t)run_fiber;
@@ -324,7 +332,7 @@ static inline void part(worker *w, warp_state *warp)
 
 /* ---- halves ---- */
 
-#ifdef __x86_64__
+#ifdef X86
 static bool has_f16c, has_avx2;
 
 __attribute__((constructor)) static void look_at_cpu(void)
@@ -347,13 +355,13 @@ __attribute__((target("f16c"))) static float from_half_f16c(uint16_t h)
 
 uint16_t to_half(float x)
 {
-#if defined __aarch64__
+#ifdef ARM
     const __fp16 h = (__fp16)x;
     uint16_t bits;
     memcpy(&bits, &h, sizeof bits);
     return bits;
 #else
-#ifdef __x86_64__
+#ifdef X86
     if (has_f16c)
         return to_half_f16c(x);
 #endif
@@ -375,12 +383,12 @@ uint16_t to_half(float x)
 
 float from_half(uint16_t h)
 {
-#if defined __aarch64__
+#ifdef ARM
     __fp16 x;
     memcpy(&x, &h, sizeof x);
     return x;
 #else
-#ifdef __x86_64__
+#ifdef X86
     if (has_f16c)
         return from_half_f16c(h);
 #endif
@@ -400,20 +408,21 @@ float from_half(uint16_t h)
 
 /* ---- instructions of a warp ---- */
 
-/* Products of halves are exact in float32, and sums are made in the order of k: every version gives
- * the same bits. */
-static void multiply(const warp_state *w)
+/* Tile (m, n) of an mma_tiles. Products of halves are exact in float32, and sums are made in the
+ * order of k: every version gives the same bits. */
+static void multiply(const warp_state *w, uint32_t m, uint32_t n)
 {
     float a[16][16], b[16][8], c[16][8];
     for (uint32_t l = 0; l < 32; l++) {
+        const uint32_t *const al = w->a[l] + 4 * m, *const bl = w->b[l] + 2 * n;
         const uint32_t i = l / 4, k = l % 4 * 2;
         for (uint32_t j = 0; j < 8; j++)
             a[i + j / 2 % 2 * 8][k + j / 4 * 8 + j % 2] =
-                from_half((uint16_t)(w->a[l][j / 2] >> j % 2 * 16));
-        for (uint32_t j = 0; j < 4; j++)
-            b[k + j / 2 * 8 + j % 2][i] = from_half((uint16_t)(w->b[l][j / 2] >> j % 2 * 16));
-        for (uint32_t j = 0; j < 4; j++)
-            c[i + j / 2 * 8][k + j % 2] = w->c[l][j];
+                from_half((uint16_t)(al[j / 2] >> j % 2 * 16));
+        for (uint32_t j = 0; j < 4; j++) {
+            b[k + j / 2 * 8 + j % 2][i] = from_half((uint16_t)(bl[j / 2] >> j % 2 * 16));
+            c[i + j / 2 * 8][k + j % 2] = w->c[l][4 * (m * w->columns + n) + j];
+        }
     }
     for (uint32_t i = 0; i < 16; i++)
         for (uint32_t k = 0; k < 16; k++)
@@ -421,10 +430,10 @@ static void multiply(const warp_state *w)
                 c[i][j] += a[i][k] * b[k][j];
     for (uint32_t l = 0; l < 32; l++)
         for (uint32_t j = 0; j < 4; j++)
-            w->c[l][j] = c[l / 4 + j / 2 * 8][l % 4 * 2 + j % 2];
+            w->c[l][4 * (m * w->columns + n) + j] = c[l / 4 + j / 2 * 8][l % 4 * 2 + j % 2];
 }
 
-#ifdef __x86_64__
+#ifdef X86
 #define AVX2 __attribute__((target("avx2,fma,f16c")))
 
 /* to[k] is the k-th element of each of eight rows of halves. */
@@ -446,15 +455,17 @@ AVX2 static inline void transpose_halves(__m256 to[8], const __m128i from[8])
     }
 }
 
-AVX2 static inline void load_b(__m256 b[16], const warp_state *w)
+AVX2 static inline void load_b(__m256 b[16], const warp_state *w, uint32_t tile)
 {
     __m128i low[8], high[8];
     for (int n = 0; n < 8; n++) {
         const uint32_t *const *const p = &w->b[4 * n];
-        const __m128i s = _mm_unpacklo_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p[0]),
-                                             _mm_loadl_epi64((const __m128i *)(const void *)p[1]));
-        const __m128i t = _mm_unpacklo_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p[2]),
-                                             _mm_loadl_epi64((const __m128i *)(const void *)p[3]));
+        const __m128i s =
+            _mm_unpacklo_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p[0] + 2 * tile)),
+                               _mm_loadl_epi64((const __m128i *)(const void *)(p[1] + 2 * tile)));
+        const __m128i t =
+            _mm_unpacklo_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p[2] + 2 * tile)),
+                               _mm_loadl_epi64((const __m128i *)(const void *)(p[3] + 2 * tile)));
         low[n] = _mm_unpacklo_epi64(s, t);
         high[n] = _mm_unpackhi_epi64(s, t);
     }
@@ -462,21 +473,25 @@ AVX2 static inline void load_b(__m256 b[16], const warp_state *w)
     transpose_halves(b + 8, high);
 }
 
-AVX2 static void multiply_avx2(const warp_state *w)
+/* The elements of each lane. */
+AVX2 static inline void load_a(float a[32][8], const warp_state *w, uint32_t tile)
 {
-    float a[32][8];
-    __m256 b[16];
     for (int l = 0; l < 32; l++)
-        _mm256_storeu_ps(a[l], _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)w->a[l])));
-    load_b(b, w);
+        _mm256_storeu_ps(a[l], _mm256_cvtph_ps(_mm_loadu_si128(
+                                   (const __m128i *)(const void *)(w->a[l] + 4 * tile))));
+}
+
+AVX2 static inline void multiply_tile(const warp_state *w, const float a[32][8], const __m256 b[16],
+                                      size_t at)
+{
     for (int half = 0; half < 8; half += 4) {
         __m256 top[4], bottom[4]; /* rows i and i + 8 */
         for (int i = 0; i < 4; i++) {
             float *const *const c = &w->c[4 * (half + i)];
             const __m256d even = _mm256_castps_pd(_mm256_insertf128_ps(
-                _mm256_castps128_ps256(_mm_loadu_ps(c[0])), _mm_loadu_ps(c[2]), 1));
+                _mm256_castps128_ps256(_mm_loadu_ps(c[0] + at)), _mm_loadu_ps(c[2] + at), 1));
             const __m256d odd = _mm256_castps_pd(_mm256_insertf128_ps(
-                _mm256_castps128_ps256(_mm_loadu_ps(c[1])), _mm_loadu_ps(c[3]), 1));
+                _mm256_castps128_ps256(_mm_loadu_ps(c[1] + at)), _mm_loadu_ps(c[3] + at), 1));
             top[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(even, odd));
             bottom[i] = _mm256_castpd_ps(_mm256_unpackhi_pd(even, odd));
         }
@@ -493,16 +508,29 @@ AVX2 static void multiply_avx2(const warp_state *w)
             const __m256d s = _mm256_castps_pd(top[i]), t = _mm256_castps_pd(bottom[i]);
             const __m256 even = _mm256_castpd_ps(_mm256_unpacklo_pd(s, t));
             const __m256 odd = _mm256_castpd_ps(_mm256_unpackhi_pd(s, t));
-            _mm_storeu_ps(c[0], _mm256_castps256_ps128(even));
-            _mm_storeu_ps(c[1], _mm256_castps256_ps128(odd));
-            _mm_storeu_ps(c[2], _mm256_extractf128_ps(even, 1));
-            _mm_storeu_ps(c[3], _mm256_extractf128_ps(odd, 1));
+            _mm_storeu_ps(c[0] + at, _mm256_castps256_ps128(even));
+            _mm_storeu_ps(c[1] + at, _mm256_castps256_ps128(odd));
+            _mm_storeu_ps(c[2] + at, _mm256_extractf128_ps(even, 1));
+            _mm_storeu_ps(c[3] + at, _mm256_extractf128_ps(odd, 1));
         }
+    }
+}
+
+AVX2 static void multiply_avx2(const warp_state *w)
+{
+    float a[MAX_TILES][32][8];
+    __m256 b[16];
+    for (uint32_t m = 0; m < w->rows; m++)
+        load_a(a[m], w, m);
+    for (uint32_t n = 0; n < w->columns; n++) {
+        load_b(b, w, n);
+        for (uint32_t m = 0; m < w->rows; m++)
+            multiply_tile(w, a[m], b, 4 * (m * w->columns + n));
     }
 }
 #endif
 
-void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
+void mma_tiles(float *c, const uint32_t *a, const uint32_t *b, uint32_t rows, uint32_t columns)
 {
     worker *const w = self;
     warp_state *const warp = w->current->warp;
@@ -510,20 +538,30 @@ void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
     warp->a[lane] = a;
     warp->b[lane] = b;
     warp->c[lane] = c;
+    warp->rows = rows;
+    warp->columns = columns;
     if (!meet(w, warp, MEET_MMA))
         return;
-#ifdef __x86_64__
+    if (rows > MAX_TILES)
+        fail(w, "mma_tiles: more than %d rows", MAX_TILES);
+#ifdef X86
     if (has_avx2)
         multiply_avx2(warp);
     else
 #endif
-        multiply(warp);
+        for (uint32_t i = 0; i < rows * columns; i++)
+            multiply(warp, i / columns, i % columns);
     if (w->launch->options.mutation == EMULATOR_SWAPPED) {
         float *const d = warp->c[5], first = d[0];
         d[0] = d[1];
         d[1] = first;
     }
     part(w, warp);
+}
+
+void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    mma_tiles(c, a, b, 1, 1);
 }
 
 static const uint8_t *shared_row(worker *w, const void *row)
@@ -631,6 +669,7 @@ void copy16_async(void *to, const void *from, bool valid)
     if (f->copies == MAX_COPIES)
         fail(w, "copy16_async: more than %d copies in flight", MAX_COPIES);
     memset(t, 0xff, 16);
+    __builtin_prefetch(from);
     copy *const c = &f->copy[f->copies++];
     c->to = t;
     c->from = valid ? (const uint8_t *)from : NULL;

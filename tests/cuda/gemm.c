@@ -37,11 +37,7 @@ DEVICE void multiply_stage(float sum[4][4][4], const uint16_t *x, const uint16_t
                                  lane / 8 % 2 * 8);
             b[j][0] = r[0], b[j][1] = r[1], b[j + 1][0] = r[2], b[j + 1][1] = r[3];
         }
-        UNROLL
-        for (uint32_t i = 0; i < 4; i++)
-            UNROLL
-        for (uint32_t j = 0; j < 4; j++)
-            mma_16x8x16(sum[i][j], a[i], b[j]);
+        mma_tiles(&sum[0][0][0], &a[0][0], &b[0][0], 4, 4);
     }
 }
 

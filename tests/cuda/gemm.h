@@ -2,7 +2,9 @@
 #ifndef LS_TESTS_CUDA_GEMM_H
 #define LS_TESTS_CUDA_GEMM_H
 
+#ifndef __CUDA__
 #include <stdint.h>
+#endif
 
 enum {
     GEMM_ROWS = 128,
@@ -22,12 +24,5 @@ typedef struct gemm_params {
     uint16_t *y; /* [rows][columns] */
     uint32_t rows, columns, depth;
 } gemm_params;
-
-/* y = x + bias, a row of `columns` a block, through shared memory of as many floats. */
-typedef struct bias_params {
-    const float *x, *bias;
-    float *y;
-    uint32_t columns;
-} bias_params;
 
 #endif

@@ -162,6 +162,18 @@ DEVICE void copy_commit(void)
 #define copy_wait(n) ((void)0)
 #endif
 
+/* c[i][j][4] += a[i][4] b[j][2] for i < rows and j < columns: as many mma_16x8x16, of which the
+ * emulator makes one meeting of the warp. rows and columns are constants, rows at most 16. */
+DEVICE void mma_tiles(float *c, const uint32_t *a, const uint32_t *b, uint32_t rows,
+                      uint32_t columns)
+{
+    UNROLL
+    for (uint32_t i = 0; i < rows; i++)
+        UNROLL
+    for (uint32_t j = 0; j < columns; j++)
+        mma_16x8x16(c + 4 * (i * columns + j), a + 4 * i, b + 2 * j);
+}
+
 /* Four 8 x 8 matrices of halves: lane i gives the address of row i % 8 of matrix i / 8; register j
  * gets of matrix j the elements 2 * (lane % 4) and the next of row lane / 4. */
 DEVICE void load_matrices(uint32_t r[4], const void *row)
@@ -214,6 +226,7 @@ void sync_block(void);
 void sync_warp(void);
 float shuffle_xor(float x, uint32_t mask);
 void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2]);
+void mma_tiles(float *c, const uint32_t *a, const uint32_t *b, uint32_t rows, uint32_t columns);
 void load_matrices(uint32_t r[4], const void *row);
 void load_matrices_transposed(uint32_t r[4], const void *row);
 void copy16_async(void *to, const void *from, bool valid);
