@@ -23,7 +23,7 @@ FOREIGN = [(re.compile(r"^lib(av|sw)\w*/"), "src/media/"),
            (re.compile(r"^curl/"), "src/net/")]
 SYSTEM = re.compile(r"^(sys/(?!stat\.h|types\.h)|linux/|asm/|(dlfcn|fcntl|malloc|sched|execinfo)\.h)")
 ALLOWED = [("fcntl.h", r"base|media|net|pipeline|pull|weights"),  # open()'s flags
-           ("sys/mman.h", r"weights"), ("dlfcn.h", r"models|monitor"), ("sys/ioctl.h", r"cli"), ("malloc.h", r"cli"),
+           ("sys/mman.h", r"weights"), ("dlfcn.h", r"backend|models|monitor"), ("sys/ioctl.h", r"cli"), ("malloc.h", r"cli"),
            ("sys/file.h", r"pull"), ("sys/statvfs.h", r"net")]
 CALLS = re.compile(r"(?<![\w.>])((printf|puts|putchar|vprintf|perror|exit|_exit|abort)\s*\(|std(out|err)\b)")
 
