@@ -66,7 +66,14 @@ int ls_device_open(ls_device **out, const char *name, int threads, ls_error *err
     *out = NULL;
     if (o)
         return open_cpu(out, o, name, threads, err);
-    return ls_fail(err, LS_EINVAL, "there is no device \"%s\"; use cpu", name);
+#if HAVE_CUDA
+    if (!strncmp(name, "cuda", 4))
+        return ls_device_cuda_open(out, name, err);
+    const char *others = ", cuda or cuda:N";
+#else
+    const char *others = "; this build lacks cuda";
+#endif
+    return ls_fail(err, LS_EINVAL, "there is no device \"%s\"; use cpu%s", name, others);
 }
 
 void ls_device_close(ls_device **dev)
@@ -78,10 +85,13 @@ void ls_device_close(ls_device **dev)
 
 bool ls_device_list(size_t i, ls_device_info *info)
 {
+    if (i == 0)
+        describe_cpu(info, cpu, "cpu");
+#if HAVE_CUDA
     if (i > 0)
-        return false;
-    describe_cpu(info, cpu, "cpu");
-    return true;
+        return ls_device_cuda_list(i - 1, info);
+#endif
+    return i == 0;
 }
 
 int ls_store_open(ls_store **out, ls_device *dev, unsigned flags, ls_error *err)

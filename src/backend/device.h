@@ -108,6 +108,9 @@ bool ls_device_is_host(const char *name);
 int ls_device_ref_open(ls_device **out, ls_error *err);
 int ls_device_onednn_open(ls_device **out, ls_error *err);
 void ls_device_onednn_version(char *text, size_t size);
+int ls_device_cuda_open(ls_device **out, const char *name, ls_error *err);
+/* As ls_device_list, of usable cards alone. `available` stays 0, unknown. */
+bool ls_device_cuda_list(size_t i, ls_device_info *info);
 
 /* Of host devices: the process's memory. */
 int ls_host_alloc(ls_device *dev, size_t bytes, void **out, ls_error *err);

@@ -32,8 +32,8 @@ typedef struct cuda_places {
 struct ls_kernel {
     int (*enqueue)(cuda_device *dev, const ls_kernel *k, const cuda_places *at, ls_error *err);
     ls_op op;
-    int in_place;  /* see ls_device_vtable; -1 */
-    char name[96]; /* for errors: the weight's, or the op's */
+    int in_place;   /* see ls_device_vtable; -1 */
+    char name[160]; /* for errors: the weight's, or the op's */
 };
 
 /* A node's kernel of `size` bytes, zeroed, with the members above set; NULL if out of memory.
