@@ -28,7 +28,8 @@ typedef __SIZE_TYPE__ size_t;
 /* A kernel of blocks of `threads`, of which at least `blocks` are to fit on a multiprocessor. */
 #define KERNEL(name, params, threads, blocks)                                                      \
     extern "C" __attribute__((global, launch_bounds(threads, blocks))) void name(const params p)
-#define UNROLL _Pragma("unroll")
+/* Loops of which the count is known once functions are inlined; wholly. */
+#define UNROLL _Pragma("clang loop unroll(full)")
 /* `name` becomes a pointer to the block's shared memory, aligned to 16 bytes. */
 #define SHARED(name)                                                                               \
     extern __attribute__((shared, aligned(16))) uint8_t ls_shared[];                               \
@@ -108,6 +109,14 @@ DEVICE uint32_t ls_shared_address(const void *p)
     return a;
 }
 
+DEVICE void mma_16x8x8(float c[4], const uint32_t a[2], uint32_t b)
+{
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+                 "{%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(b));
+}
+
 #if __CUDA_ARCH__ >= 800
 DEVICE void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
 {
@@ -132,18 +141,10 @@ DEVICE void copy_commit(void)
 #define copy_wait(n) asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory")
 
 #else /* Turing: products of half the depth, and copies that are there at once */
-DEVICE void ls_mma_16x8x8(float c[4], uint32_t a0, uint32_t a1, uint32_t b)
-{
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
-                 "{%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a0), "r"(a1), "r"(b));
-}
-
 DEVICE void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
 {
-    ls_mma_16x8x8(c, a[0], a[1], b[0]);
-    ls_mma_16x8x8(c, a[2], a[3], b[1]);
+    mma_16x8x8(c, a, b[0]);
+    mma_16x8x8(c, a + 2, b[1]);
 }
 
 DEVICE void copy16_async(void *to, const void *from, bool valid)
@@ -235,6 +236,12 @@ void copy_wait(int n);
 uint16_t to_half(float x);
 float from_half(uint16_t h);
 
+DEVICE void mma_16x8x8(float c[4], const uint32_t a[2], uint32_t b)
+{
+    const uint32_t deep_a[4] = {a[0], a[1], 0, 0}, deep_b[2] = {b, 0};
+    mma_16x8x16(c, deep_a, deep_b);
+}
+
 DEVICE float exp2_fast(float x)
 {
     return exp2f(x);
@@ -263,7 +270,7 @@ DEVICE float maximum(float a, float b)
 #endif
 
 /* 16 bytes, moved at once. */
-typedef struct __attribute__((aligned(16))) chunk16 {
+typedef struct __attribute__((aligned(16), may_alias)) chunk16 {
     uint32_t word[4];
 } chunk16;
 
