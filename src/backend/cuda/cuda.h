@@ -13,7 +13,18 @@ typedef struct cuda_weight cuda_weight;
 typedef uint64_t cuda_address;
 
 /* Every kernel: its name in the PTX and the threads of its blocks, as in its KERNEL(). */
-#define LS_CUDA_KERNELS(X)
+#define LS_CUDA_KERNELS(X)                                                                         \
+    X(activate, 256)                                                                               \
+    X(add, 256)                                                                                    \
+    X(cast_to_half, 256)                                                                           \
+    X(cast_to_float, 256)                                                                          \
+    X(geglu, 256)                                                                                  \
+    X(concat, 256)                                                                                 \
+    X(upsample, 256)                                                                               \
+    X(timestep, 256)                                                                               \
+    X(group_moments, 256)                                                                          \
+    X(group_apply, 256)                                                                            \
+    X(layer_norm, 256)
 
 typedef enum cuda_function {
 #define LS_X(name, threads) CUDA_##name,

@@ -1,0 +1,124 @@
+#include "backend/cuda/cuda.h"
+#include "backend/cuda/kernels/act.h"
+#include "backend/cuda/kernels/elementwise.h"
+
+#include <stdlib.h>
+
+_Static_assert((int)ACT_SILU == LS_ACT_SILU && (int)ACT_GELU == LS_ACT_GELU &&
+                   (int)ACT_RELU == LS_ACT_RELU && (int)ACT_SIGMOID == LS_ACT_SIGMOID,
+               "kernels number activations as graphs do");
+
+typedef struct elementwise {
+    ls_kernel base;
+    cuda_function function;
+    elementwise_params params;
+    size_t blocks;
+} elementwise;
+
+static int enqueue(cuda_device *dev, const ls_kernel *base, const cuda_places *at, ls_error *err)
+{
+    const elementwise *k = (const elementwise *)base;
+    elementwise_params p = k->params;
+    p.a = (const void *)(uintptr_t)at->in[0];
+    p.b = (const void *)(uintptr_t)at->in[1];
+    p.y = (void *)(uintptr_t)at->out;
+    p.bad = (uint32_t *)(uintptr_t)at->bad;
+    return ls_cuda_launch(dev, k->function, (const size_t[3]){k->blocks, 1, 1}, 0, &p, sizeof p,
+                          err);
+}
+
+static size_t spans_of(size_t columns)
+{
+    return columns / 8 + (columns % 8 != 0);
+}
+
+static cuda_function function_of(const ls_node *node)
+{
+    switch (node->op) {
+    case LS_OP_ACT:
+        return CUDA_activate;
+    case LS_OP_ADD:
+        return CUDA_add;
+    case LS_OP_CAST:
+        return node->out->dtype == LS_F16 ? CUDA_cast_to_half : CUDA_cast_to_float;
+    case LS_OP_GEGLU:
+        return CUDA_geglu;
+    case LS_OP_CONCAT:
+        return CUDA_concat;
+    case LS_OP_UPSAMPLE:
+        return CUDA_upsample;
+    case LS_OP_TIMESTEP:
+        return CUDA_timestep;
+    default:
+        return CUDA_FUNCTION_COUNT;
+    }
+}
+
+/* Whether there is a kernel for the node's dtypes. */
+static bool has_kernel(const ls_node *node)
+{
+    const bool casts = node->op == LS_OP_CAST, is_float = node->op == LS_OP_TIMESTEP;
+    const ls_dtype x = node->in[0]->dtype, y = node->out->dtype;
+    for (size_t i = 0; i < LS_MAX_INPUTS; i++)
+        if (node->in[i] && node->in[i]->kind == LS_TENSOR_PARAM)
+            return false;
+    if (casts)
+        return (x == LS_F32 && y == LS_F16) || (x == LS_F16 && y == LS_F32);
+    return x == y && x == (is_float ? LS_F32 : LS_F16);
+}
+
+/* Fills in the sizes, and returns the number of threads. */
+static size_t share_out(elementwise_params *p, const ls_node *node)
+{
+    const ls_tensor *x = node->in[0], *y = node->out;
+    const size_t columns = y->shape[y->ndim - 1], rows = y->count / columns;
+    p->count = y->count;
+    p->act = node->act;
+    p->rows = (uint32_t)rows;
+    p->columns[0] = (uint32_t)columns;
+    switch (node->op) {
+    case LS_OP_GEGLU:
+        return rows * spans_of(columns);
+    case LS_OP_CONCAT:
+        for (int i = 0; i < 2; i++)
+            p->columns[i] = (uint32_t)node->in[i]->shape[y->ndim - 1];
+        return rows * (spans_of(p->columns[0]) + spans_of(p->columns[1]));
+    case LS_OP_UPSAMPLE:
+        for (int i = 0; i < 2; i++) {
+            p->from[i] = (uint32_t)x->shape[1 + i];
+            p->to[i] = (uint32_t)y->shape[1 + i];
+        }
+        return rows * spans_of(columns);
+    case LS_OP_TIMESTEP:
+        p->columns[0] = (uint32_t)(columns / 2);
+        return columns / 2;
+    default:
+        return spans_of(y->count);
+    }
+}
+
+int ls_cuda_compile_elementwise(cuda_store *st, const ls_node *node, ls_kernel **out,
+                                size_t *scratch, ls_error *err)
+{
+    (void)st;
+    *out = NULL;
+    *scratch = 0;
+    elementwise_params p = {0};
+    const size_t threads = has_kernel(node) ? share_out(&p, node) : 0;
+    if (!threads)
+        return ls_fail(err, LS_EUNSUPPORTED, "the CUDA backend has no %s of %s",
+                       ls_op_name(node->op), ls_dtype_name(node->in[0]->dtype));
+    if (threads > UINT32_MAX - ELEMENTWISE_THREADS)
+        return ls_fail(err, LS_EUNSUPPORTED, "the CUDA backend has no %s as large as this",
+                       ls_op_name(node->op));
+    elementwise *k = (elementwise *)ls_cuda_kernel_new(node, sizeof *k, enqueue);
+    if (!k)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    k->function = function_of(node);
+    k->params = p;
+    k->blocks = (threads + ELEMENTWISE_THREADS - 1) / ELEMENTWISE_THREADS;
+    if (node->op == LS_OP_ADD || node->op == LS_OP_ACT)
+        k->base.in_place = 0;
+    *out = &k->base;
+    return 0;
+}
