@@ -30,8 +30,8 @@ typedef struct ls_binding {
 int ls_plan_run(ls_plan *p, void *arena, const ls_binding *bindings, size_t count,
                 const ls_cancel *cancel, ls_error *err);
 
-/* Seconds spent in each kind of op since the plan was compiled, indexed by ls_op. On a device that
- * does not profile, where that costs speed, all of them count as those of the first. */
+/* Seconds spent in each kind of op since the plan was compiled, indexed by ls_op; 0 where measuring
+ * would cost speed, unless the device is to profile. */
 const double *ls_plan_op_seconds(const ls_plan *p);
 /* The graph that was compiled, for the names and shapes of its inputs, outputs and taps. */
 const ls_graph *ls_plan_graph(const ls_plan *p);
