@@ -1,4 +1,4 @@
-/* parity [--device cpu|ref|cuda[:N]] [--dtype f32|bf16] FILE...
+/* parity [--device cpu|ref|cuda[:N]|emulated] [--dtype f32|bf16] FILE...
  *
  * Holds the networks to golden files: builds the network that a file's metadata names with weights
  * from the formula, runs it on the inputs it names, and prints the relative error of every tensor.
@@ -12,13 +12,13 @@
 #include <stdlib.h>
 
 static const char usage[] =
-    "usage: parity [--device cpu|ref|cuda[:N]] [--dtype f32|bf16] [--threads N] FILE...\n"
+    "usage: parity [--device cpu|ref|cuda[:N]|emulated] [--dtype f32|bf16] [--threads N] FILE...\n"
     "\n"
     "Checks golden files (safetensors with metadata) of UNet, VAE, Whisper and DDIM runs:\n"
     "builds the network that the metadata names with formula weights, runs it, prints\n"
     "||out - golden|| / ||golden|| per tensor. Exit code 1 above the tolerance: float32 1e-5\n"
     "(1e-4 for networks of the published size), bfloat16 2e-2, float16 (on a card) 5e-3; 2 for a\n"
-    "file it cannot check.\n";
+    "file it cannot check. \"emulated\" is a card that the tests emulate on the CPU.\n";
 
 /* Published sizes: a UNet of 320 channels, a VAE of 128, Whisper's 384. */
 static double tolerance_of(const golden_file *g, ls_dtype dtype)
@@ -93,6 +93,10 @@ int main(int argc, char **argv)
     size_t failed = 0;
     int status = 0;
     ls_error none = {0};
+    if (!strcmp(device, "emulated")) {
+        setenv("LS_CUDA_LIBRARY", LS_EMULATED_CUDA, 1);
+        device = "cuda:0";
+    }
     if (ls_workspace_open(&workspace, device, threads, &none)) {
         fprintf(stderr, "parity: %s\n", none.message);
         return 2;
