@@ -110,7 +110,9 @@ typedef struct operation {
     uint32_t value;
     /* record, wait */
     event *event;
-    uint64_t record;
+    uint64_t record; /* of the event: the how manieth, and where */
+    stream *recorder;
+    uint64_t position;
 } operation;
 
 struct stream {

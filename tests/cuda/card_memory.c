@@ -14,18 +14,32 @@
 #define ALLOW(p, n) ((void)(p), (void)(n))
 #endif
 
-#define SPACE ((size_t)1 << 38) /* of addresses; more than is allocated in a card's life */
+#define SPACE ((size_t)1 << 37) /* of addresses; more than is allocated in a card's life */
 enum { ALIGNMENT = 256 };
 
-static uint8_t *reserve(void)
+static uint8_t *reserve(uintptr_t place)
 {
-    void *p = mmap(NULL, SPACE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p =
+        mmap((void *)place, SPACE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return p == MAP_FAILED ? NULL : p;
+}
+
+/* Where other words of parameters are not taken for them, if the system lets us. */
+static uint8_t *reserve_addresses(void)
+{
+    for (uintptr_t place = (uintptr_t)0x6b5c << 32, i = 0; i < 8; i++, place += SPACE) {
+        uint8_t *const p = reserve(place);
+        if ((uintptr_t)p == place)
+            return p;
+        if (p)
+            munmap(p, SPACE);
+    }
+    return reserve(0);
 }
 
 int card_memory_open(card_memory *m, size_t total)
 {
-    *m = (card_memory){.addresses = reserve(), .bytes = reserve(), .total = total};
+    *m = (card_memory){.addresses = reserve_addresses(), .bytes = reserve(0), .total = total};
     if (m->addresses && m->bytes)
         return 0;
     card_memory_close(m);

@@ -42,15 +42,20 @@ void event_want(event *e)
         stream_want(e->stream, e->position);
 }
 
-void event_wait(event *e)
+/* For the `record`-th record of e, at `position` of s. */
+static void wait_for_record(event *e, uint64_t record, stream *s, uint64_t position)
 {
-    const uint64_t record = e->recorded;
     e->references++;
     while (e->done < record) {
-        event_want(e);
+        stream_want(s, position);
         pthread_cond_wait(&changed, &card_lock);
     }
     event_release(e);
+}
+
+void event_wait(event *e)
+{
+    wait_for_record(e, e->recorded, e->stream, e->position);
 }
 
 void event_release(event *e)
@@ -133,10 +138,7 @@ static void run(stream *s, operation *o)
 {
     context *const c = s->context;
     if (o->kind == OPERATION_WAIT)
-        while (o->event->done < o->record) {
-            event_want(o->event);
-            pthread_cond_wait(&changed, &card_lock);
-        }
+        wait_for_record(o->event, o->record, o->recorder, o->position);
     if (!c->error)
         c->error = o->fails;
     if (!c->error && o->kind == OPERATION_KERNEL)
@@ -148,7 +150,8 @@ static void run(stream *s, operation *o)
     if (!c->error)
         take_time(s, o);
     if (o->kind == OPERATION_RECORD) {
-        o->event->done = o->record;
+        if (o->event->done < o->record)
+            o->event->done = o->record;
         o->event->time = now();
     }
 }
@@ -228,6 +231,8 @@ void stream_enqueue(stream *s, operation *o)
     if (o->event) {
         o->event->references++;
         o->record = o->event->recorded;
+        o->recorder = o->event->stream;
+        o->position = o->event->position;
     }
     s->context->pinned_writes += o->pinned_write;
     *s->last = o;
