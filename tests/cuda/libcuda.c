@@ -137,8 +137,8 @@ static void read_failure(const char *text)
     if (set.failure_count == MAX_FAILURES)
         misread("so many failures");
     failure *const f = &set.failures[set.failure_count++];
-    char plus = 0;
-    if (sscanf(text, "%47[^:]:%u%1[+]:%d", f->function, &f->from, &plus, &f->code) == 4)
+    char plus[2];
+    if (sscanf(text, "%47[^:]:%u%1[+]:%d", f->function, &f->from, plus, &f->code) == 4)
         f->onward = true;
     else if (sscanf(text, "%47[^:]:%u:%d", f->function, &f->from, &f->code) != 3)
         misread(text);
