@@ -77,6 +77,8 @@ int ls_cuda_finish(ls_device *base, double seconds[LS_OP_COUNT], ls_error *err);
 /* store.c */
 int ls_cuda_open_store(ls_device *base, unsigned flags, ls_store **out, ls_error *err);
 void ls_cuda_close_store(ls_store *st);
+/* Before a node asks for its weights: those of a node are used together. */
+void ls_cuda_begin_node(cuda_store *st);
 /* After a node is enqueued: marks where the uses of the half that it left end. */
 int ls_cuda_leave_half(cuda_device *dev, ls_error *err);
 

@@ -172,6 +172,7 @@ static int compile(ls_store *base, const ls_node *node, ls_kernel **out, size_t 
     int ret = ls_cuda_enter(dev, err);
     if (ret)
         return ret;
+    ls_cuda_begin_node(st);
     ret = compilers[node->op](st, node, out, scratch, err);
     ls_cuda_leave(dev);
     return ret ? ls_fail_context(err, ret, "%s", op) : 0;

@@ -25,8 +25,9 @@ int ls_cuda_open_submission(cuda_device *dev, ls_error *err)
 void ls_cuda_close_submission(cuda_device *dev)
 {
     const cuda_driver *d = &dev->driver;
-    for (size_t i = 0; dev->marks && i <= CUDA_NODES_MAX && dev->marks[i]; i++)
-        d->cuEventDestroy(dev->marks[i]);
+    for (size_t i = 0; dev->marks && i <= CUDA_NODES_MAX; i++)
+        if (dev->marks[i])
+            d->cuEventDestroy(dev->marks[i]);
     if (dev->flags)
         d->cuMemFree(dev->flags);
     ls_cuda_pinned_free(dev, dev->flags_read, FLAGS_BYTES);
@@ -102,23 +103,26 @@ static int collect(cuda_device *dev, ls_error *err)
     return ret;
 }
 
+/* The time before node i, or after the last. */
+static int mark(cuda_device *dev, size_t i, ls_error *err)
+{
+    const cuda_driver *d = &dev->driver;
+    if (!dev->marks)
+        dev->marks = ls_calloc_array(CUDA_NODES_MAX + 1, sizeof *dev->marks);
+    if (!dev->marks)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    cu_result r = dev->marks[i] ? 0 : d->cuEventCreate(&dev->marks[i], 0);
+    if (!r)
+        r = d->cuEventRecord(dev->marks[i], dev->work);
+    dev->measured = !r;
+    return ls_cuda_failed(dev, r, err, "measure its work");
+}
+
 /* Before the first node of a submission. */
 static int begin(cuda_device *dev, ls_error *err)
 {
-    const cuda_driver *d = &dev->driver;
-    cu_result r = 0;
     dev->measured = false;
-    if (!dev->base.profile)
-        return 0;
-    if (!dev->marks && !(dev->marks = ls_calloc_array(CUDA_NODES_MAX + 1, sizeof *dev->marks)))
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    for (size_t i = 0; !r && i <= CUDA_NODES_MAX; i++)
-        if (!dev->marks[i])
-            r = d->cuEventCreate(&dev->marks[i], 0);
-    if (!r)
-        r = d->cuEventRecord(dev->marks[0], dev->work);
-    dev->measured = !r;
-    return ls_cuda_failed(dev, r, err, "measure its work");
+    return dev->base.profile ? mark(dev, 0, err) : 0;
 }
 
 static int enqueue(cuda_device *dev, const ls_kernel *k, cuda_places *at, ls_error *err)
@@ -134,10 +138,9 @@ static int enqueue(cuda_device *dev, const ls_kernel *k, cuda_places *at, ls_err
     at->bad = dev->flags + i * sizeof(uint32_t);
     ret = k->enqueue(dev, k, at, err);
     const int left = ls_cuda_leave_half(dev, ret ? NULL : err);
-    if (!ret)
-        ret = left;
-    const cu_result r = dev->measured ? dev->driver.cuEventRecord(dev->marks[i + 1], dev->work) : 0;
-    return ret ? ret : ls_cuda_failed(dev, r, err, "measure its work");
+    ret = ret ? ret : left;
+    const int marked = dev->measured ? mark(dev, i + 1, ret ? NULL : err) : 0;
+    return ret ? ret : marked;
 }
 
 int ls_cuda_enqueue(ls_device *base, ls_kernel *k, void *const in[LS_MAX_INPUTS], void *out,

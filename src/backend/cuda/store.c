@@ -41,6 +41,7 @@ struct cuda_store {
     cuda_weight *weights;
     pool resident, streamed;
     cuda_ring ring;
+    size_t node_bytes; /* of streamed weights, of the node that is being compiled */
 };
 
 static cuda_device *device_of(const cuda_store *st)
@@ -128,15 +129,18 @@ static void free_ring_memory(cuda_store *st)
     st->ring.half = st->ring.used = 0;
 }
 
-/* Room for `bytes` in a half of the ring. */
+/* A half of the ring holds all weights of a node, so that none begins a half that it uses. */
 static int grow_ring(cuda_store *st, size_t bytes, ls_error *err)
 {
     cuda_ring *r = &st->ring;
     size_t half;
-    if (bytes <= r->half)
+    if (!round_up(bytes, WEIGHT_ALIGN, &bytes) ||
+        !ls_add_size(st->node_bytes, bytes, &st->node_bytes))
+        return ls_fail(err, LS_ENOMEM, "more than memory can hold");
+    if (st->node_bytes <= r->half)
         return 0;
     free_ring_memory(st);
-    if (!round_up(bytes, BLOCK_LEAST / 2, &half) || half > SIZE_MAX / 2)
+    if (!round_up(st->node_bytes, BLOCK_LEAST / 2, &half) || half > SIZE_MAX / 2)
         return ls_fail(err, LS_ENOMEM, "more than memory can hold");
     const int ret =
         ls_store_is_dry(&st->base) ? 0 : ls_cuda_alloc(device_of(st), 2 * half, &r->memory, err);
@@ -165,34 +169,58 @@ static int fill(cuda_store *st, const cuda_weight *w, const void *opaque, ls_err
     return ret;
 }
 
+static cuda_weight *find(const cuda_store *st, const ls_param *p, size_t bytes, cuda_pack pack)
+{
+    cuda_weight *w = st->weights;
+    while (w && (w->param != p || w->pack != pack || w->bytes != bytes))
+        w = w->next;
+    return w;
+}
+
+static bool is_streamed(const cuda_store *st, size_t bytes)
+{
+    return st->base.flags & LS_STORE_STREAMED && bytes > RESIDENT_MOST;
+}
+
+static int add_weight(cuda_store *st, cuda_weight *w, const void *opaque, ls_error *err)
+{
+    int ret = place(st, is_streamed(st, w->bytes) ? &st->streamed : &st->resident, w, err);
+    if (!ret && !ls_store_is_dry(&st->base))
+        ret = fill(st, w, opaque, err);
+    if (ret)
+        return ret;
+    w->next = st->weights;
+    st->weights = w;
+    return 0;
+}
+
 int ls_cuda_weight(cuda_store *st, const ls_param *p, size_t bytes, cuda_pack pack,
                    const void *opaque, const cuda_weight **out, ls_error *err)
 {
-    for (cuda_weight *w = st->weights; w; w = w->next)
-        if (w->param == p && w->pack == pack && w->bytes == bytes) {
-            *out = w;
-            return 0;
-        }
+    int ret = 0;
+    cuda_weight *w = find(st, p, bytes, pack);
     *out = NULL;
-    cuda_weight *w = ls_calloc_array(1, sizeof *w);
-    if (!w)
-        return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
-    *w = (cuda_weight){.store = st, .param = p, .pack = pack, .bytes = bytes};
-    const bool streamed = st->base.flags & LS_STORE_STREAMED && bytes > RESIDENT_MOST;
-    int ret = place(st, streamed ? &st->streamed : &st->resident, w, err);
-    if (!ret && streamed)
-        ret = grow_ring(st, bytes, err);
-    if (!ret && !ls_store_is_dry(&st->base))
-        ret = fill(st, w, opaque, err);
-    count(st);
-    if (ret) {
-        free(w);
-        return ls_fail_context(err, ret, "%s", p->name);
+    if (!w) {
+        w = ls_calloc_array(1, sizeof *w);
+        if (!w)
+            return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
+        *w = (cuda_weight){.store = st, .param = p, .pack = pack, .bytes = bytes};
+        ret = add_weight(st, w, opaque, err);
+        if (ret)
+            free(w);
     }
-    w->next = st->weights;
-    st->weights = w;
+    if (!ret && is_streamed(st, bytes))
+        ret = grow_ring(st, bytes, err);
+    count(st);
+    if (ret)
+        return ls_fail_context(err, ret, "%s", p->name);
     *out = w;
     return 0;
+}
+
+void ls_cuda_begin_node(cuda_store *st)
+{
+    st->node_bytes = 0;
 }
 
 static void pack_vector(void *to, size_t bytes, const float *values, const ls_param *p,
@@ -222,11 +250,8 @@ static int send(cuda_device *dev, const cuda_weight *w, cuda_address *out, ls_er
     const cuda_driver *d = &dev->driver;
     cuda_ring *r = &w->store->ring;
     cu_result result = 0;
-    if (w->bytes > r->half - r->used) {
-        if (dev->leaving)
-            return ls_fail(err, LS_EINVAL, "the weights of one op are too many to be streamed");
+    if (w->bytes > r->half - r->used)
         result = begin_half(dev, r);
-    }
     size_t bytes;
     round_up(w->bytes, WEIGHT_ALIGN, &bytes);
     *out = r->memory + r->current * r->half + r->used;
