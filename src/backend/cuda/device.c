@@ -142,8 +142,17 @@ static int read_memory(ls_device *base, void *to, const void *from, size_t bytes
     return ret;
 }
 
-/* Kernels of ops without one are not compiled. */
-static cuda_compile *const compilers[LS_OP_COUNT] = {0};
+static cuda_compile *const compilers[LS_OP_COUNT] = {
+    [LS_OP_GROUP_NORM] = ls_cuda_compile_group_norm,
+    [LS_OP_LAYER_NORM] = ls_cuda_compile_layer_norm,
+    [LS_OP_GEGLU] = ls_cuda_compile_elementwise,
+    [LS_OP_ACT] = ls_cuda_compile_elementwise,
+    [LS_OP_ADD] = ls_cuda_compile_elementwise,
+    [LS_OP_CONCAT] = ls_cuda_compile_elementwise,
+    [LS_OP_UPSAMPLE] = ls_cuda_compile_elementwise,
+    [LS_OP_TIMESTEP] = ls_cuda_compile_elementwise,
+    [LS_OP_CAST] = ls_cuda_compile_elementwise,
+};
 
 static const ls_tensor *unsupported_tensor(const ls_node *node)
 {
