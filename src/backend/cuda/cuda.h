@@ -68,8 +68,7 @@ int ls_cuda_weight(cuda_store *st, const ls_param *p, size_t bytes, cuda_pack pa
                    const void *opaque, const cuda_weight **out, ls_error *err);
 /* `p` as float32, as it is. */
 int ls_cuda_vector(cuda_store *st, const ls_param *p, const cuda_weight **out, ls_error *err);
-/* Where it is on the card for the launches that follow, until the next call for another weight of a
- * streamed store that is larger than the slot left; NULL has address 0. */
+/* Where it is on the card for the launches of the node that is being enqueued; NULL: address 0. */
 int ls_cuda_weight_address(cuda_device *dev, const cuda_weight *w, cuda_address *out,
                            ls_error *err);
 
