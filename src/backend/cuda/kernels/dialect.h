@@ -104,9 +104,7 @@ DEVICE float maximum(float a, float b)
 
 DEVICE uint32_t ls_shared_address(const void *p)
 {
-    uint32_t a;
-    asm("{.reg .u64 t; cvta.to.shared.u64 t, %1; cvt.u32.u64 %0, t;}" : "=r"(a) : "l"(p));
-    return a;
+    return (uint32_t)(size_t)(__attribute__((address_space(3))) const void *)p;
 }
 
 DEVICE void mma_16x8x8(float c[4], const uint32_t a[2], uint32_t b)
