@@ -97,9 +97,10 @@ DEVICE float fused_multiply_add(float a, float b, float c)
     return __nvvm_fma_rn_f(a, b, c);
 }
 
+/* The other where one is not a number. */
 DEVICE float maximum(float a, float b)
 {
-    return a > b ? a : b;
+    return __nvvm_fmax_f(a, b);
 }
 
 DEVICE uint32_t ls_shared_address(const void *p)
@@ -262,7 +263,7 @@ DEVICE float fused_multiply_add(float a, float b, float c)
 
 DEVICE float maximum(float a, float b)
 {
-    return a > b ? a : b;
+    return fmaxf(a, b);
 }
 
 #endif
@@ -279,7 +280,13 @@ DEVICE float half_of(const chunk16 *c, uint32_t i)
 
 DEVICE uint32_t pack_halves(float low, float high)
 {
+#if defined __CUDA__ && __CUDA_ARCH__ >= 800
+    uint32_t pair;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+#else
     return (uint32_t)to_half(low) | (uint32_t)to_half(high) << 16;
+#endif
 }
 
 DEVICE bool is_finite(float x)
