@@ -24,7 +24,16 @@ typedef uint64_t cuda_address;
     X(timestep, 256)                                                                               \
     X(group_moments, 256)                                                                          \
     X(group_apply, 256)                                                                            \
-    X(layer_norm, 256)
+    X(layer_norm, 256)                                                                             \
+    X(attention_16, 128)                                                                           \
+    X(attention_40, 128)                                                                           \
+    X(attention_64, 128)                                                                           \
+    X(attention_80, 128)                                                                           \
+    X(attention_160, 128)                                                                          \
+    X(attention_odd, 128)                                                                          \
+    X(attention_wide, 256)                                                                         \
+    X(attention_short_16, 128)                                                                     \
+    X(attention_short_32, 128)
 
 typedef enum cuda_function {
 #define LS_X(name, threads) CUDA_##name,
