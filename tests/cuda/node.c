@@ -105,25 +105,32 @@ ls_tensor *node_weight(ls_graph *g, ls_param *p, size_t ndim, const size_t *shap
     return ls_weight(g, p);
 }
 
-/* Memory of a tensor, between guards; with values, or else NaN. */
-static uint8_t *place(const ls_tensor *t, const float *values)
+/* Memory of an input: no byte more, so that sanitizers see what is read beyond. */
+static void *place(const ls_tensor *t, const float *values)
 {
-    const size_t bytes = ls_tensor_bytes(t);
-    uint8_t *memory = ls_aligned_alloc(LS_MEM_OTHER, bytes + 2 * GUARD), *at = memory + GUARD;
-    memset(memory, 0xff, bytes + 2 * GUARD);
-    for (size_t i = 0; values && i < t->count; i++)
+    void *memory;
+    assert_int_equal(posix_memalign(&memory, LS_ALIGN, ls_tensor_bytes(t)), 0);
+    for (size_t i = 0; i < t->count; i++)
         if (t->dtype == LS_F32)
-            ((float *)(void *)at)[i] = values[i];
+            ((float *)memory)[i] = values[i];
         else
-            ((uint16_t *)(void *)at)[i] = ls_f32_to_f16(values[i]);
-    return at;
+            ((uint16_t *)memory)[i] = ls_f32_to_f16(values[i]);
+    return memory;
+}
+
+/* Memory for results: NaN, between guards. */
+static uint8_t *reserve(size_t bytes)
+{
+    uint8_t *memory = ls_aligned_alloc(LS_MEM_OTHER, bytes + 2 * GUARD);
+    memset(memory, 0xff, bytes + 2 * GUARD);
+    return memory + GUARD;
 }
 
 static void release(uint8_t *at, size_t bytes)
 {
-    for (size_t i = 0; at && i < GUARD; i++)
+    for (size_t i = 0; i < GUARD; i++)
         assert_true(at[i - GUARD] == 0xff && at[bytes + i] == 0xff);
-    ls_aligned_free(at ? at - GUARD : NULL);
+    ls_aligned_free(at - GUARD);
 }
 
 float *node_run(const ls_node *node, cuda_compile *compile, const float *const in[LS_MAX_INPUTS],
@@ -135,7 +142,7 @@ float *node_run(const ls_node *node, cuda_compile *compile, const float *const i
     ls_kernel *k;
     size_t scratch = 0;
     uint32_t bad = 0;
-    uint8_t *memory[LS_MAX_INPUTS] = {NULL};
+    void *memory[LS_MAX_INPUTS] = {NULL};
     cuda_places at = {.bad = (uintptr_t)&bad};
     if (compile(&st, node, &k, &scratch, &err))
         fail_msg("%s", err.message);
@@ -144,20 +151,18 @@ float *node_run(const ls_node *node, cuda_compile *compile, const float *const i
             memory[i] = place(node->in[i], in[i]);
             at.in[i] = (uintptr_t)memory[i];
         }
-    const bool in_place = o->in_place && k->in_place >= 0;
-    uint8_t *out = in_place ? memory[k->in_place] : place(node->out, NULL);
+    uint8_t *y = reserve(ls_tensor_bytes(node->out)), *work = reserve(scratch);
+    void *out = o->in_place && k->in_place >= 0 ? memory[k->in_place] : y;
     at.out = (uintptr_t)out;
-    const ls_tensor work = {.count = scratch, .dtype = LS_U8};
-    uint8_t *scratch_memory = scratch ? place(&work, NULL) : NULL;
-    at.scratch = (uintptr_t)scratch_memory;
+    at.scratch = (uintptr_t)work;
     assert_int_equal(k->enqueue(&dev, k, &at, &err), 0);
     assert_int_equal(bad, o->bad_expected);
     float *result = malloc(node->out->count * sizeof *result);
     ls_convert_to_f32(result, out, node->out->dtype, node->out->count);
-    release(in_place ? NULL : out, ls_tensor_bytes(node->out));
-    release(scratch_memory, scratch);
+    release(y, ls_tensor_bytes(node->out));
+    release(work, scratch);
     for (size_t i = 0; i < LS_MAX_INPUTS; i++)
-        release(memory[i], memory[i] ? ls_tensor_bytes(node->in[i]) : 0);
+        free(memory[i]);
     while (st.weights) {
         cuda_weight *w = st.weights;
         st.weights = w->next;

@@ -138,6 +138,7 @@ static void test_group_norm(void **unused)
         {1, 5, 7, 13, 1, 1, LS_ACT_NONE, false, 0, 1},
         {2, 6, 5, 26, 2, 2, LS_ACT_SILU, false, 0, 1},
         {1, 1, 1, 2048, 1, 1, LS_ACT_NONE, false, 0, 1},
+        {1, 2, 2, 4094, 2, 1, LS_ACT_NONE, false, 0, 1},
         {1, 64, 65, 64, 2, 1, LS_ACT_NONE, false, 0, 1}, /* 64 slices */
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
@@ -233,6 +234,30 @@ static void test_bad_values(void **unused)
         }
 }
 
+static void test_unsupported(void **unused)
+{
+    (void)unused;
+    const size_t sizes[] = {1, 2, 2049};
+    const float values[2049] = {0};
+    for (int i = 0; i < 3; i++) {
+        ls_graph *g = ls_graph_new(LS_F16, false);
+        ls_param params[2];
+        ls_tensor *x = ls_input(g, "x", i ? LS_F32 : LS_F16, 3, sizes);
+        ls_tensor *w = node_weight(g, &params[0], 1, sizes + 2, values);
+        ls_tensor *b = node_weight(g, &params[1], 1, sizes + 2, values);
+        if (i == 2)
+            ls_layer_norm(g, x, w, b, eps, NULL, 1);
+        else
+            ls_group_norm(g, x, w, b, i ? 3 : 1, 1, eps, LS_ACT_NONE);
+        ls_kernel *k;
+        size_t scratch;
+        cuda_compile *compile = i == 2 ? ls_cuda_compile_layer_norm : ls_cuda_compile_group_norm;
+        assert_int_equal(compile(NULL, node_of(g), &k, &scratch, NULL), LS_EUNSUPPORTED);
+        assert_null(k);
+        ls_graph_free(&g);
+    }
+}
+
 static void test_mutations(void **unused)
 {
     (void)unused;
@@ -254,10 +279,10 @@ static void test_mutations(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_group_norm), cmocka_unit_test(test_cancellation),
-        cmocka_unit_test(test_layer_norm), cmocka_unit_test(test_any_shape),
-        cmocka_unit_test(test_batches),    cmocka_unit_test(test_bad_values),
-        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_group_norm),  cmocka_unit_test(test_cancellation),
+        cmocka_unit_test(test_layer_norm),  cmocka_unit_test(test_any_shape),
+        cmocka_unit_test(test_batches),     cmocka_unit_test(test_bad_values),
+        cmocka_unit_test(test_unsupported), cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests_name("cuda norm", tests, NULL, NULL);
 }

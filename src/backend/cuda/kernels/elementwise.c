@@ -131,19 +131,19 @@ DEVICE double exponential_double(double x)
     return y;
 }
 
-/* x < 1e6 is brought to -pi / 4 .. pi / 4; the quarter decides which series it is. */
-DEVICE void cosine_and_sine(float x, float result[2])
+/* |x| < 1e6. A multiple of pi / 2 is taken off; which one decides what is the cosine of x. */
+DEVICE void cosine_and_sine(double x, float result[2])
 {
     const double quarter = 1.57079632679489661923;
-    const int64_t turns = (int64_t)((double)x / quarter + (x < 0 ? -0.5 : 0.5));
-    const double r = (double)x - (double)turns * quarter, square = r * r;
+    const int64_t quarters = (int64_t)(x / quarter);
+    const double r = x - (double)quarters * quarter, square = r * r;
     double c = 1, s = 1;
-    for (int i = 14; i > 0; i -= 2) {
+    for (int i = 18; i > 0; i -= 2) {
         c = 1 - c * square / (i * (i - 1));
         s = 1 - s * square / (i * (i + 1));
     }
     s *= r;
-    const bool swapped = turns & 1, negative = turns & 2;
+    const bool swapped = quarters & 1, negative = quarters & 2;
     result[0] = (float)(swapped ? -s : c);
     result[1] = (float)(swapped ? c : s);
     if (negative)
@@ -161,7 +161,7 @@ KERNEL(timestep, elementwise_params, ELEMENTWISE_THREADS, 1)
     const float exponent = -log_10000 * (float)i / (float)half;
     const float angle = *(const float *)p.a * (float)exponential_double(exponent);
     float y[2];
-    cosine_and_sine(angle, y);
+    cosine_and_sine((double)angle, y);
     if (!is_finite(y[0]) || !is_finite(y[1]))
         *p.bad = 1;
     ((float *)p.y)[i] = y[0];

@@ -92,9 +92,9 @@ DEVICE void column_moments(const group_norm_params *p, const tile *t, float mean
     }
     UNROLL
     for (uint32_t i = 0; i < SPAN; i++) {
-        const float shift = sum[i] / (float)rows, left = squares[i] - shift * sum[i];
+        const float shift = sum[i] / (float)rows;
         mean[i] = pivot[i] + shift;
-        squares[i] = left < 0 ? 0 : left;
+        squares[i] = maximum(squares[i] - shift * sum[i], 0);
     }
 }
 
