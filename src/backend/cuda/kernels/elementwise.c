@@ -138,7 +138,7 @@ DEVICE void cosine_and_sine(double x, float result[2])
     const int64_t quarters = (int64_t)(x / quarter);
     const double r = x - (double)quarters * quarter, square = r * r;
     double c = 1, s = 1;
-    for (int i = 18; i > 0; i -= 2) {
+    for (int i = 14; i > 0; i -= 2) {
         c = 1 - c * square / (i * (i - 1));
         s = 1 - s * square / (i * (i + 1));
     }
