@@ -212,8 +212,8 @@ KERNEL(layer_norm, layer_norm_params, NORM_THREADS, 4)
         }
     }
     const float scale = reciprocal(square_root(sum_warp(squares) / (float)p.columns + p.eps));
-    const float *positions =
-        p.positions ? p.positions + (uint64_t)(row / p.image_rows % p.frames) * p.columns : 0;
+    const uint64_t position =
+        p.positions ? (uint64_t)(row / p.image_rows % p.frames) * p.columns : 0;
     for (uint32_t c = first; c < p.columns; c += WARP * SPAN) {
         const uint32_t count = smaller(p.columns - c, SPAN);
         float weight[SPAN], bias[SPAN];
@@ -223,8 +223,8 @@ KERNEL(layer_norm, layer_norm_params, NORM_THREADS, 4)
         UNROLL
         for (uint32_t i = 0; i < SPAN; i++)
             v[i] = fused_multiply_add((v[i] - mean) * scale, weight[i], bias[i]);
-        if (positions) {
-            load_floats(bias, positions + c, count);
+        if (p.positions) {
+            load_floats(bias, p.positions + position + c, count);
             UNROLL
             for (uint32_t i = 0; i < SPAN; i++)
                 v[i] += bias[i];

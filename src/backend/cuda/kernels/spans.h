@@ -7,10 +7,6 @@
 
 enum { SPAN = 8 };
 
-typedef struct __attribute__((aligned(16))) floats4 {
-    float value[4];
-} floats4;
-
 /* Of a thread: `count` elements from `column` of `row`. */
 typedef struct span {
     uint32_t row, column, count;
@@ -73,19 +69,17 @@ DEVICE void store_halves(uint16_t *y, const float v[SPAN], uint32_t count, uint3
     }
 }
 
+/* One by one it goes backwards: clang would take the first element out of both branches, and split
+ * the sixteen bytes. */
 DEVICE void load_floats(float v[SPAN], const float *x, uint32_t count)
 {
     if (whole(x, count)) {
-        UNROLL
-        for (uint32_t i = 0; i < SPAN; i += 4) {
-            const floats4 f = *(const floats4 *)(const void *)(x + i);
-            UNROLL
-            for (uint32_t j = 0; j < 4; j++)
-                v[i + j] = f.value[j];
-        }
+        const chunk16 c[2] = {*(const chunk16 *)(const void *)x,
+                              *(const chunk16 *)(const void *)(x + SPAN / 2)};
+        __builtin_memcpy(v, c, sizeof c);
     } else {
         UNROLL
-        for (uint32_t i = 0; i < SPAN; i++)
+        for (uint32_t i = SPAN; i-- > 0;)
             v[i] = i < count ? x[i] : 0;
     }
 }
@@ -97,17 +91,13 @@ DEVICE void store_floats(float *y, const float v[SPAN], uint32_t count, uint32_t
         if (i < count && !is_finite(v[i]))
             *bad = 1;
     if (whole(y, count)) {
-        UNROLL
-        for (uint32_t i = 0; i < SPAN; i += 4) {
-            floats4 f;
-            UNROLL
-            for (uint32_t j = 0; j < 4; j++)
-                f.value[j] = v[i + j];
-            *(floats4 *)(void *)(y + i) = f;
-        }
+        chunk16 c[2];
+        __builtin_memcpy(c, v, sizeof c);
+        *(chunk16 *)(void *)y = c[0];
+        *(chunk16 *)(void *)(y + SPAN / 2) = c[1];
     } else {
         UNROLL
-        for (uint32_t i = 0; i < SPAN; i++)
+        for (uint32_t i = SPAN; i-- > 0;)
             if (i < count)
                 y[i] = v[i];
     }
