@@ -259,7 +259,7 @@ static void test_unsupported(void **unused)
         assert_int_equal(ls_cuda_compile_elementwise(NULL, node_of(e.graph), &k, &scratch, &err),
                          LS_EUNSUPPORTED);
         assert_null(k);
-        assert_non_null(strstr(err.message, i ? "cast of float32" : "add of float32"));
+        assert_non_null(strstr(err.message, "float32"));
         free_example(&e);
     }
 }

@@ -106,11 +106,10 @@ int ls_cuda_compile_elementwise(cuda_store *st, const ls_node *node, ls_kernel *
     elementwise_params p = {0};
     const size_t threads = has_kernel(node) ? share_out(&p, node) : 0;
     if (!threads)
-        return ls_fail(err, LS_EUNSUPPORTED, "the CUDA backend has no %s of %s",
-                       ls_op_name(node->op), ls_dtype_name(node->in[0]->dtype));
+        return ls_fail(err, LS_EUNSUPPORTED, "cuda does not compute this in %s",
+                       ls_dtype_name(node->in[0]->dtype));
     if (threads > UINT32_MAX - ELEMENTWISE_THREADS)
-        return ls_fail(err, LS_EUNSUPPORTED, "the CUDA backend has no %s as large as this",
-                       ls_op_name(node->op));
+        return ls_fail(err, LS_EUNSUPPORTED, "cuda does not compute this at such a size");
     elementwise *k = (elementwise *)ls_cuda_kernel_new(node, sizeof *k, enqueue);
     if (!k)
         return ls_fail(err, LS_ENOMEM, "out of memory");

@@ -26,8 +26,8 @@ static int new_norm(cuda_store *st, const ls_node *node,
 {
     *out = NULL;
     if (node->in[0]->dtype != LS_F16)
-        return ls_fail(err, LS_EUNSUPPORTED, "the CUDA backend has no %s of %s",
-                       ls_op_name(node->op), ls_dtype_name(node->in[0]->dtype));
+        return ls_fail(err, LS_EUNSUPPORTED, "cuda does not compute this in %s",
+                       ls_dtype_name(node->in[0]->dtype));
     norm *k = (norm *)ls_cuda_kernel_new(node, sizeof *k, enqueue);
     int ret = k ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
     for (size_t i = 1; !ret && i < LS_MAX_INPUTS; i++)
@@ -113,7 +113,7 @@ int ls_cuda_compile_group_norm(cuda_store *st, const ls_node *node, ls_kernel **
     const size_t tile_groups = groups_of_tile(groups, columns / groups);
     *out = NULL;
     if (rows > INT32_MAX || columns > INT32_MAX || columns / groups > GROUP_COLUMNS_MAX)
-        return ls_fail(err, LS_EUNSUPPORTED, "the CUDA backend has no group_norm as large as this");
+        return ls_fail(err, LS_EUNSUPPORTED, "cuda does not compute this at such a size");
     norm *k;
     const int ret = new_norm(st, node, enqueue_group_norm, &k, err);
     if (ret)
@@ -161,7 +161,7 @@ int ls_cuda_compile_layer_norm(cuda_store *st, const ls_node *node, ls_kernel **
     *scratch = 0;
     *out = NULL;
     if (rows > INT32_MAX || columns > INT32_MAX)
-        return ls_fail(err, LS_EUNSUPPORTED, "the CUDA backend has no layer_norm as large as this");
+        return ls_fail(err, LS_EUNSUPPORTED, "cuda does not compute this at such a size");
     norm *k;
     const int ret = new_norm(st, node, enqueue_layer_norm, &k, err);
     if (ret)
