@@ -12,6 +12,9 @@ typedef struct node_options {
     cuda_function mutated; /* the kernel that the emulator's mutation is for */
     bool in_place;         /* the result goes where the kernel says that it may */
     bool bad_expected;     /* otherwise results that are not finite fail */
+    bool faulty;           /* they may be so, and launches may fail: the result is then NULL */
+    size_t shared;         /* bytes that a block can have; 0: 99 KiB */
+    unsigned *launches;    /* of CUDA_FUNCTION_COUNT: counted, if not NULL */
 } node_options;
 
 /* The graph's only node. */

@@ -33,7 +33,15 @@ typedef uint64_t cuda_address;
     X(attention_odd, 128)                                                                          \
     X(attention_wide, 256)                                                                         \
     X(attention_short_16, 128)                                                                     \
-    X(attention_short_32, 128)
+    X(attention_short_32, 128)                                                                     \
+    X(product_128x128, 256)                                                                        \
+    X(product_256x64, 256)                                                                         \
+    X(product_128x64, 128)                                                                         \
+    X(product_64x64, 128)                                                                          \
+    X(product_128x8, 128)                                                                          \
+    X(product_sum, 256)                                                                            \
+    X(product_pad, 256)                                                                            \
+    X(product_vector, 128)
 
 typedef enum cuda_function {
 #define LS_X(name, threads) CUDA_##name,

@@ -145,6 +145,8 @@ static int read_memory(ls_device *base, void *to, const void *from, size_t bytes
 static cuda_compile *const compilers[LS_OP_COUNT] = {
     [LS_OP_GROUP_NORM] = ls_cuda_compile_group_norm,
     [LS_OP_LAYER_NORM] = ls_cuda_compile_layer_norm,
+    [LS_OP_CONV2D] = ls_cuda_compile_conv2d,
+    [LS_OP_LINEAR] = ls_cuda_compile_linear,
     [LS_OP_ATTENTION] = ls_cuda_compile_attention,
     [LS_OP_GEGLU] = ls_cuda_compile_elementwise,
     [LS_OP_ACT] = ls_cuda_compile_elementwise,
