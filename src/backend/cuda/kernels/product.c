@@ -151,9 +151,8 @@ DEVICE void start_loader(const product_params *p, tile t, loader *l, uint32_t ro
 {
     const uint32_t first = THREAD / CHUNKS, step = tile_threads(t) / CHUNKS;
     UNROLL
-    for (uint32_t i = 0; i < MAX_LOADS; i++)
-        if (i * step < t.rows)
-            start_row(p, l, i, row + first + i * step);
+    for (uint32_t i = 0; i < t.rows / step; i++)
+        start_row(p, l, i, row + first + i * step);
     column += first;
     l->weights = column * p->taps * (p->channels / CHUNK);
     l->columns = column < p->finish.outputs ? p->finish.outputs - column : 0;
@@ -185,6 +184,7 @@ DEVICE void advance(const product_params *p, cursor *c)
     }
 }
 
+/* What is not valid is not read, so its address may be anywhere. */
 DEVICE void load_stage(const product_params *p, tile t, const loader *l, const cursor *c,
                        uint8_t *stage)
 {
@@ -193,23 +193,17 @@ DEVICE void load_stage(const product_params *p, tile t, const loader *l, const c
     const uint32_t at = (c->tap_row * p->width + c->tap_column) * chunks + chunk;
     uint8_t *const to = stage + chunk_offset(first, THREAD % CHUNKS);
     UNROLL
-    for (uint32_t i = 0; i < MAX_LOADS; i++) {
-        if (i * step >= t.rows)
-            continue;
-        const bool valid = (chunk < chunks) & (l->inside[i] >> c->tap & 1);
-        copy16_async(to + i * step * ROW_BYTES,
-                     p->x + (size_t)(valid ? l->origin[i] + at : 0) * CHUNK, valid);
-    }
+    for (uint32_t i = 0; i < t.rows / step; i++)
+        copy16_async(to + i * step * ROW_BYTES, p->x + (size_t)(l->origin[i] + at) * CHUNK,
+                     (chunk < chunks) & (l->inside[i] >> c->tap & 1));
+    if (t.columns < step && first >= t.columns)
+        return;
     const uint32_t weights = l->weights + c->tap * chunks + chunk;
     UNROLL
-    for (uint32_t i = 0; i < MAX_LOADS; i++) {
-        if (i * step >= t.columns || first + i * step >= t.columns)
-            continue;
-        const bool valid = (chunk < chunks) & (i * step < l->columns);
-        const uint32_t from = weights + i * step * p->taps * chunks;
+    for (uint32_t i = 0; i < (t.columns + step - 1) / step; i++)
         copy16_async(to + (t.rows + i * step) * ROW_BYTES,
-                     p->w + (size_t)(valid ? from : 0) * CHUNK, valid);
-    }
+                     p->w + (size_t)(weights + i * step * p->taps * chunks) * CHUNK,
+                     (chunk < chunks) & (i * step < l->columns));
 }
 
 /* Adds the products of a stage to a warp's part of the tile. */
