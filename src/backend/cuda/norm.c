@@ -37,7 +37,6 @@ static int new_norm(cuda_store *st, const ls_node *node,
         free(k);
         return ret;
     }
-    k->base.in_place = 0;
     *out = k;
     return 0;
 }

@@ -7,7 +7,7 @@ typedef struct moments {
     float count, mean, squares;
 } moments;
 
-/* Chan's: nothing is lost where the mean is large beside the spread. */
+/* Chan's: no large numbers are subtracted. */
 DEVICE moments combine(moments a, moments b)
 {
     const float count = a.count + b.count, share = count > 0 ? b.count / count : 0;
@@ -62,6 +62,20 @@ DEVICE uint32_t lane_rows(const tile *t, uint32_t lane)
     return lane < t->rows ? (t->rows - lane - 1) / t->lanes + 1 : 0;
 }
 
+/* Of the i-th column of the thread, in the tile. */
+DEVICE uint32_t group_of(const tile *t, uint32_t i)
+{
+    return smaller(t->column + i, t->columns - 1) / t->group_columns;
+}
+
+/* The first value of a group. Means are relative to it, so that they keep their bits where they are
+ * large beside the spread. */
+DEVICE float reference_of(const group_norm_params *p, uint32_t group)
+{
+    return from_half(
+        p->x[(uint64_t)BLOCK_Z * p->rows * p->columns + group * (p->columns / p->groups)]);
+}
+
 DEVICE float *moments_of(const group_norm_params *p, uint32_t group, uint32_t slice)
 {
     return p->moments + ((uint64_t)(BLOCK_Z * p->groups + group) * p->slices + slice) * 2;
@@ -93,7 +107,7 @@ DEVICE void column_moments(const group_norm_params *p, const tile *t, float mean
     UNROLL
     for (uint32_t i = 0; i < SPAN; i++) {
         const float shift = sum[i] / (float)rows;
-        mean[i] = pivot[i] + shift;
+        mean[i] = pivot[i] - reference_of(p, t->group + group_of(t, i)) + shift;
         squares[i] = maximum(squares[i] - shift * sum[i], 0);
     }
 }
@@ -160,15 +174,16 @@ KERNEL(group_apply, group_norm_params, NORM_THREADS, 4)
     sync_block();
     if (!t.count)
         return;
-    float mean[SPAN], scale[SPAN], bias[SPAN];
+    float reference[SPAN], scale[SPAN], bias[SPAN];
     const uint32_t column = t.group * t.group_columns + t.column;
     load_floats(scale, p.weight + column, t.count);
     load_floats(bias, p.bias + column, t.count);
     UNROLL
     for (uint32_t i = 0; i < SPAN; i++) {
-        const uint32_t g = smaller(t.column + i, t.columns - 1) / t.group_columns;
-        mean[i] = means[g];
+        const uint32_t g = group_of(&t, i);
+        reference[i] = reference_of(&p, t.group + g);
         scale[i] *= scales[g];
+        bias[i] -= means[g] * scale[i];
     }
     for (uint32_t r = t.lane; r < t.rows; r += t.lanes) {
         const uint64_t at = t.start + (uint64_t)r * p.columns + t.column;
@@ -176,7 +191,7 @@ KERNEL(group_apply, group_norm_params, NORM_THREADS, 4)
         load_halves(v, p.x + at, t.count);
         UNROLL
         for (uint32_t i = 0; i < SPAN; i++)
-            v[i] = apply_act(p.act, fused_multiply_add(v[i] - mean[i], scale[i], bias[i]));
+            v[i] = apply_act(p.act, fused_multiply_add(v[i] - reference[i], scale[i], bias[i]));
         store_halves(p.y + at, v, t.count, p.bad);
     }
 }
@@ -188,23 +203,34 @@ DEVICE float sum_warp(float x)
     return x;
 }
 
-/* The row is read three times, once from memory: it stays in the cache. */
+/* Elements less the reference; 0 from `count` on. */
+DEVICE void load_differences(float v[SPAN], const uint16_t *x, uint32_t count, float reference)
+{
+    load_halves(v, x, count);
+    UNROLL
+    for (uint32_t i = 0; i < SPAN; i++)
+        v[i] = i < count ? v[i] - reference : 0;
+}
+
+/* The row is read three times, once from memory: it stays in the cache. The mean is relative to the
+ * row's first value, as those of group_moments. */
 KERNEL(layer_norm, layer_norm_params, NORM_THREADS, 4)
 {
     const uint32_t row = BLOCK_X * NORM_WARPS + THREAD / WARP, first = THREAD % WARP * SPAN;
     if (row >= p.rows)
         return;
     const uint16_t *x = p.x + (uint64_t)row * p.columns;
+    const float reference = from_half(*x);
     float sum = 0, squares = 0, v[SPAN];
     for (uint32_t c = first; c < p.columns; c += WARP * SPAN) {
-        load_halves(v, x + c, smaller(p.columns - c, SPAN));
+        load_differences(v, x + c, smaller(p.columns - c, SPAN), reference);
         UNROLL
         for (uint32_t i = 0; i < SPAN; i++)
             sum += v[i];
     }
     const float mean = sum_warp(sum) / (float)p.columns;
     for (uint32_t c = first; c < p.columns; c += WARP * SPAN) {
-        load_halves(v, x + c, smaller(p.columns - c, SPAN));
+        load_differences(v, x + c, smaller(p.columns - c, SPAN), reference);
         UNROLL
         for (uint32_t i = 0; i < SPAN; i++) {
             const float d = c + i < p.columns ? v[i] - mean : 0;
@@ -217,7 +243,7 @@ KERNEL(layer_norm, layer_norm_params, NORM_THREADS, 4)
     for (uint32_t c = first; c < p.columns; c += WARP * SPAN) {
         const uint32_t count = smaller(p.columns - c, SPAN);
         float weight[SPAN], bias[SPAN];
-        load_halves(v, x + c, count);
+        load_differences(v, x + c, count, reference);
         load_floats(weight, p.weight + c, count);
         load_floats(bias, p.bias + c, count);
         UNROLL
