@@ -1,5 +1,5 @@
-/* Functions that kernels share, of |x| < 1e19. Their relative errors are below 1e-6 wherever
- * results are above 1e-14. No function but relu of what is not finite is finite. */
+/* Functions that kernels share, of |x| < 1e19; relative errors are below 1e-6 where results are
+ * above 1e-14. NaN remains NaN. */
 #ifndef LS_CUDA_FUNCTIONS_H
 #define LS_CUDA_FUNCTIONS_H
 

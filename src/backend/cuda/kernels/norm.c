@@ -82,7 +82,7 @@ DEVICE float *moments_of(const group_norm_params *p, uint32_t group, uint32_t sl
 }
 
 /* Each column's moments over the thread's rows, from sums of differences from the first row. That
- * is one of a few dozen values, so it cannot be so far off that the sums lose much. */
+ * is one of the few values, and so not so far off that the sums lose much. */
 DEVICE void column_moments(const group_norm_params *p, const tile *t, float mean[SPAN],
                            float squares[SPAN])
 {
