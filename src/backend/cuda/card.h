@@ -57,7 +57,8 @@ struct cuda_device {
 int ls_cuda_enter(cuda_device *dev, ls_error *err);
 void ls_cuda_leave(cuda_device *dev);
 /* As ls_cuda_check: the card could not do `what`. */
-int ls_cuda_failed(const cuda_device *dev, cu_result r, ls_error *err, const char *what);
+int ls_cuda_failed(const cuda_device *dev, cu_result r, ls_error *err, const char *what, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* These need the context. Memory of the card: never more than is free. */
 int ls_cuda_alloc(cuda_device *dev, size_t bytes, cu_deviceptr *out, ls_error *err);

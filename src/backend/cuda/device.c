@@ -3,6 +3,7 @@
 #include "backend/cuda/ptx.h"
 #include "base/alloc.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +22,17 @@ void ls_cuda_leave(cuda_device *dev)
     dev->driver.cuCtxPopCurrent(&context);
 }
 
-int ls_cuda_failed(const cuda_device *dev, cu_result r, ls_error *err, const char *what)
+int ls_cuda_failed(const cuda_device *dev, cu_result r, ls_error *err, const char *what, ...)
 {
-    return ls_cuda_check(&dev->driver, r, err, "%s (%s) cannot %s", dev->base.info.name,
-                         dev->base.info.model, what);
+    const char *lost =
+        ls_cuda_is_lost(r) ? ", and is lost to this process (another can resume the job)" : "";
+    char text[600];
+    va_list ap;
+    va_start(ap, what);
+    vsnprintf(text, sizeof text, what, ap);
+    va_end(ap);
+    return ls_cuda_check(&dev->driver, r, err, "%s (%s) cannot %s%s", dev->base.info.name,
+                         dev->base.info.model, text, lost);
 }
 
 int ls_cuda_alloc(cuda_device *dev, size_t bytes, cu_deviceptr *out, ls_error *err)
@@ -36,9 +44,7 @@ int ls_cuda_alloc(cuda_device *dev, size_t bytes, cu_deviceptr *out, ls_error *e
     if (!r)
         r = bytes > available ? CU_OUT_OF_MEMORY : dev->driver.cuMemAlloc(out, bytes);
     if (r == CU_OUT_OF_MEMORY)
-        return ls_fail(err, LS_ENOMEM,
-                       "%s (%s) has too little memory: %.1f MB are needed, and "
-                       "%.1f MB are free",
+        return ls_fail(err, LS_ENOMEM, "%s (%s) cannot give %.1f MB of memory: %.1f MB are free",
                        dev->base.info.name, dev->base.info.model, (double)bytes / 1e6,
                        (double)available / 1e6);
     return ls_cuda_failed(dev, r, err, "allocate memory");
@@ -290,17 +296,15 @@ static int describe(const cuda_driver *d, int ordinal, cu_device *card, ls_devic
 
 static int load_module(cuda_device *dev, const ls_cuda_ptx *ptx, ls_error *err)
 {
-    char log[600] = "";
+    char log[400] = "";
     int options[] = {CU_JIT_ERROR_LOG, CU_JIT_ERROR_LOG_BYTES};
     void *values[] = {log, (void *)(uintptr_t)sizeof log};
     const cu_result r = dev->driver.cuModuleLoadDataEx(&dev->modules[dev->module_count], ptx->text,
                                                        LS_COUNT(options), options, values);
-    if (r) {
-        log[sizeof log - 1] = '\0';
-        return ls_cuda_check(&dev->driver, r, err, "%s (%s) cannot load the kernels of %s%s%s%s",
-                             dev->base.info.name, dev->base.info.model, ptx->name, *log ? " (" : "",
-                             log, *log ? ")" : "");
-    }
+    log[sizeof log - 1] = '\0';
+    if (r)
+        return ls_cuda_failed(dev, r, err, "load the kernels of %s%s%s%s", ptx->name,
+                              *log ? " (" : "", log, *log ? ")" : "");
     dev->module_count++;
     return 0;
 }
@@ -337,8 +341,7 @@ static int find_functions(cuda_device *dev, ls_error *err)
             r = d->cuFuncSetAttribute(dev->functions[f], CU_FUNCTION_DYNAMIC_SHARED,
                                       (int)dev->limits.shared);
         if (r)
-            return ls_cuda_check(d, r, err, "%s (%s) cannot use the kernel %s", dev->base.info.name,
-                                 dev->base.info.model, names[f]);
+            return ls_cuda_failed(dev, r, err, "use the kernel %s", names[f]);
     }
     return 0;
 }

@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,8 +59,11 @@ int ls_cuda_driver_open(cuda_driver *d, ls_error *err)
     d->library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     if (!d->library) {
         const char *why = dlerror();
-        return ls_fail(err, LS_EUNSUPPORTED, "no NVIDIA driver: %s could not be opened (%s)", name,
-                       why ? why : "no reason given");
+        const size_t n = strlen(name);
+        if (why && !strncmp(why, name, n) && !strncmp(why + n, ": ", 2))
+            why += n + 2;
+        return ls_fail(err, LS_EUNSUPPORTED, "no NVIDIA driver: %s could not be opened%s%s", name,
+                       why ? ": " : "", why ? why : "");
     }
     const int ret = start(d, err);
     return ret ? ls_advise(err, LS_EUNSUPPORTED, LS_HINT_NONE, NULL) : 0;
@@ -74,8 +76,7 @@ void ls_cuda_driver_close(cuda_driver *d)
     memset(d, 0, sizeof *d);
 }
 
-/* After these a process can do nothing more with the card. */
-static bool is_lost(cu_result r)
+bool ls_cuda_is_lost(cu_result r)
 {
     static const cu_result lost[] = {
         214, /* uncorrectable error of its memory */
@@ -103,7 +104,7 @@ int ls_cuda_check(const cuda_driver *d, cu_result r, ls_error *err, const char *
 {
     if (!r)
         return 0;
-    char text[256];
+    char text[800];
     const char *name = NULL, *meaning = NULL;
     va_list ap;
     va_start(ap, what);
@@ -113,8 +114,8 @@ int ls_cuda_check(const cuda_driver *d, cu_result r, ls_error *err, const char *
         name = "unknown to it";
     if (d->cuGetErrorString(r, &meaning) || !meaning)
         meaning = "no explanation";
-    return ls_fail(err, r == CU_OUT_OF_MEMORY ? LS_ENOMEM : LS_EBACKEND,
-                   "%s: %s (CUDA error %d, %s)%s", text, meaning, r, name,
-                   is_lost(r) ? "; this process has lost the card: a job can be resumed by another"
-                              : "");
+    const int code = r == CU_OUT_OF_MEMORY        ? LS_ENOMEM
+                     : r == CU_DEVICE_UNAVAILABLE ? LS_EBUSY
+                                                  : LS_EBACKEND;
+    return ls_fail(err, code, "%s: %s (CUDA error %d, %s)", text, meaning, r, name);
 }

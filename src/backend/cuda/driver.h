@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ typedef struct CUevent_st *cu_event;
 
 enum {
     CU_OUT_OF_MEMORY = 2,
+    CU_DEVICE_UNAVAILABLE = 46, /* another process has it for itself */
     CU_NO_DEVICE = 100,
     CU_NOT_FOUND = 500,
 
@@ -97,5 +99,7 @@ void ls_cuda_driver_close(cuda_driver *d);
 /* 0 for success; otherwise an error that begins with `what` and ends with what the driver says. */
 int ls_cuda_check(const cuda_driver *d, cu_result r, ls_error *err, const char *what, ...)
     __attribute__((format(printf, 4, 5)));
+/* Whether a process can do nothing more with the card after this. */
+bool ls_cuda_is_lost(cu_result r);
 
 #endif
