@@ -10,8 +10,8 @@
 #define BLOCK_LEAST ((size_t)2 << 20)
 #define BLOCK_MOST ((size_t)64 << 20)
 #define WEIGHT_ALIGN 256
-#define RESIDENT_MOST                                                                              \
-    ((size_t)64 << 10) /* larger weights of a streamed store are sent for each use */
+/* Larger weights of a streamed store are sent for each use. */
+#define RESIDENT_MOST ((size_t)64 << 10)
 
 typedef struct block {
     struct block *next;
