@@ -22,6 +22,7 @@
 #ifdef EMULATOR_PORTABLE
 #include <ucontext.h>
 #elif defined __x86_64__
+#include <cpuid.h>
 #include <immintrin.h>
 #define X86 1
 #elif defined __aarch64__
@@ -333,13 +334,14 @@ static inline void part(worker *w, warp_state *warp)
 /* ---- halves ---- */
 
 #ifdef X86
-static bool has_f16c, has_avx2;
+static bool has_vectors; /* AVX2, FMA and F16C */
 
 __attribute__((constructor)) static void look_at_cpu(void)
 {
+    unsigned a, b, c = 0, d;
     __builtin_cpu_init();
-    has_f16c = __builtin_cpu_supports("f16c");
-    has_avx2 = has_f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    has_vectors = __builtin_cpu_supports("avx2") && __get_cpuid(1, &a, &b, &c, &d) &&
+                  (c & bit_F16C) && (c & bit_FMA);
 }
 
 __attribute__((target("f16c"))) static uint16_t to_half_f16c(float x)
@@ -362,7 +364,7 @@ uint16_t to_half(float x)
     return bits;
 #else
 #ifdef X86
-    if (has_f16c)
+    if (has_vectors)
         return to_half_f16c(x);
 #endif
     uint32_t u;
@@ -389,7 +391,7 @@ float from_half(uint16_t h)
     return x;
 #else
 #ifdef X86
-    if (has_f16c)
+    if (has_vectors)
         return from_half_f16c(h);
 #endif
     const uint32_t sign = (uint32_t)(h & 0x8000) << 16, magnitude = h & 0x7fff;
@@ -545,7 +547,7 @@ void mma_tiles(float *c, const uint32_t *a, const uint32_t *b, uint32_t rows, ui
     if (rows > MAX_TILES)
         fail(w, "mma_tiles: more than %d rows", MAX_TILES);
 #ifdef X86
-    if (has_avx2)
+    if (has_vectors)
         multiply_avx2(warp);
     else
 #endif
