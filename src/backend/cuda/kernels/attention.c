@@ -8,11 +8,13 @@
 #define COLUMNS 20
 /* 8s of keys of which a warp has scores at a time. */
 #define KEYS 4
+/* Powers are 2^SLACK at most. */
+#define SLACK 8
 
 typedef struct warp_state {
     uint32_t q[TILES][COLUMNS / 2][4];
     float out[TILES][COLUMNS][4];
-    float most[TILES][2], sum[TILES][2]; /* of a lane's two rows; `sum` of its keys only */
+    float base[TILES][2], sum[TILES][2]; /* of a lane's two rows; `sum` of its keys only */
 } warp_state;
 
 /* A kernel's constants, in elements. */
@@ -39,7 +41,7 @@ DEVICE void clear(warp_state *w, shape s)
 {
     UNROLL
     for (uint32_t t = 0; t < s.tiles; t++) {
-        w->most[t][0] = w->most[t][1] = LOWEST;
+        w->base[t][0] = w->base[t][1] = LOWEST;
         w->sum[t][0] = w->sum[t][1] = 0;
         UNROLL
         for (uint32_t c = 0; c < s.width / 8; c++)
@@ -89,28 +91,52 @@ DEVICE void mask_scores(float scores[TILES][KEYS][4], uint32_t valid, shape s)
     }
 }
 
-/* Makes powers of a lane's scores of a row, and fits what is summed so far to the new maximum. */
-DEVICE void soften(float scores[KEYS][4], warp_state *w, uint32_t t, uint32_t half, float scale,
-                   shape s)
+/* Fits what is summed so far to new bases. */
+DEVICE void rebase(warp_state *w, float most[TILES][2], float scale, shape s)
 {
-    float most = w->most[t][half], sum = 0;
     UNROLL
-    for (uint32_t n = 0; n < KEYS; n++)
-        most = maximum(most, maximum(scores[n][half * 2], scores[n][half * 2 + 1]));
-    most = over_quad_maximum(most);
-    const float shrink = exp2_fast((w->most[t][half] - most) * scale), shift = -most * scale;
-    w->most[t][half] = most;
-    UNROLL
-    for (uint32_t i = 0; i < KEYS * 2; i++) {
-        float *const score = &scores[i / 2][half * 2 + i % 2];
-        *score = exp2_fast(fused_multiply_add(*score, scale, shift));
-        sum += *score;
+    for (uint32_t i = 0; i < s.tiles * 2; i++) {
+        const uint32_t t = i / 2, half = i % 2;
+        const float base = maximum(w->base[t][half], most[t][half]);
+        const float shrink = exp2_fast((w->base[t][half] - base) * scale);
+        w->base[t][half] = base;
+        w->sum[t][half] *= shrink;
+        UNROLL
+        for (uint32_t c = 0; c < s.width / 8; c++) {
+            w->out[t][c][half * 2] *= shrink;
+            w->out[t][c][half * 2 + 1] *= shrink;
+        }
     }
-    w->sum[t][half] = fused_multiply_add(w->sum[t][half], shrink, sum);
+}
+
+/* Makes powers of the scores, relative to their row's base. That is no less than the maximum, save
+ * for SLACK: so it seldom changes. */
+DEVICE void soften(float scores[TILES][KEYS][4], warp_state *w, float scale, shape s)
+{
+    float most[TILES][2];
+    bool grown = false;
     UNROLL
-    for (uint32_t c = 0; c < s.width / 8; c++) {
-        w->out[t][c][half * 2] *= shrink;
-        w->out[t][c][half * 2 + 1] *= shrink;
+    for (uint32_t i = 0; i < s.tiles * 2; i++) {
+        const uint32_t t = i / 2, half = i % 2;
+        most[t][half] = LOWEST;
+        UNROLL
+        for (uint32_t n = 0; n < KEYS * 2; n++)
+            most[t][half] = maximum(most[t][half], scores[t][n / 2][half * 2 + n % 2]);
+        most[t][half] = over_quad_maximum(most[t][half]);
+        grown |= (most[t][half] - w->base[t][half]) * scale > SLACK;
+    }
+    if (grown)
+        rebase(w, most, scale, s);
+    UNROLL
+    for (uint32_t i = 0; i < s.tiles * 2; i++) {
+        const uint32_t t = i / 2, half = i % 2;
+        const float shift = -w->base[t][half] * scale;
+        UNROLL
+        for (uint32_t n = 0; n < KEYS * 2; n++) {
+            float *const score = &scores[t][n / 2][half * 2 + n % 2];
+            *score = exp2_fast(fused_multiply_add(*score, scale, shift));
+            w->sum[t][half] += *score;
+        }
     }
 }
 
@@ -173,9 +199,7 @@ DEVICE void attend_to(warp_state *w, const uint16_t *keys, uint32_t values, uint
     make_scores(scores, w, keys, s);
     if (valid < KEYS * 8)
         mask_scores(scores, valid, s);
-    UNROLL
-    for (uint32_t i = 0; i < s.tiles * 2; i++)
-        soften(scores[i / 2], w, i / 2, i % 2, scale, s);
+    soften(scores, w, scale, s);
     add_values(w, scores, keys + values, s);
 }
 

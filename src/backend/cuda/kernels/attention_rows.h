@@ -69,14 +69,13 @@ DEVICE void load_rows(uint16_t *to, const uint16_t *x, const head_rows *r, uint3
     const uint32_t column = THREAD % chunks * 8;
     if (THREAD >= rows * chunks)
         return;
-    size_t from = r->start + (size_t)(first + THREAD / chunks) * r->step + column;
+    const uint16_t *from = x + r->start + (size_t)(first + THREAD / chunks) * r->step + column;
     for (uint32_t row = THREAD / chunks; row < count; row += rows) {
         uint16_t *const chunk = to + row * ATTENTION_PITCH(width) + column;
-        const bool valid = first + row < r->count && column < r->width;
         if (r->odd)
             *(chunk16 *)chunk = load_chunk(x, r, first + row, column);
         else
-            copy16_async(chunk, x + (valid ? from : 0), valid);
+            copy16_async(chunk, from, first + row < r->count && column < r->width);
         from += rows * r->step;
     }
 }
