@@ -1,6 +1,5 @@
 /* Attention of heads that are narrow enough for a warp to keep whole rows of queries and of results
- * in registers. The softmax is made anew with each block of keys: what is summed so far shrinks
- * with the growth of the maximum. */
+ * in registers. What is summed so far is scaled anew where a row's maximum grows. */
 #include "attention_rows.h"
 
 /* At most: 16s of queries of a warp, 8s of columns. */
@@ -8,8 +7,6 @@
 #define COLUMNS 20
 /* 8s of keys of which a warp has scores at a time. */
 #define KEYS 4
-/* Powers are 2^SLACK at most. */
-#define SLACK 8
 
 typedef struct warp_state {
     uint32_t q[TILES][COLUMNS / 2][4];
@@ -109,8 +106,7 @@ DEVICE void rebase(warp_state *w, float most[TILES][2], float scale, shape s)
     }
 }
 
-/* Makes powers of the scores, relative to their row's base. That is no less than the maximum, save
- * for SLACK: so it seldom changes. */
+/* Makes powers of the scores, relative to their row's base. */
 DEVICE void soften(float scores[TILES][KEYS][4], warp_state *w, float scale, shape s)
 {
     float most[TILES][2];

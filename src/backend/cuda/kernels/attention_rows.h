@@ -126,5 +126,8 @@ DEVICE void report(uint32_t gathered, uint32_t *bad)
 typedef uint32_t __attribute__((may_alias)) word;
 
 #define LOWEST (-__builtin_inff())
+/* Powers are relative to a base, which is a row's maximum so far, less SLACK at most: so what is
+ * summed to them seldom has to be made anew. None is more than 2^SLACK. */
+#define SLACK 8
 
 #endif

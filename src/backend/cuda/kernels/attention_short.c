@@ -62,8 +62,14 @@ DEVICE uint32_t pair_of(const chunk16 *low, const chunk16 *high, uint32_t e)
                  : (low->word[e / 2] & 0xffffu) | high->word[e / 2] << 16;
 }
 
-/* Columns column .. column + 63: lane l loads the 8 from 8 (l / 4) on; product e has the e-th of
- * each 8. */
+/* A quad of lanes has the results of columns 2q and 2q + 1 of a product, q = 0 .. 3. They are 8s of
+ * a row's columns such that a quad writes four at once that lie side by side. */
+DEVICE uint32_t eighth_of(uint32_t product_column)
+{
+    return product_column / 2 + product_column % 2 * 4;
+}
+
+/* Columns column .. column + 63; product e has the e-th of each 8. */
 DEVICE void make_results(float out[TILES][8][4], uint32_t powers[TILES][TILES][4],
                          const attention_params *p, const head_rows *r, uint32_t column,
                          uint32_t tiles)
@@ -78,7 +84,7 @@ DEVICE void make_results(float out[TILES][8][4], uint32_t powers[TILES][TILES][4
         UNROLL
         for (uint32_t i = 0; i < 4; i++)
             v[i] = load_chunk(p->v, r, k * 16 + i / 2 * 8 + lane % 4 * 2 + i % 2,
-                              column + lane / 4 * 8);
+                              column + eighth_of(lane / 4) * 8);
         UNROLL
         for (uint32_t e = 0; e < 8; e++) {
             const uint32_t b[2] = {pair_of(&v[0], &v[1], e), pair_of(&v[2], &v[3], e)};
@@ -89,7 +95,6 @@ DEVICE void make_results(float out[TILES][8][4], uint32_t powers[TILES][TILES][4
     }
 }
 
-/* Columns column .. column + 63: lane l has 8 from 8 (2 (l % 4)) on, and the next 8. */
 DEVICE void store_results(float out[TILES][8][4], float part[TILES][2], const attention_params *p,
                           const head_rows *r, uint32_t column, uint32_t tiles)
 {
@@ -105,7 +110,8 @@ DEVICE void store_results(float out[TILES][8][4], float part[TILES][2], const at
             c.word[w] = pack_halves(out[t][w * 2][e] * f, out[t][w * 2 + 1][e] * f);
             gathered |= not_finite(c.word[w]);
         }
-        store_chunk(p->out, r, t * 16 + half * 8 + lane / 4, column + lane % 4 * 16 + e % 2 * 8, c);
+        store_chunk(p->out, r, t * 16 + half * 8 + lane / 4,
+                    column + eighth_of(lane % 4 * 2 + e % 2) * 8, c);
     }
     report(gathered, p->bad);
 }
@@ -135,7 +141,7 @@ DEVICE void attend(const attention_params *p, uint32_t tiles)
     }
 }
 
-KERNEL(attention_short_16, attention_params, 128, 6)
+KERNEL(attention_short_16, attention_params, 128, 5)
 {
     attend(&p, 1);
 }

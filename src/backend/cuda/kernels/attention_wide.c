@@ -26,7 +26,7 @@ typedef struct wide_memory {
     uint16_t *keys, *values; /* [KEYS][PITCH]; together also [32][PITCH] of queries or results */
     float *scores;           /* [PARTS][QUERIES][KEYS], see score_at */
     uint16_t *powers;        /* [QUERIES][POWERS_PITCH] */
-    float *factor;           /* [QUERIES]; of what is summed so far */
+    float *factor;           /* [QUERIES]; of what is summed so far, mostly 1 */
 } wide_memory;
 
 typedef struct wide_warp {
@@ -102,11 +102,11 @@ DEVICE void put_scores(const wide_warp *w, const wide_memory *m, uint32_t group,
 }
 
 /* A quad of lanes has one query, each lane four of the keys. */
-DEVICE void soften(const wide_memory *m, float *most, float *sum, uint32_t valid, float scale)
+DEVICE void soften(const wide_memory *m, float *base, float *sum, uint32_t valid, float scale)
 {
     const uint32_t query = THREAD / 4, key = THREAD % 4 * 4;
     const float *const from = m->scores + score_at(0, query, key);
-    float s[4] = {0, 0, 0, 0}, next = *most, total = 0;
+    float s[4] = {0, 0, 0, 0}, most = LOWEST, shrink = 1;
     UNROLL
     for (uint32_t part = 0; part < PARTS; part++) {
         const score_four four = *(const score_four *)(from + part * QUERIES * KEYS);
@@ -121,32 +121,35 @@ DEVICE void soften(const wide_memory *m, float *most, float *sum, uint32_t valid
     }
     UNROLL
     for (uint32_t i = 0; i < 4; i++)
-        next = maximum(next, s[i]);
-    next = over_quad_maximum(next);
-    const float shrink = exp2_fast((*most - next) * scale), shift = -next * scale;
+        most = maximum(most, s[i]);
+    most = over_quad_maximum(most);
+    if ((most - *base) * scale > SLACK) {
+        shrink = exp2_fast((*base - most) * scale);
+        *base = most;
+    }
+    *sum *= shrink;
     UNROLL
     for (uint32_t i = 0; i < 4; i++) {
-        s[i] = exp2_fast(fused_multiply_add(s[i], scale, shift));
-        total += s[i];
+        s[i] = exp2_fast(fused_multiply_add(s[i], scale, -*base * scale));
+        *sum += s[i];
     }
     word *const powers = (word *)(m->powers + query * POWERS_PITCH + key);
     powers[0] = pack_halves(s[0], s[1]);
     powers[1] = pack_halves(s[2], s[3]);
     m->factor[query] = shrink; /* the same from four lanes */
-    *sum = fused_multiply_add(*sum, shrink, total);
-    *most = next;
 }
 
 DEVICE void scale_results(wide_warp *w, const float *factor, uint32_t group)
 {
+    const float *const of = factor + group * 32 + THREAD % WARP / 4;
+    if (of[0] == 1 && of[8] == 1 && of[16] == 1 && of[24] == 1)
+        return;
     UNROLL
     for (uint32_t i = 0; i < TILES * 2; i++) {
-        const uint32_t half = i % 2;
-        const float f = factor[group * 32 + i * 8 + THREAD % WARP / 4];
         UNROLL
         for (uint32_t c = 0; c < PART / 8; c++) {
-            w->out[i / 2][c][half * 2] *= f;
-            w->out[i / 2][c][half * 2 + 1] *= f;
+            w->out[i / 2][c][i % 2 * 2] *= of[i * 8];
+            w->out[i / 2][c][i % 2 * 2 + 1] *= of[i * 8];
         }
     }
 }
@@ -210,7 +213,7 @@ KERNEL(attention_wide, attention_params, 256, 1)
     for (uint32_t i = 0; i < TILES * PART / 8; i++)
         clear_tile(w.out[i % TILES][i / TILES]);
 
-    float most = LOWEST, sum = 0;
+    float base = LOWEST, sum = 0;
     load_rows(m.keys, p.k, &k, 0, KEYS, WIDTH, THREADS);
     copy_commit();
     for (uint32_t key = 0; key < p.keys; key += KEYS) {
@@ -222,7 +225,7 @@ KERNEL(attention_wide, attention_params, 256, 1)
         sync_block();
         load_rows(m.keys, p.k, &k, key + KEYS, KEYS, WIDTH, THREADS);
         copy_commit();
-        soften(&m, &most, &sum, p.keys - key, p.scale);
+        soften(&m, &base, &sum, p.keys - key, p.scale);
         copy_wait(1);
         sync_block();
         scale_results(&w, m.factor, group);
