@@ -119,7 +119,7 @@ DEVICE uint32_t chunk_offset(uint32_t row, uint32_t chunk)
 
 /* Where the block's next step reads. Offsets count chunks; below 0 they wrap around, and back. */
 typedef struct cursor {
-    uint32_t step, tap, tap_column, tap_row, chunk;
+    uint32_t tap, tap_column, tap_row, chunk;
 } cursor;
 
 /* What a thread copies: the chunk of its number modulo CHUNKS, of every n-th row and column. */
@@ -162,7 +162,6 @@ DEVICE cursor start_cursor(const product_params *p, uint32_t step)
 {
     const uint32_t per_tap = (p->channels + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH;
     cursor c;
-    c.step = step;
     c.tap = step / per_tap;
     c.tap_row = c.tap / p->kernel_width;
     c.tap_column = c.tap % p->kernel_width;
@@ -172,7 +171,6 @@ DEVICE cursor start_cursor(const product_params *p, uint32_t step)
 
 DEVICE void advance(const product_params *p, cursor *c)
 {
-    c->step++;
     c->chunk += CHUNKS;
     if (c->chunk * CHUNK < p->channels)
         return;
@@ -251,25 +249,28 @@ DEVICE void multiply(const product_params *p, tile t, const loader *l, uint32_t 
     const uint32_t bytes = (t.rows + t.columns) * ROW_BYTES, first = BLOCK_Y * p->steps;
     const uint32_t all = p->taps * per_tap;
     const uint32_t end = all - first < p->steps ? all : first + p->steps;
-    uint8_t *const last = memory + (p->stages - 1) * bytes;
+    const uint32_t last = (p->stages - 1) * bytes;
     cursor c = start_cursor(p, first);
-    uint8_t *load = memory, *use = memory;
-    for (uint32_t i = 1; i < p->stages; i++, load += bytes) {
-        if (c.step < end)
-            load_stage(p, t, l, &c, load);
+    uint32_t load = 0, left = end - first, ahead = left;
+    for (; load < last; load += bytes) {
+        if (ahead) {
+            load_stage(p, t, l, &c, memory + load);
+            advance(p, &c);
+            ahead--;
+        }
         copy_commit();
-        advance(p, &c);
     }
-    for (uint32_t step = first; step < end; step++) {
+    for (; left; left--) {
         wait_stage(p->stages);
-        sync_block(); /* the stage is there for all, and the one before it is no longer read */
-        if (c.step < end)
-            load_stage(p, t, l, &c, load);
+        sync_block(); /* the next stage is there for all, and this one is no longer read */
+        const uint32_t use = load == last ? 0 : load + bytes;
+        if (left >= p->stages) {
+            load_stage(p, t, l, &c, memory + load);
+            advance(p, &c);
+        }
         copy_commit();
-        advance(p, &c);
-        multiply_stage(t, use, warp_row, warp_column, sums);
-        load = load == last ? memory : load + bytes;
-        use = use == last ? memory : use + bytes;
+        multiply_stage(t, memory + use, warp_row, warp_column, sums);
+        load = use;
     }
     copy_wait(0);
     sync_block();
