@@ -148,11 +148,12 @@ DEVICE void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
 
 DEVICE void copy16_async(void *to, const void *from, bool valid)
 {
-    uint32_t *t = (uint32_t *)to;
-    const uint32_t *f = (const uint32_t *)from;
-    const uint32_t a = valid ? f[0] : 0, b = valid ? f[1] : 0, c = valid ? f[2] : 0,
-                   d = valid ? f[3] : 0;
-    t[0] = a, t[1] = b, t[2] = c, t[3] = d;
+    asm volatile("{.reg .pred p; .reg .b32 a, b, c, d; setp.ne.b32 p, %2, 0; "
+                 "mov.b32 a, 0; mov.b32 b, 0; mov.b32 c, 0; mov.b32 d, 0; "
+                 "@p ld.global.v4.b32 {a, b, c, d}, [%1]; "
+                 "st.shared.v4.b32 [%0], {a, b, c, d};}" ::"r"(ls_shared_address(to)),
+                 "l"(from), "r"((int)valid)
+                 : "memory");
 }
 
 DEVICE void copy_commit(void)
