@@ -15,7 +15,7 @@
  * another.
  * - After an error of a kernel (719) or an address (700) a context only answers with that error.
  *
- * FAKE_CUDA in the environment, read by the first cuInit, is a list KEY=VALUE,KEY=VALUE..:
+ * FAKE_CUDA in the environment, read when the library is loaded, is a list KEY=VALUE,KEY=VALUE..:
  *   cards=N        (1)
  *   name=TEXT      of the cards (Emulated Card)
  *   compute=MAJORMINOR  capability (80)
@@ -32,10 +32,12 @@
  *   mutation=NAME[:N]  a fault of the emulator (see emulator.c); N: which barrier
  *   kernel=NAME    the only kernel that has the fault
  *   tflops=X, gbs=Y, link=Z  cards that are only as fast as this, in real time: kernels are not
- *                  run, but take the time that their products and their memory would (work.h),
- *                  copies from and to the host that of Z GB/s. The values of results mean nothing
+ *                  run, but take the time that their products and their memory would (card_cost.c),
+ *                  copies from and to the host that of Z GB/s. Results are whatever was there
+ * before
  */
 #include "card.h"
+#include "card_cost.h"
 #include "backend/cuda/cuda.h"
 
 #include <stdio.h>
@@ -1070,6 +1072,15 @@ API int cuFuncGetAttribute(int *value, int what, const function *f)
     return leave(what == FUNCTION_THREADS || what == FUNCTION_SHARED ? 0 : CUDA_INVALID_VALUE);
 }
 
+/* The longer of both; starting a kernel takes some microseconds. */
+static double kernel_seconds(const operation *o)
+{
+    const cost c = card_cost(o->options.name, o->params, o->grid, o->threads);
+    const double products = set.speed.flops > 0 ? c.flops / set.speed.flops : 0;
+    const double memory = set.speed.bytes > 0 ? c.bytes / set.speed.bytes : 0;
+    return 3e-6 + (products > memory ? products : memory);
+}
+
 API int cuLaunchKernel(function *f, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,
                        stream *s, void **params, void **extra)
@@ -1103,6 +1114,7 @@ API int cuLaunchKernel(function *f, unsigned grid_x, unsigned grid_y, unsigned g
     o->threads = block_x;
     o->shared = shared;
     o->emulated = !measured();
+    o->seconds = measured() ? kernel_seconds(o) : 0;
     stream_enqueue(s, o);
     return leave(0);
 }

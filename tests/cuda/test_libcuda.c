@@ -1,10 +1,13 @@
 /* The stand-in for NVIDIA's driver behaves as its own text and CUDA's say. */
 #include "test.h"
 #include "gemm.h"
-#include "backend/cuda/kernels/dialect.h"
+#include "card_cost.h"
+#include "backend/cuda/kernels/attention.h"
+#include "backend/cuda/kernels/product.h"
 
 #include <dlfcn.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -370,8 +373,9 @@ static void test_modules(void **unused)
 enum { SIZE = 128 };
 
 /* Whether a product of [SIZE, SIZE] matrices of ones is right. `code`: what the wait returns.
- * `freed`: the memory of w is, too early. */
-static bool runs_right(rig *g, int code, bool freed)
+ * `freed`: the memory of w is, too early. `depth`: of the product; beyond
+ * SIZE are no values. */
+static bool runs_right(rig *g, int code, bool freed, uint32_t depth)
 {
     handle module, f;
     const address x = new_memory(g, 2 * SIZE * SIZE), w = new_memory(g, 2 * SIZE * SIZE);
@@ -383,7 +387,7 @@ static bool runs_right(rig *g, int code, bool freed)
                      (uint16_t *)(uintptr_t)y,
                      SIZE,
                      SIZE,
-                     SIZE};
+                     depth};
     void *params[] = {&p};
     for (int i = 0; i < SIZE * SIZE; i++)
         ones[i] = 0x3c00;
@@ -417,7 +421,7 @@ static bool runs_right(rig *g, int code, bool freed)
 static bool right_with(const char *settings)
 {
     rig g = new_rig(settings);
-    const bool right = runs_right(&g, 0, false);
+    const bool right = runs_right(&g, 0, false, SIZE);
     free_rig(&g);
     return right;
 }
@@ -437,14 +441,14 @@ static void test_lost(void **unused)
     (void)unused;
     const char *text;
     rig g = new_rig("");
-    assert_false(runs_right(&g, 700, true));
+    assert_false(runs_right(&g, 700, true, SIZE));
     assert_int_equal(g.cuGetErrorString(700, &text), 0);
     assert_non_null(strstr(text, "test_gemm: a parameter is the address of no memory"));
     assert_int_equal(g.cuStreamQuery(g.stream), 700);
     free_rig(&g);
     g = new_rig("fail=cuLaunchKernel:2:719");
-    assert_true(runs_right(&g, 0, false));
-    assert_false(runs_right(&g, 719, false));
+    assert_true(runs_right(&g, 0, false, SIZE));
+    assert_false(runs_right(&g, 719, false, SIZE));
     free_rig(&g);
 }
 
@@ -543,29 +547,75 @@ static void test_leaks(void **unused)
             fail_msg("leak %zu does not show", i);
 }
 
+/* Milliseconds that what was enqueued between the events took. */
+static float elapsed(const rig *g, handle event[2])
+{
+    float ms = 0;
+    assert_int_equal(g->cuEventRecord(event[1], g->stream), 0);
+    assert_int_equal(g->cuEventSynchronize(event[1]), 0);
+    assert_int_equal(g->cuEventElapsedTime(&ms, event[0], event[1]), 0);
+    assert_int_equal(g->cuEventRecord(event[0], g->stream), 0);
+    return ms;
+}
+
 static void test_speed(void **unused)
 {
     (void)unused;
-    rig g = new_rig("link=0.1,gbs=1000");
+    rig g = new_rig("link=0.1,gbs=0.001");
     const size_t bytes = 2000000;
     const address a = new_memory(&g, bytes);
     void *const from = new_pinned(&g, bytes);
-    handle event[2];
-    float ms = 0;
+    handle event[2], module, f;
+    gemm_params p = {0};
+    void *params[] = {&p};
     for (int i = 0; i < 2; i++)
         assert_int_equal(g.cuEventCreate(&event[i], 0), 0);
     memset(from, 0, bytes);
-    g.cuEventRecord(event[0], g.stream);
+    assert_int_equal(g.cuEventRecord(event[0], g.stream), 0);
     assert_int_equal(g.cuMemcpyHtoDAsync_v2(a, from, bytes, g.stream), 0);
-    g.cuEventRecord(event[1], g.stream);
-    assert_int_equal(g.cuEventSynchronize(event[1]), 0);
-    assert_int_equal(g.cuEventElapsedTime(&ms, event[0], event[1]), 0);
-    assert_true(ms >= 20);
+    assert_true(elapsed(&g, event) >= 20);
+    assert_int_equal(g.cuModuleLoadDataEx(&module, ptx, 0, NULL, NULL), 0);
+    assert_int_equal(g.cuModuleGetFunction(&f, module, "test_gemm"), 0);
+    assert_int_equal(g.cuLaunchKernel(f, 2, 1, 1, 256, 1, 1, 0, g.stream, params, NULL), 0);
+    assert_true(elapsed(&g, event) >= 16); /* as if it were elementwise: 16 KB */
     for (int i = 0; i < 2; i++)
         g.cuEventDestroy_v2(event[i]);
+    assert_int_equal(g.cuModuleUnload(module), 0);
     assert_int_equal(g.cuMemFreeHost(from), 0);
     assert_int_equal(g.cuMemFree_v2(a), 0);
     free_rig(&g);
+}
+
+static void test_costs(void **unused)
+{
+    (void)unused;
+    const uint32_t grid[3] = {1, 1, 1};
+    const product_params conv = {.finish = {.rows = 2 * 4 * 4, .outputs = 16},
+                                 .channels = 8,
+                                 .height = 8,
+                                 .width = 8,
+                                 .out_height = 4,
+                                 .out_width = 4,
+                                 .taps = 9};
+    cost c = card_cost("product_64x64", &conv, grid, 128);
+    assert_true(c.flops == 2.0 * 32 * 16 * 72);
+    assert_true(c.bytes == 2.0 * (2 * 64 * 8 + 16 * 72 + 32 * 16));
+    const attention_params attention = {.channels = 80, .sequences = 3, .queries = 50, .keys = 20};
+    c = card_cost("attention_40", &attention, grid, 128);
+    assert_true(c.flops == 2 * 2.0 * 3 * 50 * 20 * 80);
+    assert_true(c.bytes == 2.0 * 3 * 80 * (50 + 50 + 20 + 20));
+}
+
+static void overrun(void)
+{
+    rig g = new_rig("");
+    runs_right(&g, 0, false, SIZE + 8);
+}
+
+static void test_overrun(void **unused)
+{
+    (void)unused;
+    assert_true(dies(overrun));
 }
 
 int main(void)
@@ -577,6 +627,7 @@ int main(void)
         cmocka_unit_test(test_modules),  cmocka_unit_test(test_kernels),
         cmocka_unit_test(test_lost),     cmocka_unit_test(test_failures),
         cmocka_unit_test(test_leaks),    cmocka_unit_test(test_speed),
+        cmocka_unit_test(test_costs),    cmocka_unit_test(test_overrun),
     };
     return cmocka_run_group_tests_name("libcuda", tests, NULL, NULL);
 }
