@@ -31,7 +31,8 @@ typedef struct emulator_options {
     unsigned barrier;
 } emulator_options;
 
-/* "barrier" for EMULATOR_NO_BARRIER and so on; EMULATOR_MUTATIONS where there is none. */
+/* By the names "none", "barrier", "wait", "row", "swap", "sync_warp", in this order;
+ * EMULATOR_MUTATIONS for others. */
 emulator_mutation emulator_mutation_named(const char *name);
 
 /* Runs a grid of blocks of `threads`, a multiple of 32, and waits for it. `kernel` is the

@@ -29,7 +29,8 @@
  *   eager          work is done at once
  *   threads=N      of the host, that run kernels (all cores)
  *   seed=N         of the emulator (0)
- *   mutation=NAME[:N]  a fault of the emulator (see emulator.c); N: which barrier
+ *   mutation=NAME[:N]  a fault of the emulator (emulator.h): barrier, wait, row, swap or sync_warp;
+ *                  N: which barrier
  *   kernel=NAME    the only kernel that has the fault
  *   tflops=X, gbs=Y, link=Z  cards that are only as fast as this, in real time: kernels are not
  *                  run, but take the time that their products and their memory would (card_cost.c),
