@@ -129,10 +129,19 @@ static void attend_row(attention *a, size_t n, size_t head, size_t i)
     free(p);
 }
 
+static void attend(attention *a)
+{
+    const shape *s = &a->s;
+    const size_t sequences = s->frames ? s->images / s->frames * s->tokens : s->images;
+    for (size_t n = 0; n < sequences; n++)
+        for (size_t head = 0; head < s->heads; head++)
+            for (size_t i = 0; i < (s->frames ? s->frames : s->tokens); i++)
+                attend_row(a, n, head, i);
+}
+
 static attention new_attention(shape s)
 {
     const size_t c = s.heads * s.width, count = s.images * s.tokens * c;
-    const size_t sequences = s.frames ? s.images / s.frames * s.tokens : s.images;
     state = 88172645463325252u;
     attention a = {.s = s, .scale = 1 / sqrtf((float)s.width)};
     /* q k is a sum of `width` products of variance 1/9 most^2 */
@@ -142,10 +151,7 @@ static attention new_attention(shape s)
     a.v = draw(s.images * s.keys * c, 1);
     a.out = malloc((count + MARGIN) * sizeof *a.out);
     a.right = malloc(count * sizeof *a.right);
-    for (size_t n = 0; n < sequences; n++)
-        for (size_t head = 0; head < s.heads; head++)
-            for (size_t i = 0; i < (s.frames ? s.frames : s.tokens); i++)
-                attend_row(&a, n, head, i);
+    attend(&a);
     return a;
 }
 
@@ -332,6 +338,27 @@ static const shape one_of_each[] = {
     {16, 3, 3, 2, 40, 16, 1},   {32, 3, 3, 2, 40, 32, 1},
 };
 
+/* So large that their multiples are not exact. */
+static void test_equal_scores(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < LS_COUNT(one_of_each); i++) {
+        attention a = new_attention(one_of_each[i]);
+        const size_t c = a.s.heads * a.s.width;
+        for (size_t j = 0; j < a.s.images * a.s.tokens * c; j++)
+            a.q[j] = to_half(7.5f * 1024);
+        for (size_t j = 0; j < a.s.images * a.s.keys * c; j++)
+            a.k[j] = to_half(8192);
+        attend(&a);
+        cuda_device dev = {.options = {.seed = 1}};
+        ls_error err = {0};
+        assert_false(run(&a, &dev, &err));
+        assert_int_equal(err.code, 0);
+        assert_true(error_of(&a) < TOLERANCE);
+        free_attention(&a);
+    }
+}
+
 static void test_not_finite(void **unused)
 {
     (void)unused;
@@ -450,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_short),
         cmocka_unit_test(test_large_scores),
         cmocka_unit_test(test_number_of_images),
+        cmocka_unit_test(test_equal_scores),
         cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_mutations),
         cmocka_unit_test(test_refused),

@@ -7,11 +7,13 @@
 #define COLUMNS 20
 /* 8s of keys of which a warp has scores at a time. */
 #define KEYS 4
+#define FAR 0x1p16f
 
 typedef struct warp_state {
     uint32_t q[TILES][COLUMNS / 2][4];
     float out[TILES][COLUMNS][4];
     float base[TILES][2], sum[TILES][2]; /* of a lane's two rows; `sum` of its keys only */
+    bool far; /* a base is too large for a power to be of one product and sum */
 } warp_state;
 
 /* A kernel's constants, in elements. */
@@ -36,6 +38,7 @@ DEVICE void load_queries(warp_state *w, const uint16_t *q, shape s)
 
 DEVICE void clear(warp_state *w, shape s)
 {
+    w->far = false;
     UNROLL
     for (uint32_t t = 0; t < s.tiles; t++) {
         w->base[t][0] = w->base[t][1] = LOWEST;
@@ -97,6 +100,7 @@ DEVICE void rebase(warp_state *w, float most[TILES][2], float scale, shape s)
         const float base = maximum(w->base[t][half], most[t][half]);
         const float shrink = exp2_fast((w->base[t][half] - base) * scale);
         w->base[t][half] = base;
+        w->far |= base * scale > FAR || base * scale < -FAR;
         w->sum[t][half] *= shrink;
         UNROLL
         for (uint32_t c = 0; c < s.width / 8; c++) {
@@ -123,10 +127,16 @@ DEVICE void soften(float scores[TILES][KEYS][4], warp_state *w, float scale, sha
     }
     if (grown)
         rebase(w, most, scale, s);
+    if (w->far) {
+        UNROLL
+        for (uint32_t i = 0; i < s.tiles * KEYS * 4; i++)
+            scores[i % s.tiles][i / s.tiles / 4][i / s.tiles % 4] -=
+                w->base[i % s.tiles][i / s.tiles / 2 % 2];
+    }
     UNROLL
     for (uint32_t i = 0; i < s.tiles * 2; i++) {
         const uint32_t t = i / 2, half = i % 2;
-        const float shift = -w->base[t][half] * scale;
+        const float shift = w->far ? 0 : -w->base[t][half] * scale;
         UNROLL
         for (uint32_t n = 0; n < KEYS * 2; n++) {
             float *const score = &scores[t][n / 2][half * 2 + n % 2];

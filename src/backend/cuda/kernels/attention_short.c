@@ -49,7 +49,7 @@ DEVICE float soften(float scores[TILES * 2][4], uint32_t half, uint32_t keys, fl
     UNROLL
     for (uint32_t i = 0; i < tiles * 4; i++) {
         float *const score = &scores[i / 2][half * 2 + i % 2];
-        *score = exp2_fast(fused_multiply_add(*score, scale, -most * scale));
+        *score = exp2_fast((*score - most) * scale);
         sum += *score;
     }
     return reciprocal(over_quad_sum(sum));

@@ -130,7 +130,7 @@ DEVICE void soften(const wide_memory *m, float *base, float *sum, uint32_t valid
     *sum *= shrink;
     UNROLL
     for (uint32_t i = 0; i < 4; i++) {
-        s[i] = exp2_fast(fused_multiply_add(s[i], scale, -*base * scale));
+        s[i] = exp2_fast((s[i] - *base) * scale);
         *sum += s[i];
     }
     word *const powers = (word *)(m->powers + query * POWERS_PITCH + key);
