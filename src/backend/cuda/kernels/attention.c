@@ -1,5 +1,5 @@
 /* Attention of heads that are narrow enough for a warp to keep whole rows of queries and of results
- * in registers. What is summed so far is scaled anew where a row's maximum grows. */
+ * in registers. */
 #include "attention_rows.h"
 
 /* At most: 16s of queries of a warp, 8s of columns. */
@@ -7,13 +7,14 @@
 #define COLUMNS 20
 /* 8s of keys of which a warp has scores at a time. */
 #define KEYS 4
+/* Multiples of scores beyond it lose too much by rounding. */
 #define FAR 0x1p16f
 
 typedef struct warp_state {
     uint32_t q[TILES][COLUMNS / 2][4];
     float out[TILES][COLUMNS][4];
     float base[TILES][2], sum[TILES][2]; /* of a lane's two rows; `sum` of its keys only */
-    bool far; /* a base is too large for a power to be of one product and sum */
+    bool far; /* a base's multiple is beyond FAR: bases are subtracted before, not after */
 } warp_state;
 
 /* A kernel's constants, in elements. */
@@ -110,7 +111,7 @@ DEVICE void rebase(warp_state *w, float most[TILES][2], float scale, shape s)
     }
 }
 
-/* Makes powers of the scores, relative to their row's base. */
+/* Makes powers of the scores. */
 DEVICE void soften(float scores[TILES][KEYS][4], warp_state *w, float scale, shape s)
 {
     float most[TILES][2];

@@ -24,8 +24,8 @@ typedef struct attention_params {
 #define ATTENTION_PITCH(width) (((width) / 8 | 1) * 8)
 
 /* attention_W: heads of widths up to W. A block has so many queries of one head of a sequence, and
- * takes so many keys at a time: name, W, 16s of queries of a warp, keys, whether W may be odd,
- * which is no multiple of 8. */
+ * takes so many keys at a time: name, W, 16s of queries of a warp, keys, whether widths may be odd:
+ * no multiple of 8. */
 #define ATTENTION_KERNELS(X)                                                                       \
     X(attention_16, 16, 2, 64, true)                                                               \
     X(attention_40, 40, 2, 64, false)                                                              \
@@ -35,7 +35,7 @@ typedef struct attention_params {
     X(attention_odd, 160, 1, 32, true)
 #define ATTENTION_WARPS 4u
 #define ATTENTION_QUERIES(tiles) (ATTENTION_WARPS * (tiles)*16)
-/* Two stages of keys and values; the queries are first in the second, which may be less. */
+/* Two stages of keys and values; the queries are in the place of the second at first. */
 #define ATTENTION_SHARED(width, tiles, keys)                                                       \
     ((size_t)ATTENTION_PITCH(width) * 2 *                                                          \
      ((keys)*2 + ((keys)*2 > ATTENTION_QUERIES(tiles) ? (keys)*2 : ATTENTION_QUERIES(tiles))))

@@ -72,11 +72,12 @@ DEVICE void load_rows(uint16_t *to, const uint16_t *x, const head_rows *r, uint3
     const uint16_t *from = x + r->start + (size_t)(first + THREAD / chunks) * r->step + column;
     for (uint32_t row = THREAD / chunks; row < count; row += rows) {
         uint16_t *const chunk = to + row * ATTENTION_PITCH(width) + column;
+        const bool valid = first + row < r->count && column < r->width;
         if (r->odd)
             *(chunk16 *)chunk = load_chunk(x, r, first + row, column);
         else
-            copy16_async(chunk, from, first + row < r->count && column < r->width);
-        from += rows * r->step;
+            copy16_async(chunk, valid ? from : x, valid);
+        from += (size_t)rows * r->step;
     }
 }
 
@@ -91,8 +92,8 @@ DEVICE void store_rows(uint16_t *y, const head_rows *r, uint32_t first, const ui
     }
 }
 
-/* What a lane holds of a 16 x 8 tile of results: elements 0, 1 of the row of its quad, 2, 3 of the
- * one 8 below. */
+/* A quad of lanes holds two rows of a 16 x 8 tile of a product: each lane elements 0, 1 of one, and
+ * 2, 3 of the one 8 below. */
 DEVICE float over_quad_maximum(float x)
 {
     x = maximum(x, shuffle_xor(x, 1));
@@ -126,8 +127,8 @@ DEVICE void report(uint32_t gathered, uint32_t *bad)
 typedef uint32_t __attribute__((may_alias)) word;
 
 #define LOWEST (-__builtin_inff())
-/* Powers are relative to a base, which is a row's maximum so far, less SLACK at most: so what is
- * summed to them seldom has to be made anew. None is more than 2^SLACK. */
+/* Powers are relative to a base that follows a row's maximum so far when that is SLACK above it: so
+ * what is summed seldom has to be scaled. No power is more than 2^SLACK. */
 #define SLACK 8
 
 #endif

@@ -45,8 +45,8 @@ DEVICE wide_memory memory_of(uint8_t *shared)
     return m;
 }
 
-/* Fours of keys stay together. Every other two rows have their halves swapped, so that
- * the pairs of a tile, which four rows write at once, are in different banks. */
+/* Fours of keys stay together. Every other two rows have their halves swapped, so that the pairs of
+ * a tile, which lanes of four rows write at once, are in different banks. */
 DEVICE uint32_t score_at(uint32_t part, uint32_t query, uint32_t key)
 {
     return (part * QUERIES + query) * KEYS + (key ^ query / 2 % 2 * 8);
