@@ -291,12 +291,34 @@ static void test_mutations(void **unused)
     }
 }
 
+/* The message names the op and the dtype. */
+static void test_unsupported(void **unused)
+{
+    (void)unused;
+    static const shape with[] = {
+        {CUDA_FUNCTION_COUNT, 1, 4, 4, 8, 8, .k = 3, .stride = 1, .x_float = true},
+        {CUDA_FUNCTION_COUNT, 1, 8, 8, 8, 8, .k = 6, .stride = 1},
+    };
+    for (size_t i = 0; i < LS_COUNT(with); i++) {
+        example e;
+        ls_kernel *k;
+        size_t scratch;
+        ls_error err = {0};
+        make(&e, with[i]);
+        assert_int_equal(ls_cuda_compile_conv2d(NULL, node_of(e.graph), &k, &scratch, &err),
+                         LS_EUNSUPPORTED);
+        assert_null(k);
+        assert_non_null(strstr(err.message, i ? "conv2d of float16" : "conv2d of float32"));
+        free_example(&e);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shapes),    cmocka_unit_test(test_any_shape),
         cmocka_unit_test(test_batches),   cmocka_unit_test(test_bad_values),
-        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_mutations), cmocka_unit_test(test_unsupported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

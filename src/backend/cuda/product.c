@@ -261,7 +261,7 @@ static bool set_scratch(product_kernel *k, size_t pixels, size_t channels, size_
     return true;
 }
 
-/* `p` has the image and the window; there are `images` in x, of `pixels` all together. */
+/* `p` has the image and the window. */
 static int compile_product(cuda_store *st, const ls_node *node, const product_params *p,
                            size_t image_rows, ls_kernel **out, size_t *scratch, ls_error *err)
 {
@@ -298,9 +298,10 @@ int ls_cuda_compile_conv2d(cuda_store *st, const ls_node *node, ls_kernel **out,
     const size_t *xs = node->in[0]->shape, *ys = node->out->shape;
     *out = NULL;
     *scratch = 0;
-    if (node->u.conv.groups != 1 || win->kernel[0] > PRODUCT_MAX_TAPS ||
-        win->kernel[0] * win->kernel[1] > PRODUCT_MAX_TAPS)
-        return unsupported(node, "groups, or a window of more than 32 pixels", err);
+    if (node->u.conv.groups != 1)
+        return unsupported(node, "groups", err);
+    if (win->kernel[0] > PRODUCT_MAX_TAPS || win->kernel[1] > PRODUCT_MAX_TAPS / win->kernel[0])
+        return unsupported(node, "a window of more than 32 pixels", err);
     for (int i = 0; i < 2; i++)
         if (xs[1 + i] > INT32_MAX || win->pad[i] > INT32_MAX || win->stride[i] > INT32_MAX)
             return unsupported(node, "too large", err);

@@ -23,6 +23,10 @@ typedef struct __attribute__((aligned(16))) floats4 {
     float value[4];
 } floats4;
 
+typedef struct __attribute__((aligned(8))) floats2 {
+    float value[2];
+} floats2;
+
 /* A sum becomes a result. */
 DEVICE void finish_one(const product_finish *f, uint32_t row, uint32_t column, float sum)
 {
@@ -82,10 +86,11 @@ DEVICE void finish_chunk(const product_finish *f, uint32_t row, uint32_t column,
         add_floats(v, f->bias + column);
     if (f->residual && f->act_last)
         add_residual(f, v, at);
-    if (f->act != ACT_NONE)
+    if (f->act != ACT_NONE) {
         UNROLL
-    for (uint32_t i = 0; i < CHUNK; i++)
-        v[i] = apply_act(f->act, v[i]);
+        for (uint32_t i = 0; i < CHUNK; i++)
+            v[i] = apply_act(f->act, v[i]);
+    }
     if (f->residual && !f->act_last)
         add_residual(f, v, at);
     if (f->out_float) {
@@ -289,12 +294,14 @@ DEVICE void stage_sums(tile t, float *memory, const float *sums)
 {
     const uint32_t lane = THREAD % WARP;
     UNROLL
-    for (uint32_t j = 0; j < t.warp_columns / MMA_COLUMNS; j++)
+    for (uint32_t j = 0; j < t.warp_columns / MMA_COLUMNS; j++) {
         UNROLL
-    for (uint32_t half = 0; half < 2; half++) {
-        float *const to = staged(t, memory, lane / 4 + half * 8, j * MMA_COLUMNS + lane % 4 * 2);
-        to[0] = sums[j * BLOCK_SUMS + half * 2];
-        to[1] = sums[j * BLOCK_SUMS + half * 2 + 1];
+        for (uint32_t half = 0; half < 2; half++) {
+            const float *const two = sums + j * BLOCK_SUMS + half * 2;
+            const floats2 pair = {{two[0], two[1]}};
+            const uint32_t row = lane / 4 + half * 8, column = j * MMA_COLUMNS + lane % 4 * 2;
+            *(floats2 *)(void *)staged(t, memory, row, column) = pair;
+        }
     }
 }
 
