@@ -25,7 +25,8 @@ extern "C" {
     X(LS_EOF, -11, "end of stream")                                                                \
     X(LS_EBUSY, -12, "in use by another process")                                                  \
     X(LS_EMODEL, -13, "model missing or unusable")                                                 \
-    X(LS_ENOFACE, -14, "no face")
+    X(LS_ENOFACE, -14, "no face")                                                                  \
+    X(LS_EDEVICE, -15, "the device was lost")
 
 enum ls_error_code {
     LS_OK = 0,
@@ -53,7 +54,12 @@ enum ls_error_code {
     X(LS_HINT_FETCH_BY_HAND, "fetch the files by hand from the addresses given")                   \
     X(LS_HINT_TRUST_JOB, "allow the job to write there")                                           \
     X(LS_HINT_ALLOW_HTTP, "allow http to that host; each file is still checked by its SHA-256")    \
-    X(LS_HINT_SMALLER_FACES, "allow smaller faces, which come out blurred")
+    X(LS_HINT_SMALLER_FACES, "allow smaller faces, which come out blurred")                        \
+    X(LS_HINT_LIST_DEVICES, "list the devices of this machine, or compute on the CPU")             \
+    X(LS_HINT_CARD_MEMORY, "raise the limit of the card's memory, end other programs that use "    \
+                           "the card, use a model made for a smaller resolution, or compute on "   \
+                           "the CPU")                                                              \
+    X(LS_HINT_ANY_DEVICE, "resume the job on the device it was begun on, or allow any")
 
 enum ls_hint {
 #define LS_X(name, text) name,
@@ -75,7 +81,7 @@ LS_API const char *ls_error_text(int code);
 /* The text of LS_HINT_MAP; "" for none and for an unknown hint. Static storage; any thread. */
 LS_API const char *ls_hint_text(int hint);
 /* Whether the same call may succeed later, nothing but the machine's state having changed: space,
- * memory, a lock, a connection, a cancellation. Any thread. */
+ * memory, a lock, a connection, a device, a cancellation. Any thread. */
 LS_API int ls_error_is_temporary(int code);
 
 #ifdef __cplusplus

@@ -17,10 +17,26 @@ typedef struct ls_machine {
     int compute_type;    /* what LS_COMPUTE_AUTO means here */
     double cgroup_cores; /* CPU quota; 0: none */
     uint64_t memory, available, cgroup_limit, cgroup_used;
+    char no_card[1024]; /* empty, or why networks cannot run on a card here */
 } ls_machine;
+
+/* A device that networks can run on. */
+typedef struct ls_machine_device {
+    size_t size;       /* of this struct as the caller knows it */
+    char name[32];     /* "cpu", "cuda:0": what the option "device" takes */
+    char model[128];   /* "NVIDIA GeForce RTX 4090" */
+    char version[128]; /* what computes: "oneDNN 2.6.3", "driver 550.54.14, CUDA 12.4, sm_89" */
+    int compute_type;  /* what LS_COMPUTE_AUTO means there */
+    uint64_t memory, available; /* of its own; both 0 on the CPU, `available` where unknown */
+    int is_unproven; /* 1: its kernels were tested on an emulator only, not on such a device */
+} ls_machine_device;
 
 /* Fills what `size`, sizeof *m, covers. Any thread. */
 LS_API void ls_machine_get(ls_machine *m, size_t size);
+
+/* The devices, the CPU first. Fills what `size`, sizeof *d, covers; 0 past the last, and *d is as
+ * it was. Any thread. */
+LS_API int ls_machine_get_device(ls_machine_device *d, size_t size, size_t index);
 
 /* The video encoders that a job may name; NULL past the last. Static storage; any thread. */
 LS_API const char *ls_encoder_name(size_t index);

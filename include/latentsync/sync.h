@@ -10,10 +10,13 @@
 extern "C" {
 #endif
 
+/* Of the UNet and the VAE. */
 enum ls_compute_type {
-    LS_COMPUTE_AUTO, /* bfloat16 where the CPU has AVX512-BF16 or AMX, otherwise float32 */
+    LS_COMPUTE_AUTO, /* on a card float16; on the CPU bfloat16 where it has AVX512-BF16 or AMX,
+                        otherwise float32 */
     LS_COMPUTE_FLOAT32,
-    LS_COMPUTE_BFLOAT16
+    LS_COMPUTE_BFLOAT16,
+    LS_COMPUTE_FLOAT16 /* only cards compute in it, and in no other */
 };
 
 /* What a stage has done since the start. */
@@ -112,6 +115,14 @@ typedef struct ls_sync_settings {
                                   speech; it starts again whenever the video turns */
     int until_video; /* 0: the output ends with the speech; 1: the rest of a longer video follows,
                         unchanged and with its own sound. Option "until" */
+    /* Where the networks run. A member that follows this one must not fit into the padding at the
+     * end of an older version. */
+    const char *device; /* "auto": the cards, where there are any that hold the job, otherwise the
+                           CPU; "cpu", "cuda": all cards of the first one's model, "cuda:N": one of
+                           them; or for each network, "unet=cuda:0,vae=cuda:0,whisper=cpu" */
+    uint64_t max_vram;  /* bytes that the job may hold on each card; 0: 90 % of what is free */
+    int any_device;     /* 1: resume also on another kind of device than the job was begun on: the
+                           frames made here then differ from the others in their last bits */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

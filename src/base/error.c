@@ -47,7 +47,7 @@ const char *ls_hint_text(int hint)
 int ls_error_is_temporary(int code)
 {
     return code == LS_ENOMEM || code == LS_EIO || code == LS_ECANCELED || code == LS_ENOSPC ||
-           code == LS_EBUSY;
+           code == LS_EBUSY || code == LS_EDEVICE;
 }
 
 static void set_message(ls_error *err, int code, const char *fmt, va_list ap)

@@ -16,6 +16,7 @@ int cli_status_of(const ls_error *err)
         return CLI_NO_FACE;
     case LS_ENOSPC:
     case LS_ENOMEM:
+    case LS_EDEVICE:
         return CLI_RESOURCES;
     case LS_EBUSY:
         return CLI_BUSY;
@@ -108,6 +109,20 @@ static void advise(const cli_call *call, const ls_error *err, char *out, size_t 
         snprintf(out, size,
                  "raise --max-memory, end other programs, choose a faster --preset, or use a model "
                  "made for a smaller resolution");
+        break;
+    case LS_HINT_CARD_MEMORY:
+        snprintf(out, size,
+                 "raise --max-vram, end other programs that use the card, use a model made for a "
+                 "smaller resolution, or compute with --device cpu");
+        break;
+    case LS_HINT_LIST_DEVICES:
+        snprintf(out, size,
+                 "\"latentsync info\" lists the devices; --device cpu uses none of them");
+        break;
+    case LS_HINT_ANY_DEVICE:
+        snprintf(out, size,
+                 "--any-device resumes it here all the same; the frames made here differ from the "
+                 "others in their last bits");
         break;
     case LS_HINT_RESUME_OR_REMOVE:
     case LS_HINT_REMOVE_JOB:

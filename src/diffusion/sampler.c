@@ -123,11 +123,13 @@ int ls_sampler_prepare(ls_sampler *s, const ls_chunk *c, ls_error *err)
     return ret;
 }
 
-int ls_sampler_estimate(const ls_sampler *s, const ls_chunk *c, size_t *buffers, ls_error *err)
+int ls_sampler_estimate(const ls_sampler *s, const ls_chunk *c, size_t *buffers, size_t *resident,
+                        ls_error *err)
 {
     const ls_unet_shape shape = shape_of(s, c);
     const sizes bytes = sizes_of(s, &shape);
-    *buffers = bytes.sample + bytes.audio + bytes.eps + bytes.cache;
+    *buffers = bytes.sample + bytes.eps;
+    *resident = bytes.audio + bytes.cache;
     return prepare_unet(s, &shape, err);
 }
 

@@ -35,8 +35,9 @@ typedef void (*ls_sampler_progress)(void *opaque, size_t step, size_t steps, con
 /* Compiles and packs everything that chunks of this shape need. */
 int ls_sampler_prepare(ls_sampler *s, const ls_chunk *shape, ls_error *err);
 /* As ls_sampler_prepare while the UNet is being measured (ls_network_estimate_begin); the sampler's
- * own buffers are only counted. */
-int ls_sampler_estimate(const ls_sampler *s, const ls_chunk *shape, size_t *buffers, ls_error *err);
+ * own memory is only counted: buffers of the process, and what is resident on the UNet's device. */
+int ls_sampler_estimate(const ls_sampler *s, const ls_chunk *shape, size_t *buffers,
+                        size_t *resident, ls_error *err);
 
 /* `latents` [frames, h, w, 4]: the noise (before init_noise_sigma, which is 1) on entry, the result
  * on return. */

@@ -192,14 +192,17 @@ void ls_models_unlock(ls_models *m)
         ls_turn_give(&m->workspaces[i].turn);
 }
 
-size_t ls_models_packed(ls_models *m)
+size_t ls_models_packed(ls_models *m, bool host)
 {
     ls_network *nets[LS_NETWORKS];
     size_t bytes = 0;
     ls_models_list(m, nets);
     ls_models_lock(m);
-    for (size_t i = 0; i < LS_NETWORKS; i++)
-        bytes += ls_network_usage(nets[i]).weights;
+    for (size_t i = 0; i < LS_NETWORKS; i++) {
+        const ls_network_memory u = ls_network_usage(nets[i]);
+        bytes += ls_network_device(nets[i])->host == host ? u.weights : 0;
+        bytes += host ? u.pinned : 0;
+    }
     ls_models_unlock(m);
     return bytes;
 }

@@ -36,8 +36,9 @@ void ls_models_list(const ls_models *m, ls_network *nets[LS_NETWORKS]); /* UNet,
 /* Takes all devices, and gives them back. */
 void ls_models_lock(ls_models *m);
 void ls_models_unlock(ls_models *m);
-/* Bytes of weights packed so far; waits for its turn. Any thread. */
-size_t ls_models_packed(ls_models *m);
+/* Bytes of weights packed so far, in the process's memory (of weights that are streamed from there
+ * too) or in that of other devices; waits for its turn. Any thread. */
+size_t ls_models_packed(ls_models *m, bool host);
 
 /* Turns the error of a missing, malformed or unsuitable file into LS_EMODEL, with advice; returns
  * the code. */

@@ -70,6 +70,16 @@ void ls_nvml_close(ls_nvml **n)
     *n = NULL;
 }
 
+void ls_nvml_driver_version(const char *library, char *text, size_t size)
+{
+    ls_nvml *n = ls_nvml_open(library);
+    int (*get_version)(char *version, unsigned length);
+    if (!n || !find(n, "nvmlSystemGetDriverVersion", &get_version) ||
+        get_version(text, (unsigned)size))
+        *text = '\0';
+    ls_nvml_close(&n);
+}
+
 bool ls_nvml_read(ls_nvml *n, ls_nvml_figures *figures)
 {
     unsigned answers = 0, loads = 0, percent = 0;

@@ -34,7 +34,7 @@ int ls_usage_open(ls_usage_meter **out, const char *root, ls_error *err)
         ls_usage_close(out);
         return ls_fail(err, LS_ENOMEM, "out of memory");
     }
-    snprintf(library, sizeof library, "%s%slibnvidia-ml.so.1", root, *root ? "/" : "");
+    snprintf(library, sizeof library, "%s%s" LS_NVML_LIBRARY, root, *root ? "/" : "");
     m->nvml = ls_nvml_open(library);
     m->start = m->last = ls_time_now();
     m->last_cpu = cpu_seconds();

@@ -1,8 +1,8 @@
 #include "pipeline/describe.h"
-#include "backend/device.h"
 #include "base/alloc.h"
 #include "latentsync/version.h"
 #include "media/codecs.h"
+#include "pipeline/device_choice.h"
 #include "base/digest.h"
 
 #ifdef __clang__
@@ -14,11 +14,8 @@
 /* On all of this the last bits of a frame depend. */
 static json_t *describe_program(void)
 {
-    ls_device_info cpu;
-    ls_device_list(0, &cpu);
-    return json_pack("{s:i, s:s, s:s, s:s, s:s}", "format", LS_JOB_FORMAT, "latentsync",
-                     LS_VERSION_STRING, "compiler", COMPILER, "networks", cpu.version, "codecs",
-                     ls_media_version());
+    return json_pack("{s:i, s:s, s:s, s:s}", "format", LS_JOB_FORMAT, "latentsync",
+                     LS_VERSION_STRING, "compiler", COMPILER, "codecs", ls_media_version());
 }
 
 static int add_digest(json_t *contents, const char *name, const char *path, ls_error *err)
@@ -74,6 +71,7 @@ int ls_describe_job(json_t **out, const ls_job_facts *f, ls_error *err)
         ret = describe_contents(contents, f, err);
     if (!ret &&
         (json_object_set_new(*out, "program", describe_program()) ||
+         json_object_set_new(*out, "networks", ls_devices_describe(f->models)) ||
          json_object_set(*out, "contents", contents) ||
          json_object_set_new(*out, "plan",
                              json_pack("{s:I, s:I, s:I, s:i, s:i}", "frames", (json_int_t)f->frames,
@@ -87,4 +85,17 @@ int ls_describe_job(json_t **out, const ls_job_facts *f, ls_error *err)
         *out = NULL;
     }
     return ret;
+}
+
+void ls_describe_as_begun(json_t *description, const json_t *begun)
+{
+    json_t *networks = json_object_get(begun, "networks"),
+           *settings = json_object_get(description, "settings"),
+           *was = json_object_get(json_object_get(begun, "settings"), "dtype");
+    const char *text = json_string_value(was),
+               *now = json_string_value(json_object_get(settings, "dtype"));
+    if (networks)
+        json_object_set(description, "networks", networks);
+    if (text && now && (!strcmp(text, "f16") || !strcmp(now, "f16")))
+        json_object_set(settings, "dtype", was); // it follows from the device
 }

@@ -1,4 +1,4 @@
-/* What a job is, for job.json: settings, contents of the inputs, program, plan. */
+/* What a job is, for job.json: settings, contents of the inputs, program, devices, plan. */
 #ifndef LS_PIPELINE_DESCRIBE_H
 #define LS_PIPELINE_DESCRIBE_H
 
@@ -6,7 +6,7 @@
 #include "pipeline/face_feed.h"
 #include "pipeline/settings.h"
 
-#define LS_JOB_FORMAT 3 /* of job.json; another one is refused */
+#define LS_JOB_FORMAT 4 /* of job.json; another one is refused */
 
 typedef struct ls_job_facts {
     const ls_sync_settings *settings;
@@ -18,5 +18,8 @@ typedef struct ls_job_facts {
 
 /* The caller owns *out. Hashes samples of the inputs. */
 int ls_describe_job(json_t **out, const ls_job_facts *facts, ls_error *err);
+/* Lets a description say the devices of another one, that the job was begun with, instead of its
+ * own. */
+void ls_describe_as_begun(json_t *description, const json_t *begun);
 
 #endif

@@ -1,8 +1,10 @@
 #include "pipeline/engine.h"
 #include "base/alloc.h"
+#include "pipeline/device_choice.h"
 
 #include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +20,7 @@ typedef struct stamp {
 typedef struct entry {
     struct entry *next;
     char *dir;
+    ls_device_names names;
     ls_dtype dtype;
     int threads;
     stamp files[LS_NETWORKS];
@@ -77,7 +80,7 @@ size_t ls_engine_models(ls_engine *e, uint64_t *weight_bytes)
     uint64_t bytes = 0;
     pthread_mutex_lock(&e->lock);
     for (entry *n = e->entries; n; n = n->next, count++)
-        bytes += ls_models_packed(&n->models);
+        bytes += ls_models_packed(&n->models, true) + ls_models_packed(&n->models, false);
     pthread_mutex_unlock(&e->lock);
     if (weight_bytes)
         *weight_bytes = bytes;
@@ -100,11 +103,19 @@ static void stamp_files(const ls_models *m, stamp files[LS_NETWORKS])
     }
 }
 
+static bool is_for(const entry *n, const ls_model_request *r, const char *dir)
+{
+    const ls_devices *d = &r->devices;
+    return !strcmp(n->dir, dir) && n->dtype == d->dtype && n->threads == d->threads &&
+           !strcmp(n->names.of[0], d->unet) && !strcmp(n->names.of[1], d->vae) &&
+           !strcmp(n->names.of[2], d->whisper);
+}
+
 static entry *find(ls_engine *e, const ls_model_request *r, const char *dir)
 {
     stamp now[LS_NETWORKS];
     for (entry *n = e->entries; n; n = n->next) {
-        if (strcmp(n->dir, dir) || n->dtype != r->dtype || n->threads != r->threads)
+        if (!is_for(n, r, dir))
             continue;
         stamp_files(&n->models, now);
         if (!memcmp(now, n->files, sizeof now))
@@ -118,11 +129,13 @@ static int open_entry(entry **out, const ls_model_request *r, const char *dir, l
     entry *n = *out = ls_calloc_array(1, sizeof *n);
     if (!n)
         return ls_fail(err, LS_ENOMEM, "out of memory");
-    n->dtype = r->dtype;
-    n->threads = r->threads;
+    const char *const names[LS_NETWORKS] = {r->devices.unet, r->devices.vae, r->devices.whisper};
+    for (size_t i = 0; i < LS_NETWORKS; i++)
+        snprintf(n->names.of[i], LS_DEVICE_NAME, "%s", names[i]);
+    n->dtype = r->devices.dtype;
+    n->threads = r->devices.threads;
     n->dir = strdup(dir);
-    const ls_devices all_cpu = {"cpu", "cpu", "cpu", r->dtype, r->threads};
-    int ret = n->dir ? ls_models_open(&n->models, r->dir, &all_cpu, err)
+    int ret = n->dir ? ls_models_open(&n->models, r->dir, &r->devices, err)
                      : ls_fail(err, LS_ENOMEM, "out of memory");
     if (ret) {
         free(n->dir);

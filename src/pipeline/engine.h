@@ -7,8 +7,7 @@
 
 typedef struct ls_model_request {
     const char *dir;
-    ls_dtype dtype;
-    int threads;
+    ls_devices devices;
 } ls_model_request;
 
 /* The models asked for, opened now unless they are open and their files unchanged. They belong to

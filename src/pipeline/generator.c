@@ -183,14 +183,17 @@ int ls_generator_estimate(ls_generator_memory *out, ls_models *models,
     if (!ret)
         ret = prepare_others(&g, frames, err);
     if (!ret)
-        ret = ls_sampler_estimate(g.sampler, &c, &out->buffers, err);
+        ret = ls_sampler_estimate(g.sampler, &c, &out->buffers, &out->resident, err);
     for (size_t i = 0; i < LS_NETWORKS; i++) {
-        ls_network_memory m = ls_network_estimate_end(nets[i]);
-        out->weights += m.weights;
-        if (m.activations > out->activations)
+        ls_network_memory m = out->networks[i] = ls_network_estimate_end(nets[i]);
+        const bool host = ls_network_device(nets[i])->host;
+        out->weights += m.pinned + (host ? m.weights : 0);
+        if (host && m.activations > out->activations)
             out->activations = m.activations;
     }
     ls_models_unlock(models);
+    if (ls_network_device(nets[0])->host)
+        out->buffers += out->resident;
     list_buffers(&g, list);
     for (size_t i = 0; i < BUFFERS; i++)
         out->buffers += list[i].bytes;

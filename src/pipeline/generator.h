@@ -17,9 +17,13 @@ typedef struct ls_generator_settings {
 } ls_generator_settings;
 
 typedef struct ls_generator_memory {
-    size_t weights;     /* packed, of all three networks */
-    size_t activations; /* the workspace that they share */
+    /* In the process's memory: */
+    size_t weights;     /* packed, and those that are streamed */
+    size_t activations; /* the workspace that networks share */
     size_t buffers;     /* of the generator, the sampler and the audio features */
+    /* Wherever it is: */
+    ls_network_memory networks[LS_NETWORKS]; /* in the order of ls_models_list */
+    size_t resident;                         /* of the sampler, on the UNet's device */
 } ls_generator_memory;
 
 typedef struct ls_generator ls_generator;

@@ -4,6 +4,7 @@
 #include "base/output.h"
 #include "base/path.h"
 #include "base/temporary.h"
+#include "pipeline/device_choice.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -328,6 +329,17 @@ void ls_job_folder_keep(ls_job_folder *job, bool keep)
     job->removes = !keep;
 }
 
+static int fail_device(const ls_job_folder *job, const char *network, const json_t *was,
+                       const json_t *is, ls_error *err)
+{
+    char begun[300], here[300];
+    ls_device_text(was, begun, sizeof begun);
+    ls_device_text(is, here, sizeof here);
+    ls_fail(err, LS_EINVAL, "%s was begun with the %s on %s; this is %s", job->folder, network,
+            begun, here);
+    return ls_advise(err, LS_EINVAL, LS_HINT_ANY_DEVICE, "any-device");
+}
+
 static int fail_different(const ls_job_folder *job, const char *part, const char *key,
                           const json_t *was, const json_t *is, ls_error *err)
 {
@@ -338,6 +350,8 @@ static int fail_different(const ls_job_folder *job, const char *part, const char
                                  "changed, or is another file",
                                  key, job->folder),
                          LS_HINT_REMOVE_JOB, NULL);
+    if (!strcmp(part, "networks"))
+        return fail_device(job, key, was, is, err);
     char *old = json_dumps(was, JSON_ENCODE_ANY), *now = json_dumps(is, JSON_ENCODE_ANY);
     ls_fail(err, LS_EINVAL, "%s was started with %s %s, not %s", job->folder, key,
             old ? old : "none", now ? now : "none");

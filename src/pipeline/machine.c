@@ -5,6 +5,7 @@
 #include "base/system.h"
 #include "latentsync/sync.h"
 #include "media/codecs.h"
+#include "pipeline/device_choice.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,26 @@ static void list_features(char *text, size_t size, const ls_cpu *cpu)
             n += (size_t)snprintf(text + n, size - n, "%s%s", n ? " " : "", all[i].name);
 }
 
+static int type_of(const ls_device_info *info)
+{
+    return info->fast == LS_F16    ? LS_COMPUTE_FLOAT16
+           : info->fast == LS_BF16 ? LS_COMPUTE_BFLOAT16
+                                   : LS_COMPUTE_FLOAT32;
+}
+
+static void explain_no_card(char *text, size_t size)
+{
+    ls_device_info info;
+    ls_device *device = NULL;
+    ls_error err = {0};
+    *text = '\0';
+    if (ls_device_list(1, &info))
+        return;
+    ls_device_open(&device, "cuda", 1, &err);
+    ls_device_close(&device);
+    snprintf(text, size, "%s", err.message);
+}
+
 void ls_machine_get(ls_machine *out, size_t size)
 {
     ls_cpu cpu;
@@ -36,8 +57,7 @@ void ls_machine_get(ls_machine *out, size_t size)
     ls_machine_memory_now(&memory, "");
     ls_machine m = {.size = size,
                     .cores = cpu.cores,
-                    .compute_type =
-                        device.fast == LS_BF16 ? LS_COMPUTE_BFLOAT16 : LS_COMPUTE_FLOAT32,
+                    .compute_type = type_of(&device),
                     .cgroup_cores = memory.cgroup_cpus,
                     .memory = memory.total,
                     .available = memory.available,
@@ -45,7 +65,28 @@ void ls_machine_get(ls_machine *out, size_t size)
                     .cgroup_used = memory.cgroup_used};
     snprintf(m.cpu, sizeof m.cpu, "%s", cpu.model);
     list_features(m.features, sizeof m.features, &cpu);
+    explain_no_card(m.no_card, sizeof m.no_card);
     memcpy(out, &m, size < sizeof m ? size : sizeof m);
+}
+
+int ls_machine_get_device(ls_machine_device *out, size_t size, size_t index)
+{
+    ls_device_info info;
+    ls_cpu cpu;
+    if (!ls_device_list(index, &info))
+        return 0;
+    ls_machine_device d = {.size = size,
+                           .compute_type = type_of(&info),
+                           .memory = info.total,
+                           .available = info.available,
+                           .is_unproven = !info.host};
+    if (info.host)
+        ls_cpu_detect(&cpu, "");
+    snprintf(d.name, sizeof d.name, "%s", info.name);
+    snprintf(d.model, sizeof d.model, "%s", info.host ? cpu.model : info.model);
+    ls_device_version(&info, d.version, sizeof d.version);
+    memcpy(out, &d, size < sizeof d ? size : sizeof d);
+    return 1;
 }
 
 const char *ls_encoder_name(size_t index)

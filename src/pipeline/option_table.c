@@ -8,7 +8,7 @@
 #define MAX_STREAM 99999
 #define FACES(field) .faces = offsetof(ls_faces_settings, field)
 
-static const char *const dtypes[] = {"auto", "f32", "bf16", NULL};
+static const char *const dtypes[] = {"auto", "f32", "bf16", "f16", NULL};
 static const char *const deinterlacing[] = {"auto", "off", NULL};
 static const char *const rates[] = {"25", "source", NULL};
 static const char *const ends[] = {"speech", "video", NULL};
@@ -288,9 +288,21 @@ static const ls_option_row rows[] = {
       .initial = "auto",
       .choices = dtypes,
       .group = "Model",
-      .help = "number type: auto, f32 or bf16; auto is bf16 where the CPU supports it"},
+      .help =
+          "number type: auto, f32 or bf16 on the CPU, f16 on a card; auto is bf16 where the CPU "
+          "supports it"},
      LS_MEMBER_INT,
      SYNC(compute_type)},
+    {{.name = "device",
+      .type = LS_OPTION_TEXT,
+      .used_by = NEW | JOB,
+      .value = "WHERE",
+      .initial = "auto",
+      .group = "Model",
+      .help = "where networks run: cpu, cuda (all cards of a kind), cuda:N, or for each, like "
+              "unet=cuda:0,vae=cpu; auto: the cards, where the job fits, else the CPU"},
+     LS_MEMBER_STRING,
+     SYNC(device)},
     {{.name = "threads",
       .type = LS_OPTION_INTEGER,
       .used_by = NEW | JOB | LIST,
@@ -436,6 +448,26 @@ static const ls_option_row rows[] = {
       .help = "memory limit, like 4G or 900M; work is cut into smaller pieces to fit"},
      LS_MEMBER_UINT64,
      SYNC(max_memory)},
+    {{.name = "max-vram",
+      .type = LS_OPTION_BYTES,
+      .used_by = NEW | JOB,
+      .value = "SIZE",
+      .automatic = "90 % of what is free",
+      .min = 1,
+      .max = 0x1p62,
+      .unit = "bytes",
+      .group = "Job",
+      .help = "the same of each card's own memory"},
+     LS_MEMBER_UINT64,
+     SYNC(max_vram)},
+    {{.name = "any-device",
+      .type = LS_OPTION_FLAG,
+      .used_by = NEW | JOB,
+      .group = "Job",
+      .help = "resume on another card, driver or CPU library than the job was begun with; frames "
+              "made here differ from the others in their last bits"},
+     LS_MEMBER_INT,
+     SYNC(any_device)},
     {{.name = "stats",
       .type = LS_OPTION_OUTPUT,
       .used_by = NEW | JOB,

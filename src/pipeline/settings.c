@@ -4,6 +4,7 @@
 #include "face/restore.h"
 #include "latentsync/models.h"
 #include "pipeline/options.h"
+#include "pipeline/device_choice.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -149,7 +150,9 @@ int ls_settings_check(const ls_sync_settings *s, ls_error *err)
                                  "point x,y, not \"%s\"",
                                  s->face),
                          LS_HINT_NONE, "face");
-    return check_outputs(s, err);
+    ls_device_wish wish;
+    ret = ls_device_wish_parse(&wish, s->device, err);
+    return ret ? ret : check_outputs(s, err);
 }
 
 int ls_settings_replace(const char **string, const char *value, ls_error *err)

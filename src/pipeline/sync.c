@@ -130,7 +130,7 @@ static int open_speech(ls_sync *job, ls_error *err)
     if (ret && ret != LS_ECANCELED)
         ls_fail_context(err, ret, "%s", job->s.audio);
     if (!ret)
-        ret = ls_features_open(&job->features, job->models->whisper, job->mel, fps, err);
+        ret = ls_features_open(&job->features, job->models[0]->whisper, job->mel, fps, err);
     if (ret)
         return ret;
     if (ls_video_times(video))
@@ -176,13 +176,16 @@ static int open_faces(ls_sync *job, bool whole, ls_error *err)
 static int describe(ls_sync *job, ls_error *err)
 {
     const ls_job_facts facts = {.settings = &job->s,
-                                .models = job->models,
+                                .models = job->models[0],
                                 .faces = job->faces,
                                 .video = ls_video_get_info(ls_pingpong_video(job->source)),
                                 .frames = job->span.frames,
                                 .segment_frames = job->segment_frames};
-    json_t *d;
+    json_t *d, *begun = NULL;
     int ret = ls_describe_job(&d, &facts, err);
+    if (!ret && job->s.any_device && !ls_job_folder_read(&begun, job->s.job, NULL))
+        ls_describe_as_begun(d, begun);
+    json_decref(begun);
     return ret ? ret : ls_job_folder_describe(job->folder, d, err);
 }
 
@@ -197,8 +200,35 @@ ls_generator_settings ls_sync_generator_settings(const ls_sync *job)
                                    .vae_frames = job->choice.vae_frames};
 }
 
-/* Chooses how to run, before anything large is read. Where the number type is free, the smaller one
- * is better than none. */
+static int choose_how(ls_sync *job, ls_budget_job *b, ls_budget_memory *memory, ls_error *err)
+{
+    uint64_t budget = job->s.max_memory;
+    if (!budget)
+        budget = ls_budget_default();
+    for (size_t i = 0; !job->s.max_memory && i < job->model_count; i++)
+        budget += ls_models_packed(job->models[i], true);
+    job->progress.budget = budget;
+    b->opaque = job->models[0];
+    b->place = ls_budget_place_of(job->models, job->model_count, job->s.max_vram);
+    int ret = ls_budget_choose(&job->choice, memory, b, budget, err);
+    for (size_t i = 1; !ret && i < job->model_count; i++)
+        ls_budget_stream(job->models[i], job->choice.streamed);
+    return ret;
+}
+
+static void report_plan(const ls_sync *job, const ls_budget_job *b, const ls_budget_memory *memory)
+{
+    const char *dtype = job->s.compute_type == LS_COMPUTE_BFLOAT16  ? "bfloat16"
+                        : job->s.compute_type == LS_COMPUTE_FLOAT16 ? "float16"
+                                                                    : "float32";
+    if (!b->place.card_count)
+        ls_log_msg(&job->log, LS_LOG_INFO, "networks on the CPU, %s%s%s", dtype,
+                   *job->why_cpu ? ": " : "", job->why_cpu);
+    ls_budget_report(&job->choice, memory, &b->place, job->progress.budget, dtype, &job->log);
+}
+
+/* Chooses how to run, before anything large is read. The CPU is better than a card that is too
+ * small, and where the number type is free, the smaller one is better than none. */
 static int plan_memory(ls_sync *job, ls_error *err)
 {
     ls_cpu cpu;
@@ -207,9 +237,7 @@ static int plan_memory(ls_sync *job, ls_error *err)
     const double frames = (double)ls_pcm_samples(job->pcm) / LS_PCM_RATE * v->fps_num / v->fps_den;
     const ls_encoding encoding = ls_sync_encoding(job);
     ls_cpu_detect(&cpu, "");
-    const uint64_t budget =
-        job->s.max_memory ? job->s.max_memory : ls_budget_default() + ls_models_packed(job->models);
-    ls_budget_job b = {.models = job->models,
+    ls_budget_job b = {.measure = ls_budget_measure,
                        .settings = ls_sync_generator_settings(job),
                        .video = v,
                        .turns = frames + SLACK > (double)v->frames,
@@ -217,19 +245,20 @@ static int plan_memory(ls_sync *job, ls_error *err)
                        .detects = !job->s.face_track,
                        .cores = job->s.threads ? job->s.threads : cpu.cores,
                        .space = ls_address_space_left()};
-    job->progress.budget = budget;
-    int ret = ls_budget_choose(&job->choice, &memory, &b, budget, err);
+    int ret = choose_how(job, &b, &memory, err);
+    if (ret && job->free_device) {
+        ret = ls_sync_use_cpu(job, ret, err);
+        if (!ret)
+            ret = choose_how(job, &b, &memory, err);
+    }
     if (ret == LS_ENOMEM && job->free_type && job->s.compute_type == LS_COMPUTE_FLOAT32) {
         job->s.compute_type = LS_COMPUTE_BFLOAT16;
         ret = ls_sync_borrow_models(job, err);
-        b.models = job->models;
         if (!ret)
-            ret = ls_budget_choose(&job->choice, &memory, &b, budget, err);
+            ret = choose_how(job, &b, &memory, err);
     }
     if (!ret)
-        ls_budget_report(&job->choice, &memory, budget,
-                         job->s.compute_type == LS_COMPUTE_BFLOAT16 ? "bfloat16" : "float32",
-                         &job->log);
+        report_plan(job, &b, &memory);
     return ret;
 }
 

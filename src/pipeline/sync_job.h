@@ -9,6 +9,7 @@
 #include "pipeline/budget.h"
 #include "pipeline/engine.h"
 #include "pipeline/job_folder.h"
+#include "pipeline/device_choice.h"
 #include "pipeline/progress.h"
 
 #include <limits.h>
@@ -20,7 +21,11 @@ struct ls_sync {
     ls_cancel cancel, end_faces; /* the user's token above the first, the first above the second */
     ls_engine *engine, *own_engine;
     ls_quiet *quiet; /* while it runs */
-    ls_models *models;
+    ls_device_choice devices;
+    bool free_device;                             /* it was left to us */
+    char why_cpu[sizeof((ls_error *)0)->message]; /* not a card; empty: as was asked for */
+    ls_models *models[LS_CARDS_MAX];              /* one for each card */
+    size_t model_count;
     ls_pingpong *source; /* NULL until ls_sync_run where an input is a pipe */
     ls_face_feed *faces;
     ls_pcm *pcm;
@@ -60,9 +65,15 @@ ls_generator_settings ls_sync_generator_settings(const ls_sync *job);
 bool ls_sync_is_stream(const char *path);
 /* Opens video and audio, and checks what was chosen of them and the output. */
 int ls_sync_open_inputs(ls_sync *job, ls_error *err);
-/* Borrows the models for the compute type that is set now; returns them, and closes those that no
- * other job may want. */
+/* Chooses the devices and the number type: what is asked for, else what the job was begun with, by
+ * its description, which may be NULL, and with the type `was`; else what suits the machine. */
+int ls_sync_choose_device(ls_sync *job, const json_t *description, int was, ls_error *err);
+/* Borrows the models for the devices and the compute type that are set now, instead of those that
+ * the job had; returns them, and closes those that no other job may want. */
 int ls_sync_borrow_models(ls_sync *job, ls_error *err);
+/* `ret` and `err` are of an attempt to use the chosen devices: where it failed, and they were left
+ * to us, takes the CPU instead; otherwise returns `ret`. */
+int ls_sync_use_cpu(ls_sync *job, int ret, ls_error *err);
 void ls_sync_return_models(ls_sync *job);
 /* Closes what the output is made of: joining needs little memory. */
 void ls_sync_close_parts(ls_sync *job);

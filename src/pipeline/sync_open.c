@@ -1,5 +1,4 @@
 /* A job opened and closed: settings, models, inputs. */
-#include "backend/device.h"
 #include "base/alloc.h"
 #include "base/os/random.h"
 #include "face/choose.h"
@@ -18,24 +17,6 @@
 #define DECODER_THREADS 2
 #define FEW_STEPS 5
 #define HIGH_GUIDANCE 8.0f
-
-/* Returns the models; those that no other job may want are closed. */
-void ls_sync_return_models(ls_sync *job)
-{
-    if (job->engine)
-        ls_engine_return(job->engine, &job->models);
-    if (job->own_engine)
-        ls_engine_trim(job->own_engine);
-}
-
-int ls_sync_borrow_models(ls_sync *job, ls_error *err)
-{
-    const ls_model_request r = {job->s.models,
-                                job->s.compute_type == LS_COMPUTE_BFLOAT16 ? LS_BF16 : LS_F32,
-                                job->s.threads};
-    ls_sync_return_models(job);
-    return ls_engine_borrow(job->engine, &r, &job->models, err);
-}
 
 bool ls_sync_is_stream(const char *path)
 {
@@ -145,34 +126,30 @@ static int choose_models(ls_sync *job, ls_error *err)
     return 0;
 }
 
+static int settle_seed(ls_sync *job, int64_t was, ls_error *err)
+{
+    if (job->s.seed >= 0)
+        return 0;
+    uint32_t drawn;
+    if (was < 0 && ls_os_random(&drawn, sizeof drawn))
+        return ls_fail_errno(err, errno, "cannot draw a seed");
+    job->s.seed = was >= 0 ? was : (int64_t)drawn;
+    ls_log_msg(&job->log, LS_LOG_INFO, "seed %lld", (long long)job->s.seed);
+    return 0;
+}
+
 /* What was left open is what the job was started with, or what suits the machine. */
 static int settle_open_settings(ls_sync *job, ls_error *err)
 {
     ls_sync_settings was = {.seed = -1};
     json_t *d = NULL;
-    if (job->s.compute_type != LS_COMPUTE_AUTO && job->s.seed >= 0)
-        return 0;
     if (!job->s.restart)
         ls_job_folder_read(&d, job->s.job, NULL);
     if (d && ls_settings_parse(&was, d, job->s.job, NULL))
-        was = (ls_sync_settings){.seed = -1};
-    json_decref(d); // of `was` only numbers are used
-    if (job->s.compute_type == LS_COMPUTE_AUTO) {
-        ls_device_info cpu;
-        ls_device_list(0, &cpu);
-        job->free_type = was.compute_type == LS_COMPUTE_AUTO;
-        job->s.compute_type = !job->free_type       ? was.compute_type
-                              : cpu.fast == LS_BF16 ? LS_COMPUTE_BFLOAT16
-                                                    : LS_COMPUTE_FLOAT32;
-    }
-    if (job->s.seed >= 0)
-        return 0;
-    uint32_t drawn;
-    if (was.seed < 0 && ls_os_random(&drawn, sizeof drawn))
-        return ls_fail_errno(err, errno, "cannot draw a seed");
-    job->s.seed = was.seed >= 0 ? was.seed : (int64_t)drawn;
-    ls_log_msg(&job->log, LS_LOG_INFO, "seed %lld", (long long)job->s.seed);
-    return 0;
+        was = (ls_sync_settings){.seed = -1}; // of it only numbers are used
+    int ret = ls_sync_choose_device(job, d, was.compute_type, err);
+    json_decref(d);
+    return ret ? ret : settle_seed(job, was.seed, err);
 }
 
 static int open_job(ls_sync *job, ls_error *err)
@@ -200,7 +177,7 @@ static int open_job(ls_sync *job, ls_error *err)
         !(job->s.face_track && ls_sync_is_stream(job->s.face_track)))
         ret = ls_sync_open_inputs(job, err);
     if (!ret)
-        ret = ls_sync_borrow_models(job, err);
+        ret = ls_sync_use_cpu(job, ls_sync_borrow_models(job, err), err);
     if (!ret && ls_canceled(&job->cancel))
         ret = ls_fail(err, LS_ECANCELED, "canceled");
     return ret;
@@ -266,6 +243,8 @@ int ls_sync_open_job(ls_sync **out, const char *folder, const ls_sync_settings *
     ret = ls_job_folder_read(&d, folder, err);
     if (!ret)
         ret = ls_settings_parse(&s, d, folder, err);
+    if (s.any_device)
+        s.compute_type = LS_COMPUTE_AUTO;
     const json_t *plan = json_object_get(d, "plan");
     const double frames = (double)json_integer_value(json_object_get(plan, "segment_frames")),
                  num = (double)json_integer_value(json_object_get(plan, "fps_num")),

@@ -95,12 +95,12 @@ static void log_ops(ls_sync *job)
 {
     static const char *const names[LS_NETWORKS] = {"UNet", "VAE", "Whisper"};
     ls_network *nets[LS_NETWORKS];
-    ls_models_list(job->models, nets);
+    ls_models_list(job->models[0], nets);
     for (size_t i = 0; i < LS_NETWORKS; i++) {
         double seconds[LS_OP_COUNT] = {0};
-        ls_models_lock(job->models);
+        ls_models_lock(job->models[0]);
         ls_network_op_seconds(nets[i], seconds);
-        ls_models_unlock(job->models);
+        ls_models_unlock(job->models[0]);
         for (int op = 0; op < LS_OP_COUNT; op++)
             if (seconds[op] > 0.01)
                 ls_log_msg(&job->log, LS_LOG_DEBUG, "%s %s: %.2f s", names[i], ls_op_name(op),
@@ -149,7 +149,7 @@ int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *
     ls_watch *watch = NULL;
     ls_job_progress_set_in_flight(&job->progress, job->choice.frames);
     ls_pingpong_set_window(job->source, job->choice.window_bytes);
-    int ret = ls_generator_open(&job->generator, job->models, job->features, &g, err);
+    int ret = ls_generator_open(&job->generator, job->models[0], job->features, &g, err);
     if (!ret)
         ret = ls_generator_prepare(
             job->generator, job->span.fed < LS_CHUNK_FRAMES ? job->span.fed : LS_CHUNK_FRAMES, err);

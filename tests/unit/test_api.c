@@ -191,7 +191,7 @@ static void options_are_described_and_set_by_name(void **state)
                                          {"steps", "7x"},
                                          {"steps", ""},
                                          {"guidance", "nan"},
-                                         {"dtype", "f16"},
+                                         {"dtype", "f8"},
                                          {"max-memory", "4Q"},
                                          {"keep-job", "2"},
                                          {"output", ""},

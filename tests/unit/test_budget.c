@@ -53,7 +53,9 @@ static void the_plan_fits_or_names_what_would(void **state)
                                  .fps_num = 25,
                                  .fps_den = 1};
     ls_budget_job job = {
-        .models = &m,
+        .measure = ls_budget_measure,
+        .opaque = &m,
+        .place = ls_budget_place_of(&(ls_models *){&m}, 1, 0),
         .settings = {.resolution = 256,
                      .sampler = {.steps = 2, .guidance_scale = 1.5f, .cache_interval = 3}},
         .video = &video,

@@ -62,6 +62,8 @@ int ls_cuda_driver_open(cuda_driver *d, ls_error *err)
         const size_t n = strlen(name);
         if (why && !strncmp(why, name, n) && !strncmp(why + n, ": ", 2))
             why += n + 2;
+        if (why && strstr(why, "No such file")) // as usual without a card
+            why = NULL;
         return ls_fail(err, LS_EUNSUPPORTED, "no NVIDIA driver: %s could not be opened%s%s", name,
                        why ? ": " : "", why ? why : "");
     }
@@ -116,6 +118,7 @@ int ls_cuda_check(const cuda_driver *d, cu_result r, ls_error *err, const char *
         meaning = "no explanation";
     const int code = r == CU_OUT_OF_MEMORY        ? LS_ENOMEM
                      : r == CU_DEVICE_UNAVAILABLE ? LS_EBUSY
+                     : ls_cuda_is_lost(r)         ? LS_EDEVICE
                                                   : LS_EBACKEND;
     return ls_fail(err, code, "%s: %s (CUDA error %d, %s)", text, meaning, r, name);
 }

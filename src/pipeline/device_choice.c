@@ -1,0 +1,214 @@
+#include "pipeline/device_choice.h"
+#include "base/alloc.h"
+#include "base/list.h"
+#include "monitor/nvml.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const keys[LS_NETWORKS] = {"unet", "vae", "whisper"};
+static const char *const titles[LS_NETWORKS] = {"UNet", "VAE", "Whisper"};
+
+enum { UNET, VAE, WHISPER };
+
+static bool is_card(const char *name)
+{
+    return !strncmp(name, "cuda", 4);
+}
+
+/* "cpu", "cuda" or "cuda:N" of the n characters. */
+static bool read_name(char name[LS_DEVICE_NAME], const char *text, size_t n)
+{
+    const size_t digits = n > 5 ? strspn(text + 5, "0123456789") : 0;
+    const bool ok = (n == 3 && !strncmp(text, "cpu", n)) || (n == 4 && !strncmp(text, "cuda", n)) ||
+                    (n > 5 && n <= 8 && !strncmp(text, "cuda:", 5) && digits == n - 5);
+    if (ok)
+        snprintf(name, LS_DEVICE_NAME, "%.*s", (int)n, text);
+    return ok;
+}
+
+/* "unet=cuda:0,vae=cpu" */
+static bool read_list(ls_device_names *names, const char *text)
+{
+    for (const char *end; *text; text = *end ? end + 1 : end) {
+        end = text + strcspn(text, ",");
+        size_t i = 0, n = 0;
+        while (i < LS_NETWORKS &&
+               (n = strlen(keys[i]), strncmp(text, keys[i], n) || text[n] != '='))
+            i++;
+        if (i == LS_NETWORKS || *names->of[i] ||
+            !read_name(names->of[i], text + n + 1, (size_t)(end - text) - n - 1))
+            return false;
+    }
+    return *names->of[UNET];
+}
+
+int ls_device_wish_parse(ls_device_wish *w, const char *text, ls_error *err)
+{
+    *w = (ls_device_wish){.automatic = !text || !strcmp(text, "auto")};
+    if (w->automatic)
+        return 0;
+    char(*of)[LS_DEVICE_NAME] = w->names.of;
+    if (!read_name(of[UNET], text, strlen(text)) && !read_list(&w->names, text))
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL,
+                                 "device: expected auto, cpu, cuda, cuda:N, or one for each "
+                                 "network, such as unet=cuda:0,vae=cpu, not \"%s\"",
+                                 text),
+                         LS_HINT_NONE, "device");
+    if (!*of[VAE])
+        memcpy(of[VAE], of[UNET], LS_DEVICE_NAME);
+    if (!*of[WHISPER])
+        snprintf(of[WHISPER], LS_DEVICE_NAME, "cpu");
+    return 0;
+}
+
+bool ls_device_wish_of_job(ls_device_wish *w, const json_t *description)
+{
+    const json_t *networks = json_object_get(description, "networks");
+    *w = (ls_device_wish){0};
+    for (size_t i = 0; i < LS_NETWORKS; i++) {
+        const json_t *device = json_object_get(networks, titles[i]);
+        const char *kind = json_string_value(json_object_get(device, "kind")),
+                   *model = json_string_value(json_object_get(device, "model"));
+        if (!kind || (strcmp(kind, "cpu") && strcmp(kind, "cuda")))
+            return false;
+        snprintf(w->names.of[i], LS_DEVICE_NAME, "%s", kind);
+        if (model && !*w->model)
+            snprintf(w->model, sizeof w->model, "%s", model);
+    }
+    return true;
+}
+
+ls_device_choice ls_device_choice_cpu(void)
+{
+    return (ls_device_choice){.names = {{{"cpu", "cpu", "cpu"}}}, .count = 1};
+}
+
+int ls_device_choice_on_cpu(const ls_device_choice *p)
+{
+    return !is_card(p->names->of[UNET]) + !is_card(p->names->of[VAE]);
+}
+
+static int fail_missing(const char *name, ls_error *err)
+{
+    ls_device_info info;
+    ls_device *device;
+    char there[400] = "";
+    int ret = ls_device_open(&device, name, 1, err); // says why
+    ls_device_close(&device);
+    if (!ret)
+        ret = ls_fail(err, LS_EUNSUPPORTED, "%s cannot be used", name);
+    for (size_t i = 0; ls_device_list(i, &info); i++)
+        ls_list_add(there, sizeof there, "%s%s%s%s", info.name, *info.model ? " (" : "", info.model,
+                    *info.model ? ")" : "");
+    if (err) {
+        const size_t n = strlen(err->message);
+        snprintf(err->message + n, sizeof err->message - n, "; devices that can be used: %s",
+                 there);
+    }
+    return ls_advise(err, ret, LS_HINT_LIST_DEVICES, "device");
+}
+
+typedef struct cards {
+    ls_device_info info[LS_CARDS_MAX];
+    size_t count;
+} cards;
+
+static void list_cards(cards *c)
+{
+    ls_device_info info;
+    c->count = 0;
+    for (size_t i = 0; c->count < LS_CARDS_MAX && ls_device_list(i, &info); i++)
+        if (is_card(info.name))
+            c->info[c->count++] = info;
+}
+
+/* Leaves those of the model, or if it is not among them, of the first one's. */
+static void keep_model(cards *c, const char *model)
+{
+    size_t first = 0, n = 0;
+    while (first < c->count && strcmp(c->info[first].model, model))
+        first++;
+    if (first == c->count)
+        first = 0;
+    const ls_device_info like = c->info[first];
+    for (size_t i = 0; i < c->count; i++)
+        if (!strcmp(c->info[i].model, like.model) && !strcmp(c->info[i].version, like.version))
+            c->info[n++] = c->info[i];
+    c->count = n;
+}
+
+static bool is_among(const cards *c, const char *name)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (!strcmp(c->info[i].name, name))
+            return true;
+    return false;
+}
+
+int ls_device_choice_find(ls_device_choice *p, const ls_device_wish *w, ls_error *err)
+{
+    cards c = {.count = 0};
+    ls_device_names names = w->names;
+    if (w->automatic)
+        names = (ls_device_names){{"cuda", "cuda", "cpu"}};
+    bool any_card = false;
+    for (size_t i = 0; i < LS_NETWORKS; i++)
+        any_card = any_card || is_card(names.of[i]);
+    if (any_card)
+        list_cards(&c);
+    for (size_t i = 0; i < LS_NETWORKS; i++)
+        if (is_card(names.of[i]) &&
+            (strchr(names.of[i], ':') ? !is_among(&c, names.of[i]) : !c.count))
+            return fail_missing(names.of[i], err);
+    keep_model(&c, w->model);
+    p->count = strcmp(names.of[UNET], "cuda") ? 1 : c.count;
+    for (size_t k = 0; k < p->count; k++) {
+        p->names[k] = names;
+        for (size_t i = 0; i < LS_NETWORKS; i++)
+            if (!strcmp(names.of[i], "cuda"))
+                memcpy(p->names[k].of[i], c.info[k].name, LS_DEVICE_NAME);
+    }
+    return 0;
+}
+
+void ls_device_version(const ls_device_info *info, char *text, size_t size)
+{
+    char driver[80] = "";
+    if (is_card(info->name))
+        ls_nvml_driver_version(LS_NVML_LIBRARY, driver, sizeof driver);
+    snprintf(text, size, "%s%s%s%s", *driver ? "driver " : "", driver, *driver ? ", " : "",
+             info->version);
+}
+
+void ls_device_text(const json_t *device, char *text, size_t size)
+{
+    const char *model = json_string_value(json_object_get(device, "model")),
+               *version = json_string_value(json_object_get(device, "version"));
+    snprintf(text, size, "%s (%s)", model ? model : "the CPU", version ? version : "unknown");
+}
+
+static json_t *describe(const ls_device_info *info)
+{
+    char version[160];
+    if (info->host)
+        return json_pack("{s:s, s:s}", "kind", "cpu", "version", info->version);
+    ls_device_version(info, version, sizeof version);
+    return json_pack("{s:s%, s:s, s:s}", "kind", info->name, strcspn(info->name, ":"), "model",
+                     info->model, "version", version);
+}
+
+json_t *ls_devices_describe(const ls_models *m)
+{
+    ls_network *nets[LS_NETWORKS];
+    json_t *all = json_object();
+    ls_models_list(m, nets);
+    bool ok = all;
+    for (size_t i = 0; ok && i < LS_NETWORKS; i++)
+        ok = !json_object_set_new(all, titles[i], describe(ls_network_device(nets[i])));
+    if (ok)
+        return all;
+    json_decref(all);
+    return NULL;
+}

@@ -1,0 +1,129 @@
+/* Where the networks of a job run, and the models opened there. */
+#include "pipeline/settings.h"
+#include "pipeline/sync_job.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Returns the models; those that no other job may want are closed. */
+void ls_sync_return_models(ls_sync *job)
+{
+    for (size_t i = 0; i < job->model_count; i++)
+        ls_engine_return(job->engine, &job->models[i]);
+    job->model_count = 0;
+    if (job->own_engine)
+        ls_engine_trim(job->own_engine);
+}
+
+int ls_sync_borrow_models(ls_sync *job, ls_error *err)
+{
+    const ls_dtype dtype = job->s.compute_type == LS_COMPUTE_BFLOAT16 ? LS_BF16 : LS_F32;
+    int ret = 0;
+    ls_sync_return_models(job);
+    for (size_t i = 0; !ret && i < job->devices.count; i++) {
+        char(*on)[LS_DEVICE_NAME] = job->devices.names[i].of;
+        const ls_model_request r = {job->s.models, {on[0], on[1], on[2], dtype, job->s.threads}};
+        ret = ls_engine_borrow(job->engine, &r, &job->models[i], err);
+        job->model_count += !ret;
+    }
+    if (ret)
+        ls_sync_return_models(job);
+    return ret;
+}
+
+static int type_of_cpu(void)
+{
+    ls_device_info cpu;
+    ls_device_list(0, &cpu);
+    return cpu.fast == LS_BF16 ? LS_COMPUTE_BFLOAT16 : LS_COMPUTE_FLOAT32;
+}
+
+/* The number type of the networks on the CPU, where there are any. `was`: that of the job so far.
+ */
+static int choose_type(ls_sync *job, int was, ls_error *err)
+{
+    const bool any_cpu = ls_device_choice_on_cpu(&job->devices) > 0,
+               for_cpu = job->s.compute_type == LS_COMPUTE_FLOAT32 ||
+                         job->s.compute_type == LS_COMPUTE_BFLOAT16;
+    if (job->s.compute_type == LS_COMPUTE_FLOAT16 && any_cpu)
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL,
+                                 "dtype: f16 is the number type of cards; the CPU computes in f32 "
+                                 "or bf16"),
+                         LS_HINT_NONE, "dtype");
+    if (for_cpu && !any_cpu)
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL,
+                                 "dtype: cards compute in f16 only; f32 and bf16 are number types "
+                                 "of the CPU"),
+                         LS_HINT_NONE, "dtype");
+    if (job->s.compute_type != LS_COMPUTE_AUTO)
+        return 0;
+    const bool keeps = any_cpu ? was == LS_COMPUTE_FLOAT32 || was == LS_COMPUTE_BFLOAT16
+                               : was == LS_COMPUTE_FLOAT16;
+    job->free_type = !keeps;
+    job->s.compute_type = keeps ? was : any_cpu ? type_of_cpu() : LS_COMPUTE_FLOAT16;
+    return 0;
+}
+
+static int fail_begun(const ls_sync *job, const json_t *description, int ret, ls_error *err)
+{
+    char text[300];
+    const json_t *networks = json_object_get(description, "networks");
+    ls_device_text(json_object_get(networks, "UNet"), text, sizeof text);
+    ls_fail_context(err, ret, "%s was begun on %s", job->s.job, text);
+    return ls_advise(err, ret, LS_HINT_ANY_DEVICE, "any-device");
+}
+
+static bool is_same_kind(const ls_device_wish *begun, const ls_device_choice *p)
+{
+    for (size_t i = 0; i < LS_NETWORKS; i++)
+        if (strncmp(begun->names.of[i], p->names->of[i], strlen(begun->names.of[i])))
+            return false;
+    return true;
+}
+
+int ls_sync_choose_device(ls_sync *job, const json_t *description, int was, ls_error *err)
+{
+    ls_device_wish wish, begun;
+    ls_error why = {0};
+    int ret = ls_device_wish_parse(&wish, job->s.device, err);
+    if (ret)
+        return ret;
+    const bool for_cpu = job->s.compute_type == LS_COMPUTE_FLOAT32 ||
+                         job->s.compute_type == LS_COMPUTE_BFLOAT16,
+               known = !job->s.any_device && ls_device_wish_of_job(&begun, description),
+               resumes = known && wish.automatic;
+    job->devices = ls_device_choice_cpu();
+    if (resumes)
+        wish = begun;
+    if (!(wish.automatic && for_cpu))
+        ret = ls_device_choice_find(&job->devices, &wish, &why);
+    if (ret && (!wish.automatic || job->s.compute_type == LS_COMPUTE_FLOAT16)) {
+        if (err)
+            *err = why;
+        return resumes ? fail_begun(job, description, ret, err) : ret;
+    }
+    if (known && !is_same_kind(&begun, &job->devices)) {
+        ls_fail(err, LS_EINVAL, "the devices asked for are of another kind");
+        return fail_begun(job, description, LS_EINVAL, err);
+    }
+    if (ret)
+        snprintf(job->why_cpu, sizeof job->why_cpu, "%s", why.message);
+    job->free_device = wish.automatic && job->s.compute_type == LS_COMPUTE_AUTO &&
+                       ls_device_choice_on_cpu(&job->devices) == 0;
+    return choose_type(job, was, err);
+}
+
+int ls_sync_use_cpu(ls_sync *job, int ret, ls_error *err)
+{
+    const bool is_of_card = ret == LS_ENOMEM || ret == LS_EINVAL || ret == LS_EUNSUPPORTED ||
+                            ret == LS_EBACKEND || ret == LS_EDEVICE;
+    if (!ret || !is_of_card || !job->free_device)
+        return ret;
+    snprintf(job->why_cpu, sizeof job->why_cpu, "%s", err ? err->message : ls_error_text(ret));
+    job->free_device = false;
+    job->devices = ls_device_choice_cpu();
+    job->s.compute_type = type_of_cpu();
+    return ls_sync_borrow_models(job, err);
+}
