@@ -228,13 +228,36 @@ def findings_without_their_description_do_not_count():
 def another_version_does_not_go_on():
     job = begun("o.mp4", 1)
     d = json.load(open(job + "/job.json"))
-    assert set(d["program"]) == {"format", "latentsync", "compiler", "networks", "codecs"}, d
+    assert set(d["program"]) == {"format", "latentsync", "compiler", "codecs"}, d
     for key, right in d["program"].items():
         other = {**d, "program": {**d["program"], key: "0.5"}}
         json.dump(other, open(job + "/job.json", "w"))
         r = run(LS, "resume", job)
         assert r.returncode == 2 and f'was started with {key} "0.5", not {json.dumps(right)}' in r.stderr, r.stderr
     shutil.rmtree(job)
+
+
+@test
+def another_device_does_not_go_on_unless_any_may():
+    job = begun("o.mp4", 1)
+    d = json.load(open(job + "/job.json"))
+    assert set(d["networks"]) == {"UNet", "VAE", "Whisper"} and d["networks"]["UNet"]["kind"] == "cpu", d
+    here = d["networks"]["UNet"]["version"]
+    card = {"kind": "cuda", "model": "NVIDIA GeForce RTX 4090", "version": "driver 550.54"}
+    for begun_on, message in (({**d["networks"]["VAE"], "version": "oneDNN 0.5"}, f"the VAE on the CPU (oneDNN 0.5); this is the CPU ({here})"),
+                              (card, "NVIDIA GeForce RTX 4090 (driver 550.54)")):
+        networks = {**d["networks"], "VAE": begun_on} if begun_on != card else {**d["networks"], "UNet": card, "VAE": card}
+        settings = d["settings"] if begun_on != card else {**d["settings"], "dtype": "f16"}
+        json.dump({**d, "networks": networks, "settings": settings}, open(job + "/job.json", "w"))
+        for device in ((), ("--device", "cpu")):
+            r = run(LS, "resume", job, *device)
+            assert r.returncode in (2, 3) and message in r.stderr and "--any-device" in r.stderr, r.stderr
+        kept = open(job + "/job.json").read()
+        good(run(LS, "plan", *command("o.mp4", "--any-device")[2:]))
+        assert open(job + "/job.json").read() == kept
+    json.dump(d, open(job + "/job.json", "w"))
+    good(run(LS, "resume", job, "--any-device"))
+    same("o.mp4")
 
 
 @test
