@@ -20,6 +20,7 @@
 /* Of a card, an allowance until it has been measured on one: what the driver takes for a process,
  * the kernels, and buffers of the backend. */
 #define CARD_CONTEXT (400 * MB)
+#define CARD_PROGRAM (200 * MB) /* likewise, of the process */
 
 uint64_t ls_budget_default(void)
 {
@@ -200,17 +201,17 @@ static void add_up(ls_budget_memory *m, const ls_budget_choice *c, const ls_gene
     const uint64_t frame = v->frame_bytes, face = (uint64_t)g.resolution * g.resolution * 3,
                    rgb = (uint64_t)v->width * v->height * 3,
                    decoded = DECODED_FRAMES + (v->deinterlaced ? DEINTERLACED_FRAMES : 0);
-    *m = (ls_budget_memory){.weights = copies * net->weights,
-                            .activations = copies * net->activations,
-                            .buffers = copies * net->buffers,
-                            .program = PROGRAM,
-                            .flight =
-                                c->frames * (frame + face) + LS_CHUNK_FRAMES * face * sizeof(float),
-                            .decode = (job->detects ? 2 : 1) * decoded * frame + rgb,
-                            .window = job->turns ? window_of(c, frame) : 0,
-                            .encode = job->encoder,
-                            .restore = (uint64_t)c->workers * 4 * frame,
-                            .detect = job->detects ? DETECTOR + rgb : 0};
+    *m = (ls_budget_memory){
+        .weights = copies * net->weights,
+        .activations = copies * net->activations,
+        .buffers = copies * net->buffers,
+        .program = PROGRAM + (job->place.card_count ? copies * CARD_PROGRAM : 0),
+        .flight = c->frames * (frame + face) + LS_CHUNK_FRAMES * face * sizeof(float),
+        .decode = (job->detects ? 2 : 1) * decoded * frame + rgb,
+        .window = job->turns ? window_of(c, frame) : 0,
+        .encode = job->encoder,
+        .restore = (uint64_t)c->workers * 4 * frame,
+        .detect = job->detects ? DETECTOR + rgb : 0};
     m->total = m->weights + m->activations + m->buffers + m->program + m->flight + m->decode +
                m->window + m->encode + m->restore + m->detect;
     m->space = space_of(m, c, job);

@@ -90,7 +90,7 @@ int ls_device_choice_on_cpu(const ls_device_choice *p)
     return !is_card(p->names->of[UNET]) + !is_card(p->names->of[VAE]);
 }
 
-static int fail_missing(const char *name, ls_error *err)
+static int fail_missing(const char *name, bool lists, ls_error *err)
 {
     ls_device_info info;
     ls_device *device;
@@ -99,10 +99,10 @@ static int fail_missing(const char *name, ls_error *err)
     ls_device_close(&device);
     if (!ret)
         ret = ls_fail(err, LS_EUNSUPPORTED, "%s cannot be used", name);
-    for (size_t i = 0; ls_device_list(i, &info); i++)
+    for (size_t i = 0; lists && ls_device_list(i, &info); i++)
         ls_list_add(there, sizeof there, "%s%s%s%s", info.name, *info.model ? " (" : "", info.model,
                     *info.model ? ")" : "");
-    if (err) {
+    if (err && lists) {
         const size_t n = strlen(err->message);
         snprintf(err->message + n, sizeof err->message - n, "; devices that can be used: %s",
                  there);
@@ -161,7 +161,7 @@ int ls_device_choice_find(ls_device_choice *p, const ls_device_wish *w, ls_error
     for (size_t i = 0; i < LS_NETWORKS; i++)
         if (is_card(names.of[i]) &&
             (strchr(names.of[i], ':') ? !is_among(&c, names.of[i]) : !c.count))
-            return fail_missing(names.of[i], err);
+            return fail_missing(names.of[i], !w->automatic, err);
     keep_model(&c, w->model);
     p->count = strcmp(names.of[UNET], "cuda") ? 1 : c.count;
     for (size_t k = 0; k < p->count; k++) {

@@ -44,9 +44,12 @@ int ls_cuda_alloc(cuda_device *dev, size_t bytes, cu_deviceptr *out, ls_error *e
     if (!r)
         r = bytes > available ? CU_OUT_OF_MEMORY : dev->driver.cuMemAlloc(out, bytes);
     if (r == CU_OUT_OF_MEMORY)
-        return ls_fail(err, LS_ENOMEM, "%s (%s) cannot give %.1f MB of memory: %.1f MB are free",
-                       dev->base.info.name, dev->base.info.model, (double)bytes / 1e6,
-                       (double)available / 1e6);
+        return ls_advise(err,
+                         ls_fail(err, LS_ENOMEM,
+                                 "%s (%s) cannot give %.1f MB of memory: %.1f MB are free",
+                                 dev->base.info.name, dev->base.info.model, (double)bytes / 1e6,
+                                 (double)available / 1e6),
+                         LS_HINT_CARD_MEMORY, "max-vram");
     return ls_cuda_failed(dev, r, err, "allocate memory");
 }
 
