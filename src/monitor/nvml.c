@@ -77,6 +77,7 @@ void ls_nvml_driver_version(const char *library, char *text, size_t size)
     if (!n || !find(n, "nvmlSystemGetDriverVersion", &get_version) ||
         get_version(text, (unsigned)size))
         *text = '\0';
+    text[size - 1] = '\0';
     ls_nvml_close(&n);
 }
 

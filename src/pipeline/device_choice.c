@@ -30,7 +30,7 @@ static bool read_name(char name[LS_DEVICE_NAME], const char *text, size_t n)
 /* "unet=cuda:0,vae=cpu" */
 static bool read_list(ls_device_names *names, const char *text)
 {
-    for (const char *end; *text; text = *end ? end + 1 : end) {
+    for (const char *end = text; *end; text = end + 1) {
         end = text + strcspn(text, ",");
         size_t i = 0, n = 0;
         while (i < LS_NETWORKS &&

@@ -457,7 +457,7 @@ static const ls_option_row rows[] = {
       .max = 0x1p62,
       .unit = "bytes",
       .group = "Job",
-      .help = "the same of each card's own memory"},
+      .help = "limit of what is held in the memory of each card"},
      LS_MEMBER_UINT64,
      SYNC(max_vram)},
     {{.name = "any-device",

@@ -91,20 +91,20 @@ static int run_stages(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
 }
 
 /* Where the time of the networks went, that of other jobs with the same models included. */
-static void log_ops(ls_sync *job)
+static void log_ops(ls_sync *job, ls_models *models)
 {
     static const char *const names[LS_NETWORKS] = {"UNet", "VAE", "Whisper"};
     ls_network *nets[LS_NETWORKS];
-    ls_models_list(job->models[0], nets);
+    ls_models_list(models, nets);
     for (size_t i = 0; i < LS_NETWORKS; i++) {
         double seconds[LS_OP_COUNT] = {0};
-        ls_models_lock(job->models[0]);
+        ls_models_lock(models);
         ls_network_op_seconds(nets[i], seconds);
-        ls_models_unlock(job->models[0]);
+        ls_models_unlock(models);
         for (int op = 0; op < LS_OP_COUNT; op++)
             if (seconds[op] > 0.01)
-                ls_log_msg(&job->log, LS_LOG_DEBUG, "%s %s: %.2f s", names[i], ls_op_name(op),
-                           seconds[op]);
+                ls_log_msg(&job->log, LS_LOG_DEBUG, "%s on %s, %s: %.2f s", names[i],
+                           ls_network_device(nets[i])->name, ls_op_name(op), seconds[op]);
     }
 }
 
@@ -177,7 +177,8 @@ int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *
     close_watch(&watch, job);
     job->progress.stream = NULL;
     job->progress.faces = NULL;
-    log_ops(job);
+    for (size_t i = 0; i < job->model_count; i++)
+        log_ops(job, job->models[i]);
     note_faces(job, !ret);
     return ret;
 }

@@ -1,6 +1,7 @@
 #include "test.h"
 
 #include "base/time.h"
+#include "monitor/nvml.h"
 #include "monitor/stats.h"
 
 #include <jansson.h>
@@ -99,6 +100,14 @@ static void gpus_are_added_up(void **state)
     ls_usage u = sample(root);
     assert_true(u.has_gpu && u.gpu_used == 35000000000 && u.gpu_total == 160000000000);
     assert_true(u.gpu_percent == 47.5);
+    char version[32];
+    ls_nvml_driver_version(path, version, sizeof version);
+    assert_string_equal(version, "550.54.14");
+    ls_nvml_driver_version(path, version, 4);
+    assert_true(memchr(version, 0, 4));
+    setenv("FAKE_NVML", "version", 1);
+    ls_nvml_driver_version(path, version, sizeof version);
+    assert_string_equal(version, "");
     setenv("FAKE_NVML", "load", 1);
     u = sample(root);
     assert_true(u.has_gpu && u.gpu_used == 35000000000 && u.gpu_percent == -1);
@@ -111,6 +120,8 @@ static void gpus_are_added_up(void **state)
     unlink(path);
     test_put(root, "libnvidia-ml.so.1", "no library");
     assert_false(sample(root).has_gpu);
+    ls_nvml_driver_version(path, version, sizeof version);
+    assert_string_equal(version, "");
     remove_folder(root);
 }
 
