@@ -69,11 +69,11 @@ int ls_device_open(ls_device **out, const char *name, int threads, ls_error *err
 #if HAVE_CUDA
     if (!strncmp(name, "cuda", 4))
         return ls_device_cuda_open(out, name, err);
-    const char *others = ", cuda or cuda:N";
 #else
-    const char *others = "; this build lacks cuda";
+    if (!strncmp(name, "cuda", 4))
+        return ls_fail(err, LS_EUNSUPPORTED, "this build was made without CUDA");
 #endif
-    return ls_fail(err, LS_EINVAL, "there is no device \"%s\"; use cpu%s", name, others);
+    return ls_fail(err, LS_EINVAL, "there is no device \"%s\"; use cpu, cuda or cuda:N", name);
 }
 
 void ls_device_close(ls_device **dev)
