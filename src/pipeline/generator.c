@@ -130,6 +130,11 @@ void ls_generator_close(ls_generator **pg)
     *pg = NULL;
 }
 
+const char *ls_generator_device(const ls_generator *g)
+{
+    return ls_network_device(ls_unet_network(g->models->unet))->name;
+}
+
 static ls_chunk chunk_of(const ls_generator *g, size_t frames)
 {
     return (ls_chunk){.frames = frames,

@@ -39,6 +39,9 @@ int ls_generator_open(ls_generator **out, ls_models *models, ls_features *featur
                       const ls_generator_settings *s, ls_error *err);
 void ls_generator_close(ls_generator **g);
 
+/* The name of the device that the UNet runs on; lives as long as the models. */
+const char *ls_generator_device(const ls_generator *g);
+
 /* Compiles and packs everything for chunks of `frames`, so that memory is known before the work. */
 int ls_generator_prepare(ls_generator *g, size_t frames, ls_error *err);
 

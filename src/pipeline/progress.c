@@ -91,7 +91,7 @@ static void look_at_stream(ls_job_progress *p, ls_report *r, uint64_t finished, 
     r->p.step = state.step;
     r->p.steps = state.steps;
     for (int i = 0; i < LS_STAGES; i++)
-        add_stage(r, ls_stage_name(i), state.busy[i], state.frames[i]);
+        add_stage(r, ls_stage_name(i), state.mean[i][LS_TIME_BUSY], state.frames[i]);
     for (int i = 0; i < LS_STREAM_QUEUES; i++)
         r->queues[r->p.queue_count++] = (ls_progress_queue){
             ls_stream_queue_name(i), state.queue[i].items, in_flight, state.queue[i].bytes};

@@ -1,42 +1,14 @@
-#include "pipeline/stream.h"
 #include "base/alloc.h"
-#include "base/queue.h"
 #include "base/time.h"
 #include "face/restore.h"
+#include "pipeline/stream_inside.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #define MAX_WORKERS 8
-#define RESPLIT_CHUNKS 16 /* after the second chunk, and then every so many */
 
-/* A frame on its way through the stages. */
-typedef struct item {
-    ls_stream *stream;
-    uint64_t index;
-    ls_frame *frame;
-    bool has_face;
-    ls_placement place;
-    uint8_t *face; /* [R, R, 3], between crop and generation */
-    float *image;  /* [R, R, 3], between generation and restoration */
-} item;
-
-struct ls_stream {
-    ls_stream_parts p;
-    uint64_t first, end, fed; /* frames [first, end) are written, up to `fed` they are made */
-    ls_queue *queue[LS_STREAM_QUEUES]; /* of item; NULL except in ls_stream_run */
-    pthread_mutex_t lock;              /* of all below, and of whether the queues exist */
-    ls_error err;                      /* the first */
-    ls_stream_state state;
-    size_t frames; /* that may be in flight */
-    pthread_cond_t landed;
-    /* Restored frames leave in the order they were taken. */
-    pthread_mutex_t taking;
-    pthread_cond_t turn;
-    uint64_t taken, given;
-    bool stopped;
-};
+typedef ls_stream_item item;
 
 const char *ls_stage_name(int stage)
 {
@@ -50,7 +22,7 @@ const char *ls_stream_queue_name(int queue)
     return names[queue];
 }
 
-static void free_item(void *opaque)
+void ls_stream_free_item(void *opaque)
 {
     item *it = opaque;
     if (!it)
@@ -73,14 +45,17 @@ static item *new_item(ls_stream *s)
         return NULL;
     it->stream = s;
     pthread_mutex_lock(&s->lock);
+    s->full_since = ls_time_now();
     while (s->state.in_flight >= s->frames && !s->stopped)
         pthread_cond_wait(&s->landed, &s->lock);
+    s->full += ls_time_now() - s->full_since;
+    s->full_since = 0;
     s->state.in_flight++;
     pthread_mutex_unlock(&s->lock);
     return it;
 }
 
-static int push(ls_stream *s, int queue, item *it)
+int ls_stream_push(ls_stream *s, int queue, item *it)
 {
     const size_t pixels = s->p.resolution * s->p.resolution * 3;
     const size_t bytes = ls_frame_bytes(it->frame) + (it->face ? pixels : 0) +
@@ -88,8 +63,7 @@ static int push(ls_stream *s, int queue, item *it)
     return ls_queue_push(s->queue[queue], it, bytes);
 }
 
-/* The first error ends every stage. */
-static void stop(ls_stream *s, int code, const ls_error *err)
+void ls_stream_stop(ls_stream *s, int code, const ls_error *err)
 {
     pthread_mutex_lock(&s->lock);
     if (!s->err.code) {
@@ -97,6 +71,7 @@ static void stop(ls_stream *s, int code, const ls_error *err)
         s->err.code = code;
     }
     s->stopped = true;
+    ls_cancel_request(&s->canceled);
     pthread_cond_broadcast(&s->turn);
     pthread_cond_broadcast(&s->landed);
     pthread_mutex_unlock(&s->lock);
@@ -104,12 +79,20 @@ static void stop(ls_stream *s, int code, const ls_error *err)
         ls_queue_finish(s->queue[q], code);
 }
 
-static void count(ls_stream *s, int stage, uint64_t frames, double since)
+double ls_stream_lap(double *since)
 {
-    const double seconds = ls_time_now() - since;
+    const double before = *since;
+    return (*since = ls_time_now()) - before;
+}
+
+void ls_stream_count(ls_stream *s, int stage, int use, double seconds, uint64_t frames)
+{
     pthread_mutex_lock(&s->lock);
-    s->state.seconds[stage] += seconds;
-    s->state.busy[stage] += seconds / (stage == LS_STAGE_RESTORE ? s->state.workers : 1);
+    const size_t threads = stage == LS_STAGE_RESTORE    ? (size_t)s->state.workers
+                           : stage == LS_STAGE_GENERATE ? s->p.generator_count
+                                                        : 1;
+    s->state.seconds[stage][use] += seconds;
+    s->state.mean[stage][use] += seconds / (double)threads;
     s->state.frames[stage] += frames;
     pthread_mutex_unlock(&s->lock);
 }
@@ -121,15 +104,24 @@ static double opacity_at(const ls_stream_span *span, uint64_t index)
     return span->mouths < span->frames ? fmin(1, (double)left / (LS_FADE_FRAMES + 1)) : 1;
 }
 
+typedef struct frame_source {
+    ls_stream *stream;
+    ls_cropper *cropper;
+    ls_rgb_converter *rgb;
+    double since; /* the end of what was counted last */
+} frame_source;
+
 /* Cuts out the face, or leaves the item without one. */
-static int crop(ls_stream *s, item *it, uint64_t source_index, ls_cropper *cropper,
-                ls_rgb_converter *rgb, ls_error *err)
+static int crop(frame_source *c, item *it, uint64_t source_index, ls_error *err)
 {
+    ls_stream *s = c->stream;
     size_t r = s->p.resolution;
     ls_picture pic = ls_frame_picture(it->frame);
     if (it->index >= s->p.span.fed)
         return 0;
+    ls_stream_count(s, LS_STAGE_DECODE, LS_TIME_BUSY, ls_stream_lap(&c->since), 0);
     int ret = ls_face_path_get(s->p.path, (int64_t)source_index, &it->place, err);
+    ls_stream_count(s, LS_STAGE_DECODE, LS_TIME_INPUT, ls_stream_lap(&c->since), 0);
     if (ret <= 0)
         return ret;
     it->place.opacity = fmin(it->place.opacity, opacity_at(&s->p.span, it->index));
@@ -137,194 +129,61 @@ static int crop(ls_stream *s, item *it, uint64_t source_index, ls_cropper *cropp
     if (!b.w || !b.h)
         return 0;
     ls_rgb part;
-    ret = ls_rgb_convert(rgb, it->frame, &b, &part, err);
+    ret = ls_rgb_convert(c->rgb, it->frame, &b, &part, err);
     if (ret)
         return ret;
     it->face = ls_aligned_alloc(LS_MEM_PIPELINE, r * r * 3);
     if (!it->face)
         return ls_fail(err, LS_ENOMEM, "out of memory for a face");
-    ls_cropper_run(cropper, it->face, &it->place.matrix, &part, b.x, b.y);
+    ls_cropper_run(c->cropper, it->face, &it->place.matrix, &part, b.x, b.y);
     it->has_face = true;
     return 0;
 }
 
-static int next_item(ls_stream *s, uint64_t index, ls_cropper *cropper, ls_rgb_converter *rgb,
-                     item **out, ls_error *err)
+static int next_item(frame_source *c, uint64_t index, item **out, ls_error *err)
 {
+    ls_stream *s = c->stream;
     uint64_t source_index;
     item *it = *out = new_item(s);
+    ls_stream_count(s, LS_STAGE_DECODE, LS_TIME_ROOM, ls_stream_lap(&c->since), 0);
     if (!it)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     it->index = index;
-    double start = ls_time_now();
     int ret = ls_pingpong_next(s->p.source, &it->frame, &source_index, err);
-    count(s, LS_STAGE_DECODE, 1, start);
-    return ret ? ret : crop(s, it, source_index, cropper, rgb, err);
+    if (!ret)
+        ret = crop(c, it, source_index, err);
+    ls_stream_count(s, LS_STAGE_DECODE, LS_TIME_BUSY, ls_stream_lap(&c->since), 1);
+    return ret;
 }
 
 static void *run_source(void *opaque)
 {
     ls_stream *s = opaque;
     ls_error err = {0};
-    ls_cropper *cropper = NULL;
-    ls_rgb_converter *rgb = NULL;
-    int ret = ls_cropper_open(&cropper, s->p.resolution, &err);
+    frame_source c = {.stream = s};
+    int ret = ls_cropper_open(&c.cropper, s->p.resolution, &err);
     if (!ret)
-        ret = ls_rgb_converter_open(&rgb, &err);
+        ret = ls_rgb_converter_open(&c.rgb, &err);
     if (!ret)
         ret = ls_pingpong_seek(s->p.source, s->first, &err);
+    c.since = ls_time_now();
     for (uint64_t i = s->first; !ret && i < s->fed; i++) {
         item *it = NULL;
-        ret = ls_canceled(s->p.cancel) ? ls_fail(&err, LS_ECANCELED, "canceled")
-                                       : next_item(s, i, cropper, rgb, &it, &err);
-        bool pushed = !ret && !push(s, LS_STREAM_CROPPED, it);
+        ret = ls_canceled(&s->canceled) ? ls_fail(&err, LS_ECANCELED, "canceled")
+                                        : next_item(&c, i, &it, &err);
+        bool pushed = !ret && !ls_stream_push(s, LS_STREAM_CROPPED, it);
         if (!pushed)
-            free_item(it);
+            ls_stream_free_item(it);
         if (!ret && !pushed)
             break; // the consumer stopped, and has reported why
     }
     if (ret)
-        stop(s, ret, &err);
+        ls_stream_stop(s, ret, &err);
     else
         ls_queue_finish(s->queue[LS_STREAM_CROPPED], 0);
-    ls_cropper_close(&cropper);
-    ls_rgb_converter_close(&rgb);
+    ls_cropper_close(&c.cropper);
+    ls_rgb_converter_close(&c.rgb);
     return NULL;
-}
-
-typedef struct chunk_progress {
-    ls_stream *stream;
-    uint64_t chunk;
-    double base, frames;
-} chunk_progress;
-
-/* The VAE's share of a chunk: the encoder's before the first step, the decoder's after the last. */
-static const double encoding = 0.05, decoding = 0.05;
-
-static void report_chunk(const chunk_progress *p, double fraction, size_t step, size_t steps)
-{
-    pthread_mutex_lock(&p->stream->lock);
-    p->stream->state.generated = p->base + fraction * p->frames;
-    p->stream->state.chunk = p->chunk;
-    p->stream->state.step = step;
-    p->stream->state.steps = steps;
-    pthread_mutex_unlock(&p->stream->lock);
-}
-
-static void report_step(void *opaque, size_t step, size_t steps)
-{
-    const double done = (double)step / (double)steps;
-    report_chunk(opaque, step ? encoding + (1 - encoding - decoding) * done : 0, step, steps);
-}
-
-/* The networks work on whole chunks, so a frame without a face borrows the nearest one of its
- * chunk; its output is not used. */
-static const uint8_t *nearest_face(item *const *items, size_t count, size_t i)
-{
-    for (size_t d = 0; d < count; d++) {
-        if (i >= d && items[i - d]->has_face)
-            return items[i - d]->face;
-        if (i + d < count && items[i + d]->has_face)
-            return items[i + d]->face;
-    }
-    return NULL;
-}
-
-static size_t frames_before(uint64_t end, uint64_t at, size_t n)
-{
-    return end <= at ? 0 : end - at < n ? (size_t)(end - at) : n;
-}
-
-/* New mouths for the `n` frames of a chunk, as far as they get any. */
-static int generate(ls_stream *s, size_t chunk, item *const *items, size_t n, ls_error *err)
-{
-    const uint8_t *faces[LS_CHUNK_FRAMES];
-    float *images[LS_CHUNK_FRAMES] = {NULL};
-    size_t pixels = s->p.resolution * s->p.resolution * 3;
-    const uint64_t at = (uint64_t)chunk * LS_CHUNK_FRAMES;
-    const size_t written = frames_before(s->end, at, n),
-                 mouths = frames_before(s->p.span.mouths, at, n),
-                 fed = mouths ? frames_before(s->p.span.fed, at, n) : 0;
-    chunk_progress p = {s, chunk, s->state.generated, (double)written};
-    const double start = ls_time_now();
-    if (fed && nearest_face(items, fed, 0)) {
-        for (size_t i = 0; i < fed; i++) {
-            faces[i] = nearest_face(items, fed, i);
-            if (!items[i]->has_face || i >= mouths)
-                continue;
-            images[i] = items[i]->image = ls_aligned_alloc(LS_MEM_PIPELINE, pixels * sizeof(float));
-            if (!images[i])
-                return ls_fail(err, LS_ENOMEM, "out of memory for a face");
-        }
-        int ret = ls_generator_run(s->p.generator, chunk, fed, faces, images, report_step, &p,
-                                   s->p.cancel, err);
-        if (ret)
-            return ret;
-    }
-    uint64_t with = 0;
-    for (size_t i = 0; i < n; i++) {
-        with += i < mouths && items[i]->has_face;
-        ls_aligned_free(items[i]->face);
-        items[i]->face = NULL;
-    }
-    pthread_mutex_lock(&s->lock);
-    s->state.with_face += with;
-    s->state.without_face += mouths - with;
-    pthread_mutex_unlock(&s->lock);
-    count(s, LS_STAGE_GENERATE, written, start);
-    report_chunk(&p, 1, s->state.step, s->state.steps);
-    return 0;
-}
-
-/* Lets just enough threads restore to keep that stage from being the bottleneck. */
-static void split_threads(ls_stream *s)
-{
-    double each[LS_STAGES], slowest = 0;
-    pthread_mutex_lock(&s->lock);
-    const ls_stream_state *st = &s->state;
-    for (int i = 0; i < LS_STAGES; i++) {
-        each[i] = st->frames[i] ? st->seconds[i] / (double)st->frames[i] : 0;
-        if (i != LS_STAGE_RESTORE)
-            slowest = fmax(slowest, each[i]);
-    }
-    const double want = slowest > 0 ? ceil(each[LS_STAGE_RESTORE] / slowest) : 1;
-    const int old = st->workers;
-    s->state.workers = (int)fmax(1, fmin(want, s->p.workers));
-    const int now = s->state.workers;
-    pthread_cond_broadcast(&s->turn);
-    pthread_mutex_unlock(&s->lock);
-    ls_log_msg(s->p.log, LS_LOG_DEBUG,
-               "ms a frame: decode %.1f, generate %.1f, restore %.1f, encode %.1f; %d of %d "
-               "threads restore%s",
-               1e3 * each[LS_STAGE_DECODE], 1e3 * each[LS_STAGE_GENERATE],
-               1e3 * each[LS_STAGE_RESTORE], 1e3 * each[LS_STAGE_ENCODE], now, s->p.workers,
-               now == old  ? ""
-               : now > old ? ", more than before"
-                           : ", fewer than before");
-}
-
-/* Collects chunks on the fixed grid and passes their frames on. */
-static int run_generate(ls_stream *s, ls_error *err)
-{
-    int ret = 0;
-    for (uint64_t at = s->first, chunks = 1; !ret && at < s->fed; at += LS_CHUNK_FRAMES, chunks++) {
-        item *items[LS_CHUNK_FRAMES] = {NULL};
-        const size_t want = frames_before(s->fed, at, LS_CHUNK_FRAMES),
-                     written = frames_before(s->end, at, want);
-        size_t have = 0, sent = 0;
-        void *popped;
-        while (!ret && have < want && !(ret = ls_queue_pop(s->queue[LS_STREAM_CROPPED], &popped)))
-            items[have++] = popped;
-        if (!ret)
-            ret = generate(s, (size_t)(at / LS_CHUNK_FRAMES), items, want, err);
-        while (!ret && sent < written && !(ret = push(s, LS_STREAM_GENERATED, items[sent])))
-            sent++;
-        for (size_t i = sent; i < have; i++)
-            free_item(items[i]);
-        if (chunks % RESPLIT_CHUNKS == 2)
-            split_threads(s);
-    }
-    return ret;
 }
 
 static int restore(ls_restore *r, item *it, ls_error *err)
@@ -341,68 +200,73 @@ static int restore(ls_restore *r, item *it, ls_error *err)
     return ret;
 }
 
+typedef struct worker {
+    ls_stream *stream;
+    int number;
+    pthread_t thread;
+    double since; /* the end of what was counted last */
+} worker;
+
 /* Waits while enough others restore, then for an item; *place is its position in the order. */
-static int take(ls_stream *s, int worker, item **it, uint64_t *place)
+static int take(worker *w, item **it, uint64_t *place)
 {
+    ls_stream *s = w->stream;
     void *popped = NULL;
     pthread_mutex_lock(&s->lock);
-    while (worker >= s->state.workers && !s->stopped)
+    while (w->number >= s->state.workers && !s->stopped)
         pthread_cond_wait(&s->turn, &s->lock);
     pthread_mutex_unlock(&s->lock);
+    w->since = ls_time_now();
     pthread_mutex_lock(&s->taking);
     int ret = ls_queue_pop(s->queue[LS_STREAM_GENERATED], &popped);
     *it = popped;
     *place = s->taken;
     s->taken += !ret;
     pthread_mutex_unlock(&s->taking);
+    ls_stream_count(s, LS_STAGE_RESTORE, LS_TIME_INPUT, ls_stream_lap(&w->since), 0);
     return ret;
 }
 
-static int give(ls_stream *s, item *it, uint64_t place)
+static int give(worker *w, item *it, uint64_t place)
 {
+    ls_stream *s = w->stream;
     pthread_mutex_lock(&s->lock);
     while (s->given != place && !s->stopped)
         pthread_cond_wait(&s->turn, &s->lock);
     bool stopped = s->stopped;
     pthread_mutex_unlock(&s->lock);
-    int ret = stopped ? LS_ECANCELED : push(s, LS_STREAM_RESTORED, it);
+    int ret = stopped ? LS_ECANCELED : ls_stream_push(s, LS_STREAM_RESTORED, it);
     if (ret)
-        free_item(it);
+        ls_stream_free_item(it);
     pthread_mutex_lock(&s->lock);
     s->given++;
     pthread_cond_broadcast(&s->turn);
     pthread_mutex_unlock(&s->lock);
+    ls_stream_count(s, LS_STAGE_RESTORE, LS_TIME_ROOM, ls_stream_lap(&w->since), 0);
     return ret;
 }
 
-typedef struct worker {
-    ls_stream *stream;
-    int number;
-    pthread_t thread;
-} worker;
-
 static void *run_restore(void *opaque)
 {
-    const worker *w = opaque;
+    worker *w = opaque;
     ls_stream *s = w->stream;
     ls_error err = {0};
     ls_restore *r = NULL;
     item *it;
     uint64_t place;
     int ret = ls_restore_open(&r, s->p.resolution, &err);
-    while (!ret && !take(s, w->number, &it, &place)) {
-        const double start = ls_time_now();
+    while (!ret && !take(w, &it, &place)) {
         ret = restore(r, it, &err);
         if (!ret) {
-            count(s, LS_STAGE_RESTORE, 1, start);
-            if (give(s, it, place))
+            ls_stream_count(s, LS_STAGE_RESTORE, LS_TIME_BUSY, ls_stream_lap(&w->since), 1);
+            if (give(w, it, place))
                 break; // another stage has failed
         } else {
-            free_item(it);
+            ls_stream_free_item(it);
         }
     }
     if (ret)
-        stop(s, ret, &err);
+        ls_stream_stop(s, ret, &err);
     ls_restore_close(&r);
     return NULL;
 }
@@ -413,16 +277,17 @@ static void *run_encode(void *opaque)
     ls_error err = {0};
     void *popped;
     int ret = 0;
+    double since = ls_time_now();
     while (!ret && !ls_queue_pop(s->queue[LS_STREAM_RESTORED], &popped)) {
         item *it = popped;
-        const double start = ls_time_now();
+        ls_stream_count(s, LS_STAGE_ENCODE, LS_TIME_INPUT, ls_stream_lap(&since), 0);
         ret = s->p.encode(s->p.opaque, it->index, it->frame, &err);
-        free_item(it);
+        ls_stream_free_item(it);
         if (!ret)
-            count(s, LS_STAGE_ENCODE, 1, start);
+            ls_stream_count(s, LS_STAGE_ENCODE, LS_TIME_BUSY, ls_stream_lap(&since), 1);
     }
     if (ret)
-        stop(s, ret, &err);
+        ls_stream_stop(s, ret, &err);
     return NULL;
 }
 
@@ -431,7 +296,6 @@ static int run_threads(ls_stream *s)
 {
     pthread_t source, encode;
     worker workers[MAX_WORKERS];
-    ls_error err = {0};
     const ls_error no_thread = {.code = LS_ENOMEM, .message = "cannot start a thread"};
     int started = 0;
     bool has_source = !pthread_create(&source, NULL, run_source, s);
@@ -442,10 +306,8 @@ static int run_threads(ls_stream *s)
             break;
     }
     if (!started)
-        stop(s, LS_ENOMEM, &no_thread);
-    int ret = started ? run_generate(s, &err) : LS_ENOMEM;
-    if (ret && err.code) // otherwise another stage failed, and has reported why
-        stop(s, ret, &err);
+        ls_stream_stop(s, LS_ENOMEM, &no_thread);
+    int ret = started ? ls_stream_generate(s) : LS_ENOMEM;
     ls_queue_finish(s->queue[LS_STREAM_GENERATED], ret);
     pthread_mutex_lock(&s->lock);
     s->state.workers = MAX_WORKERS; // wake all that wait
@@ -467,12 +329,17 @@ int ls_stream_open(ls_stream **out, const ls_stream_parts *parts, ls_error *err)
     if (!s)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     s->p = *parts;
+    s->canceled.parent = parts->cancel;
+    s->state.generator_count = parts->generator_count;
+    for (size_t i = 0; i < parts->generator_count; i++)
+        s->state.generators[i].device = ls_generator_device(parts->generators[i]);
     s->p.workers = parts->workers < 1             ? 1
                    : parts->workers > MAX_WORKERS ? MAX_WORKERS
                                                   : parts->workers;
     s->p.frames = s->frames = parts->frames < LS_CHUNK_FRAMES ? LS_CHUNK_FRAMES : parts->frames;
     pthread_cond_init(&s->landed, NULL);
     pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->collecting, NULL);
     pthread_mutex_init(&s->taking, NULL);
     pthread_cond_init(&s->turn, NULL);
     return 0;
@@ -484,6 +351,7 @@ void ls_stream_close(ls_stream **ps)
     if (!s)
         return;
     pthread_mutex_destroy(&s->lock);
+    pthread_mutex_destroy(&s->collecting);
     pthread_mutex_destroy(&s->taking);
     pthread_cond_destroy(&s->turn);
     pthread_cond_destroy(&s->landed);
@@ -496,7 +364,7 @@ int ls_stream_run(ls_stream *s, uint64_t first, uint64_t end, ls_error *err)
     ls_queue *queue[LS_STREAM_QUEUES];
     bool ok = true;
     for (int i = 0; i < LS_STREAM_QUEUES; i++) {
-        queue[i] = ls_queue_open(s->p.frames, SIZE_MAX, free_item);
+        queue[i] = ls_queue_open(s->p.frames, SIZE_MAX, ls_stream_free_item);
         ok = ok && queue[i];
     }
     pthread_mutex_lock(&s->lock);
@@ -505,6 +373,7 @@ int ls_stream_run(ls_stream *s, uint64_t first, uint64_t end, ls_error *err)
     s->first = first;
     s->end = end;
     s->fed = end == s->p.span.frames && s->p.span.fed > end ? s->p.span.fed : end;
+    s->next = s->passed = first;
     s->taken = s->given = 0;
     s->stopped = false;
     s->state.workers = s->p.workers;

@@ -12,6 +12,12 @@
 
 enum ls_stage { LS_STAGE_DECODE, LS_STAGE_GENERATE, LS_STAGE_RESTORE, LS_STAGE_ENCODE, LS_STAGES };
 enum { LS_STREAM_CROPPED, LS_STREAM_GENERATED, LS_STREAM_RESTORED, LS_STREAM_QUEUES };
+enum { LS_STREAM_GENERATORS = 16 };
+
+/* What a thread does with its time: works, waits for what it works on, waits because what it has
+ * made cannot go on. While the frames in flight are all those that may be, generators wait for
+ * the latter. */
+enum ls_time_use { LS_TIME_BUSY, LS_TIME_INPUT, LS_TIME_ROOM, LS_TIME_USES };
 
 /* Numbers of frames, all from the start of the output. */
 typedef struct ls_stream_span {
@@ -25,7 +31,8 @@ typedef struct ls_stream_span {
 typedef struct ls_stream_parts {
     ls_pingpong *source;
     ls_face_path *path;
-    ls_generator *generator;
+    ls_generator *const *generators; /* each takes the next chunk as soon as it is free */
+    size_t generator_count;          /* 1 .. LS_STREAM_GENERATORS */
     size_t resolution;
     ls_stream_span span;
     size_t frames; /* in flight at most, in all stages; LS_CHUNK_FRAMES at least */
@@ -38,11 +45,17 @@ typedef struct ls_stream_parts {
 } ls_stream_parts;
 
 typedef struct ls_stream_state {
-    double seconds[LS_STAGES]; /* that the threads of each stage were busy, together */
-    double busy[LS_STAGES];    /* their mean over the threads that took part */
+    double seconds[LS_STAGES][LS_TIME_USES]; /* of all threads of each stage together */
+    double mean[LS_STAGES][LS_TIME_USES];    /* over the threads that took part */
     uint64_t frames[LS_STAGES];
+    struct {
+        const char *device; /* as ls_generator_device */
+        double seconds[LS_TIME_USES];
+        uint64_t frames;
+    } generators[LS_STREAM_GENERATORS];
+    size_t generator_count;
     double generated;   /* frames' worth of generation that is done, parts of chunks included */
-    uint64_t chunk;     /* that the networks have, of the whole output */
+    uint64_t chunk;     /* the first that the networks have, of the whole output */
     size_t step, steps; /* its denoising steps that are done; steps 0: no chunk has started */
     uint64_t with_face, without_face; /* of those that get a new mouth */
     size_t in_flight;
@@ -55,9 +68,9 @@ typedef struct ls_stream ls_stream;
 int ls_stream_open(ls_stream **out, const ls_stream_parts *parts, ls_error *err);
 void ls_stream_close(ls_stream **s);
 
-/* Frames [first, end) of the output, in the calling thread and others; first is that of a chunk,
- * end that of another or of the output. May be called again with later frames. The first error of
- * any stage ends all of them. */
+/* Frames [first, end) of the output, in the calling thread, which has the first generator, and
+ * others; first is that of a chunk, end that of another or of the output. May be called again with
+ * later frames. The first error of any stage ends all of them. */
 int ls_stream_run(ls_stream *s, uint64_t first, uint64_t end, ls_error *err);
 
 /* Any thread, at any time. */

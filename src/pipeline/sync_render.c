@@ -155,7 +155,8 @@ int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *
             job->generator, job->span.fed < LS_CHUNK_FRAMES ? job->span.fed : LS_CHUNK_FRAMES, err);
     const ls_stream_parts parts = {.source = job->source,
                                    .path = ls_face_feed_path(job->faces),
-                                   .generator = job->generator,
+                                   .generators = &job->generator,
+                                   .generator_count = 1,
                                    .resolution = job->s.resolution,
                                    .span = job->span,
                                    .frames = job->choice.frames,

@@ -1,0 +1,276 @@
+/* The generators of a stream: each has a lane, a thread that collects chunks on the fixed grid. */
+#include "base/alloc.h"
+#include "base/time.h"
+#include "pipeline/stream_inside.h"
+
+#include <math.h>
+
+#define RESPLIT_CHUNKS 16 /* after the second chunk, and then every so many */
+
+typedef ls_stream_item item;
+typedef ls_stream_lane lane;
+
+/* The chunk that a lane works on. */
+typedef struct chunk {
+    uint64_t at;        /* its first frame */
+    size_t n, have;     /* frames, and those that are there */
+    size_t written;     /* of them, past which they are dropped */
+    size_t mouths, fed; /* that get a new mouth, and that the networks get */
+    item *items[LS_CHUNK_FRAMES];
+} chunk;
+
+/* The VAE's share of a chunk: the encoder's before the first step, the decoder's after the last. */
+static const double encoding = 0.05, decoding = 0.05;
+
+/* With the stream's lock: what all lanes have done, and the chunk of the one furthest behind. */
+static void look_at_lanes(ls_stream *s)
+{
+    const lane *last = NULL;
+    s->state.generated = s->made;
+    for (size_t i = 0; i < s->p.generator_count; i++) {
+        const lane *l = &s->lanes[i];
+        if (!l->works)
+            continue;
+        s->state.generated += l->done;
+        if (!last || l->chunk < last->chunk)
+            last = l;
+    }
+    if (last) {
+        s->state.chunk = last->chunk;
+        s->state.step = last->step;
+    }
+}
+
+static void begin_chunk(lane *l, const chunk *c)
+{
+    ls_stream *s = l->stream;
+    pthread_mutex_lock(&s->lock);
+    l->works = true;
+    l->chunk = c->at / LS_CHUNK_FRAMES;
+    l->step = 0;
+    l->frames = (double)c->written;
+    l->done = 0;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void report_step(void *opaque, size_t step, size_t steps)
+{
+    lane *l = opaque;
+    const double part = (double)step / (double)steps;
+    pthread_mutex_lock(&l->stream->lock);
+    l->done = step ? l->frames * (encoding + (1 - encoding - decoding) * part) : 0;
+    l->step = step;
+    l->stream->state.steps = steps;
+    look_at_lanes(l->stream);
+    pthread_mutex_unlock(&l->stream->lock);
+}
+
+static void end_chunk(lane *l, const chunk *c, uint64_t with_face)
+{
+    ls_stream *s = l->stream;
+    pthread_mutex_lock(&s->lock);
+    s->state.with_face += with_face;
+    s->state.without_face += c->mouths - with_face;
+    l->done = l->frames;
+    l->step = s->state.steps;
+    look_at_lanes(s);
+    s->made += l->frames;
+    l->works = false;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void count(lane *l, int use, double seconds, uint64_t frames)
+{
+    ls_stream *s = l->stream;
+    ls_stream_count(s, LS_STAGE_GENERATE, use, seconds, frames);
+    pthread_mutex_lock(&s->lock);
+    s->state.generators[l->number].seconds[use] += seconds;
+    s->state.generators[l->number].frames += frames;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* The networks work on whole chunks, so a frame without a face borrows the nearest one of its
+ * chunk; its output is not used. */
+static const uint8_t *nearest_face(item *const *items, size_t count, size_t i)
+{
+    for (size_t d = 0; d < count; d++) {
+        if (i >= d && items[i - d]->has_face)
+            return items[i - d]->face;
+        if (i + d < count && items[i + d]->has_face)
+            return items[i + d]->face;
+    }
+    return NULL;
+}
+
+static int run_networks(lane *l, const chunk *c, ls_error *err)
+{
+    ls_stream *s = l->stream;
+    const uint8_t *faces[LS_CHUNK_FRAMES];
+    float *images[LS_CHUNK_FRAMES] = {NULL};
+    const size_t pixels = s->p.resolution * s->p.resolution * 3;
+    for (size_t i = 0; i < c->fed; i++) {
+        item *it = c->items[i];
+        faces[i] = nearest_face(c->items, c->fed, i);
+        if (!it->has_face || i >= c->mouths)
+            continue;
+        images[i] = it->image = ls_aligned_alloc(LS_MEM_PIPELINE, pixels * sizeof(float));
+        if (!images[i])
+            return ls_fail(err, LS_ENOMEM, "out of memory for a face");
+    }
+    return ls_generator_run(s->p.generators[l->number], (size_t)(c->at / LS_CHUNK_FRAMES), c->fed,
+                            faces, images, report_step, l, &s->canceled, err);
+}
+
+/* New mouths for a chunk, as far as it gets any. */
+static int generate(lane *l, const chunk *c, ls_error *err)
+{
+    uint64_t with = 0;
+    begin_chunk(l, c);
+    int ret = c->fed && nearest_face(c->items, c->fed, 0) ? run_networks(l, c, err) : 0;
+    if (ret)
+        return ret;
+    for (size_t i = 0; i < c->n; i++) {
+        with += i < c->mouths && c->items[i]->has_face;
+        ls_aligned_free(c->items[i]->face);
+        c->items[i]->face = NULL;
+    }
+    end_chunk(l, c, with);
+    count(l, LS_TIME_BUSY, ls_stream_lap(&l->since), c->written);
+    return 0;
+}
+
+/* Lets just enough threads restore to keep that stage from being the bottleneck. */
+static void split_threads(ls_stream *s)
+{
+    double each[LS_STAGES], slowest = 0;
+    pthread_mutex_lock(&s->lock);
+    const ls_stream_state *st = &s->state;
+    for (int i = 0; i < LS_STAGES; i++) {
+        const double threads = i == LS_STAGE_GENERATE ? (double)s->p.generator_count : 1;
+        each[i] =
+            st->frames[i] ? st->seconds[i][LS_TIME_BUSY] / (double)st->frames[i] / threads : 0;
+        if (i != LS_STAGE_RESTORE)
+            slowest = fmax(slowest, each[i]);
+    }
+    const double want = slowest > 0 ? ceil(each[LS_STAGE_RESTORE] / slowest) : 1;
+    const int old = st->workers;
+    s->state.workers = (int)fmax(1, fmin(want, s->p.workers));
+    const int now = s->state.workers;
+    pthread_cond_broadcast(&s->turn);
+    pthread_mutex_unlock(&s->lock);
+    ls_log_msg(s->p.log, LS_LOG_DEBUG,
+               "ms a frame: decode %.1f, generate %.1f, restore %.1f, encode %.1f; %d of %d "
+               "threads restore%s",
+               1e3 * each[LS_STAGE_DECODE], 1e3 * each[LS_STAGE_GENERATE],
+               1e3 * each[LS_STAGE_RESTORE], 1e3 * each[LS_STAGE_ENCODE], now, s->p.workers,
+               now == old  ? ""
+               : now > old ? ", more than before"
+                           : ", fewer than before");
+}
+
+static size_t frames_before(uint64_t end, uint64_t at, size_t n)
+{
+    return end <= at ? 0 : end - at < n ? (size_t)(end - at) : n;
+}
+
+/* Seconds so far that the frames in flight were as many as there may be. */
+static double full_seconds(ls_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    const double full = s->full + (s->full_since > 0 ? ls_time_now() - s->full_since : 0);
+    pthread_mutex_unlock(&s->lock);
+    return full;
+}
+
+/* The next chunk, of which no more than `have` frames are there on failure; LS_EOF past the last.
+ */
+static int collect(lane *l, chunk *c)
+{
+    ls_stream *s = l->stream;
+    void *popped;
+    const double before = full_seconds(s);
+    *c = (chunk){.have = 0};
+    pthread_mutex_lock(&s->collecting);
+    c->at = s->next;
+    s->next += LS_CHUNK_FRAMES;
+    c->n = frames_before(s->fed, c->at, LS_CHUNK_FRAMES);
+    int ret = c->n ? 0 : LS_EOF;
+    while (!ret && c->have < c->n && !(ret = ls_queue_pop(s->queue[LS_STREAM_CROPPED], &popped)))
+        c->items[c->have++] = popped;
+    pthread_mutex_unlock(&s->collecting);
+    c->written = frames_before(s->end, c->at, c->n);
+    c->mouths = frames_before(s->p.span.mouths, c->at, c->n);
+    c->fed = c->mouths ? frames_before(s->p.span.fed, c->at, c->n) : 0;
+    const double waited = ls_stream_lap(&l->since), full = fmin(waited, full_seconds(s) - before);
+    count(l, LS_TIME_ROOM, full, 0); // no frame could come before others have left
+    count(l, LS_TIME_INPUT, waited - full, 0);
+    return ret;
+}
+
+/* In the order of the chunks; what was passed on is no longer in *c. */
+static int pass_on(lane *l, chunk *c)
+{
+    ls_stream *s = l->stream;
+    int ret = 0;
+    pthread_mutex_lock(&s->lock);
+    while (s->passed != c->at && !s->stopped)
+        pthread_cond_wait(&s->turn, &s->lock);
+    const bool stopped = s->stopped;
+    pthread_mutex_unlock(&s->lock);
+    for (size_t i = 0; !stopped && !ret && i < c->written; i++) {
+        ret = ls_stream_push(s, LS_STREAM_GENERATED, c->items[i]);
+        if (!ret)
+            c->items[i] = NULL;
+    }
+    pthread_mutex_lock(&s->lock);
+    s->passed += LS_CHUNK_FRAMES;
+    pthread_cond_broadcast(&s->turn);
+    pthread_mutex_unlock(&s->lock);
+    count(l, LS_TIME_ROOM, ls_stream_lap(&l->since), 0);
+    return stopped ? LS_ECANCELED : ret;
+}
+
+static void *run_lane(void *opaque)
+{
+    lane *l = opaque;
+    ls_stream *s = l->stream;
+    ls_error err = {0};
+    chunk c;
+    int ret = 0;
+    l->since = ls_time_now();
+    while (!ret && !(ret = collect(l, &c))) {
+        ret = generate(l, &c, &err);
+        if (!ret)
+            ret = pass_on(l, &c);
+        for (size_t i = 0; i < c.have; i++)
+            ls_stream_free_item(c.items[i]);
+        c.have = 0;
+        if (!ret && (c.at - s->first) / LS_CHUNK_FRAMES % RESPLIT_CHUNKS == 1)
+            split_threads(s);
+    }
+    for (size_t i = 0; i < c.have; i++)
+        ls_stream_free_item(c.items[i]);
+    if (ret != LS_EOF)
+        ls_stream_stop(s, ret, &err);
+    return NULL;
+}
+
+int ls_stream_generate(ls_stream *s)
+{
+    size_t started = 1;
+    for (size_t i = 0; i < s->p.generator_count; i++)
+        s->lanes[i] = (lane){.stream = s, .number = i};
+    while (started < s->p.generator_count &&
+           !pthread_create(&s->lanes[started].thread, NULL, run_lane, &s->lanes[started]))
+        started++;
+    if (started < s->p.generator_count)
+        ls_stream_stop(s, LS_ENOMEM,
+                       &(ls_error){.code = LS_ENOMEM, .message = "cannot start a thread"});
+    run_lane(&s->lanes[0]);
+    for (size_t i = 1; i < started; i++)
+        pthread_join(s->lanes[i].thread, NULL);
+    pthread_mutex_lock(&s->lock);
+    const int ret = s->err.code;
+    pthread_mutex_unlock(&s->lock);
+    return ret;
+}
