@@ -1,6 +1,7 @@
 #include "models/whisper/features.h"
 #include "base/alloc.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #define WINDOW 3000 /* mel frames; twice the rows it yields */
@@ -12,12 +13,18 @@ struct ls_features {
     double fps;
     ls_feature_clock clock; /* if it has a function */
     size_t rows, row_size;
-    float *input; /* [3000, 80] */
+    float *input;         /* [3000, 80], of the thread that encodes */
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t changed;
     struct {
         size_t index; /* SIZE_MAX: empty */
         float *rows;  /* [1500, layers + 1, n_audio_state] */
     } windows[2];
-    int newest;
+    bool encoding; /* a window, with the lock given up */
+    size_t wanted; /* the window to encode ahead; SIZE_MAX: none */
+    bool has_thread;
+    pthread_t thread;
+    ls_cancel closing;
 };
 
 size_t ls_feature_rows(size_t mel_frames)
@@ -103,6 +110,9 @@ int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel, do
     f->fps = fps;
     f->rows = rows;
     f->row_size = row_size(c);
+    f->wanted = SIZE_MAX;
+    pthread_mutex_init(&f->lock, NULL);
+    pthread_cond_init(&f->changed, NULL);
     f->input = ls_malloc_array(WINDOW * c->n_mels, sizeof *f->input);
     bool ok = f->input;
     for (int i = 0; i < 2; i++) {
@@ -123,6 +133,15 @@ void ls_features_close(ls_features **pf)
     ls_features *f = *pf;
     if (!f)
         return;
+    if (f->has_thread) {
+        pthread_mutex_lock(&f->lock);
+        ls_cancel_request(&f->closing);
+        pthread_cond_broadcast(&f->changed);
+        pthread_mutex_unlock(&f->lock);
+        pthread_join(f->thread, NULL);
+    }
+    pthread_cond_destroy(&f->changed);
+    pthread_mutex_destroy(&f->lock);
     free(f->input);
     free(f->windows[0].rows);
     free(f->windows[1].rows);
@@ -141,44 +160,100 @@ size_t ls_features_frames(const ls_features *f)
                         : ls_feature_frames(f->rows, f->fps);
 }
 
-/* The row, from a window held, or encoded now to replace the older one. */
-static int get_row(ls_features *f, size_t row, const float **out, const ls_cancel *cancel,
-                   ls_error *err)
+/* With the lock, which is given up meanwhile: encodes a window in place of the earlier one. */
+static int encode(ls_features *f, size_t index, const ls_cancel *cancel, ls_error *err)
 {
-    size_t index = row / (WINDOW / 2);
-    if (f->windows[f->newest].index != index) {
-        f->newest = !f->newest;
-        if (f->windows[f->newest].index != index) {
-            f->windows[f->newest].index = SIZE_MAX;
-            int ret = ls_log_mel_read(f->mel, index * WINDOW, WINDOW, f->input, err);
-            if (!ret)
-                ret = ls_whisper_encode(f->whisper, f->input, f->windows[f->newest].rows, cancel,
-                                        err);
-            if (ret)
-                return ret;
-            f->windows[f->newest].index = index;
-        }
+    const int k = f->windows[0].index + 1 > f->windows[1].index + 1; // none is before all others
+    f->encoding = true;
+    f->windows[k].index = SIZE_MAX;
+    pthread_mutex_unlock(&f->lock);
+    int ret = ls_log_mel_read(f->mel, index * WINDOW, WINDOW, f->input, err);
+    if (!ret)
+        ret = ls_whisper_encode(f->whisper, f->input, f->windows[k].rows, cancel, err);
+    pthread_mutex_lock(&f->lock);
+    f->windows[k].index = ret ? SIZE_MAX : index;
+    f->encoding = false;
+    pthread_cond_broadcast(&f->changed);
+    return ret;
+}
+
+/* With the lock: the rows of a window, held or encoded now. */
+static int get_window(ls_features *f, size_t index, const float **out, const ls_cancel *cancel,
+                      ls_error *err)
+{
+    int ret = 0;
+    while (!ret) {
+        for (int k = 0; k < 2; k++)
+            if (f->windows[k].index == index) {
+                *out = f->windows[k].rows;
+                return 0;
+            }
+        if (f->encoding)
+            pthread_cond_wait(&f->changed, &f->lock);
+        else
+            ret = encode(f, index, cancel, err);
     }
-    *out = f->windows[f->newest].rows + row % (WINDOW / 2) * f->row_size;
-    return 0;
+    return ret;
+}
+
+/* The window after that of a row, when no one needs the one before any more. */
+static void want_next(ls_features *f, size_t row)
+{
+    const size_t next = row / (WINDOW / 2) + 1;
+    if (row % (WINDOW / 2) >= WINDOW / 4 && next * (WINDOW / 2) < f->rows &&
+        f->windows[0].index != next && f->windows[1].index != next && f->wanted != next) {
+        f->wanted = next;
+        pthread_cond_broadcast(&f->changed);
+    }
 }
 
 int ls_features_read(ls_features *f, size_t start, size_t n, float *dst, const ls_cancel *cancel,
                      ls_error *err)
 {
-    for (size_t i = start; i < start + n; i++) {
-        size_t indices[LS_FEATURE_ROWS];
+    size_t indices[LS_FEATURE_ROWS] = {0};
+    int ret = 0;
+    pthread_mutex_lock(&f->lock);
+    for (size_t i = start; !ret && i < start + n; i++) {
         if (f->clock.row)
             ls_feature_indices_by(i, f->rows, &f->clock, indices);
         else
             ls_feature_indices(i, f->rows, f->fps, indices);
-        for (size_t k = 0; k < LS_FEATURE_ROWS; k++, dst += f->row_size) {
-            const float *row;
-            int ret = get_row(f, indices[k], &row, cancel, err);
-            if (ret)
-                return ret;
-            memcpy(dst, row, f->row_size * sizeof *dst);
+        for (size_t k = 0; !ret && k < LS_FEATURE_ROWS; k++, dst += f->row_size) {
+            const float *window;
+            ret = get_window(f, indices[k] / (WINDOW / 2), &window, cancel, err);
+            if (!ret)
+                memcpy(dst, window + indices[k] % (WINDOW / 2) * f->row_size,
+                       f->row_size * sizeof *dst);
         }
     }
+    want_next(f, indices[0]);
+    pthread_mutex_unlock(&f->lock);
+    return ret;
+}
+
+static void *run_ahead(void *opaque)
+{
+    ls_features *f = opaque;
+    const float *window;
+    pthread_mutex_lock(&f->lock);
+    while (!ls_canceled(&f->closing)) {
+        const size_t index = f->wanted;
+        if (index == SIZE_MAX) {
+            pthread_cond_wait(&f->changed, &f->lock);
+            continue;
+        }
+        get_window(f, index, &window, &f->closing, NULL); // who reads it learns of errors
+        if (f->wanted == index)
+            f->wanted = SIZE_MAX;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return NULL;
+}
+
+int ls_features_read_ahead(ls_features *f, ls_error *err)
+{
+    if (!f->has_thread && pthread_create(&f->thread, NULL, run_ahead, f))
+        return ls_fail(err, LS_ENOMEM, "cannot start a thread");
+    f->has_thread = true;
     return 0;
 }

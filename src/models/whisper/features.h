@@ -45,8 +45,11 @@ void ls_features_close(ls_features **f);
 size_t ls_features_frames(const ls_features *f);
 
 /* Frames [start, start + n) as [n, tokens, n_audio_state]: rows in time order, each with its
- * embeddings in depth order. Encodes windows as they are needed. One thread at a time. */
+ * embeddings in depth order. Encodes windows as they are needed. Any thread. */
 int ls_features_read(ls_features *f, size_t start, size_t n, float *dst, const ls_cancel *cancel,
                      ls_error *err);
+/* From now on a window is encoded by a thread of its own before it is needed, where frames are read
+ * in about their order. */
+int ls_features_read_ahead(ls_features *f, ls_error *err);
 
 #endif
