@@ -31,7 +31,7 @@ struct ls_sync {
     ls_pcm *pcm;
     ls_log_mel *mel;
     ls_features *features;
-    ls_generator *generator;
+    ls_generator *generators[LS_CARDS_MAX]; /* one for each of `models` */
     ls_stream *stream;
     ls_job_folder *folder;
     bool started;          /* the folder is this job's */

@@ -86,7 +86,8 @@ void ls_sync_close_parts(ls_sync *job)
 {
     ls_segment_close(&job->segment);
     ls_stream_close(&job->stream);
-    ls_generator_close(&job->generator);
+    for (size_t i = 0; i < job->model_count; i++)
+        ls_generator_close(&job->generators[i]);
     ls_features_close(&job->features);
     ls_log_mel_close(&job->mel);
     ls_pcm_close(&job->pcm);

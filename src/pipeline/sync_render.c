@@ -142,21 +142,30 @@ static void note_faces(ls_sync *job, bool succeeded)
                    (unsigned long long)(state.with_face + state.without_face));
 }
 
+static int open_generators(ls_sync *job, ls_error *err)
+{
+    const ls_generator_settings g = ls_sync_generator_settings(job);
+    const size_t frames = job->span.fed < LS_CHUNK_FRAMES ? job->span.fed : LS_CHUNK_FRAMES;
+    int ret = 0;
+    for (size_t i = 0; !ret && i < job->model_count; i++) {
+        ret = ls_generator_open(&job->generators[i], job->models[i], job->features, &g, err);
+        if (!ret)
+            ret = ls_generator_prepare(job->generators[i], frames, err);
+    }
+    return ret;
+}
+
 /* Segments [from, to) that are not finished. */
 int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
 {
-    const ls_generator_settings g = ls_sync_generator_settings(job);
     ls_watch *watch = NULL;
     ls_job_progress_set_in_flight(&job->progress, job->choice.frames);
     ls_pingpong_set_window(job->source, job->choice.window_bytes);
-    int ret = ls_generator_open(&job->generator, job->models[0], job->features, &g, err);
-    if (!ret)
-        ret = ls_generator_prepare(
-            job->generator, job->span.fed < LS_CHUNK_FRAMES ? job->span.fed : LS_CHUNK_FRAMES, err);
+    int ret = open_generators(job, err);
     const ls_stream_parts parts = {.source = job->source,
                                    .path = ls_face_feed_path(job->faces),
-                                   .generators = &job->generator,
-                                   .generator_count = 1,
+                                   .generators = job->generators,
+                                   .generator_count = job->model_count,
                                    .resolution = job->s.resolution,
                                    .span = job->span,
                                    .frames = job->choice.frames,

@@ -404,7 +404,7 @@ def settings_that_are_refused():
     bad(sync("video.mp4", "speech.wav", "out.mp4", "--save-track", "out.jsonl"), "save-track", code=2)
     bad(run(LS, "faces", "-m", "models"), "VIDEO", code=2)
     bad(sync("video.mp4", "speech.wav", "out.mp4", "--guidance", "nan"), "--guidance", '"nan"', code=2)
-    bad(sync("video.mp4", "speech.wav", "out.mp4", "--dtype", "f8"), "auto, f32 or bf16", code=2)
+    bad(sync("video.mp4", "speech.wav", "out.mp4", "--dtype", "f8"), "auto, f32, bf16 or f16", code=2)
     bad(sync("video.mp4", "speech.wav", "out.mp4", "--max-memory", "4X"), "--max-memory", "4G", code=2)
 
 

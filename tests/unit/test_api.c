@@ -145,6 +145,7 @@ static void settings_may_be_of_another_version(void **state)
     both.s.size = sizeof both;
     assert_int_equal(ls_sync_open(&job, &both.s, &err), LS_EINVAL);
     assert_null(job);
+    assert_string_equal(both.s.device, "auto");
     /* an older caller's settings, which end before the engine */
     ls_sync_settings s = job_settings("older.mkv");
     s.size = offsetof(ls_sync_settings, engine);
@@ -411,6 +412,15 @@ static void the_machine_is_described(void **state)
     ls_machine_get(&m, sizeof m);
     assert_true(m.cores > 0 && m.memory > 0 && *m.cpu);
     assert_true(m.compute_type == LS_COMPUTE_FLOAT32 || m.compute_type == LS_COMPUTE_BFLOAT16);
+    ls_machine_device d, other;
+    assert_int_equal(ls_machine_get_device(&d, sizeof d, 0), 1);
+    assert_string_equal(d.name, "cpu");
+    assert_string_equal(d.model, m.cpu);
+    assert_true(d.compute_type == m.compute_type && d.memory == 0 && !d.is_unproven && *d.version);
+    other = d;
+    assert_int_equal(ls_machine_get_device(&other, sizeof other, 1), 0); // see LS_CUDA_LIBRARY
+    assert_memory_equal(&other, &d, sizeof d);
+    assert_true(*m.no_card);
     assert_non_null(ls_encoder_name(0));
     assert_null(ls_encoder_name(1000));
     assert_true(*ls_codec_version());
