@@ -1,5 +1,6 @@
 #include "pipeline/generator.h"
 #include "base/alloc.h"
+#include "base/aside.h"
 #include "diffusion/noise.h"
 #include "face/align.h"
 
@@ -11,14 +12,15 @@ struct ls_generator {
     ls_generator_settings settings;
     ls_sampler *sampler;
     ls_mask *mask;
+    ls_aside *aside; /* prepares and finishes images while the device computes */
     ls_rng rng;
     size_t next_chunk, side, channels;     /* of the latents: side x side */
     size_t tokens;                         /* of audio, per frame */
     size_t latent_size, image_size;        /* floats of one frame */
     float *noise;                          /* [side, side, channels], the same for every frame */
-    float *image;                          /* [vae_frames, R, R, 3] */
+    float *images[2];                      /* [vae_frames, R, R, 3], used in turns */
     float *moments;                        /* [vae_frames, side, side, 2 * channels] */
-    float *posterior;                      /* noise [frames, channels, side, side] as drawn */
+    float *posterior[2];                   /* noise [frames, side, side, channels] of each image */
     float *masks, *masked, *ref, *latents; /* [frames, side, side, ..] */
     float *audio;                          /* [frames, tokens, dim] */
 };
@@ -31,7 +33,7 @@ static void channels_last(float *dst, const float *src, size_t channels, size_t 
             dst[p * channels + c] = src[c * pixels + p];
 }
 
-#define BUFFERS 9
+#define BUFFERS 11
 
 typedef struct buffer {
     float **p;
@@ -43,9 +45,11 @@ static void list_buffers(ls_generator *g, buffer list[BUFFERS])
     const size_t pixels = g->side * g->side, n = LS_CHUNK_FRAMES, vae = g->settings.vae_frames;
     const size_t dim = ls_whisper_get_config(g->models->whisper)->n_audio_state;
     const buffer floats[BUFFERS] = {{&g->noise, g->latent_size},
-                                    {&g->image, vae * g->image_size},
+                                    {&g->images[0], vae * g->image_size},
+                                    {&g->images[1], vae * g->image_size},
                                     {&g->moments, vae * 2 * g->latent_size},
-                                    {&g->posterior, n * g->latent_size},
+                                    {&g->posterior[0], n * g->latent_size},
+                                    {&g->posterior[1], n * g->latent_size},
                                     {&g->masks, n * pixels},
                                     {&g->masked, n * g->latent_size},
                                     {&g->ref, n * g->latent_size},
@@ -102,6 +106,8 @@ int ls_generator_open(ls_generator **out, ls_models *models, ls_features *featur
         ret = ls_mask_open(&g->mask, s->resolution, err);
     if (!ret)
         ret = allocate(g, err);
+    if (!ret)
+        ret = ls_aside_open(&g->aside, err);
     if (ret) {
         ls_generator_close(out);
         return ret;
@@ -110,8 +116,8 @@ int ls_generator_open(ls_generator **out, ls_models *models, ls_features *featur
         memcpy(g->masks + i * g->side * g->side, ls_mask_latent(g->mask),
                g->side * g->side * sizeof *g->masks);
     ls_rng_seed(&g->rng, s->seed);
-    ls_rng_randn(&g->rng, g->posterior, g->latent_size);
-    channels_last(g->noise, g->posterior, g->channels, g->side * g->side);
+    ls_rng_randn(&g->rng, g->latents, g->latent_size);
+    channels_last(g->noise, g->latents, g->channels, g->side * g->side);
     return 0;
 }
 
@@ -120,12 +126,13 @@ void ls_generator_close(ls_generator **pg)
     ls_generator *g = *pg;
     if (!g)
         return;
+    buffer list[BUFFERS];
+    list_buffers(g, list);
+    ls_aside_close(&g->aside);
     ls_sampler_close(&g->sampler);
     ls_mask_close(&g->mask);
-    float *list[] = {g->noise,  g->image, g->moments, g->posterior, g->masks,
-                     g->masked, g->ref,   g->latents, g->audio};
-    for (size_t i = 0; i < LS_COUNT(list); i++)
-        ls_aligned_free(list[i]);
+    for (size_t i = 0; i < BUFFERS; i++)
+        ls_aligned_free(*list[i].p);
     free(g);
     *pg = NULL;
 }
@@ -207,35 +214,104 @@ int ls_generator_estimate(ls_generator_memory *out, ls_models *models,
     return ret;
 }
 
-/* latent_dist.sample() * scaling_factor of an image of every frame; `which`: 0 the face, 1 masked.
- */
-static int encode(ls_generator *g, size_t frames, const uint8_t *const *faces, int which,
-                  float *latents, const ls_cancel *cancel, ls_error *err)
+enum { MASKED, WHOLE, KINDS }; /* images of a face, in the order that noise is drawn for them */
+
+/* Images for a call of the VAE, or of one. */
+typedef struct batch {
+    ls_generator *g;
+    const uint8_t *const *faces;
+    float *const *results; /* of the decoder */
+    const size_t *wanted;  /* of the decoder: which frames; NULL: all */
+    size_t first, n, frames;
+    int kind;
+    bool draws; /* the chunk's noise too */
+    float *images;
+} batch;
+
+/* The next batch of `count` frames, in the other buffer; false: that was the last. */
+static bool next_batch(batch *b, size_t count)
 {
-    size_t pixels = g->side * g->side;
-    ls_rng_randn(&g->rng, g->posterior, frames * g->latent_size);
-    for (size_t i = 0, n; i < frames; i += n) {
-        n = vae_frames(g, frames - i);
-        for (size_t k = 0; k < n; k++) {
-            float *image = g->image + k * g->image_size;
-            ls_mask_prepare(g->mask, faces[i + k], which ? NULL : image, which ? image : NULL);
-        }
-        int ret =
-            ls_vae_encode(g->models->vae, n, g->side, g->side, g->image, g->moments, cancel, err);
-        if (ret)
-            return ret;
-        float *z = latents + i * g->latent_size, *noise = g->image; // free after the encoder
-        for (size_t k = 0; k < n; k++)
-            channels_last(noise + k * g->latent_size, g->posterior + (i + k) * g->latent_size,
-                          g->channels, pixels);
-        ls_vae_sample(g->moments, noise, n * pixels, g->channels, z);
-        for (size_t k = 0; k < n * g->latent_size; k++)
-            z[k] *= LS_VAE_SCALING_FACTOR;
-    }
-    return 0;
+    const ls_generator *g = b->g;
+    b->first += b->n;
+    b->n = vae_frames(g, count - b->first);
+    b->images = g->images[b->images == g->images[0]];
+    return b->first < count;
 }
 
-/* Decodes the requested images only: moves their latents together, overwriting g->latents. */
+static void draw_noise(ls_generator *g, size_t frames)
+{
+    for (int kind = 0; kind < KINDS; kind++) {
+        float *drawn = g->latents; // [frames, channels, side, side]; free until the UNet starts
+        ls_rng_randn(&g->rng, drawn, frames * g->latent_size);
+        for (size_t i = 0; i < frames; i++)
+            channels_last(g->posterior[kind] + i * g->latent_size, drawn + i * g->latent_size,
+                          g->channels, g->side * g->side);
+    }
+}
+
+static void prepare_images(void *opaque)
+{
+    const batch *b = opaque;
+    for (size_t i = 0; i < b->n; i++) {
+        float *image = b->images + i * b->g->image_size;
+        ls_mask_prepare(b->g->mask, b->faces[b->first + i], b->kind == WHOLE ? image : NULL,
+                        b->kind == MASKED ? image : NULL);
+    }
+    if (b->draws)
+        draw_noise(b->g, b->frames);
+}
+
+/* latent_dist.sample() * scaling_factor */
+static void sample(const batch *b)
+{
+    const ls_generator *g = b->g;
+    float *z = (b->kind == WHOLE ? g->ref : g->masked) + b->first * g->latent_size;
+    ls_vae_sample(g->moments, g->posterior[b->kind] + b->first * g->latent_size,
+                  b->n * g->side * g->side, g->channels, z);
+    for (size_t i = 0; i < b->n * g->latent_size; i++)
+        z[i] *= LS_VAE_SCALING_FACTOR;
+}
+
+/* The latents of all frames, masked and whole. Each batch is prepared during the one before, and
+ * the noise during the first. */
+static int encode(ls_generator *g, size_t frames, const uint8_t *const *faces,
+                  const ls_cancel *cancel, ls_error *err)
+{
+    batch next = {.g = g, .faces = faces, .frames = frames}, now;
+    int ret = 0;
+    next_batch(&next, frames);
+    prepare_images(&next);
+    while (!ret && next.kind < KINDS) {
+        now = next;
+        next.draws = now.kind == MASKED && !now.first;
+        if (!next_batch(&next, frames)) {
+            next.kind++;
+            next.first = 0;
+            next.n = vae_frames(g, frames);
+        }
+        if (next.kind < KINDS)
+            ls_aside_start(g->aside, prepare_images, &next);
+        ret = ls_vae_encode(g->models->vae, now.n, g->side, g->side, now.images, g->moments, cancel,
+                            err);
+        ls_aside_wait(g->aside);
+        if (!ret)
+            sample(&now);
+    }
+    return ret;
+}
+
+static void composite(void *opaque)
+{
+    const batch *b = opaque;
+    for (size_t i = 0; i < b->n; i++) {
+        const size_t frame = b->wanted[b->first + i];
+        ls_mask_composite(b->g->mask, b->results[frame], b->images + i * b->g->image_size,
+                          b->faces[frame]);
+    }
+}
+
+/* Decodes the requested images only: moves their latents together, overwriting g->latents. Each
+ * batch is finished during the next. */
 static int decode(ls_generator *g, size_t frames, const uint8_t *const *faces, float *const *images,
                   const ls_cancel *cancel, ls_error *err)
 {
@@ -248,17 +324,18 @@ static int decode(ls_generator *g, size_t frames, const uint8_t *const *faces, f
             z[k] = from[k] / LS_VAE_SCALING_FACTOR;
         wanted[count++] = i;
     }
-    for (size_t i = 0, n; i < count; i += n) {
-        n = vae_frames(g, count - i);
-        int ret = ls_vae_decode(g->models->vae, n, g->side, g->side,
-                                g->latents + i * g->latent_size, g->image, cancel, err);
-        if (ret)
-            return ret;
-        for (size_t k = 0; k < n; k++)
-            ls_mask_composite(g->mask, images[wanted[i + k]], g->image + k * g->image_size,
-                              faces[wanted[i + k]]);
+    batch now = {.g = g, .faces = faces, .results = images, .wanted = wanted}, last;
+    int ret = 0;
+    while (!ret && next_batch(&now, count)) {
+        ret = ls_vae_decode(g->models->vae, now.n, g->side, g->side,
+                            g->latents + now.first * g->latent_size, now.images, cancel, err);
+        ls_aside_wait(g->aside);
+        last = now;
+        if (!ret)
+            ls_aside_start(g->aside, composite, &last);
     }
-    return 0;
+    ls_aside_wait(g->aside);
+    return ret;
 }
 
 typedef struct step_progress {
@@ -295,9 +372,7 @@ int ls_generator_run(ls_generator *g, size_t index, size_t frames, const uint8_t
         progress(opaque, 0, g->settings.sampler.steps);
     int ret = ls_features_read(g->features, index * LS_CHUNK_FRAMES, frames, g->audio, cancel, err);
     if (!ret)
-        ret = encode(g, frames, faces, 1, g->masked, cancel, err);
-    if (!ret)
-        ret = encode(g, frames, faces, 0, g->ref, cancel, err);
+        ret = encode(g, frames, faces, cancel, err);
     for (size_t i = 0; i < frames; i++)
         memcpy(g->latents + i * g->latent_size, g->noise, g->latent_size * sizeof *g->latents);
     ls_chunk c = chunk_of(g, frames);
