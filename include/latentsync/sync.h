@@ -33,11 +33,22 @@ typedef struct ls_progress_queue {
     size_t bytes;
 } ls_progress_queue;
 
+/* What the threads of a stage, or the one that a device has, have done with their time; where
+ * several take part, the mean. */
+typedef struct ls_progress_time {
+    const char *name; /* as a stage's; of a device "cpu", "cuda:0" */
+    double busy_seconds;
+    double input_seconds; /* waiting for what they work on; 0 where unknown */
+    double room_seconds;  /* waiting for later stages to take what is made; likewise */
+    uint64_t frames;
+} ls_progress_time;
+
 /* Later versions may add members at the end. */
 typedef struct ls_progress {
     const char *stage;               /* "prepare", "faces", "frames" or "finish" */
     uint64_t frame, frames;          /* written so far, and in all; frames 0: not known yet */
-    uint64_t chunk, chunks;          /* the 16 frames in the networks, from 1; 0: none */
+    uint64_t chunk, chunks;          /* the 16 frames in the networks, from 1; 0: none; the first,
+                                        where several devices take part */
     uint64_t step, steps;            /* denoising steps of that chunk that are done */
     double fraction;                 /* of the work, 0 to 1, steps included */
     double frames_per_second;        /* 0 while unknown */
@@ -50,6 +61,10 @@ typedef struct ls_progress {
     size_t stage_count;
     const ls_progress_queue *queues;
     size_t queue_count;
+    const ls_progress_time *times; /* of the stages, in their order */
+    size_t time_count;
+    const ls_progress_time *devices; /* that the networks run on */
+    size_t device_count;
 } ls_progress;
 
 /* Fields beside `size` and the callbacks are also options (option.h), under the names given there;

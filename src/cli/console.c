@@ -110,6 +110,12 @@ static void add_details(line *l, const ls_progress *p)
             1000 * p->stages[i].busy_seconds / (double)p->stages[i].frames);
         before = ", ";
     }
+    for (size_t i = 0; i < p->device_count; i++) {
+        const ls_progress_time *d = &p->devices[i];
+        const double all = d->busy_seconds + d->input_seconds + d->room_seconds;
+        if (d->frames && all > 0)
+            add(l, "  %s %.0f %% busy", d->name, 100 * d->busy_seconds / all);
+    }
     for (size_t i = 0; i < p->queue_count; i++)
         add(l, "%s%s %zu", i ? ", " : "  queued: ", p->queues[i].name, p->queues[i].items);
 }

@@ -45,13 +45,20 @@ void cli_event_start(cli_call *call, const char *output, const char *job)
                         cli_json(job)));
 }
 
+static json_t *times(const ls_progress_time *t, size_t count)
+{
+    json_t *all = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(all, json_pack("{s:s, s:f, s:f, s:f, s:I}", "name", t[i].name,
+                                             "busy_seconds", t[i].busy_seconds, "input_seconds",
+                                             t[i].input_seconds, "room_seconds", t[i].room_seconds,
+                                             "frames", (json_int_t)t[i].frames));
+    return all;
+}
+
 void cli_event_progress(cli_call *call, const ls_progress *p)
 {
-    json_t *stages = json_array(), *queues = json_array();
-    for (size_t i = 0; i < p->stage_count; i++)
-        json_array_append_new(stages, json_pack("{s:s, s:f, s:I}", "name", p->stages[i].name,
-                                                "busy_seconds", p->stages[i].busy_seconds, "frames",
-                                                (json_int_t)p->stages[i].frames));
+    json_t *queues = json_array();
     for (size_t i = 0; i < p->queue_count; i++)
         json_array_append_new(queues, json_pack("{s:s, s:I, s:I, s:I}", "name", p->queues[i].name,
                                                 "items", (json_int_t)p->queues[i].items,
@@ -59,7 +66,7 @@ void cli_event_progress(cli_call *call, const ls_progress *p)
                                                 "bytes", (json_int_t)p->queues[i].bytes));
     cli_event(call, "progress",
               json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:I, "
-                        "s:o, s:o}",
+                        "s:o, s:o, s:o}",
                         "stage", p->stage, "frame", (json_int_t)p->frame, "frames",
                         (json_int_t)p->frames, "chunk", (json_int_t)p->chunk, "chunks",
                         (json_int_t)p->chunks, "step", (json_int_t)p->step, "steps",
@@ -67,7 +74,8 @@ void cli_event_progress(cli_call *call, const ls_progress *p)
                         p->frames_per_second, "seconds_left", p->seconds_left, "seconds",
                         p->seconds, "cpu_percent", p->cpu_percent, "resident_bytes",
                         (json_int_t)p->resident_bytes, "budget_bytes", (json_int_t)p->budget_bytes,
-                        "stages", stages, "queues", queues));
+                        "stages", times(p->times, p->time_count), "devices",
+                        times(p->devices, p->device_count), "queues", queues));
 }
 
 void cli_event_error(cli_call *call, const ls_error *err, const char *message, const char *hint,

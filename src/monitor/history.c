@@ -12,6 +12,13 @@ enum { MAX_LINE = 65536 };
 #define MAX_TIME 1e9   // 30 years
 #define MAX_VALUE 1e18 // larger values are clamped to this
 
+/* What the last sample of this part said of a stage or device. */
+typedef struct counters {
+    bool seen;
+    double busy, input, room, frames;
+    double changed; // when `busy` last grew
+} counters;
+
 typedef struct reader {
     const char *name;
     FILE *file;
@@ -22,11 +29,7 @@ typedef struct reader {
     double time;       // last in the current part, since its start
     double part_frame; // last in the current part; negative before the first
     bool fresh;        // this part is recorded from its start
-    struct {
-        bool seen; // in this part
-        double busy, frames;
-        double changed; // when `busy` last grew
-    } stages[LS_HISTORY_NAMES];
+    counters stages[LS_HISTORY_NAMES], devices[LS_HISTORY_NAMES];
     char text[MAX_LINE + 1];
 } reader;
 
@@ -63,8 +66,10 @@ static void make_room(ls_history *h, double seconds)
         for (size_t i = 0; i < LS_FIGURES; i++)
             halve(&h->figures[i]);
         for (size_t i = 0; i < LS_HISTORY_NAMES; i++) {
-            halve(&h->stages[i]);
+            halve(&h->stages[i].busy);
+            halve(&h->devices[i].busy);
             halve(&h->queues[i]);
+            halve(&h->gpus[i].load);
         }
         for (size_t i = 0; i < LS_HISTORY_BINS; i++) {
             bool start = h->starts[i];
@@ -130,64 +135,95 @@ static int read_figures(reader *r, json_t *object, ls_error *err)
     return 0;
 }
 
-/* The index of a name in a list; a new name is appended. */
-static int find_series(const reader *r, ls_series *list, size_t *count, const char *name,
+/* The index of a name in a list of series, each in an element of `size` bytes; a new name is
+ * appended. */
+static int find_series(const reader *r, void *list, size_t size, size_t *count, const char *name,
                        size_t *index, ls_error *err)
 {
     for (*index = 0; *index < *count; ++*index)
-        if (!strcmp(list[*index].name, name))
+        if (!strcmp(((ls_series *)((char *)list + *index * size))->name, name))
             return 0;
     if (*count == LS_HISTORY_NAMES)
-        return fail(r, err, "", "more than 24 stages or queues");
+        return fail(r, err, "", "more than 24 stages, devices or queues");
     if (strlen(name) >= LS_HISTORY_NAME_SIZE)
-        return fail(r, err, "", "the name of a stage or queue is longer than 63 bytes");
-    strcpy(list[(*count)++].name, name);
+        return fail(r, err, "", "the name of a stage, device or queue is longer than 63 bytes");
+    strcpy(((ls_series *)((char *)list + (*count)++ * size))->name, name);
     return 0;
 }
 
 /* The counter grows when a stage finishes something, which may have taken many samples: the work is
  * placed at the end of that time, where it must have been, and never before the last growth. */
-static void add_work(reader *r, size_t k, double busy, double frames)
+static void add_work(const reader *r, ls_worker *w, counters *last, const counters *now)
 {
-    ls_series *s = &r->h->stages[k];
-    bool count = r->stages[k].seen || r->fresh;
-    double work = count ? busy - r->stages[k].busy : 0;
-    double more = count ? frames - r->stages[k].frames : 0;
-    if (!r->stages[k].seen)
-        r->stages[k].changed = r->fresh ? r->start : r->from;
-    r->stages[k].seen = true;
-    r->stages[k].busy = busy;
-    r->stages[k].frames = frames;
-    spread(r->h, s, r->from, r->to, 0, true);
-    r->h->stage_frames[k] += fmax(more, 0);
+    const bool count = last->seen || r->fresh;
+    const double work = count ? now->busy - last->busy : 0;
+    const double changed = last->seen ? last->changed : r->fresh ? r->start : r->from;
+    if (count) {
+        w->frames += fmax(now->frames - last->frames, 0);
+        w->input += fmax(now->input - last->input, 0);
+        w->room += fmax(now->room - last->room, 0);
+    }
+    *last = *now;
+    last->seen = true;
+    last->changed = changed;
+    spread(r->h, &w->busy, r->from, r->to, 0, true);
     if (work <= 0)
         return;
-    double from = fmax(r->stages[k].changed, fmin(r->from, r->to - work));
+    const double from = fmax(changed, fmin(r->from, r->to - work));
     if (from < r->to)
-        spread(r->h, s, from, r->to, 100 * work / (r->to - from), false);
-    r->stages[k].changed = r->to;
+        spread(r->h, &w->busy, from, r->to, 100 * work / (r->to - from), false);
+    last->changed = r->to;
 }
 
-static int read_stages(reader *r, json_t *object, ls_error *err)
+static int read_workers(const reader *r, json_t *object, const char *key,
+                        ls_worker list[LS_HISTORY_NAMES], size_t *count,
+                        counters last[LS_HISTORY_NAMES], ls_error *err)
 {
-    json_t *all = json_object_get(object, "stages"), *stage;
+    json_t *all = json_object_get(object, key), *worker;
     const char *name;
     if (all && !json_is_object(all))
-        return fail(r, err, "stages", "must be an object");
-    json_object_foreach(all, name, stage)
+        return fail(r, err, key, "must be an object");
+    json_object_foreach(all, name, worker)
     {
         size_t k;
-        double busy = 0, frames = 0;
-        int ret = json_is_object(stage) ? 0 : fail(r, err, name, "must be an object");
+        counters now = {.seen = true};
+        int ret = json_is_object(worker) ? 0 : fail(r, err, name, "must be an object");
         if (!ret)
-            ret = find_series(r, r->h->stages, &r->h->stage_count, name, &k, err);
-        if (!ret)
-            ret = read_number(r, stage, "busy_seconds", &busy, err);
-        if (!ret)
-            ret = read_number(r, stage, "frames", &frames, err);
-        if (ret)
+            ret = find_series(r, list, sizeof *list, count, name, &k, err);
+        if (ret || (ret = read_number(r, worker, "busy_seconds", &now.busy, err)) ||
+            (ret = read_number(r, worker, "input_seconds", &now.input, err)) ||
+            (ret = read_number(r, worker, "room_seconds", &now.room, err)) ||
+            (ret = read_number(r, worker, "frames", &now.frames, err)))
             return ret;
-        add_work(r, k, busy, frames);
+        add_work(r, &list[k], &last[k], &now);
+    }
+    return 0;
+}
+
+static int read_gpus(const reader *r, json_t *object, ls_error *err)
+{
+    ls_history *h = r->h;
+    json_t *all = json_object_get(object, "gpus"), *gpu;
+    size_t i;
+    if (all && !json_is_array(all))
+        return fail(r, err, "gpus", "must be an array");
+    json_array_foreach(all, i, gpu)
+    {
+        if (i == LS_HISTORY_NAMES)
+            break;
+        ls_gpu *g = &h->gpus[i];
+        double bytes = 0, total = 0, load = -1;
+        int ret = json_is_object(gpu) ? 0 : fail(r, err, "gpus", "must hold objects");
+        if (ret || (ret = read_number(r, gpu, "bytes", &bytes, err)) ||
+            (ret = read_number(r, gpu, "total_bytes", &total, err)) ||
+            (ret = read_number(r, gpu, "percent", &load, err)))
+            return ret;
+        snprintf(g->load.name, sizeof g->load.name, "GPU %zu", i);
+        g->bytes = fmax(g->bytes, bytes);
+        g->total = fmax(g->total, total);
+        if (load >= 0)
+            spread(h, &g->load, r->from, r->to, load, true);
+        h->gpu_count = i + 1 > h->gpu_count ? i + 1 : h->gpu_count;
     }
     return 0;
 }
@@ -205,7 +241,8 @@ static int read_queues(reader *r, json_t *object, ls_error *err)
         double v[4] = {0};
         int ret = json_is_object(queue) ? 0 : fail(r, err, name, "must be an object");
         if (!ret)
-            ret = find_series(r, r->h->queues, &r->h->queue_count, name, &k, err);
+            ret = find_series(r, r->h->queues, sizeof *r->h->queues, &r->h->queue_count, name, &k,
+                              err);
         for (int i = 0; i < 4 && !ret; i++)
             ret = read_number(r, queue, keys[i], &v[i], err);
         if (ret)
@@ -228,6 +265,7 @@ static void place(reader *r, double time)
         r->start = r->from - (r->fresh ? 0 : time - 1);
         r->part_frame = -1;
         memset(r->stages, 0, sizeof r->stages);
+        memset(r->devices, 0, sizeof r->devices);
     }
     r->time = time;
     r->to = fmax(r->start + time, r->from + 1e-3); // two samples may have the same time
@@ -270,7 +308,9 @@ static int read_sample(reader *r, json_t *object, ls_error *err)
     if ((ret = read_number(r, object, "frame", &h->frame, err)) ||
         (ret = read_number(r, object, "frames", &h->frames, err)) ||
         (ret = read_phase(r, object, err)) || (ret = read_figures(r, object, err)) ||
-        (ret = read_stages(r, object, err)) || (ret = read_queues(r, object, err)))
+        (ret = read_workers(r, object, "stages", h->stages, &h->stage_count, r->stages, err)) ||
+        (ret = read_workers(r, object, "devices", h->devices, &h->device_count, r->devices, err)) ||
+        (ret = read_gpus(r, object, err)) || (ret = read_queues(r, object, err)))
         return ret;
     if (r->part_frame >= 0)
         h->frames_done += fmax(h->frame - r->part_frame, 0);

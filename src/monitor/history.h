@@ -27,6 +27,18 @@ typedef struct ls_series {
     ls_bin all, bins[LS_HISTORY_BINS];
 } ls_series;
 
+/* A stage, or a device. */
+typedef struct ls_worker {
+    ls_series busy;     /* percent of the time */
+    double input, room; /* seconds of waiting for what it works on, and for later stages */
+    double frames;
+} ls_worker;
+
+typedef struct ls_gpu {
+    ls_series load;      /* percent */
+    double bytes, total; /* the largest */
+} ls_gpu;
+
 typedef struct ls_phase {
     char name[LS_HISTORY_NAME_SIZE]; /* "": none */
     double seconds;
@@ -55,10 +67,10 @@ typedef struct ls_history {
     double frames_done;                 /* over all parts; frames done twice count twice */
     ls_phase phases[LS_HISTORY_PHASES]; /* by "stage", as they first appear */
     ls_series figures[LS_FIGURES];
-    ls_series stages[LS_HISTORY_NAMES]; /* percent of the time in which the stage was busy */
-    double stage_frames[LS_HISTORY_NAMES];
+    ls_worker stages[LS_HISTORY_NAMES], devices[LS_HISTORY_NAMES];
     ls_series queues[LS_HISTORY_NAMES]; /* percent of the closer bound */
-    size_t stage_count, queue_count;
+    ls_gpu gpus[LS_HISTORY_NAMES];      /* where there are several; those after them are left out */
+    size_t stage_count, device_count, queue_count, gpu_count;
 } ls_history;
 
 /* The last line may be incomplete, as a killed program leaves it. LS_EFORMAT, with the line number,

@@ -12,8 +12,6 @@ typedef struct utilization {
     unsigned gpu, memory; /* percent */
 } utilization;
 
-enum { MAX_DEVICES = 64 };
-
 struct ls_nvml {
     void *library;
     int (*init)(void);
@@ -24,7 +22,7 @@ struct ls_nvml {
     int (*get_utilization)(void *device, utilization *u);
     bool running;
     unsigned count;
-    void *devices[MAX_DEVICES];
+    void *devices[LS_NVML_DEVICES];
 };
 
 /* `function` points to a function pointer, which POSIX lets us store as an object pointer. */
@@ -45,7 +43,7 @@ static bool start(ls_nvml *n, const char *library)
                  find(n, "nvmlDeviceGetUtilizationRates", &n->get_utilization) && !n->init();
     if (!n->running || n->get_count(&count))
         return false;
-    for (unsigned i = 0; i < count && n->count < MAX_DEVICES; i++)
+    for (unsigned i = 0; i < count && n->count < LS_NVML_DEVICES; i++)
         n->count += !n->get_handle(i, &n->devices[n->count]);
     return n->count > 0;
 }
@@ -83,21 +81,23 @@ void ls_nvml_driver_version(const char *library, char *text, size_t size)
 
 bool ls_nvml_read(ls_nvml *n, ls_nvml_figures *figures)
 {
-    unsigned answers = 0, loads = 0, percent = 0;
+    unsigned loads = 0, percent = 0;
     *figures = (ls_nvml_figures){0};
     for (unsigned i = 0; i < n->count; i++) {
         memory_info m;
         utilization u;
         if (n->get_memory(n->devices[i], &m))
             continue;
-        answers++;
+        ls_nvml_device *d = &figures->devices[figures->count++];
+        *d = (ls_nvml_device){m.used, m.total, -1};
         figures->used += m.used;
         figures->total += m.total;
         if (!n->get_utilization(n->devices[i], &u)) {
             loads++;
             percent += u.gpu;
+            d->percent = u.gpu;
         }
     }
     figures->percent = loads ? (double)percent / loads : -1;
-    return answers > 0;
+    return figures->count > 0;
 }

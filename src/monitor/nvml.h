@@ -10,9 +10,18 @@
 
 typedef struct ls_nvml ls_nvml;
 
+enum { LS_NVML_DEVICES = 64 };
+
+typedef struct ls_nvml_device {
+    uint64_t used, total; /* bytes */
+    double percent;       /* of time with a kernel running; -1: unknown */
+} ls_nvml_device;
+
 typedef struct ls_nvml_figures {
     uint64_t used, total; /* bytes, summed over all devices */
     double percent;       /* of time with a kernel running, mean over the devices; -1: unknown */
+    size_t count;         /* of those that answer */
+    ls_nvml_device devices[LS_NVML_DEVICES];
 } ls_nvml_figures;
 
 /* NULL if there is no such library, driver or device, which is not an error. `library` as for

@@ -139,7 +139,7 @@ static size_t busiest(const ls_history *h)
 {
     size_t k = SIZE_MAX;
     for (size_t i = 0; i < h->stage_count; i++)
-        if (h->stages[i].all.sum > (k == SIZE_MAX ? 0 : h->stages[k].all.sum))
+        if (h->stages[i].busy.all.sum > (k == SIZE_MAX ? 0 : h->stages[k].busy.all.sum))
             k = i;
     return k;
 }
@@ -178,9 +178,9 @@ static void put_tiles(ls_page *p, const ls_history *h)
     }
     if (k != SIZE_MAX) {
         open_tile(p, "Busiest stage", false);
-        ls_page_text(p, h->stages[k].name);
+        ls_page_text(p, h->stages[k].busy.name);
         ls_page_put(p, "</b><small>%s of the time</small></div>\n",
-                    ls_format_percent(text, h->stages[k].all.sum / h->seconds));
+                    ls_format_percent(text, h->stages[k].busy.all.sum / h->seconds));
     }
     ls_page_put(p, "</div>\n");
 }
@@ -260,22 +260,62 @@ static void close_strips(ls_page *p, const ls_history *h)
     ls_page_put(p, "</div></div></section>\n");
 }
 
+/* A strip of how busy a stage or a device was, and what it waited for. */
+static void put_worker(ls_page *p, const ls_history *h, const ls_worker *w, const char *css)
+{
+    char share[LS_FORMAT_SIZE], text[LS_FORMAT_SIZE], more[5 * LS_FORMAT_SIZE];
+    const double busy = w->busy.all.sum / 100;
+    int n = snprintf(more, sizeof more, "%s", ls_format_seconds(text, busy));
+    if (w->frames > 0)
+        n += snprintf(more + n, sizeof more - (size_t)n, ", %s/frame",
+                      ls_format_seconds(text, busy / w->frames));
+    if (w->input + w->room > 0) {
+        n += snprintf(more + n, sizeof more - (size_t)n, "; waits: %s for frames",
+                      ls_format_percent(text, 100 * w->input / h->seconds));
+        snprintf(more + n, sizeof more - (size_t)n, ", %s for later stages",
+                 ls_format_percent(text, 100 * w->room / h->seconds));
+    }
+    put_strip(p, h, &w->busy, css, ls_format_percent(share, 100 * busy / h->seconds), more);
+}
+
 static void put_stages(ls_page *p, const ls_history *h)
 {
-    char share[LS_FORMAT_SIZE], text[LS_FORMAT_SIZE], more[3 * LS_FORMAT_SIZE];
     if (!h->stage_count)
         return;
     open_strips(p, "Stages",
                 "Share of the time in which each worked rather than waited for another. The one "
                 "nearest to 100 % sets the pace.");
-    for (size_t k = 0, hot = busiest(h); k < h->stage_count; k++) {
-        double busy = h->stages[k].all.sum / 100, frames = h->stage_frames[k];
-        int n = snprintf(more, sizeof more, "%s", ls_format_seconds(text, busy));
-        if (frames > 0)
-            snprintf(more + n, sizeof more - (size_t)n, ", %s/frame",
-                     ls_format_seconds(text, busy / frames));
-        put_strip(p, h, &h->stages[k], k == hot ? "hot" : "",
-                  ls_format_percent(share, 100 * busy / h->seconds), more);
+    for (size_t k = 0, hot = busiest(h); k < h->stage_count; k++)
+        put_worker(p, h, &h->stages[k], k == hot ? "hot" : "");
+    close_strips(p, h);
+}
+
+static void put_devices(ls_page *p, const ls_history *h)
+{
+    if (!h->device_count)
+        return;
+    open_strips(p, "Devices",
+                "Share of the time in which each had a chunk of frames. One that waits for frames "
+                "is faster than decoding and finding faces; one that waits for later stages, than "
+                "restoring and encoding.");
+    for (size_t k = 0; k < h->device_count; k++)
+        put_worker(p, h, &h->devices[k], "");
+    close_strips(p, h);
+}
+
+static void put_gpus(ls_page *p, const ls_history *h)
+{
+    char text[LS_FORMAT_SIZE], total[LS_FORMAT_SIZE], more[3 * LS_FORMAT_SIZE];
+    if (!h->gpu_count)
+        return;
+    open_strips(p, "Each GPU",
+                "Share of the time in which a kernel of any program ran, and the "
+                "largest amount of memory used.");
+    for (size_t k = 0; k < h->gpu_count; k++) {
+        const ls_gpu *g = &h->gpus[k];
+        snprintf(more, sizeof more, "%s of %s", ls_format_bytes(text, g->bytes),
+                 ls_format_bytes(total, g->total));
+        put_strip(p, h, &g->load, "", ls_format_percent(text, mean(&g->load.all)), more);
     }
     close_strips(p, h);
 }
@@ -318,6 +358,8 @@ static int write_page(const ls_history *h, const char *stats, const char *html, 
     put_head(&page, h, stats);
     put_tiles(&page, h);
     put_charts(&page, h);
+    put_gpus(&page, h);
+    put_devices(&page, h);
     put_stages(&page, h);
     put_queues(&page, h);
     put_foot(&page, h);

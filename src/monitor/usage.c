@@ -77,5 +77,7 @@ void ls_usage_sample(ls_usage_meter *m, ls_usage *u)
         u->gpu_used = gpu.used;
         u->gpu_total = gpu.total;
         u->gpu_percent = gpu.percent;
+        u->gpu_count = gpu.count;
+        memcpy(u->gpus, gpu.devices, gpu.count * sizeof *u->gpus);
     }
 }

@@ -3,6 +3,7 @@
 #define LS_MONITOR_USAGE_H
 
 #include "base/error.h"
+#include "monitor/nvml.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,6 +19,8 @@ typedef struct ls_usage {
     bool has_gpu;
     uint64_t gpu_used, gpu_total; /* summed over all devices */
     double gpu_percent;           /* mean over the devices; -1: unknown */
+    size_t gpu_count;
+    ls_nvml_device gpus[LS_NVML_DEVICES];
 } ls_usage;
 
 typedef struct ls_usage_meter ls_usage_meter;

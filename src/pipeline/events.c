@@ -64,11 +64,9 @@ static void deliver_message(ls_events *e)
 static void deliver_report(ls_events *e)
 {
     ls_report r = e->report;
-    r.p.stages = r.stages;
-    r.p.queues = r.queues;
     e->has_report = false;
     pthread_mutex_unlock(&e->lock);
-    e->to.progress(e->to.opaque, &r.p);
+    e->to.progress(e->to.opaque, ls_report_progress(&r));
     pthread_mutex_lock(&e->lock);
 }
 

@@ -8,14 +8,24 @@
 #include "base/log.h"
 #include "latentsync/sync.h"
 
-enum { LS_REPORT_STAGES = 5, LS_REPORT_QUEUES = 3 };
+enum { LS_REPORT_STAGES = 5, LS_REPORT_QUEUES = 3, LS_REPORT_DEVICES = 16 };
 
 /* A progress with the arrays that it points to. */
 typedef struct ls_report {
-    ls_progress p; /* its `stages` and `queues` are set on delivery */
+    ls_progress p; /* its pointers to these are set by ls_report_progress */
     ls_progress_stage stages[LS_REPORT_STAGES];
     ls_progress_queue queues[LS_REPORT_QUEUES];
+    ls_progress_time times[LS_REPORT_STAGES], devices[LS_REPORT_DEVICES];
 } ls_report;
+
+static inline const ls_progress *ls_report_progress(ls_report *r)
+{
+    r->p.stages = r->stages;
+    r->p.queues = r->queues;
+    r->p.times = r->times;
+    r->p.devices = r->devices;
+    return &r->p;
+}
 
 typedef struct ls_listener {
     void (*message)(void *opaque, int level, const char *line);

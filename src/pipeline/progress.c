@@ -56,9 +56,18 @@ void ls_job_progress_set_in_flight(ls_job_progress *p, size_t frames)
     pthread_mutex_unlock(&p->lock);
 }
 
-static void add_stage(ls_report *r, const char *name, double seconds, uint64_t frames)
+static ls_progress_time time_of(const char *name, const double seconds[LS_TIME_USES],
+                                uint64_t frames)
 {
-    r->stages[r->p.stage_count++] = (ls_progress_stage){name, seconds, frames};
+    return (ls_progress_time){name, seconds[LS_TIME_BUSY], seconds[LS_TIME_INPUT],
+                              seconds[LS_TIME_ROOM], frames};
+}
+
+static void add_stage(ls_report *r, const char *name, const double seconds[LS_TIME_USES],
+                      uint64_t frames)
+{
+    r->stages[r->p.stage_count++] = (ls_progress_stage){name, seconds[LS_TIME_BUSY], frames};
+    r->times[r->p.time_count++] = time_of(name, seconds, frames);
 }
 
 static void look_at_faces(ls_job_progress *p, ls_report *r, bool alone)
@@ -66,7 +75,7 @@ static void look_at_faces(ls_job_progress *p, ls_report *r, bool alone)
     double seconds;
     uint64_t frames;
     ls_face_feed_state(p->faces, &seconds, &frames);
-    add_stage(r, "faces", seconds, frames);
+    add_stage(r, "faces", (double[LS_TIME_USES]){seconds}, frames);
     if (!alone)
         return;
     r->p.frame = frames < r->p.frames ? frames : r->p.frames;
@@ -91,7 +100,10 @@ static void look_at_stream(ls_job_progress *p, ls_report *r, uint64_t finished, 
     r->p.step = state.step;
     r->p.steps = state.steps;
     for (int i = 0; i < LS_STAGES; i++)
-        add_stage(r, ls_stage_name(i), state.mean[i][LS_TIME_BUSY], state.frames[i]);
+        add_stage(r, ls_stage_name(i), state.mean[i], state.frames[i]);
+    for (size_t i = 0; i < state.generator_count; i++)
+        r->devices[r->p.device_count++] = time_of(
+            state.generators[i].device, state.generators[i].seconds, state.generators[i].frames);
     for (int i = 0; i < LS_STREAM_QUEUES; i++)
         r->queues[r->p.queue_count++] = (ls_progress_queue){
             ls_stream_queue_name(i), state.queue[i].items, in_flight, state.queue[i].bytes};

@@ -71,7 +71,7 @@ static void keep_within(ls_watch *w, const ls_usage *u)
 /* A line in one write. */
 static void write_stats(ls_watch *w, const ls_progress *p, const ls_usage *u)
 {
-    char line[4096];
+    char line[16384];
     const size_t n = ls_stats_json(p, u, line, sizeof line);
     if (w->stats < 0 || !n || w->err.code)
         return;
@@ -86,12 +86,10 @@ static void look(ls_watch *w)
     ls_usage u;
     ls_usage_sample(w->meter, &u);
     w->s.look(w->s.progress, &r);
-    r.p.stages = r.stages;
-    r.p.queues = r.queues;
     r.p.resident_bytes = u.resident;
     r.p.cpu_percent = u.cpu_percent;
     r.p.budget_bytes = w->s.budget;
-    write_stats(w, &r.p, &u);
+    write_stats(w, ls_report_progress(&r), &u);
     if (w->s.narrow)
         keep_within(w, &u);
     w->s.report(w->s.progress, &r);

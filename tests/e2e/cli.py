@@ -145,7 +145,8 @@ EVENTS = {
     "message": {"level": str, "text": str},
     "progress": {"stage": str, "frame": int, "frames": int, "chunk": int, "chunks": int, "step": int, "steps": int,
                  "fraction": float, "frames_per_second": float, "seconds_left": float, "seconds": float,
-                 "cpu_percent": float, "resident_bytes": int, "budget_bytes": int, "stages": list, "queues": list},
+                 "cpu_percent": float, "resident_bytes": int, "budget_bytes": int, "stages": list, "devices": list,
+                 "queues": list},
     "error": {"code": str, "status": int, "message": str, "hint": (str, None), "option": (str, None), "retry": bool,
               "job": (str, None)},
 }
@@ -185,7 +186,7 @@ def progress_for_machines_is_json():
     assert (found[0]["output"], found[0]["job"]) == ("o.mp4", "o.mp4.lsjob"), found[0]
     progress = [e for e in found if e["event"] == "progress"]
     assert progress[-1]["frames"] == 12 and progress[-1]["resident_bytes"] > 1e6, progress
-    assert any(e["frame"] == 12 and e["stages"] and e["queues"] for e in progress), progress
+    assert any(e["frame"] == 12 and e["stages"] and e["queues"] and e["devices"][0]["name"] == "cpu" for e in progress), progress
     done = found[-1]
     assert (done["output"], done["frames"], done["frames_with_face"], done["seed"]) == ("o.mp4", 12, 12, 1247), done
     assert abs(done["seconds"] - 0.48) < 0.001 and done["elapsed_seconds"] > 0 and done["peak_resident_bytes"] > 1e6, done

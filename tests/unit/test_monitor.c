@@ -99,7 +99,10 @@ static void gpus_are_added_up(void **state)
     assert_int_equal(symlink(fake, path), 0);
     ls_usage u = sample(root);
     assert_true(u.has_gpu && u.gpu_used == 35000000000 && u.gpu_total == 160000000000);
-    assert_true(u.gpu_percent == 47.5);
+    assert_true(u.gpu_percent == 47.5 && u.gpu_count == 2);
+    assert_true(u.gpus[0].used == 5000000000 && u.gpus[0].percent == 20);
+    assert_true(u.gpus[1].used == 30000000000 && u.gpus[1].total == 80000000000);
+    assert_true(u.gpus[1].percent == 75);
     char version[32];
     ls_nvml_driver_version(path, version, sizeof version);
     assert_string_equal(version, "550.54.14");
@@ -111,6 +114,7 @@ static void gpus_are_added_up(void **state)
     setenv("FAKE_NVML", "load", 1);
     u = sample(root);
     assert_true(u.has_gpu && u.gpu_used == 35000000000 && u.gpu_percent == -1);
+    assert_true(u.gpu_count == 2 && u.gpus[0].used == 5000000000 && u.gpus[0].percent == -1);
     const char *failing[] = {"init", "count", "memory"};
     for (int i = 0; i < 3; i++) {
         setenv("FAKE_NVML", failing[i], 1);
@@ -132,7 +136,9 @@ static double number(json_t *o, const char *key)
     return json_number_value(v);
 }
 
-static const ls_progress_stage stages[] = {{"decode", 1.5, 40}, {"a \"name\"\\\n", 0.25, 7}};
+static const ls_progress_time times[] = {{"decode", 1.5, 0.5, 2, 40},
+                                         {"a \"name\"\\\n", 0.25, 0, 0, 7}};
+static const ls_progress_time devices[] = {{"cuda:1", 9, 0.5, 0.25, 16}};
 static const ls_progress_queue queues[] = {{"cropped", 2, 32, 3000}};
 
 static const ls_usage some_usage = {.seconds = 100000.25,
@@ -145,8 +151,10 @@ static const ls_progress some_progress = {.stage = "frames",
                                           .frame = 30,
                                           .frames = UINT64_MAX,
                                           .frames_per_second = 0.5,
-                                          .stages = stages,
-                                          .stage_count = 2,
+                                          .times = times,
+                                          .time_count = 2,
+                                          .devices = devices,
+                                          .device_count = 1,
                                           .queues = queues,
                                           .queue_count = 1};
 
@@ -171,9 +179,12 @@ static void stats_are_a_line_of_json(void **state)
     assert_true(number(o, "frame") == 30 && number(o, "frames") == (double)INT64_MAX);
     assert_true(number(o, "seconds_left") == 0 && number(o, "cpu_percent") == 187.346);
     assert_true(number(o, "resident_bytes") == 5e9 && number(o, "cgroup_bytes") == 6e9);
-    assert_int_equal(json_object_size(o), 11); // without limit, budget, pressure and GPU
+    assert_int_equal(json_object_size(o), 12); // without limit, budget, pressure and GPU
     json_t *stage = json_object_get(json_object_get(o, "stages"), "a \"name\"\\\n");
     assert_true(number(stage, "busy_seconds") == 0.25 && number(stage, "frames") == 7);
+    json_t *device = json_object_get(json_object_get(o, "devices"), "cuda:1");
+    assert_true(number(device, "busy_seconds") == 9 && number(device, "input_seconds") == 0.5);
+    assert_true(number(device, "room_seconds") == 0.25 && number(device, "frames") == 16);
     json_t *queue = json_object_get(json_object_get(o, "queues"), "cropped");
     assert_true(number(queue, "items") == 2 && number(queue, "max_items") == 32);
     assert_true(number(queue, "bytes") == 3000);
@@ -185,10 +196,15 @@ static void stats_are_a_line_of_json(void **state)
     u.gpu_used = 1;
     u.gpu_total = 2;
     u.gpu_percent = 99;
+    u.gpu_count = 2;
+    u.gpus[1] = (ls_nvml_device){3, 4, 50};
     o = parse(line, ls_stats_json(&p, &u, line, sizeof line));
     assert_true(number(o, "cgroup_limit_bytes") == 8e9 && number(o, "budget_bytes") == 7e9);
     assert_true(number(o, "memory_pressure") == 0 && number(o, "gpu_bytes") == 1);
     assert_true(number(o, "gpu_total_bytes") == 2 && number(o, "gpu_percent") == 99);
+    json_t *gpu = json_array_get(json_object_get(o, "gpus"), 1);
+    assert_true(number(gpu, "bytes") == 3 && number(gpu, "total_bytes") == 4);
+    assert_true(number(gpu, "percent") == 50);
     json_decref(o);
 }
 
@@ -197,10 +213,10 @@ static void stats_never_hold_what_json_cannot(void **state)
     (void)state;
     char line[2048];
     ls_progress p = some_progress;
-    ls_progress_stage odd[] = {{"nan", NAN, 1}, {"\xff", 1, 1}};
+    ls_progress_time odd[] = {{"nan", NAN, 0, 0, 1}, {"\xff", 1, 0, 0, 1}};
     p.frames_per_second = INFINITY;
     p.seconds_left = NAN;
-    p.stages = odd;
+    p.times = odd;
     json_t *o = parse(line, ls_stats_json(&p, &some_usage, line, sizeof line));
     assert_null(json_object_get(o, "fps"));
     assert_null(json_object_get(o, "seconds_left"));

@@ -119,6 +119,22 @@ static void samples_count_for_the_time_before_them(void **state)
     assert_null(h);
 }
 
+static void waiting_is_added_up_over_parts(void **state)
+{
+    files *f = *state;
+    ls_history *h = read_text(
+        f, "{\"time\":1,\"devices\":{\"cuda:0\":{\"busy_seconds\":0.5,\"input_seconds\":0.5}}}\n"
+           "{\"time\":2,\"devices\":{\"cuda:0\":{\"busy_seconds\":1,\"input_seconds\":0.75,"
+           "\"room_seconds\":0.25,\"frames\":16}}}\n"
+           "{\"time\":1,\"devices\":{\"cuda:1\":{\"busy_seconds\":0},\"cuda:0\":{\"busy_"
+           "seconds\":0.75,\"room_seconds\":0.25,\"frames\":3}}}\n");
+    assert_int_equal(h->device_count, 2);
+    const ls_worker *w = h->devices;
+    assert_true(w[0].input == 0.75 && w[0].room == 0.5 && w[0].frames == 19);
+    assert_true(fabs(w[0].busy.all.sum - 175) < 1e-9 && w[1].busy.all.sum == 0);
+    ls_history_free(&h);
+}
+
 static void work_is_put_where_it_was_done(void **state)
 {
     files *f = *state;
@@ -135,12 +151,12 @@ static void work_is_put_where_it_was_done(void **state)
     assert_int_equal(h->stage_count, 2);
     const double a[] = {50, 25, 100, 100, 100}, b[] = {0, 0, 0, 0, 50};
     for (int i = 0; i < 5; i++) {
-        assert_true(fabs(h->stages[0].bins[i].sum - a[i]) < 1e-9);
-        assert_true(fabs(h->stages[1].bins[i].sum - b[i]) < 1e-9);
+        assert_true(fabs(h->stages[0].busy.bins[i].sum - a[i]) < 1e-9);
+        assert_true(fabs(h->stages[1].busy.bins[i].sum - b[i]) < 1e-9);
     }
-    assert_string_equal(h->stages[1].name, "b");
-    assert_true(fabs(h->stages[0].all.sum - 375) < 1e-9);
-    assert_true(h->stage_frames[0] == 10 && h->stage_frames[1] == 3);
+    assert_string_equal(h->stages[1].busy.name, "b");
+    assert_true(fabs(h->stages[0].busy.all.sum - 375) < 1e-9);
+    assert_true(h->stages[0].frames == 10 && h->stages[1].frames == 3);
     ls_history_free(&h);
 }
 
@@ -159,8 +175,8 @@ static void a_resumed_run_goes_on_behind(void **state)
     assert_true(h->starts[4] && h->starts[6] && !h->starts[0] && !h->starts[5]);
     assert_true(mean(&h->figures[LS_FIGURE_CPU].bins[3]) == 10);
     assert_true(mean(&h->figures[LS_FIGURE_CPU].bins[4]) == 30);
-    assert_true(h->stages[0].bins[0].sum == 100 && h->stages[0].bins[4].sum == 50);
-    assert_true(h->stage_frames[0] == 11);
+    assert_true(h->stages[0].busy.bins[0].sum == 100 && h->stages[0].busy.bins[4].sum == 50);
+    assert_true(h->stages[0].frames == 11);
     ls_history_free(&h);
     const char *page = draw(f, text);
     has(page, "in 3 parts");
@@ -168,8 +184,9 @@ static void a_resumed_run_goes_on_behind(void **state)
     /* the last lines of a longer file: what was done before them is not theirs */
     h = read_text(f, "{\"time\":500,\"stages\":{\"s\":{\"busy_seconds\":400,\"frames\":900}}}\n"
                      "{\"time\":501,\"stages\":{\"s\":{\"busy_seconds\":400.5,\"frames\":901}}}\n");
-    assert_true(h->seconds == 2 && h->parts == 1 && h->stage_frames[0] == 1);
-    assert_true(h->stages[0].bins[0].sum == 0 && fabs(h->stages[0].bins[1].sum - 50) < 1e-9);
+    assert_true(h->seconds == 2 && h->parts == 1 && h->stages[0].frames == 1);
+    assert_true(h->stages[0].busy.bins[0].sum == 0 &&
+                fabs(h->stages[0].busy.bins[1].sum - 50) < 1e-9);
     ls_history_free(&h);
 }
 
@@ -186,11 +203,11 @@ static void wider_bins_keep_work_and_starts(void **state)
     assert_true(h->seconds == 2002 && h->bin_seconds == 2 && h->parts == 2);
     for (int i = 0; i < LS_HISTORY_BINS; i++)
         assert_int_equal(h->starts[i], i == 500);
-    assert_true(fabs(h->stages[0].all.sum - 100000) < 1e-6);
+    assert_true(fabs(h->stages[0].busy.all.sum - 100000) < 1e-6);
     for (int i = 1; i < 1000; i++) {
         double expected = i == 500 ? 0 : 100; // it holds the last second and the first
-        assert_true(fabs(h->stages[0].bins[i].sum - expected) < 1e-6);
-        assert_true(h->stages[0].bins[i].weight == 2);
+        assert_true(fabs(h->stages[0].busy.bins[i].sum - expected) < 1e-6);
+        assert_true(h->stages[0].busy.bins[i].weight == 2);
     }
     ls_history_free(&h);
 }
@@ -234,7 +251,10 @@ static void the_page_shows_all_there_is(void **state)
                 "\"gpu_percent\":66}\n"
                 "{\"time\":2,\"stage\":\"frames\",\"frame\":5,\"frames\":50,\"cpu_percent\":160,"
                 "\"resident_bytes\":3100000000,\"stages\":{\"<b>&'\\\"\\u0007\":{\"busy_seconds\":"
-                "0.9,\"frames\":5}},\"queues\":{\"crops\":{\"items\":1,\"max_items\":4,\"bytes\":3,"
+                "0.9,\"frames\":5}},\"devices\":{\"cuda:1\":{\"busy_seconds\":1,"
+                "\"input_seconds\":0.5,\"room_seconds\":0.1,\"frames\":4}},\"gpus\":[{"
+                "\"percent\":40},{\"bytes\":2000000000,\"total_bytes\":5000000000}],"
+                "\"queues\":{\"crops\":{\"items\":1,\"max_items\":4,\"bytes\":3,"
                 "\"max_bytes\":4}}}\n");
     static const char *const wanted[] = {
         "prepare 1 s · frames 1 s",
@@ -248,6 +268,11 @@ static void the_page_shows_all_there_is(void **state)
         "<h2>GPU memory</h2>",
         "total <b>8 GB</b>",
         "<h2>GPU load</h2>",
+        "<h2>Each GPU</h2>",
+        "GPU 0</div><div class=\"value\"><b>40 %",
+        "2 GB of 5 GB",
+        "<h2>Devices</h2>",
+        "cuda:1",
         "<h2>Stages</h2>",
         "&#60;b&#62;&#38;&#39;&#34;?",
         "<h2>Queues</h2>",
@@ -315,6 +340,9 @@ static void damage_is_named_with_its_line(void **state)
     refused(f, "{\"time\":1,\"frame\":\"x\"}\n", "\"frame\"");
     refused(f, "{\"time\":1,\"cpu_percent\":-3}\n", "\"cpu_percent\"");
     refused(f, "{\"time\":1,\"stages\":[]}\n", "\"stages\"");
+    refused(f, "{\"time\":1,\"devices\":[]}\n", "\"devices\"");
+    refused(f, "{\"time\":1,\"gpus\":{}}\n", "\"gpus\"");
+    refused(f, "{\"time\":1,\"gpus\":[1]}\n", "\"gpus\"");
     refused(f, "{\"time\":1,\"stages\":{\"a\":1}}\n", "\"a\"");
     refused(f, "{\"time\":1,\"queues\":{\"a\":{\"bytes\":\"\"}}}\n", "\"bytes\"");
     refused(f,
@@ -362,6 +390,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_are_written_for_people),
         TEST(samples_count_for_the_time_before_them),
+        TEST(waiting_is_added_up_over_parts),
         TEST(work_is_put_where_it_was_done),
         TEST(a_resumed_run_goes_on_behind),
         TEST(wider_bins_keep_work_and_starts),
