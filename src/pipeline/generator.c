@@ -108,6 +108,8 @@ int ls_generator_open(ls_generator **out, ls_models *models, ls_features *featur
         ret = allocate(g, err);
     if (!ret)
         ret = ls_aside_open(&g->aside, err);
+    if (!ret && !ls_network_device(ls_unet_network(models->unet))->host)
+        ret = ls_features_read_ahead(features, err); // the CPU has time for it
     if (ret) {
         ls_generator_close(out);
         return ret;

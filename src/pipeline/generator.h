@@ -34,7 +34,8 @@ typedef struct ls_generator ls_generator;
 int ls_generator_estimate(ls_generator_memory *out, ls_models *models,
                           const ls_generator_settings *s, size_t frames, ls_error *err);
 
-/* `models` and `features` must outlive *out. */
+/* `models` and `features` must outlive *out. With another device than the CPU, `features` reads
+ * ahead from now on. */
 int ls_generator_open(ls_generator **out, ls_models *models, ls_features *features,
                       const ls_generator_settings *s, ls_error *err);
 void ls_generator_close(ls_generator **g);

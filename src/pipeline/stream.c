@@ -345,11 +345,39 @@ int ls_stream_open(ls_stream **out, const ls_stream_parts *parts, ls_error *err)
     return 0;
 }
 
+static void log_shares(const ls_stream *s, const char *who, const double seconds[LS_TIME_USES],
+                       const char *input, const char *room)
+{
+    const double all = seconds[LS_TIME_BUSY] + seconds[LS_TIME_INPUT] + seconds[LS_TIME_ROOM];
+    if (all > 0)
+        ls_log_msg(s->p.log, LS_LOG_DEBUG,
+                   "%s: %.1f %% of the time busy, %.1f %% waiting for %s, %.1f %% until %s", who,
+                   100 * seconds[LS_TIME_BUSY] / all, 100 * seconds[LS_TIME_INPUT] / all, input,
+                   100 * seconds[LS_TIME_ROOM] / all, room);
+}
+
+static void log_times(const ls_stream *s)
+{
+    const ls_stream_state *st = &s->state;
+    for (size_t i = 0; i < st->generator_count; i++)
+        log_shares(s, st->generators[i].device, st->generators[i].seconds, "frames",
+                   "earlier ones are restored and encoded");
+    static const struct {
+        const char *input, *room;
+    } waits[LS_STAGES] = {[LS_STAGE_DECODE] = {"faces to be found", "earlier frames are encoded"},
+                          [LS_STAGE_RESTORE] = {"new mouths", "earlier frames are encoded"},
+                          [LS_STAGE_ENCODE] = {"frames", "the end"}};
+    for (int i = 0; i < LS_STAGES; i++)
+        if (i != LS_STAGE_GENERATE)
+            log_shares(s, ls_stage_name(i), st->seconds[i], waits[i].input, waits[i].room);
+}
+
 void ls_stream_close(ls_stream **ps)
 {
     ls_stream *s = *ps;
     if (!s)
         return;
+    log_times(s);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->collecting);
     pthread_mutex_destroy(&s->taking);
