@@ -23,6 +23,7 @@
 #ifndef LATENTSYNC_LATENTSYNC_H
 #define LATENTSYNC_LATENTSYNC_H
 
+#include "latentsync/bench.h"
 #include "latentsync/cancel.h"
 #include "latentsync/common.h"
 #include "latentsync/engine.h"

@@ -6,6 +6,7 @@
 static const char *const modes[] = {"line", "json", "none", NULL};
 static const char *const sizes[] = {"mini", "small", "full", NULL};
 static const char *const versions[] = {"1.6", "1.5", NULL};
+static const char *const bench_sizes[] = {"published", "small", NULL};
 static const char *const shells[] = {"bash", "zsh", "fish", NULL};
 
 static const ls_option reporting[] = {
@@ -164,6 +165,22 @@ static const ls_option report_options[] = {{.name = "out",
                                             .help = "HTML file to write"},
                                            {0}};
 
+static const ls_option bench_gpu_options[] = {
+    {.name = "device",
+     .type = LS_OPTION_TEXT,
+     .value = "DEVICE",
+     .initial = "cuda",
+     .help = "which card: cuda is the first, cuda:1 the second"},
+    {.name = "quick", .help = "measure at 256 x 256 pixels only"},
+    {.name = "sizes",
+     .type = LS_OPTION_CHOICE,
+     .value = "SIZES",
+     .initial = "published",
+     .choices = bench_sizes,
+     .help = "what to measure: networks of the published sizes, or small ones, which say nothing "
+             "about speed"},
+    {0}};
+
 static const ls_option help_operands[] = {
     {.name = "command", .type = LS_OPTION_TEXT, .value = "COMMAND", .help = "a command"},
     {.name = "subcommand",
@@ -317,6 +334,19 @@ static const cli_command commands[] = {
      .operands = report_operand,
      .options = report_options,
      .run = cmd_report},
+    {.name = "bench",
+     .summary = "check and measure a graphics card",
+     .examples = "latentsync bench gpu"},
+    {.name = "bench gpu",
+     .summary = "check what a card computes, and measure how fast",
+     .description =
+         "Compares every operation on an NVIDIA card with the CPU, then measures the operations "
+         "and the networks. Needs the card's driver, but neither models nor videos; takes a few "
+         "minutes. Prints a table to paste into a report; the exit status is 1 if anything in it "
+         "is FAILED.",
+     .examples = "latentsync bench gpu\nlatentsync bench gpu --device cuda:1 --quick",
+     .options = bench_gpu_options,
+     .run = cmd_bench_gpu},
     {.name = "info",
      .summary = "show what this machine offers: CPU, memory, encoders",
      .description = "Shows what matters for speed and memory on this machine: CPU features and "

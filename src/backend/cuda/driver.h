@@ -24,7 +24,10 @@ enum {
     CU_NO_DEVICE = 100,
     CU_NOT_FOUND = 500,
 
+    CU_DEVICE_CLOCK_KHZ = 13,
     CU_DEVICE_MULTIPROCESSORS = 16,
+    CU_DEVICE_MEMORY_CLOCK_KHZ = 36,
+    CU_DEVICE_MEMORY_BUS_BITS = 37,
     CU_DEVICE_COMPUTE_MAJOR = 75,
     CU_DEVICE_COMPUTE_MINOR = 76,
     CU_DEVICE_SHARED_OPTIN = 97, /* bytes of shared memory that a block can ask for */
