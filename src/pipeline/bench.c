@@ -1,5 +1,6 @@
 /* The table as a whole: its frame, the card and its peaks. */
 #include "pipeline/bench.h"
+#include "backend/team.h"
 #include "base/alloc.h"
 #include "latentsync/version.h"
 #if HAVE_CUDA
@@ -214,11 +215,15 @@ int ls_bench_gpu(const ls_bench_settings *given, size_t *failed, ls_error *err)
     ls_bench_default_settings(&s, sizeof s);
     memcpy(&s, given, given->size < sizeof s ? given->size : sizeof s);
     ls_bench b = {.s = &s};
+    ls_quiet *quiet = NULL;
     *failed = 0;
-    int ret = ls_workspace_open(&b.device, s.device, 0, err);
+    int ret = ls_quiet_open(&quiet, err);
+    if (!ret)
+        ret = ls_workspace_open(&b.device, s.device, 0, err);
     if (!ret)
         ret = measure(&b, err);
     ls_workspace_close(&b.device);
+    ls_quiet_close(&quiet);
     *failed = b.failed;
     return ret;
 }
