@@ -59,6 +59,23 @@ static void print_rule(const ls_bench *b, const char *text)
     ls_bench_print(b, "--- %s %.*s", text, (int)(LS_BENCH_WIDTH - 5 - strlen(text)), dashes);
 }
 
+/* Broken at spaces, indented from the second line. */
+static void print_note(const ls_bench *b, const char *text)
+{
+    const char *indent = "";
+    size_t room = LS_BENCH_WIDTH, n;
+    for (; strlen(text) > room; text += n) {
+        for (n = room; n && text[n] != ' '; n--)
+            ;
+        n = n ? n : room;
+        ls_bench_print(b, "%s%.*s", indent, (int)n, text);
+        n += text[n] == ' ';
+        indent = "  ";
+        room = LS_BENCH_WIDTH - 2;
+    }
+    ls_bench_print(b, "%s%s", indent, text);
+}
+
 void ls_bench_print_head(const ls_bench *b, const char *what)
 {
     size_t side[LS_BENCH_SIDES];
@@ -193,7 +210,7 @@ static int measure(ls_bench *b, ls_error *err)
     if (ls_bench_is_canceled(b))
         return ls_fail(err, LS_ECANCELED, "canceled");
     for (size_t i = 0; i < b->notes; i++)
-        ls_bench_print(b, "%s", b->note[i]);
+        print_note(b, b->note[i]);
     char end[64];
     if (b->failed)
         snprintf(end, sizeof end, "end: %zu FAILED", b->failed);

@@ -8,7 +8,7 @@
 
 enum {
     LS_BENCH_WIDTH = 98, /* of the table */
-    LS_BENCH_NOTES = 8,  /* that are kept */
+    LS_BENCH_NOTES = 6,  /* that are kept */
     LS_BENCH_SIDES = 2
 };
 

@@ -14,7 +14,7 @@
 #define AUDIO_TOKENS 50
 #define TIMESTEP 951
 #define UNIT 1.7320508075688772
-enum { CHUNK = 16, RUNS = 3 };
+enum { CHUNK = 16 };
 
 static double tolerance_of(ls_dtype t)
 {
@@ -302,6 +302,12 @@ typedef struct network_times {
     size_t bytes;                   /* of the device's memory */
 } network_times;
 
+/* Of which the fastest counts. */
+static int runs_of(const ls_bench *b)
+{
+    return b->s->small ? 1 : 3;
+}
+
 static double plan_flops(const ls_plan *p)
 {
     double sum = 0;
@@ -339,7 +345,7 @@ static int time_unet(ls_bench *b, ls_unet *u, size_t side, network_times *t, ls_
         ls_plan *plan;
         ret = ls_unet_prepare(u, &shape, step, false, &plan, err);
         s->flops = ret ? 0 : plan_flops(plan);
-        for (int i = 0; !ret && i <= RUNS; i++) { // the first warms up
+        for (int i = 0; !ret && i <= runs_of(b); i++) { // the first warms up
             const double start = ls_time_now();
             ret = unet_step(&r, step, shape.batch, b->s->cancel, err);
             if (i)
@@ -368,7 +374,7 @@ static int time_vae(ls_bench *b, ls_vae *v, size_t side, network_times *t, ls_er
         s.decode = decode;
         ret = ls_vae_prepare(v, decode, IMAGES, side, side, false, &plan, err);
         speed->flops = ret ? 0 : plan_flops(plan) / IMAGES;
-        for (int i = 0; !ret && i <= RUNS; i++) {
+        for (int i = 0; !ret && i <= runs_of(b); i++) {
             const double start = ls_time_now();
             ret = vae_pass(v, &s, IMAGES, decode ? latent : image, decode ? image : latent,
                            b->s->cancel, err);
@@ -396,12 +402,12 @@ static double per_second(const network_times *t)
 
 static void print_shares(const ls_bench *b, size_t side, const double share[LS_OP_COUNT])
 {
-    char text[LS_BENCH_WIDTH] = "";
+    char text[LS_BENCH_WIDTH - 20] = "";
     for (int i = 0; i < LS_OP_COUNT; i++)
         if (share[i] >= 0.01)
             ls_list_add(text, sizeof text, "%s %.0f", ls_op_name(i), 100 * share[i]);
     if (*text)
-        ls_bench_print(b, "%% of a step at %zu: %s", 8 * side, text);
+        ls_bench_print(b, "step at %zu, %%: %s", 8 * side, text);
 }
 
 static void print_times(const ls_bench *b, const network_times t[LS_BENCH_SIDES])

@@ -39,8 +39,8 @@ typedef struct ls_bench_speed {
     double seconds, flops, bytes; /* bytes: of each operand once */
 } ls_bench_speed;
 
-/* The fastest run of those of `seconds`, and of a few at least; with a failure *out has seconds
- * INFINITY, or those of what was measured. */
+/* The fastest run of those of `seconds`, and of a few at least; 0: of one. Without any, *out has
+ * seconds INFINITY. */
 int ls_bench_op_time(ls_device *dev, const ls_bench_op *op, double seconds, const ls_cancel *cancel,
                      ls_bench_speed *out, ls_error *err);
 

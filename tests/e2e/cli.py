@@ -276,7 +276,7 @@ def the_line_fits_the_terminal():
 
 
 COMMANDS = ["sync", "resume", "plan", "render", "join", "faces", "probe", "models", "models pull", "models import",
-            "models check", "models random", "report", "info", "completion", "help", "version"]
+            "models check", "models random", "report", "bench", "bench gpu", "info", "completion", "help", "version"]
 
 
 @test
