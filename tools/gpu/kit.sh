@@ -5,14 +5,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 goldens=${1:-tests/data}
-build=build-gpu-kit
+build="build-gpu-kit"
 kit=$build/latentsync-gpu-kit
 programs=(tools/gpu/bench_gpu parity)
 
+# shellcheck disable=SC2016 # $ORIGIN is the linker's
 [ -f "$build/build.ninja" ] ||
     meson setup "$build" --werror -Dcuda=enabled -Donednn=disabled -Dnet=disabled -Dpuppet=disabled \
         -Dc_args='-ffunction-sections -fdata-sections' \
-        -Dc_link_args='-Wl,--gc-sections -Wl,--as-needed -static-libgcc' >/dev/null
+        -Dc_link_args='-Wl,--gc-sections -Wl,--as-needed -static-libgcc -Wl,--disable-new-dtags -Wl,-rpath,$ORIGIN/../lib' >/dev/null
 ninja -C "$build" "${programs[@]}" >"$build/build.log" 2>&1 || {
     cat "$build/build.log" >&2
     exit 1
@@ -22,8 +23,7 @@ mkdir -p "$kit"/{bin,lib,glibc,goldens}
 for p in "${programs[@]}"; do
     strip -o "$kit/bin/${p##*/}" "$build/$p"
 done
-find "$goldens" -maxdepth 1 -name 'unet_*.safetensors' -o -maxdepth 1 -name 'vae_*.safetensors' \
-    -o -maxdepth 1 -name 'ddim_run_*.safetensors' | xargs cp -t "$kit/goldens"
+cp "$goldens"/{unet,vae,ddim_run}_*.safetensors "$kit/goldens/"
 cp tools/gpu/run.sh "$kit/"
 
 # glibc apart from the rest: it is used only where the system's own is older.
@@ -36,5 +36,6 @@ for path in $needed; do
 done
 tar -C "$build" -czf "$kit.tar.gz" "${kit##*/}"
 echo "gpu-kit: $kit.tar.gz, $(($(stat -c %s "$kit.tar.gz") / 1000000)) MB; unpack it on a machine with a card, and run ./run.sh"
-echo "gpu-kit: it carries: $(ls "$kit/lib" | paste -sd ' ')"
+carried=("$kit"/lib/*)
+echo "gpu-kit: it carries: ${carried[*]##*/}"
 echo "gpu-kit: without its own glibc it needs: $(objdump -T "$kit"/bin/* "$kit"/lib/* | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)"

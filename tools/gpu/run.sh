@@ -1,14 +1,16 @@
 #!/bin/sh
-# run.sh [--quick] [--device DEVICE] [GOLDENS]: checks a card and measures it. The results are files
-# in a folder beside this one; it is named in the end. GOLDENS is a folder of further golden files.
+# shellcheck disable=SC2086 # lists of words
+# run.sh [--quick] [--sizes small] [--device DEVICE] [GOLDENS]: checks a card and measures it. The
+# results are files in a new folder here, named in the end. GOLDENS: a folder of more golden files.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-quick='' device=cuda more=''
+options='' device=cuda more=''
 while [ $# -gt 0 ]; do
     case $1 in
-    --quick) quick=--quick ;;
+    --quick) options="$options --quick" ;;
+    --sizes) options="$options --sizes $2" && shift ;;
     --device) device=$2 && shift ;;
-    -*) sed -n 's/^# //p' "$0" | head -n 2 && exit 2 ;;
+    -*) sed -n '3,4s/^# //p' "$0" && exit 2 ;;
     *) more=$1 ;;
     esac
     shift
@@ -16,18 +18,10 @@ done
 out=$(pwd)/gpu-$(uname -n)-$(date +%Y%m%d-%H%M%S)
 mkdir "$out" || exit 1
 
-# This machine's glibc, or, where it is older than the programs', the one that came with them.
-export LD_LIBRARY_PATH="$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+# With this machine's glibc, or, where it is older than the programs', with the one that came along.
 own=''
-"$here/bin/bench_gpu" --help >/dev/null 2>&1 || {
-    own=$(echo "$here"/glibc/ld-linux*)
-    export LD_LIBRARY_PATH="$here/glibc:$LD_LIBRARY_PATH"
-}
-run() {
-    program=$1
-    shift
-    $own "$here/bin/$program" "$@"
-}
+"$here/bin/bench_gpu" --help >/dev/null 2>&1 ||
+    own="$(echo "$here"/glibc/ld-linux*) --library-path $here/glibc:$here/lib"
 
 failed=0
 # step NAME COMMAND...: its output goes to NAME.txt and to the screen.
@@ -40,11 +34,13 @@ step() {
 }
 
 { uname -a && nvidia-smi && nvidia-smi -q; } >"$out/machine.txt" 2>&1
-step bench run bench_gpu --device "$device" $quick
+step bench $own "$here/bin/bench_gpu" --device "$device" $options
+grep -q '^---' "$out/bench.txt" || exit 1 # no card
 for golden in "$here"/goldens/*.safetensors ${more:+"$more"/unet_*.safetensors "$more"/vae_*.safetensors}; do
-    [ ! -f "$golden" ] || step "$(basename "$golden" .safetensors)" run parity --device "$device" "$golden"
+    [ ! -f "$golden" ] || step "$(basename "$golden" .safetensors)" \
+        $own "$here/bin/parity" --device "$device" "$golden"
 done
-sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | head -n 1)
+sanitizer=$(PATH=$PATH:/usr/local/cuda/bin command -v compute-sanitizer)
 [ -n "$sanitizer" ] || echo "compute-sanitizer is not installed; left out" | tee "$out/sanitizer.txt"
 for tool in ${sanitizer:+memcheck racecheck synccheck}; do
     step "$tool" "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 1 \
