@@ -134,6 +134,7 @@ DEVICE void soften(float scores[TILES][KEYS][4], warp_state *w, float scale, sha
             scores[i % s.tiles][i / s.tiles / 4][i / s.tiles % 4] -=
                 w->base[i % s.tiles][i / s.tiles / 2 % 2];
     }
+    sync_warp(); // products want all lanes at once
     UNROLL
     for (uint32_t i = 0; i < s.tiles * 2; i++) {
         const uint32_t t = i / 2, half = i % 2;

@@ -161,6 +161,7 @@ DEVICE void add_values(wide_warp *w, const wide_memory *m, uint32_t group, uint3
     const uint16_t *const powers =
         m->powers + (group * 32 + lane % 16) * POWERS_PITCH + lane / 16 * 8;
     uint32_t a[TILES][4];
+    sync_warp(); // products want all lanes at once
     UNROLL
     for (uint32_t t = 0; t < TILES; t++)
         load_matrices(a[t], powers + t * 16 * POWERS_PITCH);
