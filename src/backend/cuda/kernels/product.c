@@ -122,16 +122,17 @@ DEVICE uint32_t chunk_offset(uint32_t row, uint32_t chunk)
     return row * ROW_BYTES + (chunk ^ row / 2 % CHUNKS) * 16;
 }
 
-/* Where the block's next step reads. Offsets count chunks; below 0 they wrap around, and back. */
+/* Where a thread's next step reads. Offsets count chunks; below 0 they wrap around, and back. */
 typedef struct cursor {
-    uint32_t tap, tap_column, tap_row, chunk;
+    uint32_t tap, tap_column, chunk; /* the block's first chunk of the tap */
+    uint32_t x, w;                   /* offsets from a window's first pixel, and into weights */
 } cursor;
 
 /* What a thread copies: the chunk of its number modulo CHUNKS, of every n-th row and column. */
 typedef struct loader {
     uint32_t origin[MAX_LOADS]; /* of the window at the row's pixel */
     uint32_t inside[MAX_LOADS]; /* a bit for each tap that falls into the image */
-    uint32_t weights, columns;  /* of the first column; how many of them there are from it on */
+    uint32_t weights, columns;  /* of the first column; how many there are from it on */
 } loader;
 
 DEVICE void start_row(const product_params *p, loader *l, uint32_t i, uint32_t row)
@@ -163,50 +164,56 @@ DEVICE void start_loader(const product_params *p, tile t, loader *l, uint32_t ro
     l->columns = column < p->finish.outputs ? p->finish.outputs - column : 0;
 }
 
-DEVICE cursor start_cursor(const product_params *p, uint32_t step)
+DEVICE cursor start_cursor(const product_params *p, const loader *l, uint32_t step)
 {
-    const uint32_t per_tap = (p->channels + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH;
+    const uint32_t chunks = p->channels / CHUNK, per_tap = (chunks + CHUNKS - 1) / CHUNKS;
     cursor c;
     c.tap = step / per_tap;
-    c.tap_row = c.tap / p->kernel_width;
     c.tap_column = c.tap % p->kernel_width;
     c.chunk = step % per_tap * CHUNKS;
+    const uint32_t own = c.chunk + THREAD % CHUNKS;
+    c.x = (c.tap / p->kernel_width * p->width + c.tap_column) * chunks + own;
+    c.w = l->weights + c.tap * chunks + own;
     return c;
 }
 
 DEVICE void advance(const product_params *p, cursor *c)
 {
+    const uint32_t chunks = p->channels / CHUNK;
+    uint32_t by = CHUNKS;
     c->chunk += CHUNKS;
-    if (c->chunk * CHUNK < p->channels)
-        return;
-    c->chunk = 0;
-    c->tap++;
-    if (++c->tap_column == p->kernel_width) {
-        c->tap_column = 0;
-        c->tap_row++;
+    if (c->chunk >= chunks) {
+        by += chunks - c->chunk;
+        c->chunk = 0;
+        c->tap++;
+        if (++c->tap_column == p->kernel_width) {
+            c->tap_column = 0;
+            c->x += (p->width - p->kernel_width) * chunks;
+        }
     }
+    c->x += by;
+    c->w += by;
 }
 
 /* What is not valid is not read, so its address may be anywhere. */
 DEVICE void load_stage(const product_params *p, tile t, const loader *l, const cursor *c,
                        uint8_t *stage)
 {
-    const uint32_t chunks = p->channels / CHUNK, chunk = c->chunk + THREAD % CHUNKS;
+    const uint32_t chunks = p->channels / CHUNK;
     const uint32_t step = tile_threads(t) / CHUNKS, first = THREAD / CHUNKS;
-    const uint32_t at = (c->tap_row * p->width + c->tap_column) * chunks + chunk;
+    const bool there = c->chunk + THREAD % CHUNKS < chunks;
     uint8_t *const to = stage + chunk_offset(first, THREAD % CHUNKS);
     UNROLL
     for (uint32_t i = 0; i < t.rows / step; i++)
-        copy16_async(to + i * step * ROW_BYTES, p->x + (size_t)(l->origin[i] + at) * CHUNK,
-                     (chunk < chunks) & (l->inside[i] >> c->tap & 1));
+        copy16_async(to + i * step * ROW_BYTES, p->x + (size_t)(l->origin[i] + c->x) * CHUNK,
+                     there & (l->inside[i] >> c->tap & 1));
     if (t.columns < step && first >= t.columns)
         return;
-    const uint32_t weights = l->weights + c->tap * chunks + chunk;
     UNROLL
     for (uint32_t i = 0; i < (t.columns + step - 1) / step; i++)
         copy16_async(to + (t.rows + i * step) * ROW_BYTES,
-                     p->w + (size_t)(weights + i * step * p->taps * chunks) * CHUNK,
-                     (chunk < chunks) & (i * step < l->columns));
+                     p->w + (size_t)(c->w + i * step * p->taps * chunks) * CHUNK,
+                     there & (i * step < l->columns));
 }
 
 /* Adds the products of a stage to a warp's part of the tile. */
@@ -255,7 +262,7 @@ DEVICE void multiply(const product_params *p, tile t, const loader *l, uint32_t 
     const uint32_t all = p->taps * per_tap;
     const uint32_t end = all - first < p->steps ? all : first + p->steps;
     const uint32_t last = (p->stages - 1) * bytes;
-    cursor c = start_cursor(p, first);
+    cursor c = start_cursor(p, l, first);
     uint32_t load = 0, left = end - first, ahead = left;
     for (; load < last; load += bytes) {
         if (ahead) {
@@ -378,8 +385,16 @@ DEVICE void product(const product_params *p, tile t, uint8_t *memory)
                column + warp_column, sums);
 }
 
+/* Turing's 64 KiB of shared memory bound the blocks before registers do. */
+#if defined __CUDA_ARCH__ && __CUDA_ARCH__ < 800
+#define FITTING(rows, columns, blocks)                                                             \
+    (65536 / (PRODUCT_MIN_STAGES * ROW_BYTES * ((rows) + (columns))))
+#else
+#define FITTING(rows, columns, blocks) blocks
+#endif
+
 #define PRODUCT_KERNEL(name, rows, columns, warp_rows, warp_columns, threads, blocks)              \
-    KERNEL(product_##name, product_params, threads, blocks)                                        \
+    KERNEL(product_##name, product_params, threads, FITTING(rows, columns, blocks))                \
     {                                                                                              \
         SHARED(memory);                                                                            \
         const tile t = {rows, columns, warp_rows, warp_columns};                                   \
