@@ -118,7 +118,7 @@ int ls_sync_choose_device(ls_sync *job, const json_t *description, int was, ls_e
 int ls_sync_use_cpu(ls_sync *job, int ret, ls_error *err)
 {
     const bool is_of_card = ret == LS_ENOMEM || ret == LS_EINVAL || ret == LS_EUNSUPPORTED ||
-                            ret == LS_EBACKEND || ret == LS_EDEVICE;
+                            ret == LS_EBACKEND || ret == LS_EDEVICE || ret == LS_EBUSY;
     if (!ret || !is_of_card || !job->free_device)
         return ret;
     snprintf(job->why_cpu, sizeof job->why_cpu, "%s", err ? err->message : ls_error_text(ret));

@@ -602,7 +602,7 @@ static void test_kernel(void **state)
     set_card("fail=cuLaunchKernel:2:719");
     dev = open_device();
     assert_int_equal(add(dev, 1, 1, &sum, &err), 0);
-    assert_int_equal(add(dev, 1, 1, &sum, &err), LS_EBACKEND);
+    assert_int_equal(add(dev, 1, 1, &sum, &err), LS_EDEVICE);
     assert_non_null(strstr(err.message, "CUDA_ERROR_LAUNCH_FAILED"));
     assert_non_null(strstr(err.message, "lost to this process"));
     ls_device_close(&dev);

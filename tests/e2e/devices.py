@@ -71,7 +71,7 @@ def the_card_is_taken_where_there_is_one_and_the_job_fits():
     assert "UNet, VAE on 2 x Emulated Card" in good(sync("cards=2")).stderr
     assert "UNet on Emulated Card" in good(sync("", "--device", "unet=cuda:0,vae=cpu", "--dtype", "f32")).stderr
     for settings, options, why in (
-            (None, [], ": there is no NVIDIA driver"), ("driver=10020", [], ": the NVIDIA driver is too old"),
+            (None, [], ": no NVIDIA driver"), ("driver=10020", [], ": the NVIDIA driver is too old"),
             ("compute=70", [], "is too old"), ("", ["--max-vram", "300M"], ": resolution 64 needs at least 4"),
             ("fail=cuModuleLoadDataEx:1:218", [], "cannot load the kernels"), ("", ["--device", "cpu"], ""),
             ("", ["--dtype", "f32"], "")):
@@ -109,7 +109,7 @@ def a_job_goes_on_with_equal_cards_only():
                               ("name=NVIDIA A,driver=12060", "this is NVIDIA A (CUDA 12.6, sm_80)")):
         bad(resume(settings), message, "--any-device", code=2)
         bad(sync_again(settings), message, "--any-device", code=2)
-    bad(resume(None), "begun on NVIDIA A (CUDA 12.4, sm_80): there is no NVIDIA driver", "--any-device", code=3)
+    bad(resume(None), "begun on NVIDIA A (CUDA 12.4, sm_80): no NVIDIA driver", "--any-device", code=3)
     bad(resume("name=NVIDIA A", "--device", "cpu"), "begun on NVIDIA A", "--any-device", code=2)
     good(resume("cards=3,name=NVIDIA A"))
 
@@ -132,7 +132,7 @@ def a_job_goes_on_with_any_device_if_it_may():
 @test
 def a_card_that_is_lost_or_full_ends_a_job_that_can_be_resumed():
     begun("")
-    for failure, message in (("cuLaunchKernel:900:719", "lost the card"), ("cuLaunchKernel:900:999", "lost the card"),
+    for failure, message in (("cuLaunchKernel:900:719", "is lost to this process"), ("cuLaunchKernel:900:999", "is lost to this process"),
                              ("cuMemAlloc_v2:2+:2", "--max-vram")):
         r = bad(resume(f"fail={failure}"), message, 'latentsync resume o.mp4.lsjob', code=6)
     r = run(LS, "resume", "o.mp4.lsjob", "--progress", "json", env=cards("fail=cuLaunchKernel:900:719"))
