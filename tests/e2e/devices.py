@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Jobs on cards, which a library in the place of NVIDIA's driver stands in for (tests/cuda/libcuda.c): it takes the
-time that kernels would, but does not run them. Prints TAP.
+"""Jobs on cards, which a library in the place of NVIDIA's driver stands in for (tests/cuda/libcuda.c): in all tests but
+the last it takes the time that kernels would, but does not run them. Prints TAP.
 usage: devices.py LATENTSYNC LIBCUDA"""
 import json
 import os
 import shutil
 import sys
 
-from common import LS, QUICK, bad, ffmpeg, good, main, run, test, track
+from common import LS, QUICK, bad, digest, ffmpeg, good, main, run, test, track
 
 LIBCUDA = sys.argv[2]
 SYNC = ["sync", "-m", "models", "-t", "track.jsonl", "video.mp4", "speech.wav", *QUICK, "--segment-seconds", "0.6"]
@@ -24,8 +24,11 @@ def setup():
 
 def cards(settings):
     """The environment of a machine with these cards; None: without a driver."""
-    driver = {"LS_CUDA_LIBRARY": LIBCUDA, "FAKE_CUDA": f"{settings},{FAST}"}
-    return {**os.environ, **(driver if settings is not None else {"LS_CUDA_LIBRARY": "none"})}
+    return computing_cards(f"{settings},{FAST}") if settings is not None else {**os.environ, "LS_CUDA_LIBRARY": "none"}
+
+
+def computing_cards(settings):
+    return {**os.environ, "LS_CUDA_LIBRARY": LIBCUDA, "FAKE_CUDA": settings}
 
 
 def sync(settings, *options, out="o.mp4"):
@@ -139,6 +142,21 @@ def a_card_that_is_lost_or_full_ends_a_job_that_can_be_resumed():
     error = json.loads(r.stdout.strip().split("\n")[-1])
     assert error["code"] == "LS_EDEVICE" and error["retry"] and error["job"] == "o.mp4.lsjob", error
     good(resume(""))
+
+
+@test
+def the_result_depends_on_neither_number_nor_memory_of_the_cards():
+    ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=44100:d=0.7", "o.wav")
+    short = ["sync", "-m", "models", "-t", "track.jsonl", "video.mp4", "o.wav", *QUICK, "--steps", "1"]
+    least = run(LS, *short, "-o", "o.mp4", "--device", "cuda", "--max-vram", "1M", env=cards("")).stderr
+    least = least.split("at least ")[1].split()[0] + "000000"
+    made = set()
+    for settings, options, says in (("", [], "on Emulated Card"), ("cards=2", [], "on 2 x Emulated Card"),
+                                    ("seed=3", ["--max-vram", least], "guidance in two passes")):
+        r = good(run(LS, *short, "-o", "o.mp4", *options, env=computing_cards(settings)))
+        assert says in r.stderr, r.stderr
+        made.add(digest("o.mp4"))
+    assert len(made) == 1, made
 
 
 sys.exit(main(setup))
