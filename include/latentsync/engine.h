@@ -19,8 +19,8 @@ LS_API void ls_engine_close(ls_engine **engine);
 
 /* Closes the models that no open job uses. Any thread. */
 LS_API void ls_engine_trim(ls_engine *engine);
-/* How many models are open, one for each directory, device, compute type and number of threads, and how
- * many bytes their packed weights take; waits for the denoising steps that are being computed.
+/* How many models are open, one for each directory, device, compute type and number of threads, and
+ * how many bytes their packed weights take; waits for the denoising steps that are being computed.
  * `weight_bytes` may be NULL. Any thread. */
 LS_API size_t ls_engine_models(ls_engine *engine, uint64_t *weight_bytes);
 
