@@ -99,7 +99,7 @@ typedef struct operation {
     uint32_t grid[3], threads;
     size_t shared;
     bool emulated;
-    double seconds; /* that it is to take at least */
+    double enqueued, seconds; /* when, and what it is to take at least */
     /* copy, fill: of host memory or of a card's, which is looked up in time */
     void *to_host;
     const void *from_host;

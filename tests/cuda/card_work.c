@@ -123,12 +123,15 @@ static void run_fill(context *c, const operation *o)
         memcpy(to + i, &o->value, o->unit);
 }
 
+#define NAP 1e-3 /* seconds that are worth a sleep */
+
 static void take_time(stream *s, const operation *o)
 {
     if (o->seconds <= 0)
         return;
-    const double from = now();
-    s->idle_at = (s->idle_at > from ? s->idle_at : from) + o->seconds;
+    s->idle_at = (s->idle_at > o->enqueued ? s->idle_at : o->enqueued) + o->seconds;
+    if (o->kind == OPERATION_KERNEL && s->idle_at < now() + NAP)
+        return; // what follows waits for it too
     pthread_mutex_unlock(&card_lock);
     sleep_until(s->idle_at);
     pthread_mutex_lock(&card_lock);
@@ -223,6 +226,7 @@ void stream_close(stream *s)
 void stream_enqueue(stream *s, operation *o)
 {
     s->enqueued++;
+    o->enqueued = now();
     if (o->kind == OPERATION_RECORD) {
         o->event->stream = s;
         o->event->position = s->enqueued;
