@@ -3,6 +3,7 @@
 #include "backend/team.h"
 #include "base/alloc.h"
 #include "latentsync/version.h"
+#include "pipeline/device_choice.h"
 #if HAVE_CUDA
 #include "backend/cuda/driver.h"
 #endif
@@ -81,7 +82,7 @@ void ls_bench_print_head(const ls_bench *b, const char *what)
     size_t side[LS_BENCH_SIDES];
     char column[LS_BENCH_SIDES][48] = {""};
     for (size_t i = 0, n = ls_bench_sides(b, side); i < n; i++)
-        snprintf(column[i], sizeof *column, "%4zu x %-4zu ms %11s of peak", 8 * side[i],
+        snprintf(column[i], sizeof *column, "%4zu x %-3zu  ms %10s of peak", 8 * side[i],
                  8 * side[i], "");
     ls_bench_print(b, "%-30s %s %s", what, column[0], column[1]);
 }
@@ -190,9 +191,12 @@ static void measure_peaks(ls_bench *b)
 static void print_card(const ls_bench *b)
 {
     const ls_device_info *i = &b->device.device->info;
-    ls_bench_print(b, "latentsync %s on %s: %s, %s, %.1f GB, %.1f GB free", ls_version(), i->name,
-                   *i->model ? i->model : "the CPU", i->version, (double)i->total / 1e9,
-                   (double)i->available / 1e9);
+    char version[160];
+    ls_device_version(i, version, sizeof version);
+    ls_bench_print(b, "latentsync %s, %s: %s, %.1f of %.1f GB free", ls_version(), i->name,
+                   *i->model ? i->model : "the CPU", (double)i->available / 1e9,
+                   (double)i->total / 1e9);
+    ls_bench_print(b, "%s", version);
 }
 
 static int measure(ls_bench *b, ls_error *err)

@@ -402,9 +402,9 @@ static double per_second(const network_times *t)
 
 static void print_shares(const ls_bench *b, size_t side, const double share[LS_OP_COUNT])
 {
-    char text[LS_BENCH_WIDTH - 20] = "";
+    char text[LS_BENCH_WIDTH - 15] = "";
     for (int i = 0; i < LS_OP_COUNT; i++)
-        if (share[i] >= 0.01)
+        if (share[i] >= 0.015)
             ls_list_add(text, sizeof text, "%s %.0f", ls_op_name(i), 100 * share[i]);
     if (*text)
         ls_bench_print(b, "step at %zu, %%: %s", 8 * side, text);

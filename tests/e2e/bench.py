@@ -27,8 +27,8 @@ def table(text):
 @test
 def a_card_that_is_right():
     lines = table(good(bench("--sizes", "small", card="name=Some Card")).stdout)
-    assert "Some Card" in lines[1] and "sm_80" in lines[1], lines[1]
-    ops = dict(re.findall(r"(\w+) +\d+ +([\d.e+-]+) ok", "\n".join(lines[4:10])))
+    assert "Some Card" in lines[1] and "sm_80" in lines[2], lines[:3]
+    ops = dict(re.findall(r"(\w+) +\d+ +([\d.e+-]+) ok", "\n".join(lines[5:11])))
     assert len(ops) == 12 and all(float(e) < 2e-3 for e in ops.values()), ops
     assert float(ops["concat"]) == float(ops["upsample"]) == 0 < float(ops["conv2d"]), ops
     assert sum(bool(re.match("(UNet|VAE), small.* ok +ok +ok$", x)) for x in lines) == 4, lines
@@ -37,10 +37,18 @@ def a_card_that_is_right():
 
 
 @test
+def a_card_that_multiplies_wrongly():
+    r = bench("--sizes", "small", card="mutation=swap")
+    wrong = [name for name, verdict in re.findall(r"(\w+) +\d+ +[\d.e+-]+ (ok|FAILED)", r.stdout) if verdict != "ok"]
+    assert r.returncode == 1 and wrong == ["conv2d", "linear", "attention"], (r.returncode, wrong)
+    assert len(re.findall("^UNet, small.*FAILED", r.stdout, re.M)) == 2, r.stdout
+
+
+@test
 def a_card_that_computes_nothing():  # of which only the time is right
     r = bench("--sizes", "small", card="tflops=1000,gbs=1000,link=1000")
     lines = table(r.stdout)
-    assert r.returncode == 1 and "FAILED" in lines[-1] and "ok" not in lines[4], r
+    assert r.returncode == 1 and "FAILED" in lines[-1] and "ok" not in lines[5], r
     assert any(x.startswith("conv2d [2, 8, 8, 320] -> 320: wrong by ") for x in lines), lines
 
 
