@@ -365,9 +365,11 @@ static int time_vae(ls_bench *b, ls_vae *v, size_t side, network_times *t, ls_er
     enum { IMAGES = 4 };
     vae_shape s = {.images = IMAGES, .side = side, .latent = 4 * side * side};
     s.image = 3 * 64 * side * side;
-    float *image = ls_calloc_array(IMAGES * s.image, sizeof *image);
-    float *latent = ls_calloc_array(IMAGES * 2 * s.latent, sizeof *latent);
+    float *image = ls_malloc_array(IMAGES * s.image, sizeof *image);
+    float *latent = ls_malloc_array(IMAGES * 2 * s.latent, sizeof *latent);
     int ret = image && latent ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret)
+        ls_formula_fill("input.image", IMAGES * s.image, 1, 0, image);
     for (int decode = 0; !ret && decode < 2; decode++) {
         ls_bench_speed *speed = &t->speed[decode ? DECODE : ENCODE];
         ls_plan *plan;

@@ -70,7 +70,7 @@ static const ls_bench_op checked[] = {
 /* Of the worst element, as a share of the largest. */
 static double tolerance_of(ls_dtype t)
 {
-    return t == LS_F16 ? 2e-3 : t == LS_BF16 ? 2e-2 : 1e-5;
+    return t == LS_F16 ? 1e-3 : t == LS_BF16 ? 2e-2 : 1e-5;
 }
 
 /* NAN if one of them is. */
