@@ -16,7 +16,7 @@
 #define CODE (64 * MB)     /* that oneDNN compiles for the networks */
 #define HEAPS (64 * MB)    /* that malloc reserves for threads */
 #define OPENING (100 * MB) /* of address space, until the plan */
-#define OTHER_THREADS 10   /* stages, codecs, watch */
+#define OTHER_THREADS 11   /* stages, codecs, watch */
 /* Of a card, an allowance until it has been measured on one: what the driver takes for a process,
  * the kernels, and buffers of the backend. */
 #define CARD_CONTEXT (400 * MB)
