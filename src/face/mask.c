@@ -10,8 +10,10 @@
 
 struct ls_mask {
     size_t resolution;
-    uint8_t *pixels; /* [R, R] */
-    float *latent;   /* [R/8, R/8] */
+    uint8_t *pixels;  /* [R, R] */
+    float *latent;    /* [R/8, R/8] */
+    double keep[256]; /* of a mask pixel: its share of the face */
+    float value[256]; /* of a face's sample, in -1..1 */
 };
 
 /* From row `y` on, columns from .. to-1 are generated; the last row of the table ends it. */
@@ -66,6 +68,10 @@ int ls_mask_open(ls_mask **out, size_t resolution, ls_error *err)
         ls_mask_close(&m);
     } else {
         m->resolution = resolution;
+        for (int i = 0; i < 256; i++) {
+            m->keep[i] = i / 255.;
+            m->value[i] = ((float)i / 255.f - 0.5f) / 0.5f;
+        }
         draw(drawn);
         ls_lanczos_run(resize, m->pixels, drawn[0]);
         for (size_t i = 0; i < n * n; i++)
@@ -97,17 +103,12 @@ const float *ls_mask_latent(const ls_mask *m)
     return m->latent;
 }
 
-static float normalise(uint8_t v)
-{
-    return (v / 255.f - 0.5f) / 0.5f;
-}
-
 void ls_mask_prepare(const ls_mask *m, const uint8_t *face, float *pixels, float *masked)
 {
     for (size_t i = 0; i < m->resolution * m->resolution; i++) {
-        double keep = m->pixels[i] / 255.;
+        const double keep = m->keep[m->pixels[i]];
         for (size_t c = 3 * i; c < 3 * i + 3; c++) {
-            float v = normalise(face[c]);
+            const float v = m->value[face[c]];
             if (pixels)
                 pixels[c] = v;
             if (masked)
@@ -121,6 +122,6 @@ void ls_mask_composite(const ls_mask *m, float *image, const float *decoded, con
     for (size_t i = 0; i < m->resolution * m->resolution; i++) {
         float keep = m->pixels[i] / 255.f;
         for (size_t c = 3 * i; c < 3 * i + 3; c++)
-            image[c] = decoded[c] * (1 - keep) + normalise(face[c]) * keep;
+            image[c] = decoded[c] * (1 - keep) + m->value[face[c]] * keep;
     }
 }
