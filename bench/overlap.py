@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """How much of its time a card waits, and for which stage, at several speeds of the card. No card is needed: the one
 of the tests, build/tests/cuda/libcuda_emulated.so, takes as long as a real one would and computes nothing.
-usage: overlap.py LATENTSYNC LIBCUDA MODELS VIDEO AUDIO [OPTIONS OF sync...]
+usage: ./dev bench overlap MODELS VIDEO AUDIO [OPTIONS OF sync...]
+   or: overlap.py LATENTSYNC LIBCUDA MODELS VIDEO AUDIO [OPTIONS OF sync...]
 
 MODELS are the published networks, or `latentsync models random --size full`; what is measured does not depend on
 the weights. Options choose, for example, the detector, the face track, the preset of the encoder or --threads.
-CARDS in the environment: what to pretend, "NAME TFLOPS GBYTES_PER_S COUNT" separated by commas."""
+In the environment, CARDS: what to pretend, "NAME TFLOPS GBYTES_PER_S COUNT" separated by commas; RESOLUTIONS."""
 import json
 import os
 import subprocess
@@ -23,8 +24,8 @@ def measure(resolution, tflops, gbs, count, folder):
     stats, out = os.path.join(folder, "stats.jsonl"), os.path.join(folder, "out.mp4")
     env = dict(os.environ, LS_CUDA_LIBRARY=LIBCUDA,
                FAKE_CUDA=f"cards={count},tflops={tflops},gbs={gbs},link=20,memory=24G")
-    subprocess.run([LS, "sync", "-m", MODELS, "--device", "cuda", "--resolution", str(resolution), "--stats", stats, "-q",
-                    *OPTIONS, VIDEO, AUDIO, "-o", out], env=env, check=True)
+    subprocess.run([LS, "sync", "-m", MODELS, "--device", "cuda", "--resolution", str(resolution), "--stats", stats,
+                    "-q", *OPTIONS, VIDEO, AUDIO, "-o", out], env=env, check=True)
     lines = [json.loads(line) for line in open(stats)]
     os.remove(stats)
     return [line for line in lines if line["stage"] == "frames"][-1]
@@ -37,7 +38,8 @@ def row(name, times, seconds):
 
 
 def main():
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {os.path.basename(VIDEO)}; options: {' '.join(OPTIONS)}")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {os.path.basename(VIDEO)}; "
+          f"options: {' '.join(OPTIONS)}")
     for resolution in RESOLUTIONS:
         for card in CARDS.split(","):
             name, tflops, gbs, count = card.split()
