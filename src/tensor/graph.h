@@ -112,9 +112,9 @@ typedef struct ls_node {
 
 typedef struct ls_graph ls_graph;
 
-/* `compute` (LS_F32, LS_BF16 or LS_F16) is the dtype of activations. With `taps`, tensors named by ls_tap
- * keep their values until the end of a run, for comparison with the original's modules. NULL if out
- * of memory. */
+/* `compute` (LS_F32, LS_BF16 or LS_F16) is the dtype of activations. With `taps`, tensors named by
+ * ls_tap keep their values until the end of a run, for comparison with the original's modules. NULL
+ * if out of memory. */
 ls_graph *ls_graph_new(ls_dtype compute, bool taps);
 void ls_graph_free(ls_graph **g);
 bool ls_graph_taps(const ls_graph *g);
