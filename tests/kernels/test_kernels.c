@@ -1013,7 +1013,8 @@ static void batches_do_not_matter(void **state)
         size_t items = i / 2 % 2 ? 4 : 5;
         int threads = 1 + (int)(i / 8 % 3);
         expect_same_alone(conv, 1, items, i % 2, type, threads);
-        expect_same_alone(linear, s[0] * s[1], items, i % 2, type, threads);
+        if (!on_card() || s[0] * s[1] <= 16) // an emulated warp for each output takes its time
+            expect_same_alone(linear, s[0] * s[1], items, i % 2, type, threads);
     }
 }
 
