@@ -164,7 +164,7 @@ static int check_window(golden_file *g, ls_whisper *m, const ls_compute *compute
         const ls_tensor *x = ls_graph_find(ls_plan_graph(plan), taps[i][1], NULL);
         if (!x || !ls_weights_find(g->w, taps[i][0]))
             continue;
-        b[n++] = (ls_binding){taps[i][1], at, x->count * sizeof *at};
+        b[n++] = (ls_binding){taps[i][1], at, ls_tensor_bytes(x)};
         at += 2 * t * d;
     }
     ret = ls_plan_run(plan, compute->workspace->data, b, n, NULL, err);
@@ -173,10 +173,13 @@ static int check_window(golden_file *g, ls_whisper *m, const ls_compute *compute
             memcpy(stacked + (p * layers + i) * d, buf + (i * t + p) * d, d * sizeof *buf);
     if (!ret)
         ret = compare_rows(g, "emb", stacked, layers * d, rows, count, err);
-    for (size_t i = 2 + layers; !ret && i < n; i++)
+    for (size_t i = 2 + layers; !ret && i < n; i++) {
+        const ls_tensor *x = ls_graph_find(ls_plan_graph(plan), b[i].name, NULL);
+        ls_convert_to_f32(stacked, b[i].data, x->dtype, x->count);
         for (size_t k = 0; k < TAPS; k++)
             if (!ret && !strcmp(taps[k][1], b[i].name))
-                ret = compare_rows(g, taps[k][0], b[i].data, d, rows, count, err);
+                ret = compare_rows(g, taps[k][0], stacked, d, rows, count, err);
+    }
     free(buf);
     return ret;
 }
