@@ -6,11 +6,12 @@
 struct ls_sampler {
     ls_unet *unet;
     ls_sampler_settings settings;
-    ls_ddim ddim;
+    ls_scheduler scheduler;
     size_t batch;        /* rows of a chunk; shape.batch of them run at once */
     ls_unet_shape shape; /* that the buffers are sized for */
     float *sample;       /* [shape.batch * frames, h, w, in_channels]: every row is the same */
     float *eps;          /* [batch * frames, h, w, 4] */
+    float *state;        /* of the solver: some times [frames, h, w, 4] */
     char *audio;         /* of the UNet's device: [batch * frames, tokens, dim] float32 */
     char *cache;         /* of the UNet's device, of every row; NULL without one */
 };
@@ -25,7 +26,7 @@ int ls_sampler_open(ls_sampler **out, ls_unet *unet, const ls_sampler_settings *
     s->settings = *settings;
     s->batch = settings->guidance_scale > 1 ? 2 : 1;
     int ret = settings->cache_interval
-                  ? ls_ddim_init(&s->ddim, settings->steps, err)
+                  ? ls_scheduler_init(&s->scheduler, settings->solver, settings->steps, err)
                   : ls_fail(err, LS_EINVAL, "the cache interval is 0; use 1 to compute every step");
     if (ret)
         ls_sampler_close(out);
@@ -37,9 +38,10 @@ static void free_buffers(ls_sampler *s)
     ls_network *net = ls_unet_network(s->unet);
     ls_aligned_free(s->sample);
     ls_aligned_free(s->eps);
+    ls_aligned_free(s->state);
     ls_network_release(net, s->audio);
     ls_network_release(net, s->cache);
-    s->sample = s->eps = NULL;
+    s->sample = s->eps = s->state = NULL;
     s->audio = s->cache = NULL;
 }
 
@@ -59,6 +61,24 @@ static ls_unet_step step_kind(const ls_sampler *s, size_t i)
     return i % s->settings.cache_interval ? LS_UNET_STEP_REUSE : LS_UNET_STEP_STORE;
 }
 
+/* With the cache a step is as the whole one that it relies on. */
+static bool is_guided(const ls_sampler *s, size_t i)
+{
+    const ls_sampler_settings *set = &s->settings;
+    const double at = (double)(i - i % set->cache_interval) / (double)set->steps;
+    return s->batch == 2 && at >= set->guidance_start &&
+           (set->guidance_end <= 0 || at < set->guidance_end);
+}
+
+/* Whether some steps run one row where others run two at once. */
+static bool is_mixed(const ls_sampler *s)
+{
+    bool guided = false, unguided = false;
+    for (size_t i = 0; i < s->settings.steps; i++)
+        *(is_guided(s, i) ? &guided : &unguided) = true;
+    return guided && unguided && !s->settings.split_guidance;
+}
+
 static ls_unet_shape shape_of(const ls_sampler *s, const ls_chunk *c)
 {
     size_t batch = s->settings.split_guidance ? 1 : s->batch;
@@ -67,7 +87,7 @@ static ls_unet_shape shape_of(const ls_sampler *s, const ls_chunk *c)
 
 /* Bytes of the buffers. */
 typedef struct sizes {
-    size_t sample, audio, eps, cache;
+    size_t sample, audio, eps, state, cache;
 } sizes;
 
 static sizes sizes_of(const ls_sampler *s, const ls_unet_shape *shape)
@@ -76,18 +96,23 @@ static sizes sizes_of(const ls_sampler *s, const ls_unet_shape *shape)
     const size_t frame = shape->h * shape->w * sizeof(float), rows = s->batch * shape->frames;
     ls_unet_shape whole = *shape;
     whole.batch = s->batch;
-    return (sizes){.sample = shape->batch * shape->frames * frame * u->in_channels,
-                   .audio = rows * shape->audio_tokens * u->cross_attention_dim * sizeof(float),
-                   .eps = rows * frame * u->out_channels,
-                   .cache =
-                       s->settings.cache_interval > 1 ? ls_unet_cache_bytes(s->unet, &whole) : 0};
+    return (sizes){
+        .sample = shape->batch * shape->frames * frame * u->in_channels,
+        .audio = rows * shape->audio_tokens * u->cross_attention_dim * sizeof(float),
+        .eps = rows * frame * u->out_channels,
+        .state = shape->frames * frame * u->out_channels * ls_scheduler_state(&s->scheduler),
+        .cache = s->settings.cache_interval > 1 ? ls_unet_cache_bytes(s->unet, &whole) : 0};
 }
 
 static int prepare_unet(const ls_sampler *s, const ls_unet_shape *shape, ls_error *err)
 {
-    int ret = ls_unet_prepare(s->unet, shape, step_kind(s, 0), false, NULL, err);
-    if (!ret && s->settings.cache_interval > 1)
-        ret = ls_unet_prepare(s->unet, shape, LS_UNET_STEP_REUSE, false, NULL, err);
+    ls_unet_shape rows = *shape;
+    int ret = 0;
+    for (size_t least = is_mixed(s) ? 1 : rows.batch; !ret && rows.batch >= least; rows.batch--) {
+        ret = ls_unet_prepare(s->unet, &rows, step_kind(s, 0), false, NULL, err);
+        if (!ret && s->settings.cache_interval > 1)
+            ret = ls_unet_prepare(s->unet, &rows, LS_UNET_STEP_REUSE, false, NULL, err);
+    }
     return ret;
 }
 
@@ -113,7 +138,8 @@ int ls_sampler_prepare(ls_sampler *s, const ls_chunk *c, ls_error *err)
     free_buffers(s);
     s->sample = ls_aligned_alloc(LS_MEM_DIFFUSION, bytes.sample);
     s->eps = ls_aligned_alloc(LS_MEM_DIFFUSION, bytes.eps);
-    if (!s->sample || !s->eps)
+    s->state = bytes.state ? ls_aligned_alloc(LS_MEM_DIFFUSION, bytes.state) : NULL;
+    if (!s->sample || !s->eps || (bytes.state && !s->state))
         return ls_fail(err, LS_ENOMEM, "out of memory for a chunk of %zu frames", c->frames);
     int ret = alloc_resident(s, &bytes, err);
     if (!ret)
@@ -128,7 +154,7 @@ int ls_sampler_estimate(const ls_sampler *s, const ls_chunk *c, size_t *buffers,
 {
     const ls_unet_shape shape = shape_of(s, c);
     const sizes bytes = sizes_of(s, &shape);
-    *buffers = bytes.sample + bytes.eps;
+    *buffers = bytes.sample + bytes.eps + bytes.state;
     *resident = bytes.audio + bytes.cache;
     return prepare_unet(s, &shape, err);
 }
@@ -165,19 +191,35 @@ static int fill_audio(ls_sampler *s, const ls_chunk *c, ls_error *err)
                : ls_network_write(net, s->audio + (s->batch - 1) * bytes, c->audio, bytes, err);
 }
 
-/* Runs all rows of a step, as many at once as the shape says. */
-static int run_unet(ls_sampler *s, size_t step, const ls_cancel *cancel, ls_error *err)
+/* Runs the rows of a step from `first` on, as many at once as the shape says. */
+static int run_unet(ls_sampler *s, size_t step, size_t first, const ls_cancel *cancel,
+                    ls_error *err)
 {
     const ls_unet_config *u = ls_unet_get_config(s->unet);
-    const ls_unet_shape *shape = &s->shape;
-    const size_t audio = sizes_of(s, shape).audio / s->batch;
-    const size_t eps = shape->frames * shape->h * shape->w * u->out_channels;
-    const size_t cache = sizes_of(s, shape).cache / s->batch;
+    ls_unet_shape shape = s->shape;
+    const size_t audio = sizes_of(s, &shape).audio / s->batch;
+    const size_t eps = shape.frames * shape.h * shape.w * u->out_channels;
+    const size_t cache = sizes_of(s, &shape).cache / s->batch;
+    if (shape.batch > s->batch - first)
+        shape.batch = s->batch - first;
     int ret = 0;
-    for (size_t row = 0; !ret && row < s->batch; row += shape->batch)
-        ret = ls_unet_run(s->unet, shape, step_kind(s, step), (float)s->ddim.timesteps[step],
-                          s->sample, (const float *)(s->audio + row * audio), s->eps + row * eps,
+    for (size_t row = first; !ret && row < s->batch; row += shape.batch)
+        ret = ls_unet_run(s->unet, &shape, step_kind(s, step),
+                          (float)s->scheduler.ddim.timesteps[step], s->sample,
+                          (const float *)(s->audio + row * audio), s->eps + row * eps,
                           s->cache + row * cache, cancel, err);
+    return ret;
+}
+
+/* The noise at step i, in the conditional row. */
+static int predict(ls_sampler *s, size_t i, size_t n, const ls_cancel *cancel, ls_error *err)
+{
+    const bool guided = is_guided(s, i);
+    const float scale = s->settings.guidance_scale;
+    int ret = run_unet(s, i, guided ? 0 : s->batch - 1, cancel, err);
+    if (!ret && guided)
+        for (size_t k = 0; k < n; k++)
+            s->eps[n + k] = s->eps[k] + scale * (s->eps[n + k] - s->eps[k]);
     return ret;
 }
 
@@ -187,20 +229,17 @@ int ls_sampler_run(ls_sampler *s, const ls_chunk *c, float *latents, ls_sampler_
     int ret = ls_sampler_prepare(s, c, err);
     if (ret)
         return ret;
-    size_t n = c->frames * c->h * c->w * ls_unet_get_config(s->unet)->out_channels;
-    float scale = s->settings.guidance_scale;
+    const size_t n = c->frames * c->h * c->w * ls_unet_get_config(s->unet)->out_channels;
+    const size_t steps = s->settings.steps;
     ret = fill_audio(s, c, err);
-    for (size_t i = 0; !ret && i < s->ddim.steps; i++) {
+    for (size_t i = 0; !ret && i < steps; i++) {
         fill_sample(s, c, latents);
-        ret = run_unet(s, i, cancel, err);
+        ret = predict(s, i, n, cancel, err);
         if (ret)
             break;
-        if (s->batch == 2)
-            for (size_t k = 0; k < n; k++)
-                s->eps[k] += scale * (s->eps[n + k] - s->eps[k]);
-        ls_ddim_step(&s->ddim, i, s->eps, latents, n);
+        ls_scheduler_step(&s->scheduler, i, s->eps + (s->batch - 1) * n, latents, s->state, n);
         if (progress)
-            progress(opaque, i + 1, s->ddim.steps, latents);
+            progress(opaque, i + 1, steps, latents);
     }
     return ret;
 }

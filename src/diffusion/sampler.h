@@ -1,8 +1,10 @@
-/* The denoising loop for one chunk of frames: DDIM, classifier-free guidance and the step cache. */
+/* The denoising loop for one chunk of frames: a solver, classifier-free guidance and the step
+ * cache.
+ */
 #ifndef LS_DIFFUSION_SAMPLER_H
 #define LS_DIFFUSION_SAMPLER_H
 
-#include "diffusion/ddim.h"
+#include "diffusion/scheduler.h"
 #include "models/unet/unet.h"
 
 typedef struct ls_sampler_settings {
@@ -11,6 +13,11 @@ typedef struct ls_sampler_settings {
     size_t cache_interval; /* the whole UNet runs every this many steps (DeepCache); 1: always */
     bool split_guidance;   /* one batch row after the other: about half the activations, the same
                               result */
+    ls_solver solver;
+    /* Fractions of the schedule: step i of n is guided from start <= i / n to i / n < end, where an
+     * end of 0 means 1; a step on the cache as the step that filled it. Other steps run the
+     * conditional row alone. */
+    double guidance_start, guidance_end;
 } ls_sampler_settings;
 
 typedef struct ls_sampler ls_sampler;

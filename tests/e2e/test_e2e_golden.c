@@ -109,7 +109,10 @@ static void generate(run *r, size_t cache_interval)
     ls_generator *g;
     const bool slices = cache_interval > 1; // so that both ways are held to the original
     const ls_generator_settings s = {.resolution = R,
-                                     .sampler = {20, 1.5f, cache_interval, slices},
+                                     .sampler = {.steps = 20,
+                                                 .guidance_scale = 1.5f,
+                                                 .cache_interval = cache_interval,
+                                                 .split_guidance = slices},
                                      .seed = 1247,
                                      .vae_frames = slices ? 5 : 1};
     assert_int_equal(

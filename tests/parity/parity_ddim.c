@@ -48,8 +48,9 @@ int parity_ddim_run(golden_file *g, const ls_compute *compute, ls_error *err)
     if (!ret && !buf)
         ret = ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret) {
-        ls_sampler_settings settings = {STEPS, strtof(guidance, NULL),
-                                        strstr(g->path, "deepcache3") ? 3 : 1, false};
+        ls_sampler_settings settings = {.steps = STEPS,
+                                        .guidance_scale = strtof(guidance, NULL),
+                                        .cache_interval = strstr(g->path, "deepcache3") ? 3 : 1};
         ret = ls_sampler_open(&s, u, &settings, err);
     }
     if (!ret) {

@@ -89,7 +89,10 @@ static ls_generator_settings settings(size_t resolution, float guidance, size_t 
                                       bool split, size_t vae_frames)
 {
     return (ls_generator_settings){.resolution = resolution,
-                                   .sampler = {3, guidance, cache_interval, split},
+                                   .sampler = {.steps = 3,
+                                               .guidance_scale = guidance,
+                                               .cache_interval = cache_interval,
+                                               .split_guidance = split},
                                    .seed = 7,
                                    .vae_frames = vae_frames};
 }

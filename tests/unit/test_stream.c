@@ -126,7 +126,10 @@ static void open_generator(job *j, size_t i)
     ls_error err = {0};
     const ls_devices all = {"onednn", "onednn", "onednn", LS_F32, 1};
     const ls_generator_settings s = {
-        .resolution = R, .sampler = {2, 1.5f, 1, false}, .seed = 7, .vae_frames = 1};
+        .resolution = R,
+        .sampler = {.steps = 2, .guidance_scale = 1.5f, .cache_interval = 1},
+        .seed = 7,
+        .vae_frames = 1};
     if (ls_models_open(&j->models[i], media_path(path, "models"), &all, &err))
         fail_msg("%s", err.message);
     card *c = &cards[i];
