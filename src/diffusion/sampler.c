@@ -211,15 +211,23 @@ static int run_unet(ls_sampler *s, size_t step, size_t first, const ls_cancel *c
     return ret;
 }
 
-/* The noise at step i, in the conditional row. */
-static int predict(ls_sampler *s, size_t i, size_t n, const ls_cancel *cancel, ls_error *err)
+/* The noise at step i, in the conditional row. The other one keeps the difference of the rows,
+ * which is *held for steps that do not compute it. */
+static int predict(ls_sampler *s, size_t i, size_t n, bool *held, const ls_cancel *cancel,
+                   ls_error *err)
 {
     const bool guided = is_guided(s, i);
     const float scale = s->settings.guidance_scale;
-    int ret = run_unet(s, i, guided ? 0 : s->batch - 1, cancel, err);
-    if (!ret && guided)
-        for (size_t k = 0; k < n; k++)
-            s->eps[n + k] = s->eps[k] + scale * (s->eps[n + k] - s->eps[k]);
+    float *difference = s->eps, *eps = s->eps + (s->batch - 1) * n;
+    const int ret = run_unet(s, i, guided ? 0 : s->batch - 1, cancel, err);
+    for (size_t k = 0; !ret && guided && k < n; k++) {
+        const float unconditional = s->eps[k];
+        difference[k] = eps[k] - unconditional;
+        eps[k] = unconditional + scale * difference[k];
+    }
+    for (size_t k = 0; !ret && !guided && *held && k < n; k++)
+        eps[k] += (scale - 1) * difference[k];
+    *held = *held || guided;
     return ret;
 }
 
@@ -231,10 +239,11 @@ int ls_sampler_run(ls_sampler *s, const ls_chunk *c, float *latents, ls_sampler_
         return ret;
     const size_t n = c->frames * c->h * c->w * ls_unet_get_config(s->unet)->out_channels;
     const size_t steps = s->settings.steps;
+    bool held = false;
     ret = fill_audio(s, c, err);
     for (size_t i = 0; !ret && i < steps; i++) {
         fill_sample(s, c, latents);
-        ret = predict(s, i, n, cancel, err);
+        ret = predict(s, i, n, &held, cancel, err);
         if (ret)
             break;
         ls_scheduler_step(&s->scheduler, i, s->eps + (s->batch - 1) * n, latents, s->state, n);

@@ -16,7 +16,8 @@ typedef struct ls_sampler_settings {
     ls_solver solver;
     /* Fractions of the schedule: step i of n is guided from start <= i / n to i / n < end, where an
      * end of 0 means 1; a step on the cache as the step that filled it. Other steps run the
-     * conditional row alone. */
+     * conditional row alone: before the interval without guidance, after it with the difference of
+     * the rows at the interval's last step. */
     double guidance_start, guidance_end;
 } ls_sampler_settings;
 

@@ -285,7 +285,8 @@ typedef struct chunk {
     size_t cache_interval;
     double start, end; /* of guidance */
     char *cache;
-    size_t rows; /* run so far */
+    double difference[LATENT]; /* of the rows when both ran last */
+    size_t rows;               /* run so far */
 } chunk;
 
 static chunk *open_chunk(void)
@@ -350,8 +351,11 @@ static void unet_noise(void *opaque, const oracle *o, size_t i, const double *x,
                         t->cache + (size_t)sound * ls_unet_cache_bytes(t->unet, &shape), NULL,
                         &err))
             fail_msg("%s", err.message);
-        for (size_t k = 0; k < n; k++)
-            eps[k] = !sound ? out[k] : guided ? eps[k] + t->scale * (out[k] - eps[k]) : out[k];
+        for (size_t k = 0; k < n; k++) {
+            if (guided && sound)
+                t->difference[k] = out[k] - eps[k];
+            eps[k] = out[k] + sound * (t->scale - 1) * t->difference[k];
+        }
         t->rows++;
     }
 }
@@ -367,6 +371,7 @@ static void expect_trajectory(chunk *t, const ls_sampler_settings *s, double tol
     t->cache_interval = s->cache_interval;
     t->start = s->guidance_start;
     t->end = s->guidance_end > 0 ? s->guidance_end : 1;
+    memset(t->difference, 0, sizeof t->difference);
     fill(x, want, LATENT);
     solve(&o, s->steps, unet_noise, t, want, LATENT);
     const ls_chunk c = {FRAMES,  SIDE,      SIDE,   TOKENS,
