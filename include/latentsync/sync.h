@@ -19,6 +19,22 @@ enum ls_compute_type {
     LS_COMPUTE_FLOAT16 /* only cards compute in it, and in no other */
 };
 
+/* The solver of the denoising steps, as diffusers names it. */
+enum ls_sampler_type {
+    LS_SAMPLER_AUTO, /* as the quality says */
+    LS_SAMPLER_DDIM,
+    LS_SAMPLER_DPMPP, /* DPM-Solver++(2M) */
+    LS_SAMPLER_UNIPC
+};
+
+/* What sampler, steps, cache_interval and guidance_interval are where they are left open. */
+enum ls_quality {
+    LS_QUALITY_AUTO, /* the original's: DDIM, 20 steps, a cache interval of 3, guidance always */
+    LS_QUALITY_FAST,
+    LS_QUALITY_BALANCED,
+    LS_QUALITY_BEST
+};
+
 /* What a stage has done since the start. */
 typedef struct ls_progress_stage {
     const char *name;    /* "faces", "decode", "generate", "restore", "encode" */
@@ -82,9 +98,9 @@ typedef struct ls_sync_settings {
     size_t max_gap;         /* 12: longest gap, in frames, to interpolate; 0 to 250 */
     size_t detect_every;    /* 1: run detection on every Nth frame; 1 to 250 */
     size_t resolution;      /* 0: side of the face image that the model was trained for */
-    size_t steps;           /* 20: num_inference_steps */
+    size_t steps;           /* 0: as the quality says; num_inference_steps */
     float guidance_scale;   /* 0: the model's own, 1.5 where it has none; 1 turns guidance off */
-    size_t cache_interval;  /* 3: run the whole UNet every Nth step; 1: always */
+    size_t cache_interval;  /* 0: as the quality says; run the whole UNet every Nth step */
     int64_t seed;           /* 1247; -1: drawn at random, and reported */
     int threads;            /* 0: all cores */
     int compute_type;       /* LS_COMPUTE_AUTO */
@@ -138,6 +154,11 @@ typedef struct ls_sync_settings {
     uint64_t max_vram;  /* bytes that the job may hold on each card; 0: 90 % of what is free */
     int any_device;     /* 1: resume also on another kind of device than the job was begun on: the
                            frames made here then differ from the others in their last bits */
+    const char *guidance_interval; /* NULL: as the quality says; "A:B": guidance is computed from
+                                      fraction A of the steps to B, 0 to 1; there is none before,
+                                      the last one goes on after; these steps take half the time */
+    int sampler;                   /* LS_SAMPLER_AUTO */
+    int quality;                   /* LS_QUALITY_AUTO */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

@@ -6,6 +6,7 @@
 #include "models/unet/unet.h"
 #include "models/vae/vae.h"
 #include "pipeline/bench.h"
+#include "pipeline/quality.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -395,6 +396,7 @@ static double per_second(const network_times *t)
 {
     ls_sync_settings s;
     ls_sync_default_settings(&s, sizeof s);
+    ls_quality_fill(&s);
     const double full = (double)((s.steps + s.cache_interval - 1) / s.cache_interval);
     const double chunk = full * t->speed[STEP].seconds +
                          ((double)s.steps - full) * t->speed[CACHED_STEP].seconds +

@@ -1,5 +1,6 @@
 #include "pipeline/settings.h"
 #include "base/alloc.h"
+#include "diffusion/scheduler.h"
 #include "face/choose.h"
 #include "face/restore.h"
 #include "latentsync/models.h"
@@ -116,6 +117,35 @@ double ls_settings_gain(const char *text)
     return ok ? pow(10, gain / 20) : -1;
 }
 
+bool ls_settings_interval(const char *text, double *start, double *end)
+{
+    char *rest;
+    *start = strtod(text, &rest);
+    if (rest == text || *rest != ':')
+        return false;
+    text = rest + 1;
+    *end = strtod(text, &rest);
+    return rest != text && !*rest && *start >= 0 && *start < *end && *end <= 1;
+}
+
+static int check_sampling(const ls_sync_settings *s, ls_error *err)
+{
+    double start, end;
+    if (s->guidance_interval && !ls_settings_interval(s->guidance_interval, &start, &end))
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL,
+                                 "guidance-interval: expected two fractions of the steps, such as "
+                                 "0.2:1, not \"%s\"",
+                                 s->guidance_interval),
+                         LS_HINT_NONE, "guidance-interval");
+    if (s->sampler > LS_SAMPLER_DDIM && s->steps > LS_MULTISTEP_MAX_STEPS)
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL, "steps: this sampler takes up to %d, not %zu",
+                                 LS_MULTISTEP_MAX_STEPS, s->steps),
+                         LS_HINT_NONE, "steps");
+    return 0;
+}
+
 int ls_settings_check(const ls_sync_settings *s, ls_error *err)
 {
     ls_choice choice;
@@ -151,7 +181,9 @@ int ls_settings_check(const ls_sync_settings *s, ls_error *err)
                                  s->face),
                          LS_HINT_NONE, "face");
     ls_device_wish wish;
-    ret = ls_device_wish_parse(&wish, s->device, err);
+    ret = check_sampling(s, err);
+    if (!ret)
+        ret = ls_device_wish_parse(&wish, s->device, err);
     return ret ? ret : check_outputs(s, err);
 }
 

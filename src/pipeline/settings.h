@@ -8,6 +8,7 @@
 #include "latentsync/sync.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* Copies the caller's settings, as many of them as its version has, over the defaults; LS_EINVAL
  * unless they were set up with ls_sync_default_settings or ls_faces_default_settings. Strings stay
@@ -20,6 +21,9 @@ int ls_settings_check(const ls_sync_settings *s, ls_error *err);
 
 /* The factor of a gain like "-20dB" or "3"; below 0 if it is none. */
 double ls_settings_gain(const char *text);
+
+/* Reads an interval like "0.2:1" within 0 to 1; false if it is none. */
+bool ls_settings_interval(const char *text, double *start, double *end);
 
 /* Makes the strings the settings' own, and names the job's folder. */
 int ls_settings_own(ls_sync_settings *s, ls_error *err);

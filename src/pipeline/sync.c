@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "media/join.h"
 #include "pipeline/describe.h"
+#include "pipeline/settings.h"
 #include "pipeline/sync_job.h"
 
 #include <math.h>
@@ -191,11 +192,17 @@ static int describe(ls_sync *job, ls_error *err)
 
 ls_generator_settings ls_sync_generator_settings(const ls_sync *job)
 {
+    static const ls_solver solvers[] = {[LS_SAMPLER_DDIM] = LS_SOLVER_DDIM,
+                                        [LS_SAMPLER_DPMPP] = LS_SOLVER_DPMPP,
+                                        [LS_SAMPLER_UNIPC] = LS_SOLVER_UNIPC};
+    ls_sampler_settings sampler = {.steps = job->s.steps,
+                                   .guidance_scale = job->s.guidance_scale,
+                                   .cache_interval = job->s.cache_interval,
+                                   .split_guidance = job->choice.split_guidance,
+                                   .solver = solvers[job->s.sampler]};
+    ls_settings_interval(job->s.guidance_interval, &sampler.guidance_start, &sampler.guidance_end);
     return (ls_generator_settings){.resolution = job->s.resolution,
-                                   .sampler = {.steps = job->s.steps,
-                                               .guidance_scale = job->s.guidance_scale,
-                                               .cache_interval = job->s.cache_interval,
-                                               .split_guidance = job->choice.split_guidance},
+                                   .sampler = sampler,
                                    .seed = (uint64_t)job->s.seed,
                                    .vae_frames = job->choice.vae_frames};
 }

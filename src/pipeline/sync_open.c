@@ -5,6 +5,7 @@
 #include "media/join.h"
 #include "pipeline/budget.h"
 #include "pipeline/options.h"
+#include "pipeline/quality.h"
 #include "pipeline/settings.h"
 #include "pipeline/sync_job.h"
 
@@ -193,6 +194,7 @@ int ls_sync_open(ls_sync **out, const ls_sync_settings *settings, ls_error *err)
         ret = ls_settings_check(&s, err);
     if (ret)
         return ret;
+    ls_quality_fill(&s);
     ls_sync *job = ls_calloc_array(1, sizeof *job);
     if (!job)
         return ls_fail(err, LS_ENOMEM, "out of memory");

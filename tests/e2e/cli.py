@@ -111,10 +111,26 @@ def same_bytes_whatever_the_threads():
 def options_change_the_result():
     hashes = set()
     for options in ([], ["--seed", "7"], ["--guidance", "1"], ["--cache-interval", "1"], ["--steps", "3"],
+                    ["--sampler", "dpmpp"], ["--cache-interval", "1", "--guidance-interval", "0:0.5"],
                     ["--dtype", "f32"], ["--dtype", "bf16", "--seed", "8"]):
         good(sync("video.mp4", "short.wav", "o.mp4", *options))
         hashes.add(digest("o.mp4"))
-    assert len(hashes) == 7, len(hashes)
+    assert len(hashes) == 9, len(hashes)
+
+
+@test
+def quality_fills_in_what_was_left_open():
+    def settings(*options):
+        good(run(LS, "plan", "-m", "models", "-t", "track.jsonl", "video.mp4", "short.wav", "-o", "o.mp4", *options))
+        s = json.load(open("o.mp4.lsjob/job.json"))["settings"]
+        shutil.rmtree("o.mp4.lsjob")
+        return {k: s[k] for k in ("sampler", "steps", "cache_interval", "guidance_interval")}
+    original = {"sampler": "ddim", "steps": 20, "cache_interval": 3, "guidance_interval": "0:1"}
+    assert settings() == original
+    fast, balanced, best = (settings("--quality", q) for q in ("fast", "balanced", "best"))
+    assert fast["steps"] < balanced["steps"] < 20 < best["steps"] and best["cache_interval"] == 1, (fast, balanced, best)
+    for key, value in original.items():
+        assert settings("--quality", "fast", "--" + key.replace("_", "-"), value) == {**fast, key: value}, key
 
 
 @test
@@ -218,7 +234,7 @@ def errors_for_machines_are_json():
     found = events(sync("video.mp4", "speech.wav", "out.mp4", "--progress", "json", "--face", "middle"), "sync", 2)
     assert found[-1]["option"] == "face" and found[-1]["message"].startswith("--face"), found
     # but arguments are checked before the first event
-    bad(sync("video.mp4", "speech.wav", "out.mp4", "--progress", "json", "--steps", "0"), "--steps", code=2)
+    bad(sync("video.mp4", "speech.wav", "out.mp4", "--progress", "json", "--steps", "-1"), "--steps", code=2)
 
 
 @test
@@ -295,7 +311,7 @@ def help_of_every_command():
     for status in ("0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "6 ", "7 ", "130 "):
         assert "\n  " + status in overview, status
     text = good(run(LS, "sync", "-h")).stdout
-    assert "[20]" in text and "[auto: all cores]" in text and "example: latentsync sync " in text
+    assert "[1247]" in text and "[auto: all cores]" in text and "example: latentsync sync " in text
     for version in (["-V"], ["--version"], ["version"]):
         assert re.fullmatch(r"latentsync \d+\.\d+\.\d+\n", good(run(LS, *version)).stdout)
 
@@ -405,6 +421,9 @@ def settings_that_are_refused():
     bad(sync("video.mp4", "speech.wav", "out.mp4", "--save-track", "out.jsonl"), "save-track", code=2)
     bad(run(LS, "faces", "-m", "models"), "VIDEO", code=2)
     bad(sync("video.mp4", "speech.wav", "out.mp4", "--guidance", "nan"), "--guidance", '"nan"', code=2)
+    for interval in ("0.5", "0.5:", ":1", "0.6:0.4", "-0.1:1", "0:1.1", "0:1x", "nan:1", "0:nan"):
+        bad(sync("video.mp4", "speech.wav", "out.mp4", "--guidance-interval", interval), "--guidance-interval", f'"{interval}"', code=2)
+    bad(sync("video.mp4", "speech.wav", "out.mp4", "--sampler", "unipc", "--steps", "999"), "--steps", "998", code=2)
     bad(sync("video.mp4", "speech.wav", "out.mp4", "--dtype", "f8"), "auto, f32, bf16 or f16", code=2)
     bad(sync("video.mp4", "speech.wav", "out.mp4", "--max-memory", "4X"), "--max-memory", "4G", code=2)
 

@@ -164,7 +164,7 @@ static void options_are_described_and_set_by_name(void **state)
     const ls_option *o;
     ls_sync_default_settings(&s, sizeof s);
     ls_faces_default_settings(&f, sizeof f);
-    assert_int_equal(s.steps, 20);
+    assert_true(!s.steps && !s.cache_interval && !s.guidance_interval); // open
     assert_int_equal(s.seed, 1247);
     assert_string_equal(s.video_codec, "libx264");
     for (size_t i = 0; (o = ls_option_at(i)); i++) {
@@ -187,11 +187,13 @@ static void options_are_described_and_set_by_name(void **state)
     assert_int_equal(ls_sync_set(&s, "keep-job", NULL, &err), 0);
     assert_true(s.steps == 7 && s.max_memory == UINT64_C(3) << 29 && s.keep_job == 1);
     assert_true(s.compute_type == LS_COMPUTE_FLOAT32 && s.seed == INT64_MAX);
-    static const char *const bad[][2] = {{"steps", "0"},
+    static const char *const bad[][2] = {{"steps", "-1"},
                                          {"steps", "1001"},
                                          {"steps", "7x"},
                                          {"steps", ""},
                                          {"guidance", "nan"},
+                                         {"sampler", "euler"},
+                                         {"quality", "better"},
                                          {"dtype", "f8"},
                                          {"max-memory", "4Q"},
                                          {"keep-job", "2"},

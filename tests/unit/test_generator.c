@@ -85,16 +85,20 @@ static void close_sound(sound *s)
     ls_log_mel_close(&s->mel);
 }
 
+/* Without the cache, steps of two rows and of one take turns, and the solver keeps a state. */
 static ls_generator_settings settings(size_t resolution, float guidance, size_t cache_interval,
                                       bool split, size_t vae_frames)
 {
-    return (ls_generator_settings){.resolution = resolution,
-                                   .sampler = {.steps = 3,
-                                               .guidance_scale = guidance,
-                                               .cache_interval = cache_interval,
-                                               .split_guidance = split},
-                                   .seed = 7,
-                                   .vae_frames = vae_frames};
+    return (ls_generator_settings){
+        .resolution = resolution,
+        .sampler = {.steps = 3,
+                    .guidance_scale = guidance,
+                    .cache_interval = cache_interval,
+                    .split_guidance = split,
+                    .solver = cache_interval == 1 ? LS_SOLVER_UNIPC : LS_SOLVER_DDIM,
+                    .guidance_end = cache_interval == 1 ? 0.5 : 1},
+        .seed = 7,
+        .vae_frames = vae_frames};
 }
 
 /* Bytes that malloc has handed out. */

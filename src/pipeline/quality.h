@@ -1,0 +1,10 @@
+/* What the option "quality" stands for. */
+#ifndef LS_PIPELINE_QUALITY_H
+#define LS_PIPELINE_QUALITY_H
+
+#include "latentsync/sync.h"
+
+/* Fills in what was left open. Strings are static. */
+void ls_quality_fill(ls_sync_settings *s);
+
+#endif
