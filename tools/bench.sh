@@ -18,6 +18,9 @@ if [ "${1:-}" = memory ]; then
 elif [ "${1:-}" = overlap ]; then
     python3 bench/overlap.py build/latentsync build/tests/cuda/libcuda_emulated.so "${@:2}"
     ran=1
+elif [ "${1:-}" = quality ]; then
+    python3 tools/quality.py build "${@:2}"
+    ran=1
 elif [ "${1:-}" = lips ]; then
     python3 tests/e2e/lips.py build/latentsync build/tools/puppet build/tools/measure --table "${@:2}"
     ran=1
