@@ -111,8 +111,9 @@ typedef struct ls_sync_settings {
     int crf;                 /* 18 */
     /* How the job runs; the frames do not depend on it. */
     const char *job;        /* folder of the job; NULL: OUTPUT.lsjob */
-    double segment_seconds; /* 0: 9.6 s at 25 frames/s. What a kill can cost at most, in whole
-                               chunks of 16 frames; each segment starts with a key frame */
+    double segment_seconds; /* 0: 9.6 s at 25 frames/s. In whole chunks of 16 frames; each segment
+                               starts with a key frame. A kill costs no more than the chunks that
+                               the devices are working on, and encoding a segment again */
     int keep_job;           /* 1: keep the folder when the output is complete */
     int restart;            /* 1: remove what an earlier run of the job left, instead of resuming */
     int no_overwrite;       /* 1: fail if the output exists; 0: replace it when complete */

@@ -28,6 +28,9 @@ void ls_output_remove_stale(const char *path);
  * first 200 bytes) then starts at name + 1 and has *n bytes. */
 bool ls_output_is_temporary(const char *name, size_t *n);
 
+/* Whether 5 % of the disk, or 1 GB, would stay free if so much more were written. */
+bool ls_output_has_room(const ls_output_file *o, uint64_t bytes);
+
 /* Writes what a file contains, or what comes through a pipe until its end, which may never come:
  * LS_ENOSPC while 5 % of the disk, or 1 GB, are still free. `cancel` may be NULL. */
 int ls_output_fill(const ls_output_file *o, const char *from, const ls_cancel *cancel,

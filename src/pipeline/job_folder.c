@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 #define MAX_DESCRIPTION (1 << 20)
 #define CHECK_DIGITS 16
 
-/* All but the segments. */
+/* All but the segments and chunks. */
 static const char *const names[] = {"job.json",    "journal.jsonl", "faces.jsonl",
                                     "video.index", "lock",          "video",
                                     "audio",       "features",      "track"};
@@ -29,9 +30,9 @@ struct ls_job_folder {
     char *folder, *path; /* `path` has room for the names of all files */
     size_t path_size;
     int lock, journal;
-    bool removes;   /* the folder when it is closed */
-    uid_t owner;    /* of what this process makes in the folder */
-    uint64_t inode; /* of the folder */
+    atomic_bool removes; /* the folder when it is closed */
+    uid_t owner;         /* of what this process makes in the folder */
+    uint64_t inode;      /* of the folder */
     json_t *description;
     uint8_t seal[LS_SHA256_BYTES]; /* of the description: lines of the journal belong to it */
     uint64_t segments;
@@ -52,6 +53,16 @@ const char *ls_job_folder_segment(ls_job_folder *job, uint64_t segment)
     snprintf(job->path, job->path_size, "%s/segment-%05llu.nut", job->folder,
              (unsigned long long)segment);
     return job->path;
+}
+
+const char *ls_job_folder_path(const ls_job_folder *job)
+{
+    return job->folder;
+}
+
+const uint8_t *ls_job_folder_seal(const ls_job_folder *job)
+{
+    return job->seal;
 }
 
 /* Opens a file of the folder for reading and writing; links and what is no file are refused. */
@@ -89,17 +100,32 @@ static int check_owner(ls_job_folder *job, ls_error *err)
                    job->folder);
 }
 
-/* What makes a file of the folder one that no job made; NULL: nothing, or there is none. */
+/* What makes a file of the folder one that no job made; NULL: nothing. */
+static const char *suspicion_of(const ls_job_folder *job, const struct stat *st)
+{
+    return S_ISLNK(st->st_mode)       ? "a symbolic link"
+           : !S_ISREG(st->st_mode)    ? "not a regular file"
+           : st->st_nlink > 1         ? "a hard link to another file"
+           : st->st_uid != job->owner ? "another user's"
+                                      : NULL;
+}
+
+/* NULL also where there is no file. */
 static const char *suspicion(const ls_job_folder *job, const char *path)
 {
     struct stat st;
-    if (lstat(path, &st))
-        return NULL;
-    return S_ISLNK(st.st_mode)       ? "a symbolic link"
-           : !S_ISREG(st.st_mode)    ? "not a regular file"
-           : st.st_nlink > 1         ? "a hard link to another file"
-           : st.st_uid != job->owner ? "another user's"
-                                     : NULL;
+    return lstat(path, &st) ? NULL : suspicion_of(job, &st);
+}
+
+int ls_job_folder_open_kept(const ls_job_folder *job, const char *path)
+{
+    struct stat st;
+    const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 || (!fstat(fd, &st) && !suspicion_of(job, &st)))
+        return fd;
+    close(fd);
+    errno = EINVAL;
+    return -1;
 }
 
 static int check_files(ls_job_folder *job, ls_error *err)
@@ -177,14 +203,18 @@ bool ls_job_folder_is_from_here(const json_t *description, const char *folder)
            (uint64_t)json_integer_value(inode) == (uint64_t)st.st_ino;
 }
 
-/* "segment-00000.nut", with any number of digits. */
-static bool is_segment(const char *name, size_t n)
+/* `start`, any number of digits, `end`. */
+static bool is_numbered(const char *name, size_t n, const char *start, const char *end)
 {
-    static const char start[] = "segment-", end[] = ".nut";
-    const size_t digits = n > sizeof start ? strspn(name + sizeof start - 1, "0123456789") : 0;
-    return digits && n == sizeof start - 1 + digits + sizeof end - 1 &&
-           !strncmp(name, start, sizeof start - 1) &&
-           !strncmp(name + n - (sizeof end - 1), end, sizeof end - 1);
+    const size_t before = strlen(start), after = strlen(end),
+                 digits = n > before ? strspn(name + before, "0123456789") : 0;
+    return digits && n == before + digits + after && !strncmp(name, start, before) &&
+           !strncmp(name + n - after, end, after);
+}
+
+static bool is_chunk(const char *name, size_t n)
+{
+    return is_numbered(name, n, "chunk-", ".faces");
 }
 
 /* Whether a job makes files of that name, temporary ones included. */
@@ -196,7 +226,7 @@ static bool is_ours(const char *name)
     for (size_t i = 0; i < LS_COUNT(names); i++)
         if (strlen(names[i]) == n && !strncmp(name, names[i], n))
             return true;
-    return is_segment(name, n);
+    return is_chunk(name, n) || is_numbered(name, n, "segment-", ".nut");
 }
 
 /* Calls `what` for every file in the folder until one returns true; whether one did. */
@@ -233,12 +263,20 @@ static bool remove_ours(int folder, const char *name)
     return false;
 }
 
+static bool remove_chunk(int folder, const char *name)
+{
+    if (is_chunk(name, strlen(name)))
+        unlinkat(folder, name, 0);
+    return false;
+}
+
 /* What belongs to another description. */
 static void remove_findings(ls_job_folder *job)
 {
     static const char *const found[] = {"journal.jsonl", "faces.jsonl", "video.index"};
     for (size_t i = 0; i < LS_COUNT(found); i++)
         unlink(ls_job_folder_file(job, found[i]));
+    any_file(job, remove_chunk);
 }
 
 /* All but the lock. Whatever interrupts this, no journal is left without its description. */

@@ -3,10 +3,10 @@
  *   OUT.lsjob/job.json             what is to be made: settings, digests of the inputs, the plan
  *             journal.jsonl        a line for each finished segment, with its SHA-256
  *             segment-00000.nut    finished segments
- *             faces.jsonl          where the faces are, once detection is complete
- *             video.index          how to seek to any place of the video, likewise
- *             lock                 who works on the job
- *             video, audio, features, track  inputs that came through pipes
+ *             chunk-00000.faces    new faces of chunks whose segment is not finished
+ * (chunk_store.h) faces.jsonl          where the faces are, once detection is complete video.index
+ * how to seek to any place of the video, likewise lock                 who works on the job video,
+ * audio, features, track  inputs that came through pipes
  *
  * Nothing in the folder is trusted. It must belong to this user, and its files must be regular ones
  * with one name: links planted in it are not followed. What is read from it is checked against
@@ -51,7 +51,7 @@ int ls_job_folder_open(ls_job_folder **out, const char *path, ls_job_folder_mode
 /* Releases the lock. A folder that ls_job_folder_open made is removed, unless it is to be kept. */
 void ls_job_folder_close(ls_job_folder **job);
 /* Whether the folder holds something worth resuming; a segment that is finished from now on always
- * is. */
+ * is. Any thread. */
 void ls_job_folder_keep(ls_job_folder *job, bool keep);
 
 /* Keeps what comes through a pipe as the file `name` of the folder. LS_EINVAL, and what is kept
@@ -63,6 +63,13 @@ int ls_job_folder_keep_input(ls_job_folder *job, const char *name, const char *k
 /* Path of a file in the folder, valid until the next call. */
 const char *ls_job_folder_file(ls_job_folder *job, const char *name);
 const char *ls_job_folder_segment(ls_job_folder *job, uint64_t segment);
+
+/* Any thread: the folder itself; the SHA-256 of what is to be made, once that is described. */
+const char *ls_job_folder_path(const ls_job_folder *job);
+const uint8_t *ls_job_folder_seal(const ls_job_folder *job);
+/* Any thread: a file of the folder for reading, the caller's to close; -1, and errno, where there
+ * is none, or one that no job makes. */
+int ls_job_folder_open_kept(const ls_job_folder *job, const char *path);
 
 /* Takes `description`, an object of objects, as what is to be made, or compares it with what
  * job.json says: LS_EINVAL with the first difference. Takes the reference over. Its "plan" has

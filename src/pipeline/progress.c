@@ -88,8 +88,9 @@ static void look_at_stream(ls_job_progress *p, ls_report *r, uint64_t finished, 
 {
     ls_stream_state state;
     ls_stream_get_state(p->stream, &state);
-    if (seconds > 0 && state.generated > 0) {
-        r->p.frames_per_second = state.generated / seconds;
+    const double made = state.generated - (double)state.taken;
+    if (seconds > 0 && made > 0) {
+        r->p.frames_per_second = made / seconds;
         r->p.seconds_left =
             ((double)(r->p.frames - finished) - state.generated) / r->p.frames_per_second;
     }

@@ -330,6 +330,7 @@ int ls_stream_open(ls_stream **out, const ls_stream_parts *parts, ls_error *err)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     s->p = *parts;
     s->canceled.parent = parts->cancel;
+    s->keeps = parts->folder;
     s->state.generator_count = parts->generator_count;
     for (size_t i = 0; i < parts->generator_count; i++)
         s->state.generators[i].device = ls_generator_device(parts->generators[i]);

@@ -9,6 +9,7 @@
 #include "media/pingpong.h"
 #include "pipeline/face_path.h"
 #include "pipeline/generator.h"
+#include "pipeline/job_folder.h"
 
 enum ls_stage { LS_STAGE_DECODE, LS_STAGE_GENERATE, LS_STAGE_RESTORE, LS_STAGE_ENCODE, LS_STAGES };
 enum { LS_STREAM_CROPPED, LS_STREAM_GENERATED, LS_STREAM_RESTORED, LS_STREAM_QUEUES };
@@ -35,8 +36,9 @@ typedef struct ls_stream_parts {
     size_t generator_count;          /* 1 .. LS_STREAM_GENERATORS */
     size_t resolution;
     ls_stream_span span;
-    size_t frames; /* in flight at most, in all stages; LS_CHUNK_FRAMES at least */
-    int workers;   /* threads that restore, at most */
+    size_t frames;         /* in flight at most, in all stages; LS_CHUNK_FRAMES at least */
+    int workers;           /* threads that restore, at most */
+    ls_job_folder *folder; /* where the faces of finished chunks are kept; NULL: nowhere */
     const ls_cancel *cancel;
     const ls_log *log;
     /* Takes a finished frame, in order; it belongs to the stream. */
@@ -55,9 +57,10 @@ typedef struct ls_stream_state {
     } generators[LS_STREAM_GENERATORS];
     size_t generator_count;
     double generated;   /* frames' worth of generation that is done, parts of chunks included */
+    uint64_t taken;     /* of those, frames whose faces an earlier run had made */
     uint64_t chunk;     /* the first that the networks have, of the whole output */
     size_t step, steps; /* its denoising steps that are done; steps 0: no chunk has started */
-    uint64_t with_face, without_face; /* of those that get a new mouth */
+    uint64_t with_face, without_face; /* of those that get a new mouth in this run */
     size_t in_flight;
     ls_queue_fill queue[LS_STREAM_QUEUES];
     int workers;

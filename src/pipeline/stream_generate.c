@@ -1,6 +1,7 @@
 /* The generators of a stream: each has a lane, a thread that collects chunks on the fixed grid. */
 #include "base/alloc.h"
 #include "base/time.h"
+#include "pipeline/chunk_store.h"
 #include "pipeline/stream_inside.h"
 
 #include <math.h>
@@ -16,6 +17,7 @@ typedef struct chunk {
     size_t n, have;     /* frames, and those that are there */
     size_t written;     /* of them, past which they are dropped */
     size_t mouths, fed; /* that get a new mouth, and that the networks get */
+    bool taken;         /* an earlier run has made it */
     item *items[LS_CHUNK_FRAMES];
 } chunk;
 
@@ -69,8 +71,9 @@ static void end_chunk(lane *l, const chunk *c, uint64_t with_face)
 {
     ls_stream *s = l->stream;
     pthread_mutex_lock(&s->lock);
-    s->state.with_face += with_face;
-    s->state.without_face += c->mouths - with_face;
+    s->state.with_face += c->taken ? 0 : with_face;
+    s->state.without_face += c->taken ? 0 : c->mouths - with_face;
+    s->state.taken += c->taken ? c->written : 0;
     l->done = l->frames;
     l->step = s->state.steps;
     look_at_lanes(s);
@@ -102,7 +105,37 @@ static const uint8_t *nearest_face(item *const *items, size_t count, size_t i)
     return NULL;
 }
 
-static int run_networks(lane *l, const chunk *c, ls_error *err)
+/* Whether an earlier run has made these faces. */
+static bool take_kept(ls_stream *s, const ls_chunk_faces *kept)
+{
+    ls_error err = {0};
+    const int ret = s->p.folder ? ls_chunk_store_take(s->p.folder, kept, &err) : LS_ENOENT;
+    if (ret == LS_EFORMAT)
+        ls_log_msg(s->p.log, LS_LOG_WARN, "%s; chunk %llu will be made again", err.message,
+                   (unsigned long long)kept->chunk);
+    return !ret;
+}
+
+/* What cannot be kept is only missed after an interruption. */
+static void keep(ls_stream *s, const ls_chunk_faces *made)
+{
+    ls_error err = {0};
+    pthread_mutex_lock(&s->lock);
+    bool keeps = s->keeps;
+    pthread_mutex_unlock(&s->lock);
+    if (!keeps || !ls_chunk_store_keep(s->p.folder, made, &err))
+        return;
+    pthread_mutex_lock(&s->lock);
+    keeps = s->keeps;
+    s->keeps = false;
+    pthread_mutex_unlock(&s->lock);
+    if (keeps)
+        ls_log_msg(s->p.log, LS_LOG_WARN,
+                   "%s; from now on an interruption costs the whole segment in the works",
+                   err.message);
+}
+
+static int make_faces(lane *l, chunk *c, ls_error *err)
 {
     ls_stream *s = l->stream;
     const uint8_t *faces[LS_CHUNK_FRAMES];
@@ -117,16 +150,26 @@ static int run_networks(lane *l, const chunk *c, ls_error *err)
         if (!images[i])
             return ls_fail(err, LS_ENOMEM, "out of memory for a face");
     }
-    return ls_generator_run(s->p.generators[l->number], (size_t)(c->at / LS_CHUNK_FRAMES), c->fed,
-                            faces, images, report_step, l, &s->canceled, err);
+    const uint64_t number = c->at / LS_CHUNK_FRAMES;
+    const ls_chunk_faces all = {number, c->mouths, s->p.resolution, images};
+    c->taken = take_kept(s, &all);
+    ls_log_msg(s->p.log, LS_LOG_DEBUG, "chunk %llu: %s", (unsigned long long)number,
+               c->taken ? "made by an earlier run" : "to the networks");
+    if (c->taken)
+        return 0;
+    const int ret = ls_generator_run(s->p.generators[l->number], (size_t)number, c->fed, faces,
+                                     images, report_step, l, &s->canceled, err);
+    if (!ret)
+        keep(s, &all);
+    return ret;
 }
 
 /* New mouths for a chunk, as far as it gets any. */
-static int generate(lane *l, const chunk *c, ls_error *err)
+static int generate(lane *l, chunk *c, ls_error *err)
 {
     uint64_t with = 0;
     begin_chunk(l, c);
-    int ret = c->fed && nearest_face(c->items, c->fed, 0) ? run_networks(l, c, err) : 0;
+    int ret = c->fed && nearest_face(c->items, c->fed, 0) ? make_faces(l, c, err) : 0;
     if (ret)
         return ret;
     for (size_t i = 0; i < c->n; i++) {
@@ -135,7 +178,7 @@ static int generate(lane *l, const chunk *c, ls_error *err)
         c->items[i]->face = NULL;
     }
     end_chunk(l, c, with);
-    count(l, LS_TIME_BUSY, ls_stream_lap(&l->since), c->written);
+    count(l, LS_TIME_BUSY, ls_stream_lap(&l->since), c->taken ? 0 : c->written);
     return 0;
 }
 

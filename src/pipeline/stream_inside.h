@@ -44,6 +44,7 @@ struct ls_stream {
     double full, full_since; /* seconds that no more frames might be in flight; 0: they may */
     ls_stream_lane lanes[LS_STREAM_GENERATORS];
     double made; /* frames of chunks that are done */
+    bool keeps;  /* the faces of finished chunks */
     /* Chunks are taken and passed on in order. */
     pthread_mutex_t collecting; /* of `next`, and of the end of the first queue */
     uint64_t next, passed;

@@ -2,6 +2,7 @@
 #include "base/output.h"
 #include "base/alloc.h"
 #include "base/time.h"
+#include "pipeline/chunk_store.h"
 #include "pipeline/sync_job.h"
 #include "pipeline/watch.h"
 
@@ -12,6 +13,13 @@ static void narrow(void *opaque, size_t frames)
     ls_sync *job = opaque;
     ls_job_progress_set_in_flight(&job->progress, frames);
     ls_stream_set_frames(job->stream, frames);
+}
+
+/* A finished segment needs its chunks no more. */
+static void drop_chunks(const ls_sync *job, uint64_t segment)
+{
+    const uint64_t chunks = job->segment_frames / LS_CHUNK_FRAMES;
+    ls_chunk_store_drop(job->folder, segment * chunks, (segment + 1) * chunks);
 }
 
 /* The next frame of the output, to its segment. */
@@ -35,6 +43,8 @@ static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err
         ls_segment_close(&job->segment);
         if (!ret)
             ret = ls_job_folder_record(job->folder, k, &info, err);
+        if (!ret)
+            drop_chunks(job, k);
     }
     ls_job_progress_count_frame(&job->progress);
     return ret;
@@ -59,6 +69,8 @@ static int run_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
         uint64_t end = k;
         while (end < to && !ls_job_folder_finished(job->folder, end))
             end++;
+        if (end < to)
+            drop_chunks(job, end); // an earlier run may have been killed before it did
         if (end > k)
             ret = ls_stream_run(job->stream, k * job->segment_frames,
                                 ls_sync_segment_end(job, end - 1), err);
@@ -136,6 +148,9 @@ static void note_faces(ls_sync *job, bool succeeded)
     ls_stream_get_state(job->stream, &state);
     job->summary.frames_generated = state.frames[LS_STAGE_GENERATE];
     job->summary.frames_with_face = state.with_face;
+    if (state.taken)
+        ls_log_msg(&job->log, LS_LOG_INFO, "the faces of %llu frames are an interrupted run's",
+                   (unsigned long long)state.taken);
     if (succeeded && state.without_face)
         ls_log_msg(&job->log, LS_LOG_WARN, "no face in %llu of %llu frames; those are unchanged",
                    (unsigned long long)state.without_face,
@@ -169,6 +184,7 @@ int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *
                                    .resolution = job->s.resolution,
                                    .span = job->span,
                                    .frames = job->choice.frames,
+                                   .folder = job->folder,
                                    .workers = job->choice.workers,
                                    .cancel = &job->cancel,
                                    .log = &job->log,

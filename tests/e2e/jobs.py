@@ -4,6 +4,7 @@ usage: jobs.py LATENTSYNC FAULTS, the latter a library that makes the machine fa
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -100,6 +101,162 @@ def killed_at_random_moments():
     good(run(*command("o.mp4")))
     same("o.mp4")
     print(f"# {kills} kills, {outputs + 1} outputs")
+
+
+LONG = [*SYNC[:-2], "--segment-seconds", "4.5", "-v"]  # segments of 7 chunks, and 6
+CHUNKS = 13
+MADE, TAKEN = re.compile(r"chunk (\d+): to the networks"), re.compile(r"chunk (\d+): made by an earlier run")
+
+
+def chunks_kept(job):
+    try:
+        return sorted(int(f[6:11]) for f in os.listdir(job) if f.startswith("chunk-"))
+    except FileNotFoundError:
+        return []
+
+
+def wait_for_chunks(job, chunks, p):
+    while len(chunks_kept(job)) < chunks:
+        assert p.poll() is None, p.stderr.read()
+        time.sleep(0.001)
+
+
+def long_job(chunks=4):
+    """A job of long segments of which so many chunks, or a few more, are kept and no segment is finished."""
+    if not os.path.exists("whole.long.mp4"):
+        good(run(LS, *LONG, "-o", "whole.long.mp4"))
+    p = start(LS, *LONG, "-o", "o.mp4")
+    wait_for_chunks("o.mp4.lsjob", chunks, p)
+    p.kill()
+    p.communicate()
+    assert not finished("o.mp4.lsjob")
+    return "o.mp4.lsjob"
+
+
+def same_long():
+    assert digest("o.mp4") == digest("whole.long.mp4") and not os.path.exists("o.mp4.lsjob")
+    os.remove("o.mp4")
+
+
+@test
+def a_kill_costs_one_chunk():
+    long_job(1)
+    shutil.rmtree("o.mp4.lsjob")
+    rng, kills, wanted = random.Random(5), 0, 40 if os.environ.get("LS_TEST_FULL") else 12
+    while kills < wanted:
+        made = [0] * CHUNKS
+        done, before = False, kills
+        while not done:
+            p = start(LS, *LONG, "-o", "o.mp4")
+            # within the work or anywhere else
+            if rng.random() < 0.7:
+                had = chunks_kept("o.mp4.lsjob")
+                until = time.monotonic() + 2 * TOOK[0]
+                while p.poll() is None and chunks_kept("o.mp4.lsjob") == had and time.monotonic() < until:
+                    time.sleep(0.001)
+                pause = rng.uniform(0, 0.3) * TOOK[0]
+            else:
+                pause = rng.uniform(0.05, 1.2) * TOOK[0]
+            try:
+                err = p.communicate(timeout=pause)[1]
+                assert p.returncode == 0, err
+                done = True
+            except subprocess.TimeoutExpired:
+                p.kill()
+                err = p.communicate()[1]
+                kills += 1
+            for n in MADE.findall(err):
+                made[int(n)] += 1
+            assert len(chunks_kept("o.mp4.lsjob")) <= 8, "more than a segment and what is in the works"
+        again = sum(made) - CHUNKS
+        print(f"# {kills - before} kills, {again} chunks made again", flush=True)
+        assert all(made) and again <= kills - before, made
+        same_long()
+
+
+@test
+def kept_chunks_are_checked():
+    job = long_job()
+    kept = chunks_kept(job)
+    path = {n: f"{job}/chunk-{n:05}.faces" for n in kept}
+    n = kept[:4]
+    data = bytearray(open(path[n[0]], "rb").read())
+    assert len(data) == 64 + 16 * 64 * 64 * 3 * 4 and data[:8] == b"LSCHUNK1", len(data)
+    data[len(data) // 2] ^= 1
+    open(path[n[0]], "wb").write(data)
+    os.truncate(path[n[1]], 1000)
+    os.remove(path[n[2]])
+    os.symlink(os.path.abspath(path[n[3]]) + ".moved", path[n[2]])
+    os.rename(path[n[3]], path[n[3]] + ".moved")
+    shutil.copy(path[n[3]] + ".moved", path[n[3]])
+    with open(path[n[3]], "ab") as f:
+        f.write(b"x")
+    os.remove(path[n[3]] + ".moved")
+    r = good(run(LS, "resume", job, "-v"))
+    made, taken = ({int(x) for x in e.findall(r.stderr)} for e in (MADE, TAKEN))
+    assert set(n) <= made and taken == set(kept) - set(n) and len(made | taken) == CHUNKS, (made, taken)
+    assert r.stderr.count("is damaged, or not of this job; chunk ") == 3 and "cannot be used; chunk " in r.stderr, r.stderr
+    same_long()
+
+
+@test
+def chunks_of_another_job_do_not_count():
+    job = long_job()
+    mine = os.listdir(job)
+    shutil.copytree(job, "o.other")
+    shutil.rmtree(job)
+    p = start(LS, *LONG, "--seed", "9", "-o", "o.mp4")
+    wait_for_chunks(job, 5, p)
+    p.kill()
+    p.communicate()
+    kept = chunks_kept(job)
+    for f in mine:
+        if f.startswith("chunk-"):
+            shutil.copy(f"o.other/{f}", f"{job}/{f}")
+    r = good(run(LS, "resume", job, "-v"))
+    ours = {int(f[6:11]) for f in mine if f.startswith("chunk-")}
+    assert {int(x) for x in TAKEN.findall(r.stderr)} == set(kept) - ours and len(ours & set(kept)) >= 3, r.stderr
+    good(run(LS, *LONG, "--seed", "9", "-o", "o.fresh.mp4"))
+    assert digest("o.mp4") == digest("o.fresh.mp4") != digest("whole.long.mp4")
+    # nor what was there when the job starts again
+    os.remove("o.mp4")
+    assert len(chunks_kept(long_job())) >= 4
+    r = good(run(LS, *LONG, "-o", "o.mp4", "--restart"))
+    assert not TAKEN.search(r.stderr) and len(MADE.findall(r.stderr)) == CHUNKS, r.stderr
+    same_long()
+
+
+@test
+def chunks_of_parts_and_copies():
+    """A segment that one process has begun another goes on with, in a copy of the folder too."""
+    job = long_job(1)
+    shutil.rmtree(job)
+    good(run(LS, "plan", *LONG[1:], "-o", "o.mp4"))
+    p = start(LS, "render", job, "--segment", 1, "-v")
+    wait_for_chunks(job, 3, p)
+    p.kill()
+    p.communicate()
+    kept = chunks_kept(job)
+    assert kept[0] == 7, kept
+    shutil.copytree(job, "o.copy")
+    r = good(run(LS, "render", "o.copy", "--segment", 1, "-v"))
+    assert [int(x) for x in TAKEN.findall(r.stderr)] == kept and not chunks_kept("o.copy"), r.stderr
+    r = good(run(LS, "render", job, "--segment", 0, "-v"))
+    assert not TAKEN.search(r.stderr) and chunks_kept(job) == kept, r.stderr
+    shutil.copy("o.copy/segment-00001.nut", job)
+    good(run(LS, "resume", job))
+    same_long()
+    shutil.rmtree("o.copy")
+
+
+@test
+def a_disk_without_room_for_chunks():
+    long_job(1)
+    shutil.rmtree("o.mp4.lsjob")
+    for faults in (dict(path=".chunk-", write=100000), dict(free=2 * 10**8)):
+        r = good(run(LS, *LONG, "-o", "o.mp4", env=faulty(**faults)))
+        assert r.stderr.count("No space left on device; from now on an interruption costs") == 1, r.stderr
+        same_long()
 
 
 @test
@@ -270,11 +427,11 @@ def statistics_that_cannot_be_written_do_not_end_the_job():
 @test
 def disk_full():
     for limit in (100, 150000, 400000):
-        r = run(*command("o.mp4"), env=faulty(path="o.mp4.lsjob", write=limit))
+        r = run(*command("o.mp4"), env=faulty(path="o.mp4.lsjob/.segment-", write=limit))
         assert r.returncode == 6 and "No space left on device" in r.stderr, r.stderr
         assert limit < 150000 or "latentsync resume o.mp4.lsjob" in r.stderr, r.stderr
         assert not os.path.exists("o.mp4")
-        assert (finished("o.mp4.lsjob") > 0) == (limit > 100)
+        assert (finished("o.mp4.lsjob") > 0) == (limit > 100), limit
     # and when all segments are there
     r = run(*command("o.mp4"), env=faulty(path=".o.mp4.", write=200000))
     assert r.returncode == 6 and "cannot write" in r.stderr and "No space left" in r.stderr, r.stderr

@@ -129,16 +129,29 @@ static int read_some(int fd, uint8_t *block, size_t size, ssize_t *n, const ls_c
     return *n < 0 ? ls_fail_errno(err, errno, "cannot read %s", name) : 0;
 }
 
-/* Whether some of the disk stays free: whatever comes may never end. */
-static int check_space(const ls_output_file *o, const char *from, uint64_t written, ls_error *err)
+/* What is free on the disk, and whether some of it stays free after so much more. */
+static bool has_room(const ls_output_file *o, uint64_t bytes, double *left)
 {
     struct statvfs fs;
     if (fstatvfs(o->fd, &fs) || !fs.f_blocks)
-        return 0;
+        return true;
     const double unit = (double)fs.f_frsize, all = (double)fs.f_blocks * unit,
-                 reserve = all / 20 < RESERVE ? all / 20 : RESERVE,
-                 left = (double)fs.f_bavail * unit;
-    if (left >= reserve)
+                 reserve = all / 20 < RESERVE ? all / 20 : RESERVE;
+    *left = (double)fs.f_bavail * unit;
+    return *left >= reserve + (double)bytes;
+}
+
+bool ls_output_has_room(const ls_output_file *o, uint64_t bytes)
+{
+    double left;
+    return has_room(o, bytes, &left);
+}
+
+/* Whatever comes may never end. */
+static int check_space(const ls_output_file *o, const char *from, uint64_t written, ls_error *err)
+{
+    double left = 0;
+    if (has_room(o, 0, &left))
         return 0;
     return ls_advise(
         err,
