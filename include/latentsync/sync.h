@@ -160,6 +160,10 @@ typedef struct ls_sync_settings {
                                       the last one goes on after; these steps take half the time */
     int sampler;                   /* LS_SAMPLER_AUTO */
     int quality;                   /* LS_QUALITY_AUTO */
+    /* The part of the output that is made, in seconds of the whole; its frames are those that the
+     * whole has there. */
+    double start;    /* 0: where it begins */
+    double duration; /* 0: to the end; how long it is, at most */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

@@ -21,6 +21,7 @@ typedef struct subtitle {
 struct ls_extras {
     const char *path;
     AVFormatContext *in, *mux;
+    double begin;   /* of the output, in the whole */
     double seconds; /* length of the output */
     subtitle *subtitles;
     size_t count;
@@ -195,13 +196,14 @@ static int add_streams(ls_extras *x, int video, const ls_log *log, ls_error *err
 }
 
 int ls_extras_open(ls_extras **out, const ls_video *source, AVFormatContext *mux, AVStream *video,
-                   double seconds, const ls_log *log, ls_error *err)
+                   uint64_t first, double seconds, const ls_log *log, ls_error *err)
 {
     ls_extras *x = *out = ls_calloc_array(1, sizeof *x);
     if (!x)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     x->path = ls_video_path(source);
     x->mux = mux;
+    x->begin = ls_video_seconds(source, first);
     x->seconds = seconds;
     int ret = ls_input_open(&x->in, x->path, NULL, err);
     const int index = ls_video_get_info(source)->stream;
@@ -209,10 +211,10 @@ int ls_extras_open(ls_extras **out, const ls_video *source, AVFormatContext *mux
         ret = ls_fail(err, LS_EFORMAT, "%s has no video stream any more", x->path);
     if (!ret) {
         ls_hdr_report(ls_video_model(source), x->in->streams[index], x->path, log);
-        ret = ls_tags_copy(mux, video, x->in, index, err);
+        ret = ls_tags_copy(mux, video, x->in, index, first, err);
     }
     if (!ret)
-        ret = ls_tags_copy_chapters(mux, x->in, seconds, err);
+        ret = ls_tags_copy_chapters(mux, x->in, x->begin, seconds, err);
     if (!ret) {
         x->subtitles = ls_calloc_array(x->in->nb_streams, sizeof *x->subtitles);
         x->packet = av_packet_alloc();
@@ -276,6 +278,7 @@ static bool place(ls_extras *x, const subtitle *s)
     if (p->pts == AV_NOPTS_VALUE)
         return false;
     int64_t begin = av_sat_sub64(p->pts, av_rescale_q(start, AV_TIME_BASE_Q, from));
+    begin = av_sat_sub64(begin, (int64_t)(x->begin / av_q2d(from)));
     int64_t end = av_sat_add64(begin, FFMAX(p->duration, 0));
     if (x->seconds < 1e12)
         end = FFMIN(end, (int64_t)(x->seconds / av_q2d(from)));
@@ -285,7 +288,7 @@ static bool place(ls_extras *x, const subtitle *s)
     p->pos = -1;
     p->stream_index = s->to->index;
     av_packet_rescale_ts(p, from, s->to->time_base);
-    return (double)begin * av_q2d(from) < x->seconds;
+    return (double)begin * av_q2d(from) < x->seconds && !(x->begin > 0 && end <= 0);
 }
 
 /* Reads up to the next that is shown. */

@@ -88,15 +88,17 @@ static int open_streams(ls_join *j, bool trial, const ls_log *log, ls_error *err
     if (j->encoder->codec_id == AV_CODEC_ID_HEVC && j->container->movflags)
         j->stream->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1'); // Apple's players require it
     ret = ls_hdr_set_stream(j->stream, ls_video_model(j->s.encoding->like), err);
+    const double begin = ls_video_seconds(j->s.encoding->like, j->s.first);
     const ls_mix_settings mix = {
         .speech = {.path = j->s.audio, .stream = j->s.audio_stream, .offset = j->s.offset},
         .own = j->s.own,
         .speech_seconds = j->s.facts ? j->s.facts->seconds : 0,
+        .begin = begin,
         .seconds = j->s.sound_seconds};
     if (!ret)
         ret = ls_audio_out_open(&j->audio, &mix, j->s.facts, mux, log, err);
     return ret ? ret
-               : ls_extras_open(&j->extras, j->s.encoding->like, mux, j->stream,
+               : ls_extras_open(&j->extras, j->s.encoding->like, mux, j->stream, j->s.first,
                                 j->s.seconds > 0 ? j->s.seconds : INFINITY, log, err);
 }
 
@@ -147,8 +149,9 @@ static int64_t time_of(const ls_join *j, int64_t index)
     const ls_times *times = ls_video_times(j->s.encoding->like);
     if (!times || index < 0)
         return av_rescale_q(index, j->frame, j->stream->time_base);
-    return av_rescale_q(ls_times_at(times, (uint64_t)index), ls_times_base(times),
-                        j->stream->time_base);
+    return av_rescale_q(ls_times_at(times, j->s.first + (uint64_t)index) -
+                            ls_times_at(times, j->s.first),
+                        ls_times_base(times), j->stream->time_base);
 }
 
 static int64_t duration_of(const ls_join *j, int64_t index)

@@ -15,8 +15,9 @@ typedef struct ls_join_settings {
     double offset;               /* of the speech, as in ls_sound_settings */
     const ls_sound_facts *facts; /* of the speech with its offset; NULL: taken for plain */
     ls_mix_own own;
-    double sound_seconds; /* length of the sound, where it goes on after the speech; else 0 */
+    double sound_seconds; /* where the sound ends in the whole, if not with the speech; else 0 */
     uint64_t delay;       /* the largest of the segments' */
+    uint64_t first;       /* frame of the whole that the output begins with */
     double seconds;       /* length of the video; 0: not known yet */
     const ls_encoding *encoding;
     const ls_log *log;

@@ -179,7 +179,7 @@ static int add_own(ls_mix *m, float *const *planes, int n, ls_error *err)
     return ret;
 }
 
-int ls_mix_read(ls_mix *m, float *const *planes, int n, ls_error *err)
+static int read_mixed(ls_mix *m, float *const *planes, int n, ls_error *err)
 {
     n = m->end - m->at < n ? (int)(m->end - m->at) : n;
     if (n <= 0)
@@ -195,4 +195,20 @@ int ls_mix_read(ls_mix *m, float *const *planes, int n, ls_error *err)
     int ret = m->own.sound && n ? add_own(m, planes, n, err) : 0;
     m->at += n;
     return ret ? ret : n;
+}
+
+/* Reads what comes before the beginning, and forgets it. */
+static int skip(ls_mix *m, float *const *planes, int n, ls_error *err)
+{
+    const int64_t begin = llrint(m->s.begin * m->rate);
+    int ret = 1;
+    while (ret > 0 && m->at < begin)
+        ret = read_mixed(m, planes, begin - m->at < n ? (int)(begin - m->at) : n, err);
+    return ret < 0 ? ret : 0;
+}
+
+int ls_mix_read(ls_mix *m, float *const *planes, int n, ls_error *err)
+{
+    const int ret = skip(m, planes, n, err);
+    return ret ? ret : read_mixed(m, planes, n, err);
 }

@@ -16,7 +16,8 @@ typedef struct ls_mix_settings {
     ls_sound_settings speech;
     ls_mix_own own;
     double speech_seconds; /* where the speech ends; 0: not known, and there is no own sound */
-    double seconds;        /* length of all, at least that of the speech; 0: likewise */
+    double begin;          /* what comes before is left out; 0 unless `seconds` is known */
+    double seconds;        /* where all ends; 0: with the speech */
 } ls_mix_settings;
 
 /* One thread at a time. */

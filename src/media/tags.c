@@ -3,6 +3,7 @@
 
 #include <libavutil/avstring.h>
 #include <libavutil/mathematics.h>
+#include <libavutil/timecode.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,12 +78,14 @@ static const char *find_timecode(const AVFormatContext *f, int index)
 }
 
 /* Hours, minutes and seconds stay; another rate counts the frames of a second otherwise. */
-static int copy_timecode(AVStream *video, const AVFormatContext *f, int index, ls_error *err)
+static int copy_timecode(AVStream *video, const AVFormatContext *f, int index, uint64_t first,
+                         ls_error *err)
 {
     const char *code = find_timecode(f, index);
     const AVRational to = video->avg_frame_rate;
     const AVRational from = av_guess_frame_rate((AVFormatContext *)f, f->streams[index], NULL);
-    char converted[32];
+    char converted[32], moved[AV_TIMECODE_STR_SIZE];
+    AVTimecode tc;
     unsigned part[4];
     if (!code || sscanf(code, "%2u:%2u:%2u%*1[:;.]%2u", part, part + 1, part + 2, part + 3) != 4 ||
         from.num <= 0 || from.den <= 0)
@@ -92,11 +95,13 @@ static int copy_timecode(AVStream *video, const AVFormatContext *f, int index, l
                  (unsigned)(part[3] * av_q2d(to) / ceil(av_q2d(from))));
         code = converted;
     }
+    if (first && first < INT32_MAX / 2 && av_timecode_init_from_string(&tc, to, code, NULL) >= 0)
+        code = av_timecode_make_string(&tc, moved, (int)first);
     return set(&video->metadata, "timecode", code, 0, err);
 }
 
 int ls_tags_copy(AVFormatContext *mux, AVStream *video, const AVFormatContext *from, int index,
-                 ls_error *err)
+                 uint64_t first, ls_error *err)
 {
     const AVStream *st = from->streams[index];
     int ret = copy_file_tags(&mux->metadata, from->metadata, err);
@@ -104,7 +109,7 @@ int ls_tags_copy(AVFormatContext *mux, AVStream *video, const AVFormatContext *f
         ret = ls_tags_copy_stream(video, st, err);
     if (!ret)
         ret = copy_tag(&video->metadata, st->metadata, "creation_time", err);
-    return ret ? ret : copy_timecode(video, from, index, err);
+    return ret ? ret : copy_timecode(video, from, index, first, err);
 }
 
 static AVChapter *add_chapter(AVFormatContext *mux)
@@ -118,10 +123,11 @@ static AVChapter *add_chapter(AVFormatContext *mux)
     return c;
 }
 
-int ls_tags_copy_chapters(AVFormatContext *mux, const AVFormatContext *from, double seconds,
-                          ls_error *err)
+int ls_tags_copy_chapters(AVFormatContext *mux, const AVFormatContext *from, double after,
+                          double seconds, ls_error *err)
 {
-    const int64_t start = from->start_time == AV_NOPTS_VALUE ? 0 : from->start_time;
+    const int64_t start =
+        (from->start_time == AV_NOPTS_VALUE ? 0 : from->start_time) + llrint(after * AV_TIME_BASE);
     const int64_t limit = seconds < 1e12 ? (int64_t)(seconds * AV_TIME_BASE) : INT64_MAX;
     for (unsigned i = 0; i < from->nb_chapters; i++) {
         const AVChapter *c = from->chapters[i];

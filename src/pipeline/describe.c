@@ -62,7 +62,6 @@ static int describe_contents(json_t *contents, const ls_job_facts *f, ls_error *
 
 int ls_describe_job(json_t **out, const ls_job_facts *f, ls_error *err)
 {
-    const uint64_t segments = (f->frames + f->segment_frames - 1) / f->segment_frames;
     json_t *contents = json_object();
     *out = NULL;
     int ret = contents ? ls_settings_describe(out, f->settings, err)
@@ -76,7 +75,7 @@ int ls_describe_job(json_t **out, const ls_job_facts *f, ls_error *err)
          json_object_set_new(*out, "plan",
                              json_pack("{s:I, s:I, s:I, s:i, s:i}", "frames", (json_int_t)f->frames,
                                        "segment_frames", (json_int_t)f->segment_frames, "segments",
-                                       (json_int_t)segments, "fps_num", f->video->fps_num,
+                                       (json_int_t)f->segments, "fps_num", f->video->fps_num,
                                        "fps_den", f->video->fps_den))))
         ret = ls_fail(err, LS_ENOMEM, "out of memory");
     json_decref(contents);

@@ -6,14 +6,14 @@
 #include "pipeline/face_feed.h"
 #include "pipeline/settings.h"
 
-#define LS_JOB_FORMAT 4 /* of job.json; another one is refused */
+#define LS_JOB_FORMAT 5 /* of job.json; another one is refused */
 
 typedef struct ls_job_facts {
     const ls_sync_settings *settings;
     const ls_models *models;
     const ls_face_feed *faces;
     const ls_video_info *video;
-    uint64_t frames, segment_frames;
+    uint64_t frames, segments, segment_frames;
 } ls_job_facts;
 
 /* The caller owns *out. Hashes samples of the inputs. */

@@ -6,6 +6,7 @@
 
 #define SYNC(field) .sync = offsetof(ls_sync_settings, field)
 #define MAX_STREAM 99999
+#define MAX_SECONDS 1e7
 #define FACES(field) .faces = offsetof(ls_faces_settings, field)
 
 static const char *const dtypes[] = {"auto", "f32", "bf16", "f16", NULL};
@@ -367,6 +368,32 @@ static const ls_option_row rows[] = {
               "rest follows unchanged with its own sound"},
      LS_MEMBER_INT,
      SYNC(until_video)},
+    {{.name = "start",
+      .type = LS_OPTION_NUMBER,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "SECONDS",
+      .initial = "0",
+      .max = MAX_SECONDS,
+      .unit = "seconds",
+      .group = "Output",
+      .help = "make the output from there only: the frames that the whole has there, with their "
+              "sound"},
+     LS_MEMBER_DOUBLE,
+     SYNC(start)},
+    {{.name = "duration",
+      .type = LS_OPTION_NUMBER,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "SECONDS",
+      .automatic = "to the end",
+      .min = 0.001,
+      .max = MAX_SECONDS,
+      .unit = "seconds",
+      .group = "Output",
+      .help = "make only so much of the output, from --start"},
+     LS_MEMBER_DOUBLE,
+     SYNC(duration)},
     {{.name = "fps",
       .type = LS_OPTION_CHOICE,
       .used_by = NEW | LIST,

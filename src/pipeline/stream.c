@@ -388,6 +388,14 @@ void ls_stream_close(ls_stream **ps)
     *ps = NULL;
 }
 
+/* Where the chunk ends that frames up to `end` need. */
+static uint64_t chunks_end(const ls_stream_span *span, uint64_t end)
+{
+    const uint64_t whole = (end + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES * LS_CHUNK_FRAMES,
+                   last = span->frames > span->fed ? span->frames : span->fed;
+    return whole < last ? whole : last;
+}
+
 int ls_stream_run(ls_stream *s, uint64_t first, uint64_t end, ls_error *err)
 {
     ls_queue *queue[LS_STREAM_QUEUES];
@@ -401,7 +409,7 @@ int ls_stream_run(ls_stream *s, uint64_t first, uint64_t end, ls_error *err)
         s->queue[i] = queue[i];
     s->first = first;
     s->end = end;
-    s->fed = end == s->p.span.frames && s->p.span.fed > end ? s->p.span.fed : end;
+    s->fed = chunks_end(&s->p.span, end);
     s->next = s->passed = first;
     s->taken = s->given = 0;
     s->stopped = false;

@@ -20,15 +20,21 @@
 #define SLACK 16        /* frames, by which a video is at least longer if it is not to turn */
 #define ROUNDING 0.0005 /* s, by which the length of a recording may be rounded up */
 
+uint64_t ls_sync_segment_begin(const ls_sync *job, uint64_t segment)
+{
+    const uint64_t begin = (job->first_segment + segment) * job->segment_frames;
+    return begin > job->first ? begin : job->first;
+}
+
 uint64_t ls_sync_segment_end(const ls_sync *job, uint64_t segment)
 {
-    const uint64_t end = (segment + 1) * job->segment_frames;
-    return end < job->span.frames ? end : job->span.frames;
+    const uint64_t end = (job->first_segment + segment + 1) * job->segment_frames;
+    return end < job->end ? end : job->end;
 }
 
 uint64_t ls_sync_segment_length(const ls_sync *job, uint64_t segment)
 {
-    return ls_sync_segment_end(job, segment) - segment * job->segment_frames;
+    return ls_sync_segment_end(job, segment) - ls_sync_segment_begin(job, segment);
 }
 
 ls_encoding ls_sync_encoding(const ls_sync *job)
@@ -51,13 +57,50 @@ static double fps_of(const ls_video *v)
     return (double)i->fps_num / i->fps_den;
 }
 
-/* A frame of a varying rate may be shown for long, but not beyond the speech. */
-static double output_seconds(const ls_sync *job)
+/* When the frame `end` of the whole is due. A frame of a varying rate may be shown for long, but
+ * not beyond the speech. */
+static double seconds_at(const ls_sync *job, uint64_t end)
 {
     const ls_video *v = ls_pingpong_video(job->source);
-    const double end = ls_video_seconds(v, job->span.frames);
-    return ls_video_times(v) && job->span.frames == job->span.mouths ? fmin(end, job->sound.seconds)
-                                                                     : end;
+    const double seconds = ls_video_seconds(v, end);
+    return ls_video_times(v) && end == job->span.frames && end == job->span.mouths
+               ? fmin(seconds, job->sound.seconds)
+               : seconds;
+}
+
+/* Frames of the whole that are due before then; one that is due within a microsecond is not. */
+static uint64_t frames_before(const ls_video *v, double seconds)
+{
+    const double margin = 1e-6, n = ls_video_times(v) ? (double)ls_times_before(ls_video_times(v),
+                                                                                seconds - margin)
+                                                      : ceil((seconds - margin) * fps_of(v));
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+/* Which of the frames are made, and in which segments of the whole they are. */
+static int choose_part(ls_sync *job, ls_error *err)
+{
+    const ls_video *v = ls_pingpong_video(job->source);
+    const double start = job->s.start, duration = job->s.duration;
+    job->first = frames_before(v, start);
+    job->end = duration > 0 ? frames_before(v, start + duration) : job->span.frames;
+    if (job->first >= job->span.frames)
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL,
+                                 "the output lasts %.2f s, so no part of it starts at %.2f s",
+                                 seconds_at(job, job->span.frames), start),
+                         LS_HINT_NONE, "start");
+    job->end = job->end < job->span.frames ? job->end : job->span.frames;
+    if (job->end <= job->first)
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL, "no frame begins within %.4g s from %.4g s on",
+                                 duration, start),
+                         LS_HINT_NONE, "duration");
+    job->first_segment = job->first / job->segment_frames;
+    if (job->end - job->first < job->span.frames)
+        ls_log_msg(&job->log, LS_LOG_INFO, "of them, %llu are made from %.2f s on",
+                   (unsigned long long)(job->end - job->first), seconds_at(job, job->first));
+    return 0;
 }
 
 static uint64_t row_of(const void *times, uint64_t frame)
@@ -151,11 +194,15 @@ static int open_speech(ls_sync *job, ls_error *err)
     job->segment_frames = (each ? each : 1) * LS_CHUNK_FRAMES;
     ls_log_msg(&job->log, LS_LOG_INFO, "%.2f s of speech: %llu frames of %zu x %zu at %.6g/s",
                seconds, (unsigned long long)job->span.frames, v->width, v->height, fps);
-    return 0;
+    return choose_part(job, err);
 }
 
 static int open_faces(ls_sync *job, bool whole, ls_error *err)
 {
+    const uint64_t needed = (job->end + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES * LS_CHUNK_FRAMES;
+    ls_stream_span span = job->span;
+    span.mouths = span.mouths < needed ? span.mouths : needed;
+    span.fed = span.fed < needed ? span.fed : needed;
     const char *kept = ls_job_folder_file(job->folder, "faces.jsonl"), *track = job->s.face_track;
     const bool there = !track && !access(kept, F_OK), intact = there && ls_record_is_whole(kept);
     if (there && !intact)
@@ -164,8 +211,8 @@ static int open_faces(ls_sync *job, bool whole, ls_error *err)
         track = kept;
     else if (!track && whole)
         snprintf(job->track_path, sizeof job->track_path, "%s", kept);
-    int ret = ls_face_feed_open(&job->faces, &job->s, track, ls_pingpong_video(job->source),
-                                &job->span, job->s.job, &job->log, err);
+    int ret = ls_face_feed_open(&job->faces, &job->s, track, ls_pingpong_video(job->source), &span,
+                                job->s.job, &job->log, err);
     const char *index = ls_job_folder_file(job->folder, "video.index");
     const bool known = !ret && !access(index, F_OK) &&
                        !ls_video_load_index(ls_pingpong_video(job->source), index, NULL);
@@ -176,12 +223,14 @@ static int open_faces(ls_sync *job, bool whole, ls_error *err)
 
 static int describe(ls_sync *job, ls_error *err)
 {
-    const ls_job_facts facts = {.settings = &job->s,
-                                .models = job->models[0],
-                                .faces = job->faces,
-                                .video = ls_video_get_info(ls_pingpong_video(job->source)),
-                                .frames = job->span.frames,
-                                .segment_frames = job->segment_frames};
+    const ls_job_facts facts = {
+        .settings = &job->s,
+        .models = job->models[0],
+        .faces = job->faces,
+        .video = ls_video_get_info(ls_pingpong_video(job->source)),
+        .frames = job->end - job->first,
+        .segments = (job->end + job->segment_frames - 1) / job->segment_frames - job->first_segment,
+        .segment_frames = job->segment_frames};
     json_t *d, *begun = NULL;
     int ret = ls_describe_job(&d, &facts, err);
     if (!ret && job->s.any_device && !ls_job_folder_read(&begun, job->s.job, NULL))
@@ -324,7 +373,7 @@ static int start(ls_sync *job, ls_job_folder_mode mode, int64_t segment, bool re
     for (uint64_t k = 0; k < ls_job_folder_segments(job->folder); k++)
         if (ls_job_folder_finished(job->folder, k))
             found += ls_sync_segment_length(job, k);
-    ls_job_progress_set_goal(&job->progress, job->span.frames, found);
+    ls_job_progress_set_goal(&job->progress, job->end - job->first, found);
     job->started = true;
     return 0;
 }
@@ -350,8 +399,8 @@ static void summarize(ls_sync *job, const char *audio)
 {
     snprintf(job->audio, sizeof job->audio, "%s", audio);
     job->summary.output = job->s.output;
-    job->summary.frames = job->span.frames;
-    job->summary.seconds = output_seconds(job);
+    job->summary.frames = job->end - job->first;
+    job->summary.seconds = seconds_at(job, job->end) - seconds_at(job, job->first);
     job->summary.audio = job->audio;
     job->summary.seed = job->s.seed;
     job->complete = true;
@@ -360,8 +409,9 @@ static void summarize(ls_sync *job, const char *audio)
 static int join(ls_sync *job, ls_error *err)
 {
     const ls_encoding e = ls_sync_encoding(job);
-    const double seconds = output_seconds(job);
-    const bool goes_on = job->span.frames > job->span.mouths,
+    const double begin = seconds_at(job, job->first), end = seconds_at(job, job->end);
+    const bool is_part =
+        job->end - job->first<job->span.frames, goes_on = job->span.frames> job->span.mouths,
                mixes = job->has_sound && (goes_on || job->s.keep_sound);
     ls_join_settings s = {
         .path = job->s.output,
@@ -373,8 +423,9 @@ static int join(ls_sync *job, ls_error *err)
                 .under = job->s.keep_sound ? ls_settings_gain(job->s.keep_sound) : 0,
                 .period =
                     goes_on ? 0 : ls_video_seconds(e.like, ls_video_get_info(e.like)->frames)},
-        .sound_seconds = goes_on ? seconds : 0,
-        .seconds = seconds,
+        .sound_seconds = goes_on || is_part ? end : 0,
+        .first = job->first,
+        .seconds = end - begin,
         .encoding = &e,
         .log = &job->log};
     ls_join *out = NULL;

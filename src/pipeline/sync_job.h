@@ -41,6 +41,8 @@ struct ls_sync {
     bool has_sound;        /* the video, where that matters */
     ls_stream_span span;
     uint64_t segment_frames;
+    uint64_t first, end;    /* frames of the whole that are made: all, or a part */
+    uint64_t first_segment; /* of the whole: segment 0 of the job */
     ls_budget_choice choice;
     bool free_type; /* the number type was left to us */
     ls_job_progress progress;
@@ -55,7 +57,8 @@ struct ls_sync {
     ls_error faces_err;
 };
 
-/* Where a segment ends, and how many frames it has. */
+/* Where a segment of the job begins and ends in the whole, and how many frames it has. */
+uint64_t ls_sync_segment_begin(const ls_sync *job, uint64_t segment);
 uint64_t ls_sync_segment_end(const ls_sync *job, uint64_t segment);
 uint64_t ls_sync_segment_length(const ls_sync *job, uint64_t segment);
 ls_encoding ls_sync_encoding(const ls_sync *job);
