@@ -30,6 +30,7 @@ typedef struct card {
 
 static card cards[CARDS];
 static uint8_t whole[FRAMES][32]; /* the frames of one card in one run */
+static ls_job_folder *folder;     /* of jobs that are opened from now on; NULL: they have none */
 
 typedef struct job {
     ls_models models[CARDS];
@@ -178,6 +179,7 @@ static job *open_job(size_t count, size_t frames_in_flight,
                                    .span = {FRAMES, FRAMES, FRAMES + 2},
                                    .frames = frames_in_flight,
                                    .workers = 2,
+                                   .folder = folder,
                                    .cancel = &j->cancel,
                                    .encode = encode,
                                    .opaque = j};
@@ -302,6 +304,39 @@ static void segments_follow_each_other(void **state)
     assert_int_equal(j->next, FRAMES);
     assert_memory_equal(whole, j->digests, sizeof j->digests);
     close_job(&j);
+}
+
+static void chunks_that_are_kept(void **state)
+{
+    (void)state;
+    char path[4096];
+    ls_error err = {0};
+    ls_stream_state st;
+    if (ls_job_folder_open(&folder, media_path(path, "o.lsjob"), LS_JOB_CREATE, LS_JOB_ALL, NULL,
+                           &err))
+        fail_msg("%s", err.message);
+    job *j = open_job(3, 80, take);
+    put_faces(j);
+    run_well(j);
+    close_job(&j);
+    /* as if they had not been finished, though later ones were; the one between has no face */
+    assert_int_equal(unlink(media_path(path, "o.lsjob/chunk-00000.faces")), 0);
+    assert_int_equal(unlink(media_path(path, "o.lsjob/chunk-00003.faces")), 0);
+    assert_int_equal(access(media_path(path, "o.lsjob/chunk-00002.faces"), F_OK), -1);
+    for (size_t n = 1; n < 3; n++) { // the second time all are there
+        j = open_job(n, 64, take);
+        put_faces(j);
+        if (ls_stream_run(j->stream, 0, FRAMES, &err))
+            fail_msg("%s", err.message);
+        ls_stream_get_state(j->stream, &st);
+        assert_int_equal(st.taken, n == 1 ? FRAMES - 48 : FRAMES - 16);
+        assert_int_equal(st.frames[LS_STAGE_GENERATE] + st.taken, FRAMES);
+        assert_int_equal(st.frames[LS_STAGE_ENCODE], FRAMES);
+        assert_true(st.generated > FRAMES - 1e-6 && st.generated < FRAMES + 1e-6);
+        assert_memory_equal(whole, j->digests, sizeof j->digests);
+        close_job(&j);
+    }
+    ls_job_folder_remove(&folder);
 }
 
 static void a_card_that_fails_ends_all(void **state)
@@ -470,6 +505,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cards_do_not_show),
         cmocka_unit_test(segments_follow_each_other),
+        cmocka_unit_test(chunks_that_are_kept),
         cmocka_unit_test(a_card_that_fails_ends_all),
         cmocka_unit_test(canceling_ends_all),
         cmocka_unit_test(what_a_card_waits_for),
