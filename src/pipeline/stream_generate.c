@@ -1,5 +1,6 @@
 /* The generators of a stream: each has a lane, a thread that collects chunks on the fixed grid. */
 #include "base/alloc.h"
+#include "base/aside.h"
 #include "base/time.h"
 #include "pipeline/chunk_store.h"
 #include "pipeline/stream_inside.h"
@@ -116,25 +117,6 @@ static bool take_kept(ls_stream *s, const ls_chunk_faces *kept)
     return !ret;
 }
 
-/* What cannot be kept is only missed after an interruption. */
-static void keep(ls_stream *s, const ls_chunk_faces *made)
-{
-    ls_error err = {0};
-    pthread_mutex_lock(&s->lock);
-    bool keeps = s->keeps;
-    pthread_mutex_unlock(&s->lock);
-    if (!keeps || !ls_chunk_store_keep(s->p.folder, made, &err))
-        return;
-    pthread_mutex_lock(&s->lock);
-    keeps = s->keeps;
-    s->keeps = false;
-    pthread_mutex_unlock(&s->lock);
-    if (keeps)
-        ls_log_msg(s->p.log, LS_LOG_WARN,
-                   "%s; from now on an interruption costs the whole segment in the works",
-                   err.message);
-}
-
 static int make_faces(lane *l, chunk *c, ls_error *err)
 {
     ls_stream *s = l->stream;
@@ -155,13 +137,9 @@ static int make_faces(lane *l, chunk *c, ls_error *err)
     c->taken = take_kept(s, &all);
     ls_log_msg(s->p.log, LS_LOG_DEBUG, "chunk %llu: %s", (unsigned long long)number,
                c->taken ? "made by an earlier run" : "to the networks");
-    if (c->taken)
-        return 0;
-    const int ret = ls_generator_run(s->p.generators[l->number], (size_t)number, c->fed, faces,
-                                     images, report_step, l, &s->canceled, err);
-    if (!ret)
-        keep(s, &all);
-    return ret;
+    return c->taken ? 0
+                    : ls_generator_run(s->p.generators[l->number], (size_t)number, c->fed, faces,
+                                       images, report_step, l, &s->canceled, err);
 }
 
 /* New mouths for a chunk, as far as it gets any. */
@@ -250,10 +228,47 @@ static int collect(lane *l, chunk *c)
     return ret;
 }
 
-/* In the order of the chunks; what was passed on is no longer in *c. */
-static int pass_on(lane *l, chunk *c)
+/* A chunk on its way out of a lane, which works on the next one meanwhile. */
+typedef struct delivery {
+    ls_stream *stream;
+    chunk c;
+    int ret;
+} delivery;
+
+/* What cannot be kept is only missed after an interruption. */
+static void keep(ls_stream *s, const chunk *c)
 {
-    ls_stream *s = l->stream;
+    ls_error err = {0};
+    float *images[LS_CHUNK_FRAMES];
+    bool any = false;
+    for (size_t i = 0; i < c->mouths; i++)
+        any = (images[i] = c->items[i]->image) || any;
+    pthread_mutex_lock(&s->lock);
+    bool keeps = s->keeps;
+    pthread_mutex_unlock(&s->lock);
+    const ls_chunk_faces made = {c->at / LS_CHUNK_FRAMES, c->mouths, s->p.resolution, images};
+    if (!keeps || !any || c->taken || !ls_chunk_store_keep(s->p.folder, &made, &err))
+        return;
+    pthread_mutex_lock(&s->lock);
+    keeps = s->keeps;
+    s->keeps = false;
+    pthread_mutex_unlock(&s->lock);
+    if (keeps)
+        ls_log_msg(s->p.log, LS_LOG_WARN,
+                   "%s; from now on an interruption costs the whole segment in the works",
+                   err.message);
+}
+
+static void free_items(chunk *c)
+{
+    for (size_t i = 0; i < c->have; i++)
+        ls_stream_free_item(c->items[i]);
+    c->have = 0;
+}
+
+/* In the order of the chunks; what was passed on is no longer in *c. */
+static int pass_on(ls_stream *s, chunk *c)
+{
     int ret = 0;
     pthread_mutex_lock(&s->lock);
     while (s->passed != c->at && !s->stopped)
@@ -269,8 +284,34 @@ static int pass_on(lane *l, chunk *c)
     s->passed += LS_CHUNK_FRAMES;
     pthread_cond_broadcast(&s->turn);
     pthread_mutex_unlock(&s->lock);
-    count(l, LS_TIME_ROOM, ls_stream_lap(&l->since), 0);
     return stopped ? LS_ECANCELED : ret;
+}
+
+static void deliver(void *opaque)
+{
+    delivery *d = opaque;
+    keep(d->stream, &d->c);
+    d->ret = pass_on(d->stream, &d->c);
+    free_items(&d->c);
+}
+
+/* Makes chunks, and has them delivered by `aside`, until the last, which gives LS_EOF. */
+static int run_chunks(lane *l, ls_aside *aside, delivery *d, ls_error *err)
+{
+    chunk c;
+    int ret;
+    while (!(ret = collect(l, &c)) && !(ret = generate(l, &c, err))) {
+        ls_aside_wait(aside);
+        count(l, LS_TIME_ROOM, ls_stream_lap(&l->since), 0);
+        if ((ret = d->ret))
+            break;
+        d->c = c;
+        ls_aside_start(aside, deliver, d);
+        if ((c.at - l->stream->first) / LS_CHUNK_FRAMES % RESPLIT_CHUNKS == 1)
+            split_threads(l->stream);
+    }
+    free_items(&c);
+    return ret;
 }
 
 static void *run_lane(void *opaque)
@@ -278,23 +319,17 @@ static void *run_lane(void *opaque)
     lane *l = opaque;
     ls_stream *s = l->stream;
     ls_error err = {0};
-    chunk c;
-    int ret = 0;
+    ls_aside *aside;
+    delivery d = {.stream = s};
+    int ret = ls_aside_open(&aside, &err);
     l->since = ls_time_now();
-    while (!ret && !(ret = collect(l, &c))) {
-        ret = generate(l, &c, &err);
-        if (!ret)
-            ret = pass_on(l, &c);
-        for (size_t i = 0; i < c.have; i++)
-            ls_stream_free_item(c.items[i]);
-        c.have = 0;
-        if (!ret && (c.at - s->first) / LS_CHUNK_FRAMES % RESPLIT_CHUNKS == 1)
-            split_threads(s);
-    }
-    for (size_t i = 0; i < c.have; i++)
-        ls_stream_free_item(c.items[i]);
+    if (!ret)
+        ret = run_chunks(l, aside, &d, &err);
     if (ret != LS_EOF)
         ls_stream_stop(s, ret, &err);
+    ls_aside_close(&aside);
+    if (d.ret)
+        ls_stream_stop(s, d.ret, &err);
     return NULL;
 }
 
