@@ -165,9 +165,9 @@ static void *run_source(void *opaque)
     if (!ret)
         ret = ls_rgb_converter_open(&c.rgb, &err);
     if (!ret)
-        ret = ls_pingpong_seek(s->p.source, s->first, &err);
+        ret = ls_pingpong_seek(s->p.source, s->begin, &err);
     c.since = ls_time_now();
-    for (uint64_t i = s->first; !ret && i < s->fed; i++) {
+    for (uint64_t i = s->begin; !ret && i < s->fed; i++) {
         item *it = NULL;
         ret = ls_canceled(&s->canceled) ? ls_fail(&err, LS_ECANCELED, "canceled")
                                         : next_item(&c, i, &it, &err);
@@ -407,10 +407,11 @@ int ls_stream_run(ls_stream *s, uint64_t first, uint64_t end, ls_error *err)
     pthread_mutex_lock(&s->lock);
     for (int i = 0; ok && i < LS_STREAM_QUEUES; i++)
         s->queue[i] = queue[i];
+    s->begin = first / LS_CHUNK_FRAMES * LS_CHUNK_FRAMES;
     s->first = first;
     s->end = end;
     s->fed = chunks_end(&s->p.span, end);
-    s->next = s->passed = first;
+    s->next = s->passed = s->begin;
     s->taken = s->given = 0;
     s->stopped = false;
     s->state.workers = s->p.workers;

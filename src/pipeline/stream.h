@@ -72,7 +72,7 @@ int ls_stream_open(ls_stream **out, const ls_stream_parts *parts, ls_error *err)
 void ls_stream_close(ls_stream **s);
 
 /* Frames [first, end) of the output, in the calling thread, which has the first generator, and
- * others; first is that of a chunk. May be called again with later frames. The first error of any
+ * others. May be called again with later frames. The first error of any
  * stage ends all of them. */
 int ls_stream_run(ls_stream *s, uint64_t first, uint64_t end, ls_error *err);
 

@@ -16,11 +16,16 @@ typedef ls_stream_lane lane;
 typedef struct chunk {
     uint64_t at;        /* its first frame */
     size_t n, have;     /* frames, and those that are there */
-    size_t written;     /* of them, past which they are dropped */
+    size_t first, end;  /* of them, those that are written; the others are dropped */
     size_t mouths, fed; /* that get a new mouth, and that the networks get */
     bool taken;         /* an earlier run has made it */
     item *items[LS_CHUNK_FRAMES];
 } chunk;
+
+static size_t written(const chunk *c)
+{
+    return c->end - c->first;
+}
 
 /* The VAE's share of a chunk: the encoder's before the first step, the decoder's after the last. */
 static const double encoding = 0.05, decoding = 0.05;
@@ -51,7 +56,7 @@ static void begin_chunk(lane *l, const chunk *c)
     l->works = true;
     l->chunk = c->at / LS_CHUNK_FRAMES;
     l->step = 0;
-    l->frames = (double)c->written;
+    l->frames = (double)written(c);
     l->done = 0;
     pthread_mutex_unlock(&s->lock);
 }
@@ -74,7 +79,7 @@ static void end_chunk(lane *l, const chunk *c, uint64_t with_face)
     pthread_mutex_lock(&s->lock);
     s->state.with_face += c->taken ? 0 : with_face;
     s->state.without_face += c->taken ? 0 : c->mouths - with_face;
-    s->state.taken += c->taken ? c->written : 0;
+    s->state.taken += c->taken ? written(c) : 0;
     l->done = l->frames;
     l->step = s->state.steps;
     look_at_lanes(s);
@@ -156,7 +161,7 @@ static int generate(lane *l, chunk *c, ls_error *err)
         c->items[i]->face = NULL;
     }
     end_chunk(l, c, with);
-    count(l, LS_TIME_BUSY, ls_stream_lap(&l->since), c->taken ? 0 : c->written);
+    count(l, LS_TIME_BUSY, ls_stream_lap(&l->since), c->taken ? 0 : written(c));
     return 0;
 }
 
@@ -219,7 +224,8 @@ static int collect(lane *l, chunk *c)
     while (!ret && c->have < c->n && !(ret = ls_queue_pop(s->queue[LS_STREAM_CROPPED], &popped)))
         c->items[c->have++] = popped;
     pthread_mutex_unlock(&s->collecting);
-    c->written = frames_before(s->end, c->at, c->n);
+    c->first = frames_before(s->first, c->at, c->n);
+    c->end = frames_before(s->end, c->at, c->n);
     c->mouths = frames_before(s->p.span.mouths, c->at, c->n);
     c->fed = c->mouths ? frames_before(s->p.span.fed, c->at, c->n) : 0;
     const double waited = ls_stream_lap(&l->since), full = fmin(waited, full_seconds(s) - before);
@@ -275,7 +281,7 @@ static int pass_on(ls_stream *s, chunk *c)
         pthread_cond_wait(&s->turn, &s->lock);
     const bool stopped = s->stopped;
     pthread_mutex_unlock(&s->lock);
-    for (size_t i = 0; !stopped && !ret && i < c->written; i++) {
+    for (size_t i = c->first; !stopped && !ret && i < c->end; i++) {
         ret = ls_stream_push(s, LS_STREAM_GENERATED, c->items[i]);
         if (!ret)
             c->items[i] = NULL;
@@ -307,7 +313,7 @@ static int run_chunks(lane *l, ls_aside *aside, delivery *d, ls_error *err)
             break;
         d->c = c;
         ls_aside_start(aside, deliver, d);
-        if ((c.at - l->stream->first) / LS_CHUNK_FRAMES % RESPLIT_CHUNKS == 1)
+        if ((c.at - l->stream->begin) / LS_CHUNK_FRAMES % RESPLIT_CHUNKS == 1)
             split_threads(l->stream);
     }
     free_items(&c);

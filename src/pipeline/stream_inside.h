@@ -33,8 +33,8 @@ typedef struct ls_stream_lane {
 
 struct ls_stream {
     ls_stream_parts p;
-    uint64_t first, end, fed; /* frames [first, end) are written, up to `fed` they are made */
-    ls_cancel canceled;       /* with the first error too */
+    uint64_t begin, first, end, fed;   /* frames [first, end) are written, [begin, fed) are made */
+    ls_cancel canceled;                /* with the first error too */
     ls_queue *queue[LS_STREAM_QUEUES]; /* of items; NULL except in ls_stream_run */
     pthread_mutex_t lock;              /* of all below, and of whether the queues exist */
     ls_error err;                      /* the first */

@@ -23,7 +23,7 @@ static void drop_chunks(const ls_sync *job, uint64_t segment)
     ls_chunk_store_drop(job->folder, at, at + chunks);
 }
 
-/* The next frame, to its segment; those of its chunk that come before the part are dropped. */
+/* The next frame of the output, to its segment. */
 static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err)
 {
     ls_sync *job = opaque;
@@ -31,8 +31,6 @@ static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err
     const ls_encoding e = ls_sync_encoding(job);
     ls_segment_info info;
     int ret = 0;
-    if (index < job->first)
-        return 0;
     if (!job->segment) {
         snprintf(job->segment_path, sizeof job->segment_path, "%s",
                  ls_job_folder_segment(job->folder, k));
@@ -75,8 +73,7 @@ static int run_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
         if (end < to)
             drop_chunks(job, end); // an earlier run may have been killed before it did
         if (end > k)
-            ret = ls_stream_run(job->stream,
-                                ls_sync_segment_begin(job, k) / LS_CHUNK_FRAMES * LS_CHUNK_FRAMES,
+            ret = ls_stream_run(job->stream, ls_sync_segment_begin(job, k),
                                 ls_sync_segment_end(job, end - 1), err);
         k = end + 1;
     }

@@ -306,6 +306,29 @@ static void segments_follow_each_other(void **state)
     close_job(&j);
 }
 
+static void a_part_is_as_in_the_whole(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t first, end;
+    } parts[] = {{5, 6}, {20, 50}, {16, 32}, {70, FRAMES}};
+    ls_stream_state st;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const uint64_t first = parts[i].first, n = parts[i].end - first;
+        job *j = open_job(2, 64, take);
+        put_faces(j);
+        j->next = first;
+        assert_int_equal(ls_stream_run(j->stream, first, parts[i].end, NULL), 0);
+        assert_int_equal(j->next, parts[i].end);
+        assert_memory_equal(whole[first], j->digests[first], n * sizeof *whole);
+        ls_stream_get_state(j->stream, &st);
+        assert_int_equal(st.frames[LS_STAGE_GENERATE], n);
+        assert_true(st.generated > (double)n - 1e-6 && st.generated < (double)n + 1e-6);
+        assert_int_equal(st.in_flight, 0);
+        close_job(&j);
+    }
+}
+
 static void chunks_that_are_kept(void **state)
 {
     (void)state;
@@ -505,6 +528,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cards_do_not_show),
         cmocka_unit_test(segments_follow_each_other),
+        cmocka_unit_test(a_part_is_as_in_the_whole),
         cmocka_unit_test(chunks_that_are_kept),
         cmocka_unit_test(a_card_that_fails_ends_all),
         cmocka_unit_test(canceling_ends_all),
