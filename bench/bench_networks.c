@@ -1,6 +1,6 @@
-/* bench_networks [256|512] [f32|bf16]: seconds of each network at its published size, one line of
- * JSON each: the UNet's full and cached steps (16 frames with guidance), VAE encode and decode (one
- * image), Whisper (30 s of audio). The weights are formula weights. */
+/* bench_networks [256|512] [f32|bf16|int8]: seconds of each network at its published size, one line
+ * of JSON each: the UNet's full and cached steps (16 frames with guidance), VAE encode and decode
+ * (one image), Whisper (30 s of audio). The weights are formula weights. */
 #include "base/alloc.h"
 #include "base/system.h"
 #include "base/time.h"
@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { REPEATS = 3 };
 
@@ -28,15 +29,19 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void print(const char *name, size_t r, const ls_compute *c, double *seconds,
+/* `cpu` may be NULL: seconds of processor time. */
+static void print(const char *name, size_t r, const ls_compute *c, double *seconds, double *cpu,
                   const ls_network *net)
 {
     ls_network_memory m = ls_network_usage(net);
     qsort(seconds, REPEATS, sizeof *seconds, by_value);
+    if (cpu)
+        qsort(cpu, REPEATS, sizeof *cpu, by_value);
     printf("{\"network\": \"%s\", \"resolution\": %zu, \"dtype\": \"%s\", \"seconds\": %.3f, "
+           "\"cpu_seconds\": %.3f, "
            "\"weights_mb\": %.0f, \"activations_mb\": %.0f}\n",
-           name, r, ls_dtype_name(c->dtype), seconds[REPEATS / 2], (double)m.weights / 1e6,
-           (double)m.activations / 1e6);
+           name, r, ls_dtype_name(c->dtype), seconds[REPEATS / 2], cpu ? cpu[REPEATS / 2] : 0,
+           (double)m.weights / 1e6, (double)m.activations / 1e6);
     fflush(stdout);
 }
 
@@ -79,15 +84,19 @@ static int bench_unet(size_t r, const ls_compute *c)
         ls_network_write(u, audio, values, tokens * 4, &err))
         return -1;
     for (int reuse = 0; !ret && reuse < 2; reuse++) {
-        double seconds[REPEATS];
+        double seconds[REPEATS], cpu[REPEATS];
         for (int i = -1; !ret && i < REPEATS; i++) { // the first warms up
             start = ls_time_now();
+            const clock_t clocks = clock();
             ret = ls_unet_run(u, &s, reuse ? LS_UNET_STEP_REUSE : LS_UNET_STEP_STORE, 951, x, audio,
                               out, cache, NULL, &err);
-            if (i >= 0)
+            if (i >= 0) {
                 seconds[i] = ls_time_now() - start;
+                cpu[i] = (double)(clock() - clocks) / CLOCKS_PER_SEC;
+            }
         }
-        print(reuse ? "unet step on the cache" : "unet step", r, c, seconds, ls_unet_network(u));
+        print(reuse ? "unet step on the cache" : "unet step", r, c, seconds, cpu,
+              ls_unet_network(u));
         if (!reuse)
             print_ops(ls_unet_network(u));
     }
@@ -120,7 +129,7 @@ static int bench_vae(size_t r, const ls_compute *c)
             if (i >= 0)
                 seconds[i] = ls_time_now() - start;
         }
-        print(way ? "vae decode" : "vae encode", r, c, seconds, ls_vae_network(v));
+        print(way ? "vae decode" : "vae encode", r, c, seconds, NULL, ls_vae_network(v));
     }
     free(image);
     free(z);
@@ -145,14 +154,15 @@ static int bench_whisper(const ls_compute *c)
         if (i >= 0)
             seconds[i] = ls_time_now() - start;
     }
-    print("whisper", 0, c, seconds, ls_whisper_network(m));
+    print("whisper", 0, c, seconds, NULL, ls_whisper_network(m));
     free(mel);
     free(out);
     ls_whisper_close(&m);
     return ret;
 }
 
-/* bench_networks [256|512 [f32|bf16 [DEVICE]]]; the defaults are what the device is fastest with.
+/* bench_networks [256|512 [f32|bf16|int8 [DEVICE]]]; the defaults are what the device is fastest
+ * with.
  */
 int main(int argc, char **argv)
 {
@@ -162,11 +172,13 @@ int main(int argc, char **argv)
     if (!ret) {
         const ls_dtype fast = w.device->info.fast;
         const bool f32 = argc > 2 && !strcmp(argv[2], "f32");
-        const ls_compute c = {&w, f32 ? LS_F32 : fast}, exact = {&w, LS_F32};
+        const bool int8 = argc > 2 && !strcmp(argv[2], "int8");
+        const ls_compute c = {&w, f32 ? LS_F32 : fast}, exact = {&w, LS_F32},
+                         unet = {&w, int8 ? LS_I8 : c.dtype};
         if (fast == LS_F16) // the card does not run Whisper
-            ret = bench_vae(r, &c) || bench_unet(r, &c);
+            ret = bench_vae(r, &c) || bench_unet(r, &unet);
         else
-            ret = bench_whisper(&exact) || bench_vae(r, &c) || bench_unet(r, &c);
+            ret = bench_whisper(&exact) || bench_vae(r, &c) || bench_unet(r, &unet);
     }
     if (ret)
         fprintf(stderr, "bench_networks: %s\n", err.message);

@@ -31,8 +31,9 @@ typedef struct ls_device_info {
 } ls_device_info;
 
 enum {
-    LS_STORE_DRY = 1,     /* weights are counted, but neither read nor kept; nothing can run */
-    LS_STORE_STREAMED = 2 /* weights stay in the process's memory and are sent for each use */
+    LS_STORE_DRY = 1,      /* weights are counted, but neither read nor kept; nothing can run */
+    LS_STORE_STREAMED = 2, /* weights stay in the process's memory and are sent for each use */
+    LS_STORE_INT8 = 4 /* products of bfloat16 are computed in eight bits where that is faster */
 };
 
 typedef struct ls_device_vtable {

@@ -153,7 +153,7 @@ int ls_models_open(ls_models *m, const char *dir, const ls_devices *p, ls_error 
     *m = (ls_models){0};
     int ret = place(&c[0], m, p->unet, p->dtype, p->threads, err);
     if (!ret)
-        ret = place(&c[1], m, p->vae, p->dtype, p->threads, err);
+        ret = place(&c[1], m, p->vae, p->dtype == LS_I8 ? LS_BF16 : p->dtype, p->threads, err);
     if (!ret)
         ret = place(&c[2], m, p->whisper, LS_F32, p->threads, err);
     if (!ret)

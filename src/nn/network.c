@@ -77,7 +77,9 @@ int ls_network_open(ls_network **out, ls_weights **w, const void *config, size_t
     net->weights = *w;
     *w = NULL;
     net->build = build;
-    net->dtype = compute->dtype;
+    const bool int8 = compute->dtype == LS_I8;
+    net->dtype = int8 ? LS_BF16 : compute->dtype;
+    net->store_flags = int8 ? LS_STORE_INT8 : 0;
     net->workspace = compute->workspace;
     net->config = malloc(config_size);
     int ret = net->config ? ls_network_table(&net->params, config, build, key, err)
@@ -213,7 +215,8 @@ void ls_network_stream(ls_network *net, bool streamed)
 {
     ls_turn_take(&net->workspace->turn, NULL);
     if (!net->store)
-        net->store_flags = streamed ? LS_STORE_STREAMED : 0;
+        net->store_flags =
+            (net->store_flags & ~(unsigned)LS_STORE_STREAMED) | (streamed ? LS_STORE_STREAMED : 0);
     ls_turn_give(&net->workspace->turn);
 }
 

@@ -24,7 +24,7 @@ void ls_workspace_close(ls_workspace *ws); /* zeros: nothing */
 
 typedef struct ls_compute {
     ls_workspace *workspace;
-    ls_dtype dtype; /* of activations */
+    ls_dtype dtype; /* of activations; LS_I8: those are bfloat16, products in eight bits */
 } ls_compute;
 
 typedef struct ls_network ls_network;

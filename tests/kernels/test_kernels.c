@@ -1,6 +1,6 @@
 /* Every op: the reference against the formula, and a device against the reference: oneDNN in
- * float32 and in bfloat16, and with one thread against several; or the one that LS_DEVICE names, in
- * float16. The exact same inputs go to each. */
+ * float32, bfloat16 and eight bits, and with one thread against several; or the one that LS_DEVICE
+ * names, in float16. The exact same inputs go to each. */
 #include "test.h"
 
 #include "backend/plan.h"
@@ -14,6 +14,9 @@
 
 #define TOLERANCE_F32 1e-5
 #define TOLERANCE_BF16 2e-2
+/* A step of eight bits is a 127th of the largest value, here 5.5 deviations of an input and 4.5 of
+ * a weight; rounding to steps has a deviation of 1 / sqrt(12) of one. */
+#define TOLERANCE_INT8 (sqrt(5.5 * 5.5 + 4.5 * 4.5) / 127 / sqrt(12))
 #define TOLERANCE_F16 1e-3
 #define HOST_THREADS 7
 
@@ -164,18 +167,19 @@ static const ls_node *only_node(const ls_graph *g)
 static ls_graph *make(test *t, ls_dtype type)
 {
     ls_error err = {0};
-    ls_graph *g = ls_graph_new(type, false);
+    ls_graph *g = ls_graph_new(type == LS_I8 ? LS_BF16 : type, false);
     ls_output(g, "y", t->build(g, t));
     if (ls_graph_error(g, &err))
         fail_msg("%s", err.message);
     return g;
 }
 
-/* The output of the op, as float32. */
+/* The output of the op, as float32. LS_I8: of bfloat16, in eight bits. */
 static float *compute_on(ls_store *st, test *t, ls_dtype type)
 {
     ls_error err = {0};
     ls_plan *p;
+    st->flags |= type == LS_I8 ? LS_STORE_INT8 : 0;
     ls_graph *g = make(t, type);
     ls_binding bindings[LS_MAX_INPUTS + 1];
     size_t n = 0;
@@ -279,9 +283,16 @@ static bool has_bf16(void)
     return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
 }
 
+/* Otherwise products stay in bfloat16. */
+static bool has_int8(void)
+{
+    const int vnni = dnnl_cpu_isa_avx512_core_vnni;
+    return !on_card() && ((int)dnnl_get_effective_cpu_isa() & vnni) == vnni;
+}
+
 static void check_as(test *t, ls_dtype type)
 {
-    t->rounded = type;
+    t->rounded = type == LS_I8 ? LS_BF16 : type;
     memset(t->values, 0, sizeof t->values);
     ls_graph *g = make(t, LS_F32);
     size_t count = only_node(g)->out->count;
@@ -292,6 +303,7 @@ static void check_as(test *t, ls_dtype type)
     expect_close(ls_dtype_name(type), one, ref, count,
                  type == LS_F32    ? TOLERANCE_F32
                  : type == LS_BF16 ? TOLERANCE_BF16
+                 : type == LS_I8   ? TOLERANCE_INT8
                                    : TOLERANCE_F16);
     free(one);
     free(ref);
@@ -446,6 +458,50 @@ static void linear(void **state)
     }
     for (fill f = ZERO; f <= INTEGERS; f++)
         check((test){.build = build_linear, .n = 7, .c = 64, .co = 33, .fill = f});
+}
+
+/* Channels of whole and of broken vectors, from where on eight bits are used. */
+static void eight_bits(void **state)
+{
+    (void)state;
+    static const size_t channels[] = {16, 40, 64, 100, 320}, rows[] = {1, 17, 100, 300};
+    if (!has_int8())
+        skip();
+    for (size_t i = 0; i < 20; i++) {
+        test t = {
+            .c = channels[i % 5], .co = channels[i / 2 % 5], .fill = i < 14 ? 0 : (fill)(i - 13)};
+        t.bias = i % 2;
+        t.bias_computed = i % 3 == 0;
+        t.residual = i / 2 % 2 && t.fill != TINY;
+        t.build = build_linear;
+        t.n = rows[i % 4];
+        check_as(&t, LS_I8);
+        t.build = build_conv;
+        t.n = 1 + i % 3;
+        t.h = 1 + i % 7;
+        t.w = 3 + i % 5;
+        t.k = i % 4 ? 3 : 1;
+        t.conv = (ls_conv){.stride = 1 + i % 2, .pad = t.k / 2};
+        check_as(&t, LS_I8);
+    }
+}
+
+/* One that is not a number is not hidden, and harms no other row. */
+static void eight_bits_keep_nan(void **state)
+{
+    (void)state;
+    test t = {.build = build_linear, .n = 3, .c = 64, .co = 32, .rounded = LS_BF16};
+    if (!has_int8())
+        skip();
+    ls_graph *g = make(&t, LS_I8);
+    ls_graph_free(&g);
+    t.values[0][64 + 5] = NAN;
+    float *y = compute(&t, device_name(), LS_I8, 2);
+    for (size_t i = 0; i < 96; i++)
+        assert_int_equal(isnan(y[i]), i / 32 == 1);
+    free(y);
+    for (size_t i = 0; i < LS_MAX_INPUTS; i++)
+        free(t.values[i]);
 }
 
 static ls_tensor *build_group_norm(ls_graph *g, test *t)
@@ -837,8 +893,8 @@ static void functions_are_accurate(void **state)
 static void weights_are_packed_once(void **state)
 {
     (void)state;
-    for (int i = 0; i < (has_bf16() && !on_card() ? 4 : 2); i++) {
-        const ls_dtype type = on_card() ? LS_F16 : i < 2 ? LS_F32 : LS_BF16;
+    for (int i = 0; i < (has_int8() ? 6 : has_bf16() && !on_card() ? 4 : 2); i++) {
+        const ls_dtype type = on_card() ? LS_F16 : i < 2 ? LS_F32 : i < 4 ? LS_BF16 : LS_I8;
         ls_error err = {0};
         ls_store *st;
         ls_plan *p;
@@ -852,6 +908,7 @@ static void weights_are_packed_once(void **state)
                   .bias = true,
                   .conv = {.stride = 1, .pad = 1}};
         assert_int_equal(test_store_open(&st, device_name(), 2, &err), 0);
+        st->flags |= type == LS_I8 ? LS_STORE_INT8 : 0;
         size_t first = 0;
         for (t.n = 64; t.n >= 2; t.n /= 2) {
             for (size_t j = 0; j < LS_MAX_INPUTS; j++)
@@ -870,8 +927,9 @@ static void weights_are_packed_once(void **state)
         size_t elements = (size_t)640 * 320 * (i % 2 ? 9 : 1);
         if (on_card()) // in blocks
             assert_true(first >= elements * 2 && first < elements * 2 + ((size_t)4 << 20));
-        else
-            assert_int_equal(first, elements * ls_dtype_size(type) + 640 * 4);
+        else // in eight bits, also scales, and sums where the kernels need them
+            assert_in_range(first - elements * ls_dtype_size(type), 640 * 4,
+                            640 * (type == LS_I8 ? 24 : 4));
         test_store_close(&st);
         for (size_t j = 0; j < LS_MAX_INPUTS; j++)
             free(t.values[j]);
@@ -942,10 +1000,10 @@ static void threads_do_not_matter(void **state)
          .bias = true,
          .conv = {.stride = 1}},
     };
-    for (size_t i = 0; i < 2 * LS_COUNT(cases); i++) {
-        test t = cases[i / 2];
-        ls_dtype type = i % 2 ? LS_BF16 : LS_F32;
-        if (type == LS_BF16 && !has_bf16())
+    for (size_t i = 0; i < 3 * LS_COUNT(cases); i++) {
+        test t = cases[i / 3];
+        const ls_dtype type = i % 3 == 2 ? LS_I8 : i % 3 ? LS_BF16 : LS_F32;
+        if ((type == LS_BF16 && !has_bf16()) || (type == LS_I8 && !has_int8()))
             continue;
         ls_graph *g = make(&t, type);
         size_t count = only_node(g)->out->count;
@@ -1015,6 +1073,10 @@ static void batches_do_not_matter(void **state)
         expect_same_alone(conv, 1, items, i % 2, type, threads);
         if (!on_card() || s[0] * s[1] <= 16) // an emulated warp for each output takes its time
             expect_same_alone(linear, s[0] * s[1], items, i % 2, type, threads);
+        if (type == LS_BF16 && has_int8()) {
+            expect_same_alone(conv, 1, items, i % 2, LS_I8, threads);
+            expect_same_alone(linear, s[0] * s[1], items, i % 2, LS_I8, threads);
+        }
     }
 }
 
@@ -1034,6 +1096,8 @@ int main(void)
         cmocka_unit_test(weights_are_packed_once),
         cmocka_unit_test(batches_do_not_matter),
         /* what cards do not compute */
+        cmocka_unit_test(eight_bits),
+        cmocka_unit_test(eight_bits_keep_nan),
         cmocka_unit_test(grouped_conv),
         cmocka_unit_test(pool),
         cmocka_unit_test(binary),

@@ -1,4 +1,4 @@
-/* parity [--device cpu|ref|cuda[:N]|emulated] [--dtype f32|bf16] FILE...
+/* parity [--device cpu|ref|cuda[:N]|emulated] [--dtype f32|bf16|int8] FILE...
  *
  * Holds the networks to golden files: builds the network that a file's metadata names with weights
  * from the formula, runs it on the inputs it names, and prints the relative error of every tensor.
@@ -10,21 +10,26 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char usage[] =
-    "usage: parity [--device cpu|ref|cuda[:N]|emulated] [--dtype f32|bf16] [--threads N] FILE...\n"
+    "usage: parity [--device cpu|ref|cuda[:N]|emulated] [--dtype f32|bf16|int8] [--threads N] "
+    "FILE...\n"
     "\n"
     "Checks golden files (safetensors with metadata) of UNet, VAE, Whisper and DDIM runs:\n"
     "builds the network that the metadata names with formula weights, runs it, prints\n"
     "||out - golden|| / ||golden|| per tensor. Exit code 1 above the tolerance: float32 1e-5\n"
-    "(1e-4 for networks of the published size), bfloat16 2e-2, float16 (on a card) 5e-3; 2 for a\n"
-    "file it cannot check. \"emulated\" is a card that the tests emulate on the CPU.\n";
+    "(1e-4 for networks of the published size), bfloat16 2e-2, int8 6e-2, float16 (on a card) "
+    "5e-3;\n"
+    "2 for a file it cannot check. \"emulated\" is a card that the tests emulate on the CPU.\n";
 
 /* Published sizes: a UNet of 320 channels, a VAE of 128, Whisper's 384. */
 static double tolerance_of(const golden_file *g, ls_dtype dtype)
 {
     if (dtype == LS_BF16)
         return 2e-2;
+    if (dtype == LS_I8)
+        return 6e-2;
     if (dtype == LS_F16)
         return 5e-3;
     const json_t *channels = json_object_get(g->config, "block_out_channels");
@@ -63,6 +68,14 @@ static int check(const char *path, const ls_compute *compute, size_t *failed, ls
     return ret;
 }
 
+static ls_dtype dtype_of(const char *name)
+{
+    return !strcmp(name, "f32")    ? LS_F32
+           : !strcmp(name, "bf16") ? LS_BF16
+           : !strcmp(name, "int8") ? LS_I8
+                                   : LS_DTYPE_COUNT;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"device", required_argument, NULL, 'd'},
@@ -79,8 +92,8 @@ int main(int argc, char **argv)
             device = optarg;
         } else if (c == 't') {
             threads = atoi(optarg);
-        } else if (c == 'n' && (!strcmp(optarg, "f32") || !strcmp(optarg, "bf16"))) {
-            compute.dtype = strcmp(optarg, "f32") ? LS_BF16 : LS_F32;
+        } else if (c == 'n' && dtype_of(optarg) != LS_DTYPE_COUNT) {
+            compute.dtype = dtype_of(optarg);
         } else {
             fputs(usage, c == 'h' ? stdout : stderr);
             return c == 'h' ? 0 : 2;

@@ -36,6 +36,15 @@ dnnl_status_t ls_md_new(ls_md *out, int ndims, const dnnl_dims_t dims, dnnl_data
     return s;
 }
 
+dnnl_status_t ls_md_copy(ls_md *out, ls_const_md md)
+{
+    *out = malloc(sizeof **out);
+    if (!*out)
+        return dnnl_out_of_memory;
+    **out = *md;
+    return dnnl_success;
+}
+
 void ls_md_free(ls_md md)
 {
     free(md);
@@ -108,6 +117,11 @@ dnnl_status_t ls_md_new(ls_md *out, int ndims, const dnnl_dims_t dims, dnnl_data
 {
     *out = NULL;
     return dnnl_memory_desc_create_with_tag(out, ndims, dims, t, tag);
+}
+
+dnnl_status_t ls_md_copy(ls_md *out, ls_const_md md)
+{
+    return dnnl_memory_desc_clone(out, md);
 }
 
 void ls_md_free(ls_md md)

@@ -28,6 +28,7 @@ dnnl_status_t ls_md_new(ls_md *out, int ndims, const dnnl_dims_t dims, dnnl_data
                         dnnl_format_tag_t tag);
 /* The channels-last layout of an image. */
 dnnl_status_t ls_md_image(ls_md *out, const ls_tensor *t);
+dnnl_status_t ls_md_copy(ls_md *out, ls_const_md md);
 void ls_md_free(ls_md md);
 
 /* The contents of a description; pointers point into it. */

@@ -40,6 +40,16 @@ typedef struct ls_kernels {
     void (*moments)(ls_moments *m, const void *x, size_t rows, size_t c, size_t groups, float *tmp,
                     bool bf16);
     void (*affine)(const ls_affine *a, const void *x, void *y, size_t rows, size_t c, bool bf16);
+    /* The largest magnitude of bfloat16 values; not a number if there is one. `largest`: of float32
+     * values that are not negative. */
+    float (*peak)(const void *x, size_t n);
+    float (*largest)(const float *x, size_t n);
+    /* x * inverse, rounded; within -127 .. 127 */
+    void (*to_int8)(const void *x, int8_t *y, size_t n, float inverse);
+    /* y = x * w * s + b + r for a row; b [c] and r may be NULL; r and y are bfloat16; y may be x
+     * or r */
+    void (*scale)(const void *x, const float *w, float s, const float *b, const void *r, void *y,
+                  size_t c, bool bf16);
     /* Never stores more scores than one small tile. `scratch` is aligned to LS_ALIGN and holds
      * attend_scratch bytes, which do not depend on nk. */
     void (*attend)(const ls_attend *a, void *scratch);

@@ -32,7 +32,12 @@ static int compile(ls_store *base, const ls_node *node, ls_kernel **out, size_t 
     if (ret)
         return ret;
     const ls_team before = ls_team_enter(base->device->threads);
-    if (node->op == LS_OP_CONV2D)
+    const bool product = node->op == LS_OP_CONV2D || node->op == LS_OP_LINEAR;
+    if (product && ls_onednn_suits_int8(st, node))
+        ret = ls_onednn_compile_int8(st, node, out, scratch, err);
+    if (ret || *out)
+        ;
+    else if (node->op == LS_OP_CONV2D)
         ret = ls_onednn_compile_conv2d(st, node, out, scratch, err);
     else if (node->op == LS_OP_LINEAR)
         ret = ls_onednn_compile_linear(st, node, out, scratch, err);

@@ -14,6 +14,7 @@ typedef struct packed_weight {
     dnnl_memory_t memory;
     ls_const_md md; /* the memory's */
     void *data;
+    float *scale; /* of int8: one for each output channel, else NULL */
     struct packed_weight *next;
 } packed_weight;
 
@@ -42,9 +43,9 @@ struct ls_kernel {
 /* `p` as already packed in type `t` with the dimensions of `like`, or NULL. */
 const packed_weight *ls_onednn_packed(const onednn_store *st, const ls_param *p, ls_const_md like,
                                       dnnl_data_type_t t);
-/* Packs `p`, which `plain` describes in float32 and row-major order, into the layout `md`, or
- * returns an existing packing of the same type and dimensions that can be reordered. Owned by the
- * store; without data in a dry one. */
+/* Packs `p`, quantised if the type is int8, which `plain` describes in float32 and row-major order,
+ * into the layout `md`, or returns an existing packing of the same type and dimensions that can be
+ * reordered. Owned by the store; without data in a dry one. */
 int ls_onednn_pack(onednn_store *st, const ls_param *p, ls_const_md plain, ls_const_md md,
                    const packed_weight **out, ls_error *err);
 /* `p` as float32 in row-major order, owned by the store. */
@@ -56,6 +57,13 @@ int ls_onednn_compile_conv2d(onednn_store *st, const ls_node *node, ls_kernel **
                              size_t *scratch, ls_error *err);
 int ls_onednn_compile_linear(onednn_store *st, const ls_node *node, ls_kernel **out,
                              size_t *scratch, ls_error *err);
+/* Whether a convolution or linear is to be computed in eight bits: the first and last of a network
+ * have fewer channels. */
+#define LS_INT8_CHANNELS 16
+bool ls_onednn_suits_int8(const onednn_store *st, const ls_node *node);
+/* *out stays NULL where oneDNN has no kernel for it. */
+int ls_onednn_compile_int8(onednn_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
+                           ls_error *err);
 int ls_onednn_compile_op(onednn_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
                          ls_error *err);
 

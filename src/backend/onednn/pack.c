@@ -1,6 +1,7 @@
 /* Weights in the layouts of primitives: each is packed once for all plans of a network. */
 #include "backend/onednn/onednn.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 const packed_weight *ls_onednn_packed(const onednn_store *st, const ls_param *p, ls_const_md like,
@@ -23,7 +24,7 @@ static const packed_weight *find(const onednn_store *st, const ls_param *p, ls_c
         if (w->param == p && dnnl_memory_desc_equal(w->md, md))
             return w;
     const packed_weight *w = ls_onednn_packed(st, p, md, ls_md_shape_of(md).type);
-    return w && ls_md_can_reorder(w->md) && ls_md_can_reorder(md) ? w : NULL;
+    return w && !w->scale && ls_md_can_reorder(w->md) && ls_md_can_reorder(md) ? w : NULL;
 }
 
 static int reorder(onednn_store *st, ls_const_md plain, void *src, const packed_weight *w,
@@ -86,7 +87,22 @@ static void free_weight(packed_weight *w)
 {
     dnnl_memory_destroy(w->memory);
     ls_aligned_free(w->data);
+    ls_aligned_free(w->scale);
     free(w);
+}
+
+/* To integers of -127 .. 127, symmetric, with a scale for each output channel. */
+static void quantise(float *x, size_t count, float *scale, size_t channels)
+{
+    const size_t each = count / channels;
+    for (size_t c = 0; c < channels; c++, x += each) {
+        float peak = 0;
+        for (size_t i = 0; i < each; i++)
+            peak = fmaxf(peak, fabsf(x[i]));
+        scale[c] = peak / 127;
+        for (size_t i = 0; i < each; i++)
+            x[i] = scale[c] > 0 ? rintf(fmaxf(-127, fminf(127, x[i] / scale[c]))) : 0;
+    }
 }
 
 /* Reads `p` into w->data, via a float32 copy if the layouts differ. */
@@ -99,6 +115,8 @@ static int fill(onednn_store *st, const ls_param *p, ls_const_md plain, packed_w
     if (!copy)
         return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
     int ret = p->read(p, copy, err);
+    if (!ret && w->scale)
+        quantise(copy, p->count, w->scale, p->shape[0]);
     if (!ret && !ls_md_can_reorder(w->md))
         copy_elements(plain, copy, w);
     else if (!ret)
@@ -114,11 +132,16 @@ int ls_onednn_pack(onednn_store *st, const ls_param *p, ls_const_md plain, ls_co
     if (*out)
         return 0;
     packed_weight *w = ls_calloc_array(1, sizeof *w);
-    size_t bytes = dnnl_memory_desc_get_size(md);
-    if (w && !ls_store_is_dry(&st->base))
+    const bool dry = ls_store_is_dry(&st->base);
+    const size_t bytes = dnnl_memory_desc_get_size(md);
+    const size_t scales = ls_md_shape_of(md).type == dnnl_s8 ? p->shape[0] * sizeof(float) : 0;
+    if (w && !dry)
         w->data = ls_aligned_alloc(LS_MEM_BACKEND, bytes);
-    if (!w || (!w->data && !ls_store_is_dry(&st->base))) {
-        free(w);
+    if (w && !dry && scales)
+        w->scale = ls_aligned_alloc(LS_MEM_BACKEND, scales);
+    if (!w || (!dry && (!w->data || (scales && !w->scale)))) {
+        if (w)
+            free_weight(w);
         return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
     }
     w->param = p;
@@ -126,7 +149,7 @@ int ls_onednn_pack(onednn_store *st, const ls_param *p, ls_const_md plain, ls_co
     if (!s)
         s = dnnl_memory_get_memory_desc(w->memory, &w->md);
     int ret = ls_onednn_check(s, "describe a weight", err);
-    if (!ret && !ls_store_is_dry(&st->base))
+    if (!ret && !dry)
         ret = fill(st, p, plain, w, err);
     if (ret) {
         free_weight(w);
@@ -134,7 +157,7 @@ int ls_onednn_pack(onednn_store *st, const ls_param *p, ls_const_md plain, ls_co
     }
     w->next = st->weights;
     st->weights = w;
-    st->base.bytes += bytes;
+    st->base.bytes += bytes + scales;
     *out = w;
     return 0;
 }

@@ -171,6 +171,63 @@ static void affine(const ls_affine *a, const void *x, void *y, size_t rows, size
     BOTH(affine_of, a, x, y, rows, c);
 }
 
+/* As integers, the magnitudes of floats are in the same order, and what is not a number is above.
+ */
+INLINE float largest_of(const void *x, size_t n, bool bf16)
+{
+    vecu m = {0};
+    uint32_t most = 0;
+    for (size_t i = 0; i < n; i += LANES) {
+        vecu a = (vecu)v_get(x, i, n - i, bf16) & 0x7fffffff;
+        vecu more = (vecu)(a > m);
+        m = (a & more) | (m & ~more);
+    }
+    for (size_t i = 0; i < LANES; i++)
+        most = m[i] > most ? m[i] : most;
+    float f;
+    memcpy(&f, &most, 4);
+    return f;
+}
+
+static float peak(const void *x, size_t n)
+{
+    return largest_of(x, n, true);
+}
+
+static float largest(const float *x, size_t n)
+{
+    return largest_of(x, n, false);
+}
+
+static void to_int8(const void *x, int8_t *y, size_t n, float inverse)
+{
+    typedef uint8_t bytes __attribute__((vector_size(LANES)));
+    for (size_t i = 0; i < n; i += LANES) {
+        vec shifted = v_get(x, i, n - i, true) * inverse + 0x1.8p23f;
+        bytes b = __builtin_convertvector((vecu)shifted, bytes);
+        memcpy(y + i, &b, n - i < LANES ? n - i : LANES);
+    }
+}
+
+INLINE void scale_of(const void *x, const float *w, float s, const float *b, const void *r, void *y,
+                     size_t c, bool bf16)
+{
+    for (size_t i = 0; i < c; i += LANES) {
+        vec v = v_get(x, i, c - i, bf16) * (v_get(w, i, c - i, false) * s);
+        if (b)
+            v += v_get(b, i, c - i, false);
+        if (r)
+            v += v_get(r, i, c - i, true);
+        v_put(y, i, v, c - i, true);
+    }
+}
+
+static void scale(const void *x, const float *w, float s, const float *b, const void *r, void *y,
+                  size_t c, bool bf16)
+{
+    BOTH(scale_of, x, w, s, b, r, y, c);
+}
+
 const ls_kernels ISA(ls_kernels) = {
     act,
     add,
@@ -180,6 +237,10 @@ const ls_kernels ISA(ls_kernels) = {
     layer_norm,
     moments,
     affine,
+    peak,
+    largest,
+    to_int8,
+    scale,
     ISA(ls_attend),
     ISA(ls_attend_scratch),
     ISA(ls_attend_rows),
