@@ -16,7 +16,9 @@ enum ls_compute_type {
                         otherwise float32 */
     LS_COMPUTE_FLOAT32,
     LS_COMPUTE_BFLOAT16,
-    LS_COMPUTE_FLOAT16 /* only cards compute in it, and in no other */
+    LS_COMPUTE_FLOAT16, /* only cards compute in it, and in no other */
+    LS_COMPUTE_INT8 /* products of the UNet in eight bits, on a CPU with AVX512-VNNI; all else is
+                       bfloat16 */
 };
 
 /* The solver of the denoising steps, as diffusers names it. */

@@ -1,4 +1,5 @@
 /* Where the networks of a job run, and the models opened there. */
+#include "base/system.h"
 #include "pipeline/settings.h"
 #include "pipeline/sync_job.h"
 
@@ -17,7 +18,9 @@ void ls_sync_return_models(ls_sync *job)
 
 int ls_sync_borrow_models(ls_sync *job, ls_error *err)
 {
-    const ls_dtype dtype = job->s.compute_type == LS_COMPUTE_BFLOAT16 ? LS_BF16 : LS_F32;
+    const ls_dtype dtype = job->s.compute_type == LS_COMPUTE_BFLOAT16 ? LS_BF16
+                           : job->s.compute_type == LS_COMPUTE_INT8   ? LS_I8
+                                                                      : LS_F32;
     int ret = 0;
     ls_sync_return_models(job);
     for (size_t i = 0; !ret && i < job->devices.count; i++) {
@@ -38,29 +41,45 @@ static int type_of_cpu(void)
     return cpu.fast == LS_BF16 ? LS_COMPUTE_BFLOAT16 : LS_COMPUTE_FLOAT32;
 }
 
+static bool is_of_cpu(int type)
+{
+    return type == LS_COMPUTE_FLOAT32 || type == LS_COMPUTE_BFLOAT16 || type == LS_COMPUTE_INT8;
+}
+
+static bool has_int8(void)
+{
+    ls_cpu cpu;
+    ls_cpu_detect(&cpu, "");
+    return HAVE_ONEDNN && cpu.avx512_vnni;
+}
+
 /* The number type of the networks on the CPU, where there are any. `was`: that of the job so far.
  */
 static int choose_type(ls_sync *job, int was, ls_error *err)
 {
     const bool any_cpu = ls_device_choice_on_cpu(&job->devices) > 0,
-               for_cpu = job->s.compute_type == LS_COMPUTE_FLOAT32 ||
-                         job->s.compute_type == LS_COMPUTE_BFLOAT16;
+               for_cpu = is_of_cpu(job->s.compute_type);
     if (job->s.compute_type == LS_COMPUTE_FLOAT16 && any_cpu)
         return ls_advise(err,
                          ls_fail(err, LS_EINVAL,
-                                 "dtype: f16 is the number type of cards; the CPU computes in f32 "
-                                 "or bf16"),
+                                 "dtype: f16 is the number type of cards; the CPU computes in f32, "
+                                 "bf16 or int8"),
                          LS_HINT_NONE, "dtype");
     if (for_cpu && !any_cpu)
         return ls_advise(err,
                          ls_fail(err, LS_EINVAL,
-                                 "dtype: cards compute in f16 only; f32 and bf16 are number types "
-                                 "of the CPU"),
+                                 "dtype: cards compute in f16 only; f32, bf16 and int8 are number "
+                                 "types of the CPU"),
                          LS_HINT_NONE, "dtype");
+    if (job->s.compute_type == LS_COMPUTE_INT8 && !has_int8())
+        return ls_advise(
+            err,
+            ls_fail(err, LS_EUNSUPPORTED,
+                    "dtype: int8 needs a CPU with AVX512-VNNI and a build with oneDNN"),
+            LS_HINT_NONE, "dtype");
     if (job->s.compute_type != LS_COMPUTE_AUTO)
         return 0;
-    const bool keeps = any_cpu ? was == LS_COMPUTE_FLOAT32 || was == LS_COMPUTE_BFLOAT16
-                               : was == LS_COMPUTE_FLOAT16;
+    const bool keeps = any_cpu ? is_of_cpu(was) : was == LS_COMPUTE_FLOAT16;
     job->free_type = !keeps;
     job->s.compute_type = keeps ? was : any_cpu ? type_of_cpu() : LS_COMPUTE_FLOAT16;
     return 0;
@@ -90,8 +109,7 @@ int ls_sync_choose_device(ls_sync *job, const json_t *description, int was, ls_e
     int ret = ls_device_wish_parse(&wish, job->s.device, err);
     if (ret)
         return ret;
-    const bool for_cpu = job->s.compute_type == LS_COMPUTE_FLOAT32 ||
-                         job->s.compute_type == LS_COMPUTE_BFLOAT16,
+    const bool for_cpu = is_of_cpu(job->s.compute_type),
                known = !job->s.any_device && ls_device_wish_of_job(&begun, description),
                resumes = known && wish.automatic;
     job->devices = ls_device_choice_cpu();
