@@ -106,6 +106,9 @@ int cli_status_of(const ls_error *err);
 /* CLI_OK if all of standard output was written; otherwise CLI_FAILED after a message. */
 int cli_flush(void);
 
+/* Prints what a job would take. */
+int cli_estimate(cli_call *call, const ls_sync_settings *s);
+
 /* Where the output of "-o -" goes until it is complete, in a new temporary folder; CLI_OK, or the
  * exit status after a message. */
 int cli_stdout_open(const cli_call *call, char *path, size_t size);
@@ -141,6 +144,8 @@ int cmd_resume(cli_call *call);
 int cmd_plan(cli_call *call);
 int cmd_render(cli_call *call);
 int cmd_join(cli_call *call);
+int cmd_estimate(cli_call *call);
+int cmd_tune(cli_call *call);
 int cmd_faces(cli_call *call);
 int cmd_probe(cli_call *call);
 int cmd_pull(cli_call *call);

@@ -114,9 +114,27 @@ static int run(cli_call *call, enum work work)
     return run_to(call, work, NULL);
 }
 
+static int dry_run(cli_call *call)
+{
+    ls_sync_settings s;
+    ls_sync *job = NULL;
+    ls_error err = {0};
+    ls_sync_default_settings(&s, sizeof s);
+    s.cancel = cli_cancel();
+    int ret = cli_set_sync(call, &s, &err);
+    if (!strcmp(s.output, "-"))
+        s.output = NULL;
+    if (!ret && s.output)
+        ret = ls_sync_open(&job, &s, &err);
+    ls_sync_close(&job);
+    return ret ? cli_fail(call, &err, NULL) : cli_estimate(call, &s);
+}
+
 int cmd_sync(cli_call *call)
 {
     char path[4096];
+    if (cli_has(call, "dry-run"))
+        return dry_run(call);
     if (strcmp(cli_text(call, "output"), "-"))
         return run(call, RUN);
     int status = cli_stdout_open(call, path, sizeof path);

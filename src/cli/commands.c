@@ -60,6 +60,14 @@ static const ls_option faces_options[] = {
      .help = "write DIR/track-N.png, the best image of each face"},
     {0}};
 
+static const ls_option sync_options[] = {
+    {.name = "dry-run",
+     .group = "Job",
+     .help = "check everything, print what the job would take, as \"latentsync estimate\" does, "
+             "and make nothing"},
+    {.name = "json", .group = "Job", .help = "with --dry-run: as a JSON object"},
+    {0}};
+
 static const ls_option json_option[] = {{.name = "json", .help = "print one JSON object"}, {0}};
 
 static const ls_option probe_operand[] = {{.name = "file",
@@ -211,7 +219,29 @@ static const cli_command commands[] = {
                  "latentsync sync --face left talk.mkv speech.mp3 -o dubbed.mkv",
      .library = LS_OPTION_SYNC,
      .reports = true,
+     .options = sync_options,
      .run = cmd_sync},
+    {.name = "estimate",
+     .summary = "tell what a job would take: time, memory, disk",
+     .description =
+         "Makes the first frames of the job, which takes some seconds, and prints how long all of "
+         "it would take while the machine is as busy as it is now, and what it needs. Where the "
+         "networks are so large that this would take minutes, their share follows from the speed "
+         "of single operations. What was measured is kept in ~/.cache/latentsync and used again; "
+         "\"latentsync tune\" forgets it.",
+     .examples = "latentsync estimate interview.mp4 speech.wav\n"
+                 "latentsync estimate --steps 50 interview.mp4 speech.wav",
+     .library = LS_OPTION_ESTIMATE,
+     .options = json_option,
+     .run = cmd_estimate},
+    {.name = "tune",
+     .summary = "measure how fast this machine computes",
+     .description =
+         "Measures what networks consist of, with each number type and several numbers of threads, "
+         "says what \"latentsync sync\" makes of it, and replaces what \"latentsync estimate\" "
+         "knew. Takes ten seconds on two cores.",
+     .examples = "latentsync tune",
+     .run = cmd_tune},
     {.name = "resume",
      .summary = "resume an interrupted job",
      .description = "Makes the segments that are missing and writes the output, which is "

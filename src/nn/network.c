@@ -8,6 +8,7 @@
 typedef struct shaped_plan {
     size_t key[LS_NETWORK_KEY];
     ls_plan *plan;
+    size_t runs; /* of a plan that is only counted */
 } shaped_plan;
 
 struct ls_network {
@@ -21,6 +22,8 @@ struct ls_network {
     ls_workspace *workspace;
     shaped_plan plans[MAX_PLANS];              /* most recently used first */
     size_t plan_count, activations, estimated; /* bytes of the largest plan */
+    shaped_plan counted[MAX_PLANS];            /* during an estimate */
+    size_t counted_count;
 };
 
 int ls_workspace_open(ls_workspace *ws, const char *device, int threads, ls_error *err)
@@ -207,8 +210,46 @@ int ls_network_estimate_begin(ls_network *net, ls_error *err)
 ls_network_memory ls_network_estimate_end(ls_network *net)
 {
     ls_network_memory m = memory_of(net->dry, net->estimated);
+    for (size_t i = 0; i < net->counted_count; i++)
+        ls_plan_close(&net->counted[i].plan);
+    net->counted_count = 0;
     ls_store_close(&net->dry);
     return m;
+}
+
+const ls_plan *ls_network_counted_plan(const ls_network *net, size_t i, size_t *runs)
+{
+    if (i >= net->counted_count)
+        return NULL;
+    *runs = net->counted[i].runs;
+    return net->counted[i].plan;
+}
+
+/* Counts a run, and makes its results zeros. */
+static int count_run(ls_network *net, const size_t *key, const ls_binding *bindings, size_t count,
+                     ls_error *err)
+{
+    size_t i = 0;
+    while (i < net->counted_count && memcmp(net->counted[i].key, key, sizeof net->counted[i].key))
+        i++;
+    shaped_plan *found = &net->counted[i];
+    if (i == MAX_PLANS)
+        return ls_fail(err, LS_EUNSUPPORTED, "more than %d shapes are measured", MAX_PLANS);
+    if (i == net->counted_count) {
+        *found = (shaped_plan){.runs = 0};
+        const int ret = compile(net, net->dry, key, false, &found->plan, err);
+        if (ret)
+            return ret;
+        memcpy(found->key, key, sizeof found->key);
+        net->counted_count++;
+    }
+    found->runs++;
+    for (size_t b = 0; b < count; b++) {
+        const ls_tensor *t = ls_graph_find(ls_plan_graph(found->plan), bindings[b].name, NULL);
+        if (t && t->kind == LS_TENSOR_VALUE && !t->resident)
+            memset(bindings[b].data, 0, bindings[b].bytes);
+    }
+    return 0;
 }
 
 void ls_network_stream(ls_network *net, bool streamed)
@@ -251,9 +292,9 @@ int ls_network_run(ls_network *net, const size_t key[LS_NETWORK_KEY], const ls_b
     int ret = ls_turn_take(&net->workspace->turn, cancel);
     if (ret)
         return ls_fail(err, ret, "canceled");
-    ret = net->dry ? ls_fail(err, LS_EINVAL, "a network that is being measured cannot run")
-                   : prepare(net, key, false, &plan, err);
-    if (!ret)
+    ret =
+        net->dry ? count_run(net, key, bindings, count, err) : prepare(net, key, false, &plan, err);
+    if (!ret && !net->dry)
         ret = ls_plan_run(plan, net->workspace->data, bindings, count, cancel, err);
     ls_turn_give(&net->workspace->turn);
     return ret;

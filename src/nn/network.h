@@ -54,10 +54,13 @@ int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool t
                        ls_error *err);
 /* Between these two calls, made with the workspace's turn taken, ls_network_prepare only measures:
  * it compiles as if nothing were packed yet, and reads, packs, allocates and keeps nothing; its
- * plan is NULL, and nothing can run. ls_network_estimate_end returns what the prepared shapes would
+ * plan is NULL. ls_network_estimate_end returns what the prepared shapes would
  * have needed, prepared in that order. */
 int ls_network_estimate_begin(ls_network *net, ls_error *err);
 ls_network_memory ls_network_estimate_end(ls_network *net);
+/* Meanwhile a run is only counted, and its results are zeros: the i-th shape that was run, and how
+ * often; NULL past the last. The plan lives until ls_network_estimate_end. */
+const ls_plan *ls_network_counted_plan(const ls_network *net, size_t i, size_t *runs);
 /* Whether weights stay in the process's memory and are sent to the device for each use (see
  * LS_STORE_STREAMED). Without effect once weights are packed. */
 void ls_network_stream(ls_network *net, bool streamed);

@@ -18,7 +18,13 @@ static const char *const qualities[] = {"auto", "fast", "balanced", "best", NULL
 static const char *const samplers[] = {"auto", "ddim", "dpmpp", "unipc", NULL};
 #define OF_QUALITY "as the quality says"
 
-enum { NEW = LS_OPTION_SYNC, JOB = LS_OPTION_RESUME, LIST = LS_OPTION_FACES };
+/* MADE: of a job that is made, NEW: of one that may be only estimated. */
+enum {
+    MADE = LS_OPTION_SYNC,
+    NEW = LS_OPTION_SYNC | LS_OPTION_ESTIMATE,
+    JOB = LS_OPTION_RESUME,
+    LIST = LS_OPTION_FACES
+};
 
 static const ls_option_row rows[] = {
     {{.name = "video",
@@ -42,7 +48,7 @@ static const ls_option_row rows[] = {
      SYNC(audio)},
     {{.name = "output",
       .type = LS_OPTION_OUTPUT,
-      .used_by = NEW,
+      .used_by = MADE,
       .is_required = 1,
       .is_result = 1,
       .letter = 'o',
@@ -206,7 +212,7 @@ static const ls_option_row rows[] = {
      FACES(detector)},
     {{.name = "save-track",
       .type = LS_OPTION_OUTPUT,
-      .used_by = NEW,
+      .used_by = MADE,
       .is_result = 1,
       .value = "FILE",
       .group = "Face",
@@ -451,7 +457,7 @@ static const ls_option_row rows[] = {
      SYNC(preset)},
     {{.name = "no-overwrite",
       .type = LS_OPTION_FLAG,
-      .used_by = NEW,
+      .used_by = MADE,
       .group = "Output",
       .help = "fail if the output exists, instead of replacing it"},
      LS_MEMBER_INT,
@@ -459,7 +465,7 @@ static const ls_option_row rows[] = {
 
     {{.name = "segment-seconds",
       .type = LS_OPTION_NUMBER,
-      .used_by = NEW,
+      .used_by = MADE,
       .value = "X",
       .automatic = "9.6 at 25 frames/s",
       .min = 0.1,
@@ -472,7 +478,7 @@ static const ls_option_row rows[] = {
      SYNC(segment_seconds)},
     {{.name = "job",
       .type = LS_OPTION_OUTPUT,
-      .used_by = NEW,
+      .used_by = MADE,
       .value = "DIR",
       .automatic = "FILE.lsjob",
       .group = "Job",
@@ -481,14 +487,14 @@ static const ls_option_row rows[] = {
      SYNC(job)},
     {{.name = "keep-job",
       .type = LS_OPTION_FLAG,
-      .used_by = NEW | JOB,
+      .used_by = MADE | JOB,
       .group = "Job",
       .help = "keep the job's folder when the output is complete"},
      LS_MEMBER_INT,
      SYNC(keep_job)},
     {{.name = "restart",
       .type = LS_OPTION_FLAG,
-      .used_by = NEW,
+      .used_by = MADE,
       .group = "Job",
       .help = "discard what an earlier run left in the job's folder, and start again"},
      LS_MEMBER_INT,
@@ -527,7 +533,7 @@ static const ls_option_row rows[] = {
      SYNC(max_vram)},
     {{.name = "any-device",
       .type = LS_OPTION_FLAG,
-      .used_by = NEW | JOB,
+      .used_by = MADE | JOB,
       .group = "Job",
       .help = "resume on another card, driver or CPU library than the job was begun with; frames "
               "made here differ from the others in their last bits"},
@@ -535,7 +541,7 @@ static const ls_option_row rows[] = {
      SYNC(any_device)},
     {{.name = "stats",
       .type = LS_OPTION_OUTPUT,
-      .used_by = NEW | JOB,
+      .used_by = MADE | JOB,
       .value = "FILE",
       .group = "Job",
       .help = "append a line of JSON every second, for \"latentsync report\""},

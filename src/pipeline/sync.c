@@ -185,6 +185,12 @@ static int open_speech(ls_sync *job, ls_error *err)
         ret = go_on_until_video(job, err);
     if (ret)
         return ret;
+    if (job->sample) {
+        job->sample->frames = job->span.frames;
+        job->sample->seconds = output_seconds(job);
+        if (job->sample->most && job->sample->most < job->span.frames)
+            job->span = (ls_stream_span){job->sample->most, job->sample->most, job->sample->most};
+    }
     const uint64_t chunks = (job->span.frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES;
     uint64_t each = job->s.segment_seconds > 0
                         ? (uint64_t)(job->s.segment_seconds * fps / LS_CHUNK_FRAMES + 0.5)
@@ -284,6 +290,23 @@ static void report_plan(const ls_sync *job, const ls_budget_job *b, const ls_bud
     ls_budget_report(&job->choice, memory, &b->place, job->progress.budget, dtype, &job->log);
 }
 
+static void note_plan(const ls_sync *job, const ls_budget_job *b, const ls_budget_memory *memory)
+{
+    ls_network *nets[LS_NETWORKS];
+    ls_sync_sample *s = job->sample;
+    ls_models_list(job->models[0], nets);
+    const ls_device_info *info = ls_network_device(nets[0]);
+    s->memory = *memory;
+    s->budget = job->progress.budget;
+    s->video_frames = b->video->frames;
+    s->searches = b->detects;
+    s->cores = b->cores;
+    s->compute_type = job->s.compute_type;
+    s->counted = memory->weights > LS_SAMPLE_WEIGHTS || !info->host;
+    s->dtype = ls_network_dtype(nets[0]);
+    snprintf(s->device, sizeof s->device, "%s", info->name);
+}
+
 /* Chooses how to run, before anything large is read. The CPU is better than a card that is too
  * small, and where the number type is free, the smaller one is better than none. */
 static int plan_memory(ls_sync *job, ls_error *err)
@@ -316,6 +339,8 @@ static int plan_memory(ls_sync *job, ls_error *err)
     }
     if (!ret)
         report_plan(job, &b, &memory);
+    if (!ret && job->sample)
+        note_plan(job, &b, &memory);
     return ret;
 }
 
@@ -517,6 +542,14 @@ int ls_sync_run(ls_sync *job, ls_error *err)
         ret = ls_sync_render_segments(job, 0, n, err);
     ls_sync_close_parts(job);
     return end(job, ret ? ret : join(job, err));
+}
+
+int ls_sync_survey(ls_sync *job, ls_error *err)
+{
+    const int ret = start(job, LS_JOB_CREATE, LS_JOB_ALL, true, err);
+    ls_sync_close_parts(job);
+    ls_job_folder_remove(&job->folder);
+    return end(job, ret);
 }
 
 int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err)

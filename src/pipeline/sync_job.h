@@ -7,12 +7,34 @@
 #include "media/pcm.h"
 #include "media/segment.h"
 #include "pipeline/budget.h"
+#include "pipeline/calibration.h"
 #include "pipeline/engine.h"
 #include "pipeline/job_folder.h"
 #include "pipeline/device_choice.h"
 #include "pipeline/progress.h"
 
 #include <limits.h>
+
+/* A job of which only the first frames are made, to see what they take. */
+typedef struct ls_sync_sample {
+    uint64_t most; /* frames to make */
+    /* what was found: */
+    uint64_t frames; /* of the whole output, */
+    double seconds;  /* which lasts so long */
+    uint64_t video_frames;
+    bool searches;     /* for faces */
+    int cores;         /* of the networks on the CPU */
+    int compute_type;  /* an ls_compute_type */
+    uint64_t budget;   /* of memory */
+    uint64_t searched; /* frames of the video in which faces were sought, */
+    double searching;  /* and the seconds of it */
+    uint64_t made_bytes;
+    ls_budget_memory memory;
+    bool counted; /* the networks are too large to run: their work is counted instead */
+    ls_work work; /* of all its chunks */
+    char device[sizeof((ls_device_info *)0)->name]; /* of the UNet */
+    ls_dtype dtype;
+} ls_sync_sample;
 
 struct ls_sync {
     ls_sync_settings s;
@@ -46,6 +68,7 @@ struct ls_sync {
     ls_budget_choice choice;
     bool free_type; /* the number type was left to us */
     ls_job_progress progress;
+    ls_sync_sample *sample; /* NULL: all of the job is made */
     ls_sync_summary summary;
     bool complete;
     char audio[64]; /* of the summary */
@@ -83,6 +106,9 @@ void ls_sync_close_parts(ls_sync *job);
 
 /* Renders segments [from, to) that are not finished, detecting faces meanwhile if need be. */
 int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *err);
+/* Finds out what there is to do, for the sample, and does nothing of it. Once, instead of
+ * ls_sync_run. */
+int ls_sync_survey(ls_sync *job, ls_error *err);
 /* Only detects the faces. */
 int ls_sync_plan_faces(ls_sync *job, ls_error *err);
 

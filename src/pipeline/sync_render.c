@@ -158,6 +158,44 @@ static void note_faces(ls_sync *job, bool succeeded)
                    (unsigned long long)(state.with_face + state.without_face));
 }
 
+/* Networks of which a run takes long are not run for a sample: what they would do is counted. */
+static int begin_sample(ls_sync *job, ls_error *err)
+{
+    ls_network *nets[LS_NETWORKS];
+    ls_sync_sample *s = job->sample;
+    int ret = 0;
+    for (size_t m = 0; s && s->counted && m < job->model_count; m++) {
+        ls_models_list(job->models[m], nets);
+        for (size_t i = 0; !ret && i < LS_NETWORKS; i++)
+            ret = ls_network_estimate_begin(nets[i], err);
+    }
+    return ret;
+}
+
+static void end_sample(ls_sync *job)
+{
+    ls_network *nets[LS_NETWORKS];
+    ls_sync_sample *s = job->sample;
+    if (!s)
+        return;
+    if (ls_face_feed_runs(job->faces))
+        ls_face_feed_state(job->faces, &s->searching, &s->searched);
+    for (uint64_t k = 0; k < ls_job_folder_segments(job->folder); k++) {
+        const ls_segment_info *info = ls_job_folder_finished(job->folder, k);
+        s->made_bytes += info ? info->bytes : 0;
+    }
+    for (size_t m = 0; s->counted && m < job->model_count; m++) {
+        ls_models_list(job->models[m], nets);
+        for (size_t i = 0; i < LS_NETWORKS; i++) {
+            const ls_plan *plan;
+            size_t runs;
+            for (size_t k = 0; (plan = ls_network_counted_plan(nets[i], k, &runs)); k++)
+                ls_work_add(&s->work, ls_plan_graph(plan), (double)runs);
+            ls_network_estimate_end(nets[i]);
+        }
+    }
+}
+
 static int open_generators(ls_sync *job, ls_error *err)
 {
     const ls_generator_settings g = ls_sync_generator_settings(job);
@@ -177,7 +215,9 @@ int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *
     ls_watch *watch = NULL;
     ls_job_progress_set_in_flight(&job->progress, job->choice.frames);
     ls_pingpong_set_window(job->source, job->choice.window_bytes);
-    int ret = open_generators(job, err);
+    int ret = begin_sample(job, err);
+    if (!ret)
+        ret = open_generators(job, err);
     const ls_stream_parts parts = {.source = job->source,
                                    .path = ls_face_feed_path(job->faces),
                                    .generators = job->generators,
@@ -207,6 +247,7 @@ int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *
     for (size_t i = 0; i < job->model_count; i++)
         log_ops(job, job->models[i]);
     note_faces(job, !ret);
+    end_sample(job);
     return ret;
 }
 

@@ -1,0 +1,79 @@
+/* What a job will take, for each quality that the library knows, or as it was asked for. */
+#include "cli/cli.h"
+#include "cli/event.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static void print_size(const char *name, uint64_t bytes, uint64_t of)
+{
+    printf("%-10s %.1f GB", name, (double)bytes / 1e9);
+    if (of)
+        printf(" of %.1f", (double)of / 1e9);
+    putchar('\n');
+}
+
+static void print_time(const ls_estimate *e, const char *quality)
+{
+    char clock[40], idle[40];
+    printf("%-10s %s as busy as the machine is, %s if nothing else ran, %.1f s of CPU",
+           *quality ? quality : "time", cli_clock(e->run_seconds, clock, sizeof clock),
+           cli_clock(e->idle_seconds, idle, sizeof idle), e->cpu_seconds);
+    puts(e->is_computed ? " (networks: by the speed of their ops)" : "");
+}
+
+static void print_job(const ls_estimate *e)
+{
+    printf("%-10s %" PRIu64 ", %.2f s\n", "frames", e->frames, e->seconds);
+    print_size("memory", e->memory, e->max_memory);
+    if (e->card_memory)
+        print_size(e->device, e->card_memory, 0);
+    printf("%-10s %.1f MB\n", "disk", (double)e->disk / 1e6);
+}
+
+static json_t *to_json(const ls_estimate *e, const char *quality)
+{
+    return json_pack(
+        "{s:o, s:I, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:I, s:I, s:I, s:I, s:s}", "quality",
+        cli_json(*quality ? quality : NULL), "frames", (json_int_t)e->frames, "seconds", e->seconds,
+        "run_seconds", e->run_seconds, "idle_seconds", e->idle_seconds, "cpu_seconds",
+        e->cpu_seconds, "frame_seconds", e->frame_seconds, "networks_computed", e->is_computed,
+        "known", e->is_known, "memory_bytes", (json_int_t)e->memory, "max_memory_bytes",
+        (json_int_t)e->max_memory, "card_memory_bytes", (json_int_t)e->card_memory, "disk_bytes",
+        (json_int_t)e->disk, "device", e->device);
+}
+
+int cli_estimate(cli_call *call, const ls_sync_settings *s)
+{
+    const ls_option *o = ls_option_find("quality");
+    const bool all = o && o->choices && !cli_has(call, "quality");
+    const bool json = cli_has(call, "json");
+    ls_error err = {0};
+    for (size_t i = 0; all ? o->choices[i] != NULL : !i; i++) {
+        const char *quality = all ? o->choices[i] : o ? cli_text(call, "quality") : "";
+        ls_sync_settings own = *s;
+        ls_estimate e;
+        int ret = all ? ls_sync_set(&own, "quality", quality, &err) : 0;
+        if (!ret)
+            ret = ls_estimate_sync(&e, sizeof e, &own, 0, &err);
+        if (ret)
+            return cli_fail(call, &err, NULL);
+        if (json) {
+            cli_json_print(to_json(&e, quality));
+            continue;
+        }
+        if (!i)
+            print_job(&e);
+        print_time(&e, quality);
+    }
+    return cli_flush();
+}
+
+int cmd_estimate(cli_call *call)
+{
+    ls_sync_settings s;
+    ls_error err = {0};
+    ls_sync_default_settings(&s, sizeof s);
+    s.cancel = cli_cancel();
+    return cli_set_sync(call, &s, &err) ? cli_fail(call, &err, NULL) : cli_estimate(call, &s);
+}

@@ -1,0 +1,269 @@
+#include "latentsync/estimate.h"
+#include "base/alloc.h"
+#include "base/digest.h"
+#include "base/path.h"
+#include "base/time.h"
+#include "pipeline/calibration.h"
+#include "pipeline/settings.h"
+#include "pipeline/sync_job.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FEW (LS_CHUNK_FRAMES)      /* frames of the short sample, */
+#define MANY (3 * LS_CHUNK_FRAMES) /* and of the long one */
+#define PACK_RATE 2.5e8            /* bytes of packed weights in a second */
+#define MARGIN 1.2                 /* of disk space */
+#define MAX_SAMPLES 256            /* that are kept */
+
+/* What a sample of a job took: seconds of the whole, and what of it each frame adds. */
+typedef struct cost {
+    double start, start_cpu, frame, frame_cpu;
+    double face, face_cpu; /* of `frame`, the search for faces */
+    double frame_bytes;    /* of the encoded video */
+    double work_seconds;   /* of a frame in the networks, if those were only counted; else 0 */
+} cost;
+
+typedef struct measurement {
+    double wall, cpu;
+} measurement;
+
+static double cpu_now(void)
+{
+    return (double)clock() / CLOCKS_PER_SEC;
+}
+
+/* Runs the job, as far as `sample` says, under another name. */
+static int run_sample(const ls_sync_settings *s, const char *folder, ls_sync_sample *sample,
+                      measurement *m, ls_error *err)
+{
+    ls_sync_settings own = *s;
+    ls_sync *job = NULL;
+    char output[LS_PATH_SIZE];
+    int ret = ls_path_join(output, sizeof output, folder, "sample.mkv", err);
+    own.output = output;
+    own.job = own.stats = own.save_track = NULL;
+    own.keep_job = own.no_overwrite = 0;
+    own.restart = 1;
+    own.progress = NULL;
+    own.message = NULL;
+    own.engine = NULL; // opening the models is a part of what a job takes
+    const double start = ls_time_now(), start_cpu = cpu_now();
+    if (!ret)
+        ret = ls_sync_open(&job, &own, err);
+    if (!ret) {
+        job->sample = sample;
+        ret = sample->most ? ls_sync_run(job, err) : ls_sync_survey(job, err);
+    }
+    ls_sync_close(&job);
+    *m = (measurement){ls_time_now() - start, cpu_now() - start_cpu};
+    unlink(output);
+    return ret;
+}
+
+/* The networks' share of a frame. */
+static int add_work(cost *c, json_t *known, const ls_sync_sample *sample, const ls_sync_settings *s,
+                    ls_error *err)
+{
+    ls_work rates;
+    if (!sample->counted)
+        return 0;
+    int ret = ls_calibration_rates(known, &rates, sample->device, sample->dtype, s->threads,
+                                   s->cancel, err);
+    if (!ret)
+        c->work_seconds = ls_work_seconds(&sample->work, &rates) / (double)sample->most;
+    return ret;
+}
+
+/* `what`: of the survey. */
+static int measure(cost *c, json_t *known, const ls_sync_sample *what, const ls_sync_settings *s,
+                   const char *folder, ls_error *err)
+{
+    ls_sync_sample many = {.most = what->frames < MANY ? what->frames : MANY}, few = {.most = FEW};
+    measurement m, f = {0, 0};
+    int ret = run_sample(s, folder, &many, &m, err);
+    if (ret)
+        return ret;
+    *c = (cost){.start = m.wall, .start_cpu = m.cpu};
+    c->frame_bytes = (double)many.made_bytes / (double)many.most;
+    if (many.most > FEW) {
+        ret = run_sample(s, folder, &few, &f, err);
+        const double frames = (double)(many.most - FEW);
+        c->frame = fmax(0, (m.wall - f.wall) / frames);
+        c->frame_cpu = fmax(0, (m.cpu - f.cpu) / frames);
+        c->start = fmax(0, f.wall - FEW * c->frame);
+        c->start_cpu = fmax(0, f.cpu - FEW * c->frame_cpu);
+    }
+    if (many.searched) {
+        const double share = fmin(0.9, many.searching / (double)many.searched / c->frame);
+        c->face = share * c->frame;
+        c->face_cpu = share * c->frame_cpu;
+    }
+    return ret ? ret : add_work(c, known, &many, s, err);
+}
+
+/* The members of a cost, as they are kept. */
+static const struct {
+    const char *name;
+    size_t offset;
+} members[] = {{"start", offsetof(cost, start)},
+               {"start_cpu", offsetof(cost, start_cpu)},
+               {"frame", offsetof(cost, frame)},
+               {"frame_cpu", offsetof(cost, frame_cpu)},
+               {"face", offsetof(cost, face)},
+               {"face_cpu", offsetof(cost, face_cpu)},
+               {"frame_bytes", offsetof(cost, frame_bytes)},
+               {"work_seconds", offsetof(cost, work_seconds)}};
+
+static json_t *cost_to_json(const cost *c)
+{
+    json_t *j = json_object();
+    for (size_t i = 0; i < LS_COUNT(members); i++)
+        json_object_set_new(j, members[i].name,
+                            json_real(*(const double *)((const char *)c + members[i].offset)));
+    return j;
+}
+
+static bool cost_from_json(cost *c, const json_t *j)
+{
+    for (size_t i = 0; i < LS_COUNT(members); i++) {
+        const json_t *value = json_object_get(j, members[i].name);
+        if (!json_is_number(value))
+            return false;
+        *(double *)((char *)c + members[i].offset) = json_number_value(value);
+    }
+    return true;
+}
+
+/* On what a sample depends: the video, the model, the settings, but not the speech. */
+static int name_sample(char name[LS_SHA256_TEXT], const ls_sync_settings *s,
+                       const ls_sync_sample *what, ls_error *err)
+{
+    json_t *d;
+    uint8_t video[LS_SHA256_BYTES], sum[LS_SHA256_BYTES];
+    char text[LS_SHA256_TEXT], how[64];
+    int ret = ls_digest_sample(s->video, video, err);
+    if (!ret)
+        ret = ls_settings_describe(&d, s, err);
+    if (ret)
+        return ret;
+    ls_digest_text(text, video);
+    snprintf(how, sizeof how, "%d %llu %llu", s->threads, (unsigned long long)s->max_memory,
+             (unsigned long long)what->memory.weights);
+    json_t *inputs = json_object_get(d, "inputs");
+    json_object_del(inputs, "audio");
+    json_object_del(inputs, "output");
+    json_object_set_new(d, "video", json_string(text));
+    json_object_set_new(d, "how", json_string(how));
+    json_object_set_new(d, "device", json_string(s->device ? s->device : ""));
+    char *all = json_dumps(d, JSON_COMPACT | JSON_SORT_KEYS);
+    ls_digest *sha = ls_digest_new();
+    if (all && sha) {
+        ls_digest_add(sha, all, strlen(all));
+        ls_digest_end(sha, sum);
+        ls_digest_text(name, sum);
+    } else {
+        ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    }
+    ls_digest_free(&sha);
+    free(all);
+    json_decref(d);
+    return ret;
+}
+
+/* The stages overlap, so that no core is idle; the networks have all of them when it is their turn.
+ * Beside a card the cores are free for the other stages. */
+static void add_up(ls_estimate *e, const cost *c, const ls_sync_sample *what)
+{
+    const double n = (double)what->frames, cores = (double)what->cores,
+                 searched = what->searches && what->video_frames ? (double)what->video_frames : n,
+                 unsearched = fmax(0, n - searched),
+                 pack = c->work_seconds > 0 ? (double)what->memory.weights / PACK_RATE : 0;
+    const bool shared = !what->memory.cards[0].total;
+    double idle = c->frame_cpu / cores;
+    e->frame_seconds = c->frame;
+    if (c->work_seconds > 0) {
+        idle = shared ? c->work_seconds + idle : fmax(c->work_seconds, idle);
+        e->frame_seconds = shared ? c->work_seconds + c->frame : fmax(c->work_seconds, c->frame);
+    }
+    e->run_seconds = c->start + pack + n * e->frame_seconds - unsearched * c->face;
+    e->idle_seconds = c->start_cpu + pack + n * idle - unsearched * c->face_cpu / cores;
+    e->cpu_seconds = c->start_cpu + pack + n * c->frame_cpu - unsearched * c->face_cpu +
+                     (shared ? n * c->work_seconds * cores : 0);
+    /* segments and output are there at the same time */
+    e->disk = (uint64_t)(MARGIN * 2 * n * c->frame_bytes);
+}
+
+static int estimate(ls_estimate *e, const ls_sync_settings *s, const char *folder, bool anew,
+                    ls_error *err)
+{
+    ls_sync_sample what = {.most = 0};
+    measurement m;
+    cost c;
+    char name[LS_SHA256_TEXT];
+    int ret = run_sample(s, folder, &what, &m, err);
+    if (!ret)
+        ret = name_sample(name, s, &what, err);
+    if (ret)
+        return ret;
+    json_t *known = ls_calibration_load();
+    json_t *samples = json_object_get(known, "samples");
+    e->is_known = !anew && cost_from_json(&c, json_object_get(samples, name));
+    if (!e->is_known)
+        ret = known ? measure(&c, known, &what, s, folder, err)
+                    : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret && !e->is_known) {
+        if (json_object_size(samples) >= MAX_SAMPLES)
+            json_object_clear(samples);
+        json_object_set_new(samples, name, cost_to_json(&c));
+        ls_calibration_save(known, NULL); // without it the next estimate takes longer
+    }
+    json_decref(known);
+    if (ret)
+        return ret;
+    e->frames = what.frames;
+    e->seconds = what.seconds;
+    e->is_computed = c.work_seconds > 0;
+    e->memory = what.memory.total;
+    e->max_memory = what.budget;
+    for (size_t i = 0; i < LS_NETWORKS; i++)
+        e->card_memory = what.memory.cards[i].total > e->card_memory ? what.memory.cards[i].total
+                                                                     : e->card_memory;
+    e->compute_type = what.compute_type;
+    snprintf(e->device, sizeof e->device, "%s", what.device);
+    add_up(e, &c, &what);
+    return 0;
+}
+
+int ls_estimate_sync(ls_estimate *out, size_t size, const ls_sync_settings *settings, int anew,
+                     ls_error *err)
+{
+    ls_sync_settings s;
+    ls_estimate e = {.size = size};
+    char folder[LS_PATH_SIZE];
+    const char *tmp = getenv("TMPDIR");
+    int ret = ls_settings_take(&s, settings, err);
+    const char *inputs[] = {s.video, s.audio, s.features_from, s.face_track};
+    for (size_t i = 0; !ret && i < LS_COUNT(inputs); i++)
+        if (inputs[i] && ls_sync_is_stream(inputs[i]))
+            ret = ls_fail(err, LS_EUNSUPPORTED,
+                          "%s can be read only once, so what the job takes is not known before",
+                          inputs[i]);
+    if (!ret)
+        ret = ls_path_join(folder, sizeof folder, tmp && *tmp ? tmp : "/tmp",
+                           "latentsync-estimate-XXXXXX", err);
+    if (!ret && !mkdtemp(folder))
+        ret = ls_fail_errno(err, errno, "cannot make %s", folder);
+    if (ret)
+        return ret;
+    ret = estimate(&e, &s, folder, anew, err);
+    rmdir(folder);
+    memcpy(out, &e, size < sizeof e ? size : sizeof e);
+    return ret;
+}

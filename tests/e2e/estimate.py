@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""What a job takes is told before it is started, and nothing is made."""
+import json
+import os
+import resource
+
+from common import LS, QUICK, bad, ffmpeg, good, main, run, sys, test, track
+
+os.environ["XDG_CACHE_HOME"] = os.path.join(os.getcwd(), "cache")
+os.environ["TMPDIR"] = os.path.join(os.getcwd(), "tmp")
+KEPT = "cache/latentsync/calibration.json"
+FILES = ["v.mp4", "s.wav", "-m", "models", "-t", "track.jsonl", *QUICK]
+
+
+def setup():
+    os.mkdir("tmp")
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=640x480:r=25:d=10", "-c:v", "libx264", "-preset", "ultrafast", "v.mp4")
+    ffmpeg("-f", "lavfi", "-i", "sine=d=9.6", "s.wav")
+    track("track.jsonl", 250, cx=320, cy=240, s=100)
+    good(run(LS, "models", "random", "--size", "mini", "--out", "models"))
+
+
+def estimate(*args):
+    return json.loads(good(run(LS, "estimate", *FILES, *args, "--json")).stdout.splitlines()[-1])
+
+
+def cpu_of(*args):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    good(run(*args))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@test
+def it_is_what_the_job_takes():
+    e = estimate()
+    assert e["frames"] == 240 and abs(e["seconds"] - 9.6) < 1e-3 and not e["known"], e
+    assert e["device"] == "cpu" and not e["networks_computed"] and 0 < e["memory_bytes"] <= e["max_memory_bytes"], e
+    cpu = cpu_of(LS, "sync", *FILES, "-o", "o.mp4")
+    assert .6 * cpu < e["cpu_seconds"] < 1.6 * cpu, (e, cpu)
+    size = os.path.getsize("o.mp4")
+    assert size < e["disk_bytes"] < 6 * size, (e, size)
+    assert e["run_seconds"] > .3 * e["cpu_seconds"], e
+
+
+@test
+def nothing_is_left_but_what_was_measured():
+    before = set(os.listdir("."))
+    r = good(run(LS, "sync", *FILES, "-o", "o.new.mp4", "--dry-run"))
+    assert "frames     240" in r.stdout and "memory" in r.stdout and "time" in r.stdout, r.stdout
+    assert set(os.listdir(".")) == before and not os.listdir("tmp") and os.path.exists(KEPT)
+
+
+@test
+def it_is_known_until_tuned_or_something_differs():
+    first, again = estimate(), estimate()
+    assert again["known"] and again["cpu_seconds"] == first["cpu_seconds"]
+    more = estimate("--steps", "12")
+    assert not more["known"] and more["cpu_seconds"] > first["cpu_seconds"], (first, more)
+    kept = json.load(open(KEPT))
+    kept["machine"] = "another"
+    json.dump(kept, open(KEPT, "w"))
+    assert not estimate()["known"]
+    open(KEPT, "w").write('{"machine": ')
+    assert not estimate()["known"]
+    r = good(run(LS, "tune"))
+    assert "threads" in r.stdout and "GFLOP/s" in r.stdout, r.stdout
+    assert json.load(open(KEPT))["rates"] and not estimate()["known"]
+
+
+@test
+def what_cannot_be_made_cannot_be_estimated():
+    bad(run(LS, "sync", *FILES, "-o", "none/o.mp4", "--dry-run"), "none", code=3)
+    bad(run(LS, "estimate", "missing.mp4", "s.wav", "-m", "models"), "missing.mp4", code=3)
+    bad(run(LS, "estimate", "-", "s.wav", "-m", "models", input=""), "only once", code=3)
+    bad(run(LS, "estimate", *FILES, "--max-memory", "50M"), "memory", code=6)
+    assert not os.listdir("tmp")
+
+
+sys.exit(main(setup))
