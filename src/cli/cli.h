@@ -138,6 +138,7 @@ void cli_print_help(const cli_command *c, FILE *out);
 /* "-o FILE", "VIDEO", "[VERSION]": the arguments of a command, for its usage. */
 void cli_print_arguments(const cli_command *c, FILE *out);
 
+int cmd_batch(cli_call *call);
 int cmd_bench_gpu(cli_call *call);
 int cmd_sync(cli_call *call);
 int cmd_resume(cli_call *call);

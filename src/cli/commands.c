@@ -68,6 +68,23 @@ static const ls_option sync_options[] = {
     {.name = "json", .group = "Job", .help = "with --dry-run: as a JSON object"},
     {0}};
 
+static const ls_option batch_operand[] = {
+    {.name = "list",
+     .type = LS_OPTION_INPUT,
+     .is_required = 1,
+     .value = "LIST",
+     .help = "CSV file with the columns video, speech and output, named in its first line"},
+    {0}};
+
+static const ls_option batch_options[] = {
+    {.name = "results",
+     .type = LS_OPTION_OUTPUT,
+     .value = "FILE",
+     .automatic = "LIST.results.csv, without the .csv of LIST",
+     .help = "CSV file to write: row, output, status, seconds, error"},
+    {.name = "restart", .help = "make all rows, also those that are complete or were begun"},
+    {0}};
+
 static const ls_option json_option[] = {{.name = "json", .help = "print one JSON object"}, {0}};
 
 static const ls_option probe_operand[] = {{.name = "file",
@@ -221,6 +238,20 @@ static const cli_command commands[] = {
      .reports = true,
      .options = sync_options,
      .run = cmd_sync},
+    {.name = "batch",
+     .summary = "make many videos, from a list",
+     .description =
+         "Makes a video for each row of LIST, one after the other, with models that are opened "
+         "once. Further columns are options of \"latentsync sync\", without the hyphens before "
+         "them, such as steps; an empty field is the default. Paths are relative to LIST.\n\n"
+         "A row that fails does not end the batch, but the exit status is then 1. Rows whose "
+         "output "
+         "is complete are skipped, so after an interruption the same command resumes.",
+     .examples = "latentsync batch list.csv",
+     .reports = true,
+     .operands = batch_operand,
+     .options = batch_options,
+     .run = cmd_batch},
     {.name = "estimate",
      .summary = "tell what a job would take: time, memory, disk",
      .description =
