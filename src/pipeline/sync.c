@@ -163,6 +163,17 @@ static int go_on_until_video(ls_sync *job, ls_error *err)
     return 0;
 }
 
+/* Of a job that is only estimated, no more than its first frames are made. */
+static void cut_to_sample(ls_sync *job)
+{
+    job->sample->frames = job->end - job->first;
+    job->sample->seconds = seconds_at(job, job->end) - seconds_at(job, job->first);
+    if (!job->sample->most || job->sample->most >= job->sample->frames)
+        return;
+    job->end = job->first + job->sample->most;
+    job->span = (ls_stream_span){job->end, job->end, job->end};
+}
+
 /* How long the output will be. */
 static int open_speech(ls_sync *job, ls_error *err)
 {
@@ -185,12 +196,6 @@ static int open_speech(ls_sync *job, ls_error *err)
         ret = go_on_until_video(job, err);
     if (ret)
         return ret;
-    if (job->sample) {
-        job->sample->frames = job->span.frames;
-        job->sample->seconds = output_seconds(job);
-        if (job->sample->most && job->sample->most < job->span.frames)
-            job->span = (ls_stream_span){job->sample->most, job->sample->most, job->sample->most};
-    }
     const uint64_t chunks = (job->span.frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES;
     uint64_t each = job->s.segment_seconds > 0
                         ? (uint64_t)(job->s.segment_seconds * fps / LS_CHUNK_FRAMES + 0.5)
@@ -200,7 +205,10 @@ static int open_speech(ls_sync *job, ls_error *err)
     job->segment_frames = (each ? each : 1) * LS_CHUNK_FRAMES;
     ls_log_msg(&job->log, LS_LOG_INFO, "%.2f s of speech: %llu frames of %zu x %zu at %.6g/s",
                seconds, (unsigned long long)job->span.frames, v->width, v->height, fps);
-    return choose_part(job, err);
+    ret = choose_part(job, err);
+    if (!ret && job->sample)
+        cut_to_sample(job);
+    return ret;
 }
 
 static int open_faces(ls_sync *job, bool whole, ls_error *err)
