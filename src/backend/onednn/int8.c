@@ -161,6 +161,13 @@ static bool is_linear(const ls_node *n)
             w->stride[0] * w->stride[1] == 1 && !(w->pad[0] | w->pad[1] | w->pad[2] | w->pad[3]));
 }
 
+/* The shortcut of a resnet reads what no norm has scaled: it alone would bring half of the error of
+ * all convolutions, and little speed. */
+static bool is_shortcut(const ls_node *n)
+{
+    return n->op == LS_OP_CONV2D && is_linear(n) && n->in[1]->shape[0] != n->in[1]->shape[1];
+}
+
 bool ls_onednn_suits_int8(const onednn_store *st, const ls_node *n)
 {
     const ls_tensor *x = n->in[0], *w = n->in[1], *b = n->in[2], *residual = n->in[3];
@@ -169,7 +176,7 @@ bool ls_onednn_suits_int8(const onednn_store *st, const ls_node *n)
            w->param && x->dtype == LS_BF16 && n->out->dtype == LS_BF16 && !n->act &&
            (!b || b->dtype == LS_F32) && (!residual || !residual->param) &&
            w->shape[0] >= LS_INT8_CHANNELS && w->shape[1] >= LS_INT8_CHANNELS &&
-           (n->op == LS_OP_LINEAR || (w->ndim == 4 && n->u.conv.groups == 1));
+           (n->op == LS_OP_LINEAR || (w->ndim == 4 && n->u.conv.groups == 1)) && !is_shortcut(n);
 }
 
 static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr)
