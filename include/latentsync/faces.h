@@ -17,7 +17,8 @@ typedef struct ls_faces_settings {
     const char *detector; /* ONNX file of the detector; NULL: the best in MODELS/face */
     const char *preview;  /* NULL, or a folder for an image of each track */
     size_t max_gap;       /* 12: longest gap, in frames, to interpolate; 0 to 250 */
-    size_t detect_every;  /* 1: run detection on every Nth frame; 1 to 250 */
+    size_t detect_every;  /* 1: run detection on every Nth frame; 1 to 250; 0: as often as the faces
+                             move */
     int source_fps;       /* 0: frames of the 25 frames/s that sync works on; 1: the source's */
     int threads;          /* 0: all cores */
     ls_cancel *cancel;    /* NULL, or what cancels opening and running; outlives the job */

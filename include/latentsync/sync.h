@@ -98,7 +98,8 @@ typedef struct ls_sync_settings {
     const char *save_track; /* where to write such a file of what was found */
     const char *detector;   /* ONNX file of the detector; NULL: the best in MODELS/face */
     size_t max_gap;         /* 12: longest gap, in frames, to interpolate; 0 to 250 */
-    size_t detect_every;    /* 1: run detection on every Nth frame; 1 to 250 */
+    size_t detect_every;    /* 1: run detection on every Nth frame; 1 to 250; 0: as often as
+                               the faces move */
     size_t resolution;      /* 0: side of the face image that the model was trained for */
     size_t steps;           /* 0: as the quality says; num_inference_steps */
     float guidance_scale;   /* 0: the model's own, 1.5 where it has none; 1 turns guidance off */

@@ -9,7 +9,7 @@
 
 typedef struct ls_follow_settings {
     size_t max_gap;  /* examined frames an identity may be absent for; default 12 */
-    size_t every;    /* one frame in this many is examined; default 1 */
+    size_t every;    /* one frame in this many is examined, at least; default 1 */
     size_t min_face; /* see ls_face_eligible; default 80 */
 } ls_follow_settings;
 

@@ -1,6 +1,7 @@
 #include "pipeline/scout.h"
 #include "base/alloc.h"
 #include "face/cut.h"
+#include "face/pace.h"
 #include "face/search.h"
 #include "models/models.h"
 
@@ -9,6 +10,8 @@
 #include <string.h>
 
 #define DECODER_THREADS 2
+#define REMEMBERED 512 /* frames that wait to be passed on, and more */
+_Static_assert(LS_FOLLOW_MAX_GAP + LS_FOLLOW_MAX_EVERY < REMEMBERED, "frames that wait");
 
 struct ls_scout {
     ls_scout_settings s;
@@ -21,6 +24,7 @@ struct ls_scout {
     const ls_scout_sink *sink;
     ls_face_record record; /* too large for a stack */
     ls_frame *seen;        /* the frame before */
+    ls_frame *late;        /* likewise, if it is to be examined only as the last of its shot */
     bool still;            /* it was a repetition */
     bool known;            /* `found` are its faces: */
     ls_face found[LS_MAX_FACES];
@@ -31,6 +35,9 @@ struct ls_scout {
     size_t track_count, track_room;
     int64_t shot;    /* its first frame */
     size_t examined; /* frames of the shot */
+    bool paced;      /* how often is found out */
+    ls_pace pace;
+    bool looked[REMEMBERED]; /* at the latest frames */
 };
 
 int ls_scout_open(ls_scout **out, const ls_scout_settings *settings, ls_error *err)
@@ -39,6 +46,9 @@ int ls_scout_open(ls_scout **out, const ls_scout_settings *settings, ls_error *e
     if (!s)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     s->s = *settings;
+    s->paced = !s->s.follow.every;
+    if (s->paced)
+        s->s.follow.every = LS_PACE_MOST;
     const ls_video_settings v = {.threads = DECODER_THREADS,
                                  .source_fps = s->s.source_fps,
                                  .stream = s->s.video_stream,
@@ -67,6 +77,7 @@ void ls_scout_close(ls_scout **ps)
         return;
     ls_rgb_converter_close(&s->rgb);
     ls_frame_unref(&s->seen);
+    ls_frame_unref(&s->late);
     ls_cut_close(&s->cut);
     ls_follow_close(&s->follow);
     ls_detector_close(&s->detector);
@@ -154,10 +165,10 @@ static int add_to_track(ls_scout *s, int64_t frame, const ls_tracked_face *f, ls
     return 0;
 }
 
-static bool is_examined(const ls_scout *s, int64_t frame, bool cut)
+static bool is_due(const ls_scout *s, int64_t frame, bool cut)
 {
-    const int64_t every = s->s.follow.every ? (int64_t)s->s.follow.every : 1;
-    return cut || frame % every == 0;
+    return s->paced ? ls_pace_is_due(&s->pace, frame, cut)
+                    : cut || frame % (int64_t)s->s.follow.every == 0;
 }
 
 /* With the second frame examined, those that only the first shows are fleeting. */
@@ -167,7 +178,7 @@ static void count_examined(ls_scout *s, const ls_face_record *r)
         s->shot = r->frame;
         s->examined = 0;
     }
-    s->examined += is_examined(s, r->frame, r->cut);
+    s->examined += s->looked[r->frame % REMEMBERED];
     for (size_t i = s->track_count; s->examined == 2 && i-- > 0;) {
         ls_scout_track *t = &s->tracks[i];
         if (t->summary.first < s->shot)
@@ -250,21 +261,57 @@ static int see(ls_scout *s, const ls_frame *frame, bool *cut, ls_error *err)
     return s->seen ? 0 : ls_fail(err, LS_ENOMEM, "out of memory for a frame");
 }
 
+/* The next frame of the video, whose faces are `found` if it was examined. */
+static int push(ls_scout *s, bool cut, bool examined, ls_error *err)
+{
+    s->looked[s->frames % REMEMBERED] = examined;
+    const int ret = ls_follow_push(s->follow, (int64_t)s->frames++, cut, examined, s->found,
+                                   examined ? s->found_count : 0, err);
+    return ret ? ret : drain(s, err);
+}
+
+/* The frame that was put off. As the last one of a shot it is examined, or faces would end before
+ * the shot does. */
+static int push_late(ls_scout *s, bool last, const ls_cancel *cancel, ls_error *err)
+{
+    int ret = 0;
+    if (!s->late)
+        return 0;
+    if (last) {
+        ret = detect(s, s->late, false, &s->found_count, cancel, err);
+        s->known = false;
+    }
+    ls_frame_unref(&s->late);
+    return ret ? ret : push(s, false, last, err);
+}
+
+static int examine(ls_scout *s, const ls_frame *frame, bool cut, const ls_cancel *cancel,
+                   ls_error *err)
+{
+    int ret = s->known ? 0 : detect(s, frame, cut, &s->found_count, cancel, err);
+    if (ret)
+        return ret;
+    if (!s->known)
+        note_small(s, s->found_count);
+    s->known = true;
+    if (s->paced)
+        ls_pace_take(&s->pace, (int64_t)s->frames, cut, s->found, s->found_count,
+                     s->s.follow.min_face);
+    return push(s, cut, true, err);
+}
+
 static int look(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_error *err)
 {
     bool cut;
     int ret = see(s, frame, &cut, err);
-    const bool examine = !ret && is_examined(s, (int64_t)s->frames, cut);
-    if (examine && !s->known) {
-        ret = detect(s, frame, cut, &s->found_count, cancel, err);
-        s->known = !ret;
-        if (!ret)
-            note_small(s, s->found_count);
-    }
     if (!ret)
-        ret = ls_follow_push(s->follow, (int64_t)s->frames++, cut, examine, s->found,
-                             examine ? s->found_count : 0, err);
-    return ret ? ret : drain(s, err);
+        ret = push_late(s, cut, cancel, err);
+    if (ret || is_due(s, (int64_t)s->frames, cut))
+        return ret ? ret : examine(s, frame, cut, cancel, err);
+    if (!s->paced)
+        return push(s, cut, false, err);
+    s->late = ls_frame_ref(frame);
+    return s->late ? 0 : ls_fail(err, LS_ENOMEM, "out of memory for a frame");
 }
 
 static int next_frame(ls_scout *s, ls_frame **frame, const ls_cancel *cancel, ls_error *err)
@@ -289,8 +336,9 @@ int ls_scout_run(ls_scout *s, const ls_scout_sink *sink, const ls_cancel *cancel
             sink->progress(sink->opaque, s->frames, total);
     }
     if (ret == LS_EOF) {
+        ret = push_late(s, true, cancel, err);
         ls_follow_finish(s->follow);
-        ret = drain(s, err);
+        ret = ret ? ret : drain(s, err);
     }
     drop_fleeting(s);
     for (size_t i = 0; i < s->track_count && s->frames; i++)

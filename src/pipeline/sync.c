@@ -310,7 +310,7 @@ static void note_plan(const ls_sync *job, const ls_budget_job *b, const ls_budge
     s->searches = b->detects;
     s->cores = b->cores;
     s->compute_type = job->s.compute_type;
-    s->counted = memory->weights > LS_SAMPLE_WEIGHTS || !info->host;
+    s->counted = s->counts || memory->weights > LS_SAMPLE_WEIGHTS || !info->host;
     s->dtype = ls_network_dtype(nets[0]);
     snprintf(s->device, sizeof s->device, "%s", info->name);
 }

@@ -18,6 +18,7 @@
 /* A job of which only the first frames are made, to see what they take. */
 typedef struct ls_sync_sample {
     uint64_t most; /* frames to make */
+    bool counts;   /* the networks are counted instead of run, however small they are */
     /* what was found: */
     uint64_t frames; /* of the whole output, */
     double seconds;  /* which lasts so long */
@@ -30,7 +31,7 @@ typedef struct ls_sync_sample {
     double searching;  /* and the seconds of it */
     uint64_t made_bytes;
     ls_budget_memory memory;
-    bool counted; /* the networks are too large to run: their work is counted instead */
+    bool counted; /* the networks were counted, as asked for or because they are large */
     ls_work work; /* of all its chunks */
     char device[sizeof((ls_device_info *)0)->name]; /* of the UNet */
     ls_dtype dtype;

@@ -147,6 +147,24 @@ def the_list_of_faces(world):
         assert all(abs(p - q) < 6 for x, y in zip(fa["points5"], fb["points5"]) for p, q in zip(x, y))
 
 
+@of_both
+def the_pace_of_the_search(world):
+    # a face, a cut to another, and a picture that stands still: the first and last frames of shots are looked at
+    made(f"{world.name}.shots.mkv", "-i", world.video(0, 23), "-i", world.video(1, 20), "-filter_complex",
+         "[0][1]concat,tpad=stop=20:stop_mode=clone", "-an", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
+    every, paced = (search(world, f"{world.name}.shots.mkv", *o)[1] for o in ([], ["--detect-every", "auto"]))
+    shots = [f["frame"] for f in every if f.get("cut")]
+    assert shots == [f["frame"] for f in paced if f.get("cut")] == [23], shots
+    looked = [f["frame"] for f in paced if not f["faces"][0].get("interpolated")]
+    assert {0, 22, 23, len(every) - 1} <= set(looked) and len(looked) < .8 * len(every), looked
+    assert max(b - a for a, b in zip(looked, looked[1:])) <= 5, looked
+    for a, b in zip(every, paced):
+        fa, fb = a["faces"][0], b["faces"][0]
+        height = fa["box"][3] - fa["box"][1]
+        assert fa["id"] == fb["id"] and len(a["faces"]) == len(b["faces"])
+        assert all(abs(p - q) < .06 * height for x, y in zip(fa["points5"][:3], fb["points5"]) for p, q in zip(x, y)), b
+
+
 @test
 def points_are_where_the_drawing_has_them():
     world = Drawn()
