@@ -16,8 +16,8 @@ static void print_size(const char *name, uint64_t bytes, uint64_t of)
 static void print_time(const ls_estimate *e, const char *quality)
 {
     char clock[40], idle[40];
-    printf("%-10s %s as busy as the machine is, %s if nothing else ran, %.1f s of CPU",
-           *quality ? quality : "time", cli_clock(e->run_seconds, clock, sizeof clock),
+    printf("%-10s %s as busy as the machine is, %s if nothing else ran, %.1f s of CPU", quality,
+           cli_clock(e->run_seconds, clock, sizeof clock),
            cli_clock(e->idle_seconds, idle, sizeof idle), e->cpu_seconds);
     puts(e->is_computed ? " (networks: by the speed of their ops)" : "");
 }
@@ -33,36 +33,35 @@ static void print_job(const ls_estimate *e)
 
 static json_t *to_json(const ls_estimate *e, const char *quality)
 {
-    return json_pack(
-        "{s:o, s:I, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:I, s:I, s:I, s:I, s:s}", "quality",
-        cli_json(*quality ? quality : NULL), "frames", (json_int_t)e->frames, "seconds", e->seconds,
-        "run_seconds", e->run_seconds, "idle_seconds", e->idle_seconds, "cpu_seconds",
-        e->cpu_seconds, "frame_seconds", e->frame_seconds, "networks_computed", e->is_computed,
-        "known", e->is_known, "memory_bytes", (json_int_t)e->memory, "max_memory_bytes",
-        (json_int_t)e->max_memory, "card_memory_bytes", (json_int_t)e->card_memory, "disk_bytes",
-        (json_int_t)e->disk, "device", e->device);
+    return json_pack("{s:o, s:I, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:I, s:I, s:I, s:I, s:s}",
+                     "quality", cli_json(quality), "frames", (json_int_t)e->frames, "seconds",
+                     e->seconds, "run_seconds", e->run_seconds, "idle_seconds", e->idle_seconds,
+                     "cpu_seconds", e->cpu_seconds, "frame_seconds", e->frame_seconds,
+                     "networks_computed", e->is_computed, "known", e->is_known, "memory_bytes",
+                     (json_int_t)e->memory, "max_memory_bytes", (json_int_t)e->max_memory,
+                     "card_memory_bytes", (json_int_t)e->card_memory, "disk_bytes",
+                     (json_int_t)e->disk, "device", e->device);
 }
 
 int cli_estimate(cli_call *call, const ls_sync_settings *s)
 {
-    const ls_option *o = ls_option_find("quality");
-    const bool all = o && o->choices && !cli_has(call, "quality");
-    const bool json = cli_has(call, "json");
+    const char *const *names = ls_option_find("quality")->choices;
+    const bool all = !cli_has(call, "quality"), json = cli_has(call, "json");
     ls_error err = {0};
-    for (size_t i = 0; all ? o->choices[i] != NULL : !i; i++) {
-        const char *quality = all ? o->choices[i] : o ? cli_text(call, "quality") : "";
+    for (int i = 0; names[i]; i++) {
+        const char *quality = names[i];
         ls_sync_settings own = *s;
         ls_estimate e;
-        int ret = all ? ls_sync_set(&own, "quality", quality, &err) : 0;
-        if (!ret)
-            ret = ls_estimate_sync(&e, sizeof e, &own, 0, &err);
-        if (ret)
+        if (!all && s->quality != i)
+            continue;
+        own.quality = i;
+        if (ls_estimate_sync(&e, sizeof e, &own, 0, &err))
             return cli_fail(call, &err, NULL);
         if (json) {
             cli_json_print(to_json(&e, quality));
             continue;
         }
-        if (!i)
+        if (!i || !all)
             print_job(&e);
         print_time(&e, quality);
     }

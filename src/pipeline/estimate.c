@@ -4,6 +4,7 @@
 #include "base/path.h"
 #include "base/time.h"
 #include "pipeline/calibration.h"
+#include "pipeline/quality.h"
 #include "pipeline/settings.h"
 #include "pipeline/sync_job.h"
 
@@ -249,6 +250,8 @@ int ls_estimate_sync(ls_estimate *out, size_t size, const ls_sync_settings *sett
     char folder[LS_PATH_SIZE];
     const char *tmp = getenv("TMPDIR");
     int ret = ls_settings_take(&s, settings, err);
+    if (!ret)
+        ls_quality_fill(&s);
     const char *inputs[] = {s.video, s.audio, s.features_from, s.face_track};
     for (size_t i = 0; !ret && i < LS_COUNT(inputs); i++)
         if (inputs[i] && ls_sync_is_stream(inputs[i]))
