@@ -35,14 +35,14 @@ typedef struct ls_option {
     int type;         /* an ls_option_type */
     int used_by;      /* LS_OPTION_SYNC and so on, added up */
     int is_required;
-    int is_result;       /* whether the output depends on it; job.json keeps it */
-    char letter;         /* short form on a command line; 0: none */
-    const char *value;   /* what the value is, "N", "FILE"; NULL for a flag */
-    const char *initial; /* the default as text; NULL: none */
-    const char
-        *automatic;   /* what happens without a value, or with "auto"; NULL: a value is needed */
-    double min, max;  /* of INTEGER, NUMBER and BYTES */
-    const char *unit; /* "frames", "seconds"; NULL: none */
+    int is_result;              /* whether the output depends on it; job.json keeps it */
+    char letter;                /* short form on a command line; 0: none */
+    const char *value;          /* what the value is, "N", "FILE"; NULL for a flag */
+    const char *initial;        /* the default as text; NULL: none */
+    const char *automatic;      /* what happens with "auto", and without a value where there is no
+                                   default; NULL: a value is needed */
+    double min, max;            /* of INTEGER, NUMBER and BYTES */
+    const char *unit;           /* "frames", "seconds"; NULL: none */
     const char *const *choices; /* ends with NULL; NULL unless a CHOICE */
     const char *group;          /* the heading to list it under */
     const char *help;           /* what it does; a phrase without a final stop */

@@ -43,7 +43,7 @@ void cli_print_arguments(const cli_command *c, FILE *out)
 static void print_row(const ls_option *o, bool is_operand, FILE *out)
 {
     char name[64], text[512];
-    const char *initial = o->automatic ? o->automatic : o->initial;
+    const char *initial = o->initial ? o->initial : o->automatic;
     if (is_operand)
         snprintf(name, sizeof name, "  %s", o->value);
     else
@@ -51,7 +51,7 @@ static void print_row(const ls_option *o, bool is_operand, FILE *out)
                  o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name, o->value ? " " : "",
                  o->value ? o->value : "");
     snprintf(text, sizeof text, "%s%s%s%s%s", o->help, initial ? " [" : "",
-             o->automatic ? "auto: " : "", initial ? initial : "", initial ? "]" : "");
+             o->initial || !o->automatic ? "" : "auto: ", initial ? initial : "", initial ? "]" : "");
     fputs(name, out);
     size_t column = strlen(name);
     if (column + 2 > COLUMN) {

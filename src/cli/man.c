@@ -95,8 +95,8 @@ static void put_option(const ls_option *o, bool is_operand)
     if ((o->type == LS_OPTION_INTEGER || o->type == LS_OPTION_NUMBER) && o->max < 0x1p62)
         printf("From %g to %g%s%s.\n", o->min, o->max, o->unit ? " " : "", o->unit ? o->unit : "");
     if (o->automatic || o->initial) {
-        fputs(o->automatic ? "Automatic: " : "Default: ", stdout);
-        put_text(o->automatic ? o->automatic : o->initial);
+        fputs(o->initial ? "Default: " : "Automatic: ", stdout);
+        put_text(o->initial ? o->initial : o->automatic);
         puts(".");
     }
 }
