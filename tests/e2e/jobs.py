@@ -142,7 +142,7 @@ def same_long():
 def a_kill_costs_one_chunk():
     long_job(1)
     shutil.rmtree("o.mp4.lsjob")
-    rng, kills, wanted = random.Random(5), 0, 40 if os.environ.get("LS_TEST_FULL") else 12
+    rng, kills, wanted = random.Random(5), 0, 40 if os.environ.get("LS_TEST_FULL") else 6
     while kills < wanted:
         made = [0] * CHUNKS
         done, before = False, kills
