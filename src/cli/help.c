@@ -51,7 +51,8 @@ static void print_row(const ls_option *o, bool is_operand, FILE *out)
                  o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name, o->value ? " " : "",
                  o->value ? o->value : "");
     snprintf(text, sizeof text, "%s%s%s%s%s", o->help, initial ? " [" : "",
-             o->initial || !o->automatic ? "" : "auto: ", initial ? initial : "", initial ? "]" : "");
+             o->initial || !o->automatic ? "" : "auto: ", initial ? initial : "",
+             initial ? "]" : "");
     fputs(name, out);
     size_t column = strlen(name);
     if (column + 2 > COLUMN) {
