@@ -83,15 +83,16 @@ void ls_device_close(ls_device **dev)
     *dev = NULL;
 }
 
-bool ls_device_list(size_t i, ls_device_info *info)
+size_t ls_device_list(ls_device_info *list, size_t most)
 {
-    if (i == 0)
-        describe_cpu(info, cpu, "cpu");
+    size_t n = most > 0;
+    if (n)
+        describe_cpu(list, cpu, "cpu");
 #if HAVE_CUDA
-    if (i > 0)
-        return ls_device_cuda_list(i - 1, info);
+    if (most > n)
+        n += ls_device_cuda_list(list + n, most - n);
 #endif
-    return i == 0;
+    return n;
 }
 
 int ls_store_open(ls_store **out, ls_device *dev, unsigned flags, ls_error *err)

@@ -95,9 +95,9 @@ static inline bool ls_store_is_dry(const ls_store *st)
 int ls_device_open(ls_device **out, const char *name, int threads, ls_error *err);
 void ls_device_close(ls_device **dev);
 
-/* The i-th device that ls_device_open would find, the CPU first; false past the last. Opens
- * nothing. */
-bool ls_device_list(size_t i, ls_device_info *info);
+/* The devices that ls_device_open would find, the CPU first, `most` of them at most; returns how
+ * many. Opens none, and asks for cards only where there is room for one. */
+size_t ls_device_list(ls_device_info *list, size_t most);
 
 int ls_store_open(ls_store **out, ls_device *dev, unsigned flags, ls_error *err);
 void ls_store_close(ls_store **st);
@@ -111,7 +111,7 @@ int ls_device_onednn_open(ls_device **out, ls_error *err);
 void ls_device_onednn_version(char *text, size_t size);
 int ls_device_cuda_open(ls_device **out, const char *name, ls_error *err);
 /* As ls_device_list, of usable cards alone. `available` stays 0, unknown. */
-bool ls_device_cuda_list(size_t i, ls_device_info *info);
+size_t ls_device_cuda_list(ls_device_info *list, size_t most);
 
 /* Of host devices: the process's memory. */
 int ls_host_alloc(ls_device *dev, size_t bytes, void **out, ls_error *err);

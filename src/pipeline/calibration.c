@@ -116,7 +116,7 @@ static void machine_name(char *text, size_t size)
     ls_cpu cpu;
     ls_device_info info = {0};
     ls_cpu_detect(&cpu, "");
-    ls_device_list(0, &info);
+    ls_device_list(&info, 1);
     snprintf(text, size, "%s, %d cores, latentsync %s, %s", cpu.model, cpu.cores, LS_VERSION_STRING,
              info.version);
 }
@@ -224,7 +224,7 @@ int ls_tune(void (*line)(void *opaque, const char *line), void *opaque, const ls
     json_object_clear(json_object_get(known, "rates"));
     json_object_clear(json_object_get(known, "samples"));
     ls_cpu_detect(&cpu, "");
-    ls_device_list(0, &info);
+    ls_device_list(&info, 1);
     const ls_dtype types[2] = {info.fast, LS_F32};
     print(&t, "%s, %d cores, %s", cpu.model, cpu.cores, info.version);
     print(&t, "%-9s %7s %12s %12s %12s %12s %12s", "", "threads", "convolution", "linear",

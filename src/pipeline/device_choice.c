@@ -1,6 +1,7 @@
 #include "pipeline/device_choice.h"
 #include "base/alloc.h"
 #include "base/list.h"
+#include "latentsync/sync.h"
 #include "monitor/nvml.h"
 
 #include <stdio.h>
@@ -13,7 +14,7 @@ enum { UNET, VAE, WHISPER };
 
 static bool is_card(const char *name)
 {
-    return !strncmp(name, "cuda", 4);
+    return !ls_device_is_host(name);
 }
 
 /* "cpu", "cuda" or "cuda:N" of the n characters. */
@@ -85,6 +86,25 @@ ls_device_choice ls_device_choice_cpu(void)
     return (ls_device_choice){.names = {{{"cpu", "cpu", "cpu"}}}, .count = 1};
 }
 
+static const ls_dtype dtypes[] = {[LS_COMPUTE_AUTO] = LS_F32,
+                                  [LS_COMPUTE_FLOAT32] = LS_F32,
+                                  [LS_COMPUTE_BFLOAT16] = LS_BF16,
+                                  [LS_COMPUTE_FLOAT16] = LS_F16,
+                                  [LS_COMPUTE_INT8] = LS_I8};
+
+ls_dtype ls_dtype_of(int compute_type)
+{
+    return dtypes[compute_type];
+}
+
+int ls_compute_type_of(ls_dtype t)
+{
+    int type = LS_COMPUTE_FLOAT32;
+    while (dtypes[type] != t)
+        type++;
+    return type;
+}
+
 int ls_device_choice_on_cpu(const ls_device_choice *p)
 {
     return !is_card(p->names->of[UNET]) + !is_card(p->names->of[VAE]);
@@ -92,16 +112,17 @@ int ls_device_choice_on_cpu(const ls_device_choice *p)
 
 static int fail_missing(const char *name, bool lists, ls_error *err)
 {
-    ls_device_info info;
+    ls_device_info all[LS_DEVICES_MAX];
     ls_device *device;
     char there[400] = "";
     int ret = ls_device_open(&device, name, 1, err); // says why
     ls_device_close(&device);
     if (!ret)
         ret = ls_fail(err, LS_EUNSUPPORTED, "%s cannot be used", name);
-    for (size_t i = 0; lists && ls_device_list(i, &info); i++)
-        ls_list_add(there, sizeof there, "%s%s%s%s", info.name, *info.model ? " (" : "", info.model,
-                    *info.model ? ")" : "");
+    const size_t count = lists ? ls_device_list(all, LS_COUNT(all)) : 0;
+    for (const ls_device_info *d = all; d < all + count; d++)
+        ls_list_add(there, sizeof there, "%s%s%s%s", d->name, *d->model ? " (" : "", d->model,
+                    *d->model ? ")" : "");
     if (err && lists) {
         const size_t n = strlen(err->message);
         snprintf(err->message + n, sizeof err->message - n, "; devices that can be used: %s",
@@ -117,11 +138,9 @@ typedef struct cards {
 
 static void list_cards(cards *c)
 {
-    ls_device_info info;
-    c->count = 0;
-    for (size_t i = 0; c->count < LS_CARDS_MAX && ls_device_list(i, &info); i++)
-        if (is_card(info.name))
-            c->info[c->count++] = info;
+    ls_device_info all[LS_DEVICES_MAX];
+    c->count = ls_device_list(all, LS_COUNT(all)) - 1; // without the CPU
+    memcpy(c->info, all + 1, c->count * sizeof *all);
 }
 
 /* Leaves those of the model, or if it is not among them, of the first one's. */

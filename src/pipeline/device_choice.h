@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #define LS_CARDS_MAX 16
+#define LS_DEVICES_MAX (1 + LS_CARDS_MAX)
 #define LS_DEVICE_NAME sizeof((ls_device_info *)0)->name
 
 /* Of the UNet, the VAE and Whisper, in this order: "cpu", "cuda:N", or in a wish also "cuda", all
@@ -38,6 +39,10 @@ bool ls_device_wish_of_job(ls_device_wish *w, const json_t *description);
  * cannot be used: LS_EINVAL or LS_EUNSUPPORTED, saying why and which there are. */
 int ls_device_choice_find(ls_device_choice *p, const ls_device_wish *w, ls_error *err);
 ls_device_choice ls_device_choice_cpu(void);
+
+/* The number type of networks as settings name it, and as devices do; automatic: float32. */
+ls_dtype ls_dtype_of(int compute_type);
+int ls_compute_type_of(ls_dtype t);
 
 /* How many of UNet and VAE run on the CPU. */
 int ls_device_choice_on_cpu(const ls_device_choice *p);

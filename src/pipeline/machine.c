@@ -27,20 +27,13 @@ static void list_features(char *text, size_t size, const ls_cpu *cpu)
             n += (size_t)snprintf(text + n, size - n, "%s%s", n ? " " : "", all[i].name);
 }
 
-static int type_of(const ls_device_info *info)
-{
-    return info->fast == LS_F16    ? LS_COMPUTE_FLOAT16
-           : info->fast == LS_BF16 ? LS_COMPUTE_BFLOAT16
-                                   : LS_COMPUTE_FLOAT32;
-}
-
 static void explain_no_card(char *text, size_t size)
 {
-    ls_device_info info;
+    ls_device_info two[2];
     ls_device *device = NULL;
     ls_error err = {0};
     *text = '\0';
-    if (ls_device_list(1, &info))
+    if (ls_device_list(two, 2) == 2)
         return;
     ls_device_open(&device, "cuda", 1, &err);
     ls_device_close(&device);
@@ -53,11 +46,11 @@ void ls_machine_get(ls_machine *out, size_t size)
     ls_device_info device;
     ls_machine_memory memory;
     ls_cpu_detect(&cpu, "");
-    ls_device_list(0, &device);
+    ls_device_list(&device, 1);
     ls_machine_memory_now(&memory, "");
     ls_machine m = {.size = size,
                     .cores = cpu.cores,
-                    .compute_type = type_of(&device),
+                    .compute_type = ls_compute_type_of(device.fast),
                     .cgroup_cores = memory.cgroup_cpus,
                     .memory = memory.total,
                     .available = memory.available,
@@ -71,12 +64,13 @@ void ls_machine_get(ls_machine *out, size_t size)
 
 int ls_machine_get_device(ls_machine_device *out, size_t size, size_t index)
 {
-    ls_device_info info;
+    ls_device_info all[LS_DEVICES_MAX];
     ls_cpu cpu;
-    if (!ls_device_list(index, &info))
+    if (index >= ls_device_list(all, LS_COUNT(all)))
         return 0;
+    const ls_device_info info = all[index];
     ls_machine_device d = {.size = size,
-                           .compute_type = type_of(&info),
+                           .compute_type = ls_compute_type_of(info.fast),
                            .memory = info.total,
                            .available = info.available,
                            .is_unproven = !info.host};

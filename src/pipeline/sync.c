@@ -288,10 +288,7 @@ static int choose_how(ls_sync *job, ls_budget_job *b, ls_budget_memory *memory, 
 
 static void report_plan(const ls_sync *job, const ls_budget_job *b, const ls_budget_memory *memory)
 {
-    const char *dtype = job->s.compute_type == LS_COMPUTE_BFLOAT16  ? "bfloat16"
-                        : job->s.compute_type == LS_COMPUTE_INT8    ? "int8"
-                        : job->s.compute_type == LS_COMPUTE_FLOAT16 ? "float16"
-                                                                    : "float32";
+    const char *dtype = ls_dtype_name(ls_dtype_of(job->s.compute_type));
     if (!b->place.card_count)
         ls_log_msg(&job->log, LS_LOG_INFO, "networks on the CPU, %s%s%s", dtype,
                    *job->why_cpu ? ": " : "", job->why_cpu);

@@ -18,9 +18,7 @@ void ls_sync_return_models(ls_sync *job)
 
 int ls_sync_borrow_models(ls_sync *job, ls_error *err)
 {
-    const ls_dtype dtype = job->s.compute_type == LS_COMPUTE_BFLOAT16 ? LS_BF16
-                           : job->s.compute_type == LS_COMPUTE_INT8   ? LS_I8
-                                                                      : LS_F32;
+    const ls_dtype dtype = ls_dtype_of(job->s.compute_type);
     int ret = 0;
     ls_sync_return_models(job);
     for (size_t i = 0; !ret && i < job->devices.count; i++) {
@@ -37,8 +35,8 @@ int ls_sync_borrow_models(ls_sync *job, ls_error *err)
 static int type_of_cpu(void)
 {
     ls_device_info cpu;
-    ls_device_list(0, &cpu);
-    return cpu.fast == LS_BF16 ? LS_COMPUTE_BFLOAT16 : LS_COMPUTE_FLOAT32;
+    ls_device_list(&cpu, 1);
+    return ls_compute_type_of(cpu.fast);
 }
 
 static bool is_of_cpu(int type)

@@ -424,19 +424,19 @@ int ls_device_cuda_open(ls_device **out, const char *name, ls_error *err)
     return ret;
 }
 
-bool ls_device_cuda_list(size_t i, ls_device_info *info)
+size_t ls_device_cuda_list(ls_device_info *list, size_t most)
 {
     cuda_driver d;
     int count = 0;
-    bool found = false;
+    size_t n = 0;
     if (!ls_cuda_driver_open(&d, NULL) && !d.cuDeviceGetCount(&count))
-        for (int ordinal = 0; !found && ordinal < count; ordinal++) {
+        for (int ordinal = 0; n < most && ordinal < count; ordinal++) {
             cu_device card;
             cuda_limits limits;
-            found = !describe(&d, ordinal, &card, info, &limits, NULL) && !i--;
+            n += !describe(&d, ordinal, &card, &list[n], &limits, NULL);
         }
     ls_cuda_driver_close(&d);
-    return found;
+    return n;
 }
 
 const cuda_limits *ls_cuda_limits(const cuda_store *st)
