@@ -23,11 +23,6 @@ static int enqueue(cuda_device *dev, const ls_kernel *base, const cuda_places *a
     return ls_cuda_launch(dev, k->function, k->grid, k->shared, &p, sizeof p, err);
 }
 
-static size_t divide_up(size_t a, size_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* The narrowest kernel that has the width, with `queries` queries of one head a block. */
 typedef struct by_width {
     cuda_function function;
@@ -57,7 +52,7 @@ static bool choose(attention *k)
     k->grid[1] = k->grid[2] = 1;
     if (p->queries == p->keys && p->keys <= 32) {
         k->function = p->keys > 16 ? CUDA_attention_short_32 : CUDA_attention_short_16;
-        k->grid[0] = divide_up((size_t)p->sequences * p->heads, ATTENTION_SHORT_WARPS);
+        k->grid[0] = ls_cuda_divide_up((size_t)p->sequences * p->heads, ATTENTION_SHORT_WARPS);
         return true;
     }
     const by_width *w = choose_by_width(p->width);
@@ -65,7 +60,7 @@ static bool choose(attention *k)
         return false;
     k->function = w->function;
     k->shared = w->shared;
-    k->grid[0] = divide_up(p->queries, w->queries) * p->sequences;
+    k->grid[0] = ls_cuda_divide_up(p->queries, w->queries) * p->sequences;
     k->grid[1] = p->heads;
     return true;
 }

@@ -97,6 +97,12 @@ typedef struct cuda_limits {
 } cuda_limits;
 const cuda_limits *ls_cuda_limits(const cuda_store *st);
 
+/* How many of b make a, or more. */
+static inline size_t ls_cuda_divide_up(size_t a, size_t b)
+{
+    return a / b + (a % b != 0);
+}
+
 /* Compile functions, see ls_device_vtable. */
 typedef int cuda_compile(cuda_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
                          ls_error *err);

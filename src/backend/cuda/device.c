@@ -1,5 +1,6 @@
 /* A card: opening it and its memory. */
 #include "backend/cuda/card.h"
+#include "backend/cuda/kernels/act.h"
 #include "backend/cuda/ptx.h"
 #include "base/alloc.h"
 
@@ -150,6 +151,10 @@ static int read_memory(ls_device *base, void *to, const void *from, size_t bytes
     ls_cuda_leave(dev);
     return ret;
 }
+
+_Static_assert((int)ACT_SILU == LS_ACT_SILU && (int)ACT_GELU == LS_ACT_GELU &&
+                   (int)ACT_RELU == LS_ACT_RELU && (int)ACT_SIGMOID == LS_ACT_SIGMOID,
+               "kernels number activations as graphs do");
 
 static cuda_compile *const compilers[LS_OP_COUNT] = {
     [LS_OP_GROUP_NORM] = ls_cuda_compile_group_norm,

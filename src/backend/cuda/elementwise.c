@@ -1,12 +1,7 @@
 #include "backend/cuda/cuda.h"
-#include "backend/cuda/kernels/act.h"
 #include "backend/cuda/kernels/elementwise.h"
 
 #include <stdlib.h>
-
-_Static_assert((int)ACT_SILU == LS_ACT_SILU && (int)ACT_GELU == LS_ACT_GELU &&
-                   (int)ACT_RELU == LS_ACT_RELU && (int)ACT_SIGMOID == LS_ACT_SIGMOID,
-               "kernels number activations as graphs do");
 
 typedef struct elementwise {
     ls_kernel base;
@@ -29,7 +24,7 @@ static int enqueue(cuda_device *dev, const ls_kernel *base, const cuda_places *a
 
 static size_t spans_of(size_t columns)
 {
-    return columns / 8 + (columns % 8 != 0);
+    return ls_cuda_divide_up(columns, 8);
 }
 
 static cuda_function function_of(const ls_node *node)

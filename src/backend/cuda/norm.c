@@ -1,12 +1,7 @@
 #include "backend/cuda/cuda.h"
-#include "backend/cuda/kernels/act.h"
 #include "backend/cuda/kernels/norm.h"
 
 #include <stdlib.h>
-
-_Static_assert((int)ACT_SIGMOID == LS_ACT_SIGMOID && (int)ACT_RELU == LS_ACT_RELU &&
-                   (int)ACT_GELU == LS_ACT_GELU && (int)ACT_SILU == LS_ACT_SILU,
-               "kernels number activations as graphs do");
 
 typedef struct norm {
     ls_kernel base;
@@ -76,11 +71,6 @@ static int enqueue_group_norm(cuda_device *dev, const ls_kernel *base, const cud
                                 &p, sizeof p, err);
 }
 
-static size_t divide_up(size_t a, size_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* A block that applies the norm reads the moments of all slices of its groups: their number is
  * such that this adds an eighth at most to what it reads of x. */
 static size_t rows_of_slice(size_t rows, size_t group_columns)
@@ -89,7 +79,7 @@ static size_t rows_of_slice(size_t rows, size_t group_columns)
     size_t slices = 1;
     while (128 * slices * slices <= rows * group_columns)
         slices *= 2;
-    return rows / slices < least ? least : divide_up(rows, slices);
+    return rows / slices < least ? least : ls_cuda_divide_up(rows, slices);
 }
 
 /* The fewest groups that make runs of whole cache lines, and of whole spans. */
@@ -123,11 +113,11 @@ int ls_cuda_compile_group_norm(cuda_store *st, const ls_node *node, ls_kernel **
     p->groups = (uint32_t)groups;
     p->tile_groups = (uint32_t)tile_groups;
     p->slice_rows = (uint32_t)slice_rows;
-    p->slices = (uint32_t)divide_up(rows, slice_rows);
+    p->slices = (uint32_t)ls_cuda_divide_up(rows, slice_rows);
     p->act = node->act;
     p->eps = node->u.norm.eps;
     k->grid[0] = p->slices;
-    k->grid[1] = divide_up(groups, tile_groups);
+    k->grid[1] = ls_cuda_divide_up(groups, tile_groups);
     k->grid[2] = batches;
     *scratch = batches * groups * p->slices * 2 * sizeof(float);
     *out = &k->base;
@@ -171,7 +161,7 @@ int ls_cuda_compile_layer_norm(cuda_store *st, const ls_node *node, ls_kernel **
     p->image_rows = (uint32_t)(rows / x->shape[0]);
     p->frames = (uint32_t)node->u.norm.frames;
     p->eps = node->u.norm.eps;
-    k->grid[0] = divide_up(rows, NORM_WARPS);
+    k->grid[0] = ls_cuda_divide_up(rows, NORM_WARPS);
     k->grid[1] = k->grid[2] = 1;
     *out = &k->base;
     return 0;

@@ -52,11 +52,6 @@ enum { /* in `tiles` */
 #undef LS_X
 };
 
-static size_t divide_up(size_t a, size_t b)
-{
-    return a / b + (a % b != 0);
-}
-
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
@@ -64,7 +59,7 @@ static size_t smaller(size_t a, size_t b)
 
 static size_t stored_channels(size_t channels)
 {
-    return divide_up(channels, PRODUCT_CHUNK) * PRODUCT_CHUNK;
+    return ls_cuda_divide_up(channels, PRODUCT_CHUNK) * PRODUCT_CHUNK;
 }
 
 /* [Co, Ci, taps] -> float16 [Co, taps, Ci], zeros up to a multiple of PRODUCT_CHUNK. */
@@ -156,7 +151,7 @@ static int enqueue_pad(cuda_device *dev, const product_kernel *k, const cuda_pla
     p.x = (const uint16_t *)(uintptr_t)at->in[0];
     p.out = (uint16_t *)(uintptr_t)at->scratch;
     const size_t chunks = (size_t)p.rows * (p.to / PRODUCT_CHUNK);
-    const size_t grid[3] = {divide_up(chunks, PRODUCT_SUM_THREADS), 1, 1};
+    const size_t grid[3] = {ls_cuda_divide_up(chunks, PRODUCT_SUM_THREADS), 1, 1};
     return ls_cuda_launch(dev, CUDA_product_pad, grid, 0, &p, sizeof p, err);
 }
 
@@ -166,7 +161,7 @@ static int enqueue_sum(cuda_device *dev, const product_kernel *k, const product_
     const product_sum_params sum = {p->finish, p->partial, (uint32_t)k->splits};
     const size_t count = (size_t)p->finish.rows * p->finish.outputs;
     const size_t threads = p->finish.outputs % PRODUCT_CHUNK ? count : count / PRODUCT_CHUNK;
-    const size_t grid[3] = {divide_up(threads, PRODUCT_SUM_THREADS), 1, 1};
+    const size_t grid[3] = {ls_cuda_divide_up(threads, PRODUCT_SUM_THREADS), 1, 1};
     return ls_cuda_launch(dev, CUDA_product_sum, grid, 0, &sum, sizeof sum, err);
 }
 
@@ -189,13 +184,13 @@ static int enqueue_product(cuda_device *dev, const ls_kernel *kernel, const cuda
 
 static size_t blocks_of(const tile *t, size_t rows, size_t outputs)
 {
-    return divide_up(rows, t->rows) * divide_up(outputs, t->columns);
+    return ls_cuda_divide_up(rows, t->rows) * ls_cuda_divide_up(outputs, t->columns);
 }
 
 /* By what an image needs alone: results must not depend on how many there are. */
 static const tile *choose(size_t image_rows, size_t outputs, size_t steps, size_t *splits)
 {
-    const size_t halves = divide_up(outputs, 64), rows = image_rows * IMAGES;
+    const size_t halves = ls_cuda_divide_up(outputs, 64), rows = image_rows * IMAGES;
     const bool wide = halves % 2 == 0 || halves > 8; /* little of 128 columns is wasted */
     const tile *const large = &tiles[wide ? TILE_128x128 : TILE_256x64];
     const size_t blocks = blocks_of(large, rows, outputs);
@@ -203,8 +198,8 @@ static const tile *choose(size_t image_rows, size_t outputs, size_t steps, size_
     if (outputs <= tiles[TILE_128x8].columns)
         return &tiles[TILE_128x8];
     if (blocks < BUSY_BLOCKS && steps >= 2 * MIN_SPLIT_STEPS)
-        *splits =
-            smaller(smaller(divide_up(BUSY_BLOCKS, blocks), steps / MIN_SPLIT_STEPS), MAX_SPLITS);
+        *splits = smaller(smaller(ls_cuda_divide_up(BUSY_BLOCKS, blocks), steps / MIN_SPLIT_STEPS),
+                          MAX_SPLITS);
     if (blocks >= BUSY_BLOCKS || *splits > 1)
         return large;
     const tile *const middle = &tiles[TILE_128x64];
@@ -225,17 +220,17 @@ static void set_tile(cuda_store *st, product_kernel *k, size_t image_rows)
 {
     product_params *p = &k->params;
     const size_t rows = k->operands.finish.rows, outputs = k->operands.finish.outputs;
-    const size_t steps = p->taps * divide_up(p->channels, PRODUCT_DEPTH);
+    const size_t steps = p->taps * ls_cuda_divide_up(p->channels, PRODUCT_DEPTH);
     const tile *t = choose(image_rows, outputs, steps, &k->splits);
     const size_t stage = (t->rows + t->columns) * PRODUCT_DEPTH * sizeof(uint16_t);
     const size_t stages = stages_of(t, stage, ls_cuda_limits(st)->shared);
     k->function = t->function;
     k->blocks = blocks_of(t, rows, outputs);
     k->shared = stages * stage;
-    p->row_tiles = (uint32_t)divide_up(rows, t->rows);
-    p->column_tiles = (uint32_t)divide_up(outputs, t->columns);
-    p->steps = (uint32_t)divide_up(steps, k->splits);
-    k->splits = divide_up(steps, p->steps); /* none is empty */
+    p->row_tiles = (uint32_t)ls_cuda_divide_up(rows, t->rows);
+    p->column_tiles = (uint32_t)ls_cuda_divide_up(outputs, t->columns);
+    p->steps = (uint32_t)ls_cuda_divide_up(steps, k->splits);
+    k->splits = ls_cuda_divide_up(steps, p->steps); /* none is empty */
     p->stages = (uint32_t)stages;
 }
 
@@ -251,7 +246,7 @@ static bool set_scratch(product_kernel *k, size_t pixels, size_t channels, size_
     if (stored != channels) {
         k->pad = (product_pad_params){
             .rows = (uint32_t)pixels, .from = (uint32_t)channels, .to = (uint32_t)stored};
-        bytes = divide_up(chunks * PRODUCT_CHUNK * sizeof(uint16_t), LS_ALIGN) * LS_ALIGN;
+        bytes = ls_cuda_divide_up(chunks * PRODUCT_CHUNK * sizeof(uint16_t), LS_ALIGN) * LS_ALIGN;
     }
     k->partial = bytes;
     if (k->splits > 1 &&
@@ -328,7 +323,7 @@ static int enqueue_vector(cuda_device *dev, const ls_kernel *kernel, const cuda_
         return ret;
     p.x = (const void *)(uintptr_t)at->in[0];
     const size_t warps = PRODUCT_VECTOR_THREADS / 32;
-    const size_t grid[3] = {p.finish.rows, divide_up(p.finish.outputs, warps), 1};
+    const size_t grid[3] = {p.finish.rows, ls_cuda_divide_up(p.finish.outputs, warps), 1};
     return ls_cuda_launch(dev, CUDA_product_vector, grid, 0, &p, sizeof p, err);
 }
 
