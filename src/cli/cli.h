@@ -123,6 +123,8 @@ void cli_progress(void *call, const ls_progress *p);
 void cli_transfer(void *call, const ls_models_progress *p);
 /* Removes a line that is redrawn, for other output to take its place. */
 void cli_end_line(cli_console *c);
+/* Seconds of a clock that only goes forward. */
+double cli_now(void);
 /* "0:04:12" */
 const char *cli_clock(double seconds, char *out, size_t size);
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define PATH 4096
 
@@ -127,13 +126,6 @@ static bool is_complete(const ls_sync_settings *s)
     return !s->restart && s->output && !stat(s->output, &st) && stat(folder, &st);
 }
 
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void note_result(batch *b, size_t row, const char *status, double seconds,
                         const char *message)
 {
@@ -161,7 +153,7 @@ static void note_result(batch *b, size_t row, const char *status, double seconds
 /* LS_ECANCELED, or 0 also where the row failed. */
 static int run_row(batch *b, size_t row, char *paths, ls_error *err)
 {
-    const double start = seconds_now();
+    const double start = cli_now();
     ls_sync_settings s;
     ls_sync *job = NULL;
     *err = (ls_error){0};
@@ -181,7 +173,7 @@ static int run_row(batch *b, size_t row, char *paths, ls_error *err)
                 !ret                  ? "done"
                 : ret == LS_ECANCELED ? "canceled"
                                       : "failed",
-                seconds_now() - start,
+                cli_now() - start,
                 !ret            ? ""
                 : *err->message ? err->message
                                 : ls_error_text(ret));

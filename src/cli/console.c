@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static double seconds_now(void)
+double cli_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -152,7 +152,7 @@ static void show_line(cli_console *c, const ls_progress *p)
  * gets a line now and then; both get what completes a stage. */
 static bool is_due(cli_console *c, const char *stage, bool is_last)
 {
-    const double now = seconds_now();
+    const double now = cli_now();
     const double every = c->mode == CLI_PROGRESS_JSON ? 0.5 : c->is_terminal ? 0.2 : 10;
     const bool is_new = strcmp(stage, c->stage) != 0;
     if (c->mode == CLI_PROGRESS_NONE)
