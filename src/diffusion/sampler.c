@@ -159,20 +159,25 @@ int ls_sampler_estimate(const ls_sampler *s, const ls_chunk *c, size_t *buffers,
     return prepare_unet(s, &shape, err);
 }
 
-/* Channels [latents | mask | masked | ref], with `x` as the latents, for every batch row. */
-static void fill_sample(ls_sampler *s, const ls_chunk *c, const float *x)
+/* The channels [latents | mask | masked | ref] of every batch row that are the same in all steps.
+ */
+static void fill_conditions(ls_sampler *s, const ls_chunk *c)
 {
-    size_t pixels = c->frames * c->h * c->w;
-    size_t z = ls_unet_get_config(s->unet)->out_channels, width = 3 * z + 1;
-    for (size_t p = 0; p < pixels; p++) {
-        float *row = s->sample + p * width;
-        memcpy(row, x + p * z, z * sizeof *row);
+    const size_t pixels = c->frames * c->h * c->w, z = ls_unet_get_config(s->unet)->out_channels;
+    for (size_t i = 0; i < s->shape.batch * pixels; i++) {
+        const size_t p = i % pixels;
+        float *row = s->sample + i * (3 * z + 1);
         row[z] = c->mask[p];
         memcpy(row + z + 1, c->masked + p * z, z * sizeof *row);
         memcpy(row + 2 * z + 1, c->ref + p * z, z * sizeof *row);
     }
-    if (s->shape.batch == 2)
-        memcpy(s->sample + pixels * width, s->sample, pixels * width * sizeof *s->sample);
+}
+
+static void fill_latents(ls_sampler *s, const ls_chunk *c, const float *x)
+{
+    const size_t pixels = c->frames * c->h * c->w, z = ls_unet_get_config(s->unet)->out_channels;
+    for (size_t i = 0; i < s->shape.batch * pixels; i++)
+        memcpy(s->sample + i * (3 * z + 1), x + i % pixels * z, z * sizeof *x);
 }
 
 /* The unconditional row gets zeros as audio. */
@@ -240,9 +245,10 @@ int ls_sampler_run(ls_sampler *s, const ls_chunk *c, float *latents, ls_sampler_
     const size_t n = c->frames * c->h * c->w * ls_unet_get_config(s->unet)->out_channels;
     const size_t steps = s->settings.steps;
     bool held = false;
+    fill_conditions(s, c);
     ret = fill_audio(s, c, err);
     for (size_t i = 0; !ret && i < steps; i++) {
-        fill_sample(s, c, latents);
+        fill_latents(s, c, latents);
         ret = predict(s, i, n, &held, cancel, err);
         if (ret)
             break;
