@@ -253,8 +253,12 @@ static void keep(ls_stream *s, const chunk *c)
     bool keeps = s->keeps;
     pthread_mutex_unlock(&s->lock);
     const ls_chunk_faces made = {c->at / LS_CHUNK_FRAMES, c->mouths, s->p.resolution, images};
-    if (!keeps || !any || c->taken || !ls_chunk_store_keep(s->p.folder, &made, &err))
+    if (!keeps || !any || c->taken)
         return;
+    if (!ls_chunk_store_keep(s->p.folder, &made, &err)) {
+        ls_log_msg(s->p.log, LS_LOG_DEBUG, "chunk %zu: kept", (size_t)made.chunk);
+        return;
+    }
     pthread_mutex_lock(&s->lock);
     keeps = s->keeps;
     s->keeps = false;
