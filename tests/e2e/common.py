@@ -12,6 +12,8 @@ LS = os.path.abspath(sys.argv[1])
 DIR = tempfile.mkdtemp(prefix="ls-e2e-")
 SHARED_ABS = os.path.abspath(os.environ.get("LS_SHARED", "../shared"))
 os.chdir(DIR)
+# FFmpeg's libraries bring a BLAS; OpenBLAS starts threads when it is loaded, and waits for ever if the address space is limited
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 EMULATOR = os.environ.get("MESON_EXE_WRAPPER")  # and its options
 if EMULATOR:
     with open("latentsync", "w") as f:
