@@ -16,7 +16,9 @@ static const char usage[] =
     "\n"
     "Draws a speaker who says a sentence. Into FOLDER it writes face.mp4 (through ffmpeg),\n"
     "speech.wav, phones.txt (start and end in seconds and IPA symbol), track.jsonl (a face track\n"
-    "for latentsync) and mouth.txt (opening, width, rounding, teeth, tongue, tuck of each frame).\n"
+    "for latentsync) and mouth.txt (opening, width, rounding, teeth, tongue, tuck of each frame);\n"
+    "with a hand, a microphone or a turn also hidden.txt (the part of the mouth that is covered,\n"
+    "and the yaw in degrees).\n"
     "\n"
     "  --seed N         the speaker, and the sentence unless one is given [1]\n"
     "  --held-out       a sentence reserved for tests\n"
@@ -26,10 +28,22 @@ static const char usage[] =
     "  --speech FILE    a recording instead (WAV, mono, 16 bits) ...\n"
     "  --phones FILE    ... and its phones\n"
     "  --size N         side of the frame in pixels [384]\n"
+    "  --hand A-B       a hand before the mouth in frames A to B-1; comes and goes in 6 frames\n"
+    "  --microphone A-B, --turn A-B  likewise a microphone, and the head turned by 60 degrees\n"
     "  --speech-only    no video\n"
     "  --png            frames as PNG files instead of a video\n";
 
-enum { OPT_SEED = 256, OPT_TEXT, OPT_VOICE, OPT_RATE, OPT_SPEECH, OPT_PHONES, OPT_SIZE };
+enum {
+    OPT_SEED = 256,
+    OPT_TEXT,
+    OPT_VOICE,
+    OPT_RATE,
+    OPT_SPEECH,
+    OPT_PHONES,
+    OPT_SIZE,
+    OPT_PROP,
+    OPT_TURN = OPT_PROP + PUPPET_PROPS
+};
 
 typedef struct settings {
     const char *folder, *speech, *phones;
@@ -37,6 +51,7 @@ typedef struct settings {
     size_t size;
     puppet_line line;
     int held_out, speech_only, png;
+    puppet_span props[PUPPET_PROPS], turn;
 } settings;
 
 static const char *in(char buf[4096], const settings *s, const char *name)
@@ -90,6 +105,27 @@ static bool write_mouths(const settings *s, const puppet_speech *speech)
     return false;
 }
 
+static bool hides(const settings *s)
+{
+    bool any = s->turn.to;
+    for (int k = 0; k < PUPPET_PROPS; k++)
+        any |= s->props[k].to;
+    return any;
+}
+
+/* The part of the mouth that is covered. */
+static double draw_props(cairo_t *cr, const settings *s, const puppet_speaker *speaker,
+                         const puppet_pose *p, size_t frame)
+{
+    double covered = 0;
+    for (puppet_prop k = 0; k < PUPPET_PROPS; k++) {
+        const double amount = puppet_presence(&s->props[k], frame);
+        puppet_draw_prop(cr, k, speaker, p, amount);
+        covered = fmax(covered, puppet_covered(cr, k, speaker, p, amount));
+    }
+    return covered;
+}
+
 static bool draw_all(const settings *s, const puppet_speech *speech)
 {
     char path[4096], name[32];
@@ -100,16 +136,21 @@ static bool draw_all(const settings *s, const puppet_speech *speech)
         cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)s->size, (int)s->size);
     cairo_t *cr = cairo_create(surface);
     FILE *track = fopen(in(path, s, "track.jsonl"), "w");
+    FILE *hidden = hides(s) ? fopen(in(path, s, "hidden.txt"), "w") : NULL;
     FILE *video = s->png ? NULL : encoder(s, &child);
-    bool ok = track && (s->png || video);
+    bool ok = track && (s->png || video) && (hidden || !hides(s));
     if (!ok)
         perror(s->folder);
     for (size_t i = 0; ok && i < frames_of(speech); i++) {
         const double time = (double)i / PUPPET_FPS;
         const puppet_mouth m = puppet_mouth_at(speech, time);
-        const puppet_pose p = puppet_pose_at(&speaker, time, s->size);
+        puppet_pose p = puppet_pose_at(&speaker, time, s->size);
         double at[PUPPET_POINTS][2];
+        puppet_turn(&speaker, &p, puppet_presence(&s->turn, i));
         puppet_draw(cr, &speaker, &p, &m, s->size);
+        const double covered = draw_props(cr, s, &speaker, &p, i);
+        if (hidden)
+            fprintf(hidden, "%.3f %.1f\n", covered, p.yaw * 57.29578);
         cairo_surface_flush(surface);
         puppet_points(&speaker, &p, &m, at);
         fprintf(track, "{\"frame\": %zu, \"points5\": [", i);
@@ -127,6 +168,7 @@ static bool draw_all(const settings *s, const puppet_speech *speech)
     if (video && (fclose(video) || waitpid(child, &status, 0) < 0 || status))
         ok = false;
     ok = track && !fclose(track) && ok;
+    ok = (!hidden || !fclose(hidden)) && ok;
     cairo_destroy(cr);
     cairo_surface_destroy(surface);
     if (!ok)
@@ -134,20 +176,34 @@ static bool draw_all(const settings *s, const puppet_speech *speech)
     return ok;
 }
 
+static bool read_span(const char *text, puppet_span *to)
+{
+    char *end;
+    to->from = strtoull(text, &end, 10);
+    if (*end++ != '-')
+        return false;
+    to->to = strtoull(end, &end, 10);
+    return !*end && to->from < to->to;
+}
+
 static bool parse(int argc, char **argv, settings *s)
 {
-    const struct option options[] = {{"seed", required_argument, NULL, OPT_SEED},
-                                     {"held-out", no_argument, &s->held_out, 1},
-                                     {"text", required_argument, NULL, OPT_TEXT},
-                                     {"voice", required_argument, NULL, OPT_VOICE},
-                                     {"rate", required_argument, NULL, OPT_RATE},
-                                     {"speech", required_argument, NULL, OPT_SPEECH},
-                                     {"phones", required_argument, NULL, OPT_PHONES},
-                                     {"size", required_argument, NULL, OPT_SIZE},
-                                     {"speech-only", no_argument, &s->speech_only, 1},
-                                     {"png", no_argument, &s->png, 1},
-                                     {"help", no_argument, NULL, 'h'},
-                                     {0}};
+    const struct option options[] = {
+        {"seed", required_argument, NULL, OPT_SEED},
+        {"held-out", no_argument, &s->held_out, 1},
+        {"text", required_argument, NULL, OPT_TEXT},
+        {"voice", required_argument, NULL, OPT_VOICE},
+        {"rate", required_argument, NULL, OPT_RATE},
+        {"speech", required_argument, NULL, OPT_SPEECH},
+        {"phones", required_argument, NULL, OPT_PHONES},
+        {"size", required_argument, NULL, OPT_SIZE},
+        {"hand", required_argument, NULL, OPT_PROP + PUPPET_HAND},
+        {"microphone", required_argument, NULL, OPT_PROP + PUPPET_MICROPHONE},
+        {"turn", required_argument, NULL, OPT_TURN},
+        {"speech-only", no_argument, &s->speech_only, 1},
+        {"png", no_argument, &s->png, 1},
+        {"help", no_argument, NULL, 'h'},
+        {0}};
     const char *text = NULL, *voice = NULL, *rate = NULL;
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;)
         switch (c) {
@@ -173,6 +229,15 @@ static bool parse(int argc, char **argv, settings *s)
             break;
         case OPT_SIZE:
             s->size = strtoull(optarg, NULL, 10);
+            break;
+        case OPT_PROP + PUPPET_HAND:
+        case OPT_PROP + PUPPET_MICROPHONE:
+            if (!read_span(optarg, &s->props[c - OPT_PROP]))
+                return false;
+            break;
+        case OPT_TURN:
+            if (!read_span(optarg, &s->turn))
+                return false;
             break;
         case 'h':
             fputs(usage, stdout);

@@ -97,4 +97,24 @@ void puppet_points(const puppet_speaker *s, const puppet_pose *p, const puppet_m
 void puppet_draw(cairo_t *cr, const puppet_speaker *s, const puppet_pose *p, const puppet_mouth *m,
                  size_t size);
 
+/* What comes between the camera and the mouth, over what was drawn. */
+typedef enum puppet_prop { PUPPET_HAND, PUPPET_MICROPHONE, PUPPET_PROPS } puppet_prop;
+
+/* Frames [from, to); none if they are equal. */
+typedef struct puppet_span {
+    size_t from, to;
+} puppet_span;
+
+/* From 0 to 1: 1 in the frames of the span; some frames before and after, between. */
+double puppet_presence(const puppet_span *s, size_t frame);
+
+/* `amount`: 0 it is out of the picture, 1 before the mouth. */
+void puppet_draw_prop(cairo_t *cr, puppet_prop prop, const puppet_speaker *s, const puppet_pose *p,
+                      double amount);
+/* The part of the mouth that it covers, from 0 to 1. Draws nothing. */
+double puppet_covered(cairo_t *cr, puppet_prop prop, const puppet_speaker *s, const puppet_pose *p,
+                      double amount);
+/* Turns the head aside: 1 is 60 degrees. */
+void puppet_turn(const puppet_speaker *s, puppet_pose *p, double amount);
+
 #endif
