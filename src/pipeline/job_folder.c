@@ -465,10 +465,14 @@ static int write_description(ls_job_folder *job, ls_error *err)
     return ret;
 }
 
-static int seal(ls_job_folder *job, const json_t *description, ls_error *err)
+/* All of the description but where it was begun. */
+static int seal(ls_job_folder *job, ls_error *err)
 {
     ls_sha256 sha;
-    char *text = json_dumps(description, JSON_COMPACT | JSON_SORT_KEYS);
+    json_t *sealed = json_copy(job->description);
+    json_object_del(sealed, "begun");
+    char *text = json_dumps(sealed, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(sealed);
     if (!text)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     ls_sha256_begin(&sha);
@@ -480,10 +484,10 @@ static int seal(ls_job_folder *job, const json_t *description, ls_error *err)
 
 int ls_job_folder_describe(ls_job_folder *job, json_t *description, ls_error *err)
 {
-    int ret = description ? seal(job, description, err) : ls_fail(err, LS_ENOMEM, "out of memory");
-    if (ret) {
-        json_decref(description);
-    } else if (job->description) {
+    int ret = description ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (ret)
+        return ret;
+    if (job->description) {
         ret = compare(job, description, err);
         json_decref(description);
     } else {
@@ -491,6 +495,8 @@ int ls_job_folder_describe(ls_job_folder *job, json_t *description, ls_error *er
         job->description = description;
         ret = write_description(job, err);
     }
+    if (!ret)
+        ret = seal(job, err);
     if (ret)
         return ret;
     json_int_t n =

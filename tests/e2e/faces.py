@@ -424,6 +424,9 @@ def no_more_is_searched_than_the_choice_needs(world):
     looked = records(open("gap.lsjob/faces.jsonl").read())[1]
     assert [f["frame"] for f in looked] == list(range(len(looked))) and 16 <= len(looked) < 30, len(looked)
     assert all(looked[i]["faces"][0].get("interpolated") for i in range(8, 14))
+    # what is finished counts also where the faces are known by now
+    r = good(run(LS, "resume", "gap.lsjob", "--keep-job"))
+    assert "1 of 1 segments in gap.lsjob are finished" in r.stderr and "damaged" not in r.stderr, r.stderr
     # the same from faces of the whole video, and from those kept
     good(sync(world, video, "short.wav", "o.whole.mkv", "--save-track", "whole.jsonl"))
     assert len(records(open("whole.jsonl").read())[1]) == 120
