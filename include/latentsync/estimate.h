@@ -35,6 +35,12 @@ typedef struct ls_estimate {
 LS_API int ls_estimate_sync(ls_estimate *e, size_t size, const ls_sync_settings *s, int anew,
                             ls_error *err);
 
+/* The same of all qualities; s->quality does not matter. Models and inputs are opened once to see
+ * what there is to do. Each estimate is handed to `use` when it is made, in the calling thread;
+ * `quality` is an ls_quality. */
+LS_API int ls_estimate_qualities(void (*use)(void *opaque, int quality, const ls_estimate *e),
+                                 void *opaque, const ls_sync_settings *s, int anew, ls_error *err);
+
 /* Measures what networks are made of, on the CPU: each number type, and all numbers of threads up
  * to that of the cores, doubling. Replaces what was kept. `line` takes a table, a line at a time,
  * in the calling thread. LS_ECANCELED. */

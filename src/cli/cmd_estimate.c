@@ -43,29 +43,38 @@ static json_t *to_json(const ls_estimate *e, const char *quality)
                      (json_int_t)e->disk, "device", e->device);
 }
 
+typedef struct report {
+    bool json, begun;
+} report;
+
+static void print(void *opaque, int quality, const ls_estimate *e)
+{
+    report *r = opaque;
+    const char *name = ls_option_find("quality")->choices[quality];
+    if (r->json) {
+        cli_json_print(to_json(e, name));
+        return;
+    }
+    if (!r->begun)
+        print_job(e);
+    r->begun = true;
+    print_time(e, name);
+}
+
 int cli_estimate(cli_call *call, const ls_sync_settings *s)
 {
-    const char *const *names = ls_option_find("quality")->choices;
-    const bool all = !cli_has(call, "quality"), json = cli_has(call, "json");
+    report r = {.json = cli_has(call, "json")};
     ls_error err = {0};
-    for (int i = 0; names[i]; i++) {
-        const char *quality = names[i];
-        ls_sync_settings own = *s;
-        ls_estimate e;
-        if (!all && s->quality != i)
-            continue;
-        own.quality = i;
-        if (ls_estimate_sync(&e, sizeof e, &own, 0, &err))
-            return cli_fail(call, &err, NULL);
-        if (json) {
-            cli_json_print(to_json(&e, quality));
-            continue;
-        }
-        if (!i || !all)
-            print_job(&e);
-        print_time(&e, quality);
+    ls_estimate e;
+    int ret;
+    if (cli_has(call, "quality")) {
+        ret = ls_estimate_sync(&e, sizeof e, s, 0, &err);
+        if (!ret)
+            print(&r, s->quality, &e);
+    } else {
+        ret = ls_estimate_qualities(print, &r, s, 0, &err);
     }
-    return cli_flush();
+    return ret ? cli_fail(call, &err, NULL) : cli_flush();
 }
 
 int cmd_estimate(cli_call *call)

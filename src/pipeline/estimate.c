@@ -40,12 +40,10 @@ static double cpu_now(void)
     return (double)clock() / CLOCKS_PER_SEC;
 }
 
-/* Runs the job, as far as `sample` says, under another name. */
-static int run_sample(const ls_sync_settings *s, const char *folder, ls_sync_sample *sample,
-                      measurement *m, ls_error *err)
+/* The job under another name, alone. */
+static int open_job(ls_sync **job, const ls_sync_settings *s, const char *folder, ls_error *err)
 {
     ls_sync_settings own = *s;
-    ls_sync *job = NULL;
     char output[LS_PATH_SIZE];
     int ret = ls_path_join(output, sizeof output, folder, "sample.mkv", err);
     own.output = output;
@@ -55,16 +53,29 @@ static int run_sample(const ls_sync_settings *s, const char *folder, ls_sync_sam
     own.progress = NULL;
     own.message = NULL;
     own.engine = NULL; // opening the models is a part of what a job takes
+    return ret ? ret : ls_sync_open(job, &own, err);
+}
+
+static void close_job(ls_sync **job)
+{
+    if (*job)
+        unlink((*job)->s.output);
+    ls_sync_close(job);
+}
+
+/* Runs the job, as far as `sample` says. */
+static int run_sample(const ls_sync_settings *s, const char *folder, ls_sync_sample *sample,
+                      measurement *m, ls_error *err)
+{
+    ls_sync *job = NULL;
     const double start = ls_time_now(), start_cpu = cpu_now();
-    if (!ret)
-        ret = ls_sync_open(&job, &own, err);
+    int ret = open_job(&job, s, folder, err);
     if (!ret) {
         job->sample = sample;
-        ret = sample->most ? ls_sync_run(job, err) : ls_sync_survey(job, err);
+        ret = ls_sync_run(job, err);
     }
-    ls_sync_close(&job);
+    close_job(&job);
     *m = (measurement){ls_time_now() - start, cpu_now() - start_cpu};
-    unlink(output);
     return ret;
 }
 
@@ -201,63 +212,93 @@ static void add_up(ls_estimate *e, const cost *c, const ls_sync_sample *what)
     e->disk = (uint64_t)(MARGIN * 2 * n * c->frame_bytes);
 }
 
-static int estimate(ls_estimate *e, const ls_sync_settings *s, const char *folder, bool anew,
-                    ls_error *err)
+typedef struct survey {
+    ls_sync_settings s[LS_QUALITIES]; /* of which the qualities are estimated, */
+    ls_sync_sample what[LS_QUALITIES];
+    size_t count; /* so many */
+    const char *folder;
+    json_t *known;
+} survey;
+
+static int take_cost(cost *c, bool *is_known, const survey *v, size_t i, bool anew, ls_error *err)
 {
-    ls_sync_sample what = {.most = 0};
-    measurement m;
-    cost c;
     char name[LS_SHA256_TEXT];
-    int ret = run_sample(s, folder, &what, &m, err);
-    if (!ret)
-        ret = name_sample(name, s, &what, err);
+    json_t *samples = json_object_get(v->known, "samples");
+    int ret = name_sample(name, &v->s[i], &v->what[i], err);
+    *is_known = !ret && !anew && cost_from_json(c, json_object_get(samples, name));
+    if (ret || *is_known)
+        return ret;
+    ret = measure(c, v->known, &v->what[i], &v->s[i], v->folder, err);
     if (ret)
         return ret;
-    json_t *known = ls_calibration_load();
-    json_t *samples = json_object_get(known, "samples");
-    e->is_known = !anew && cost_from_json(&c, json_object_get(samples, name));
-    if (!e->is_known)
-        ret = known ? measure(&c, known, &what, s, folder, err)
-                    : ls_fail(err, LS_ENOMEM, "out of memory");
-    if (!ret && !e->is_known) {
-        if (json_object_size(samples) >= MAX_SAMPLES)
-            json_object_clear(samples);
-        json_object_set_new(samples, name, cost_to_json(&c));
-        ls_calibration_save(known, NULL); // without it the next estimate takes longer
-    }
-    json_decref(known);
-    if (ret)
-        return ret;
-    e->frames = what.frames;
-    e->seconds = what.seconds;
-    e->is_computed = c.work_seconds > 0;
-    e->memory = what.memory.total;
-    e->max_memory = what.budget;
-    for (size_t i = 0; i < LS_NETWORKS; i++)
-        e->card_memory = what.memory.cards[i].total > e->card_memory ? what.memory.cards[i].total
-                                                                     : e->card_memory;
-    e->compute_type = what.compute_type;
-    snprintf(e->device, sizeof e->device, "%s", what.device);
-    add_up(e, &c, &what);
+    if (json_object_size(samples) >= MAX_SAMPLES)
+        json_object_clear(samples);
+    json_object_set_new(samples, name, cost_to_json(c));
+    ls_calibration_save(v->known, NULL); // without it the next estimate takes longer
     return 0;
 }
 
-int ls_estimate_sync(ls_estimate *out, size_t size, const ls_sync_settings *settings, int anew,
-                     ls_error *err)
+static int estimate(ls_estimate *e, const survey *v, size_t i, bool anew, ls_error *err)
 {
-    ls_sync_settings s;
-    ls_estimate e = {.size = size};
+    const ls_sync_sample *what = &v->what[i];
+    cost c;
+    bool is_known;
+    const int ret = take_cost(&c, &is_known, v, i, anew, err);
+    if (ret)
+        return ret;
+    *e = (ls_estimate){.size = sizeof *e,
+                       .frames = what->frames,
+                       .seconds = what->seconds,
+                       .is_computed = c.work_seconds > 0,
+                       .is_known = is_known,
+                       .memory = what->memory.total,
+                       .max_memory = what->budget,
+                       .compute_type = what->compute_type};
+    for (size_t k = 0; k < LS_NETWORKS; k++)
+        e->card_memory = what->memory.cards[k].total > e->card_memory ? what->memory.cards[k].total
+                                                                      : e->card_memory;
+    snprintf(e->device, sizeof e->device, "%s", what->device);
+    add_up(e, &c, what);
+    return 0;
+}
+
+static int check_inputs(const ls_sync_settings *s, ls_error *err)
+{
+    const char *inputs[] = {s->video, s->audio, s->features_from, s->face_track};
+    for (size_t i = 0; i < LS_COUNT(inputs); i++)
+        if (inputs[i] && ls_sync_is_stream(inputs[i]))
+            return ls_fail(err, LS_EUNSUPPORTED,
+                           "%s can be read only once, so what the job takes is not known before",
+                           inputs[i]);
+    return 0;
+}
+
+static int make_survey(survey *v, ls_error *err)
+{
+    ls_sync *job = NULL;
+    int ret = open_job(&job, &v->s[0], v->folder, err);
+    if (!ret)
+        ret = ls_sync_survey(job, v->s, v->what, v->count, err);
+    close_job(&job);
+    v->known = ret ? NULL : ls_calibration_load();
+    return ret || v->known ? ret : ls_fail(err, LS_ENOMEM, "out of memory");
+}
+
+typedef void (*use_estimate)(void *opaque, int quality, const ls_estimate *e);
+
+/* Of qualities [first, end), of which the survey is one. */
+static int estimate_all(const ls_sync_settings *settings, int first, int end, bool anew,
+                        use_estimate use, void *opaque, ls_error *err)
+{
+    survey v = {.count = (size_t)(end - first)};
     char folder[LS_PATH_SIZE];
     const char *tmp = getenv("TMPDIR");
-    int ret = ls_settings_take(&s, settings, err);
-    if (!ret)
-        ls_quality_fill(&s);
-    const char *inputs[] = {s.video, s.audio, s.features_from, s.face_track};
-    for (size_t i = 0; !ret && i < LS_COUNT(inputs); i++)
-        if (inputs[i] && ls_sync_is_stream(inputs[i]))
-            ret = ls_fail(err, LS_EUNSUPPORTED,
-                          "%s can be read only once, so what the job takes is not known before",
-                          inputs[i]);
+    int ret = check_inputs(settings, err);
+    for (int i = 0; i < end - first; i++) {
+        v.s[i] = *settings;
+        v.s[i].quality = first + i;
+        ls_quality_fill(&v.s[i]);
+    }
     if (!ret)
         ret = ls_path_join(folder, sizeof folder, tmp && *tmp ? tmp : "/tmp",
                            "latentsync-estimate-XXXXXX", err);
@@ -265,8 +306,45 @@ int ls_estimate_sync(ls_estimate *out, size_t size, const ls_sync_settings *sett
         ret = ls_fail_errno(err, errno, "cannot make %s", folder);
     if (ret)
         return ret;
-    ret = estimate(&e, &s, folder, anew, err);
+    v.folder = folder;
+    ret = make_survey(&v, err);
+    for (size_t i = 0; !ret && i < v.count; i++) {
+        ls_estimate e;
+        ret = estimate(&e, &v, i, anew, err);
+        if (!ret)
+            use(opaque, first + (int)i, &e);
+    }
+    json_decref(v.known);
     rmdir(folder);
-    memcpy(out, &e, size < sizeof e ? size : sizeof e);
+    return ret;
+}
+
+int ls_estimate_qualities(use_estimate use, void *opaque, const ls_sync_settings *settings,
+                          int anew, ls_error *err)
+{
+    ls_sync_settings s;
+    const int ret = ls_settings_take(&s, settings, err);
+    return ret ? ret : estimate_all(&s, 0, LS_QUALITIES, anew, use, opaque, err);
+}
+
+static void keep_estimate(void *opaque, int quality, const ls_estimate *e)
+{
+    (void)quality;
+    *(ls_estimate *)opaque = *e;
+}
+
+int ls_estimate_sync(ls_estimate *out, size_t size, const ls_sync_settings *settings, int anew,
+                     ls_error *err)
+{
+    ls_sync_settings s;
+    ls_estimate e = {0};
+    int ret = ls_settings_take(&s, settings, err);
+    if (!ret && (s.quality < 0 || s.quality >= LS_QUALITIES))
+        ret = ls_fail(err, LS_EINVAL, "quality: %d is none", s.quality);
+    if (!ret)
+        ret = estimate_all(&s, s.quality, s.quality + 1, anew, keep_estimate, &e, err);
+    e.size = size;
+    if (!ret)
+        memcpy(out, &e, size < sizeof e ? size : sizeof e);
     return ret;
 }

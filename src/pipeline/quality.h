@@ -4,6 +4,8 @@
 
 #include "latentsync/sync.h"
 
+enum { LS_QUALITIES = LS_QUALITY_BEST + 1 };
+
 /* Fills in what was left open. Strings are static. */
 void ls_quality_fill(ls_sync_settings *s);
 

@@ -549,9 +549,26 @@ int ls_sync_run(ls_sync *job, ls_error *err)
     return end(job, ret ? ret : join(job, err));
 }
 
-int ls_sync_survey(ls_sync *job, ls_error *err)
+/* Plans once more, with another quality. */
+static int plan_as(ls_sync *job, const ls_sync_settings *s, ls_sync_sample *sample, ls_error *err)
 {
-    const int ret = start(job, LS_JOB_CREATE, LS_JOB_ALL, true, err);
+    sample->frames = job->sample->frames;
+    sample->seconds = job->sample->seconds;
+    job->sample = sample;
+    job->s.sampler = s->sampler;
+    job->s.steps = s->steps;
+    job->s.cache_interval = s->cache_interval;
+    const int ret = ls_settings_replace(&job->s.guidance_interval, s->guidance_interval, err);
+    return ret ? ret : plan_memory(job, err);
+}
+
+int ls_sync_survey(ls_sync *job, const ls_sync_settings *each, ls_sync_sample *samples,
+                   size_t count, ls_error *err)
+{
+    job->sample = &samples[0];
+    int ret = start(job, LS_JOB_CREATE, LS_JOB_ALL, true, err);
+    for (size_t i = 1; !ret && i < count; i++)
+        ret = plan_as(job, &each[i], &samples[i], err);
     ls_sync_close_parts(job);
     ls_job_folder_remove(&job->folder);
     return end(job, ret);

@@ -107,9 +107,11 @@ void ls_sync_close_parts(ls_sync *job);
 
 /* Renders segments [from, to) that are not finished, detecting faces meanwhile if need be. */
 int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *err);
-/* Finds out what there is to do, for the sample, and does nothing of it. Once, instead of
+/* Finds out what there is to do, and does nothing of it, with `count` settings, of which the first
+ * are the job's and the others differ in quality alone: each has a sample. Once, instead of
  * ls_sync_run. */
-int ls_sync_survey(ls_sync *job, ls_error *err);
+int ls_sync_survey(ls_sync *job, const ls_sync_settings *each, ls_sync_sample *samples,
+                   size_t count, ls_error *err);
 /* Only detects the faces. */
 int ls_sync_plan_faces(ls_sync *job, ls_error *err);
 

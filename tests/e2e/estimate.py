@@ -44,6 +44,14 @@ def it_is_what_the_job_takes():
 
 
 @test
+def qualities_share_a_survey():
+    everything = lambda *args: cpu_of(LS, "estimate", *FILES, "--json", *args)
+    everything()  # which measures what is not known
+    one, four = (min(everything(*args) for _ in range(3)) for args in (("--quality", "auto"), ()))
+    assert four < 2 * one, (one, four)
+
+
+@test
 def nothing_is_left_but_what_was_measured():
     before = set(os.listdir("."))
     r = good(run(LS, "sync", *FILES, "-o", "o.new.mp4", "--dry-run"))
