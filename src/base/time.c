@@ -2,9 +2,19 @@
 
 #include <time.h>
 
-double ls_time_now(void)
+static double seconds_of(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double ls_time_now(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
+}
+
+double ls_time_cpu(void)
+{
+    return seconds_of(CLOCK_PROCESS_CPUTIME_ID);
 }

@@ -282,9 +282,10 @@ int ls_bench_op_compute(ls_device *dev, ls_dtype dtype, const ls_bench_op *op, f
     ls_store *st = NULL;
     ls_plan *p = NULL;
     *out = NULL;
-    int ret = build(&b, op, dtype, err);
+    const bool int8 = dtype == LS_I8;
+    int ret = build(&b, op, int8 ? LS_BF16 : dtype, err);
     if (!ret)
-        ret = ls_store_open(&st, dev, 0, err);
+        ret = ls_store_open(&st, dev, int8 ? LS_STORE_INT8 : 0, err);
     if (!ret)
         ret = ls_plan_compile(&p, &b.g, st, err);
     if (!ret)
@@ -346,10 +347,15 @@ static int run_often(ls_device *dev, ls_plan *p, double least, const ls_cancel *
     const double start = ls_time_now();
     out->flops = ls_bench_flops(node);
     for (int i = 0; !ret && (i < (least > 0 ? RUNS : 1) || ls_time_now() - start < least); i++) {
-        const double before = ls_plan_op_seconds(p)[node->op];
+        const double before = ls_plan_op_seconds(p)[node->op], cpu = ls_time_cpu();
         ret = ls_plan_run(p, arena, b.list, b.count, cancel, err);
-        if (!ret)
-            out->seconds = fmin(out->seconds, ls_plan_op_seconds(p)[node->op] - before);
+        if (ret)
+            break;
+        const double seconds = ls_plan_op_seconds(p)[node->op] - before, used = ls_time_cpu() - cpu;
+        out->seconds = fmin(out->seconds, seconds);
+        out->cpu_seconds = fmin(out->cpu_seconds, used);
+        out->all_seconds += seconds;
+        out->all_cpu_seconds += used;
     }
     dev->vtable->release(dev, arena);
     for (size_t i = 0; i < b.count; i++)
@@ -363,14 +369,14 @@ int ls_bench_op_time(ls_device *dev, const ls_bench_op *op, double seconds, cons
     builder b;
     ls_store *st = NULL;
     ls_plan *p = NULL;
-    const bool profiled = dev->profile;
-    *out = (ls_bench_speed){.seconds = INFINITY};
-    int ret = build(&b, op, dev->info.fast, err);
+    const bool profiled = dev->profile, int8 = dev->info.fast == LS_I8;
+    *out = (ls_bench_speed){.seconds = INFINITY, .cpu_seconds = INFINITY};
+    int ret = build(&b, op, int8 ? LS_BF16 : dev->info.fast, err);
     const char *name;
     for (size_t i = 0; !ret && (name = ls_graph_name(b.g, i)); i++)
         ls_resident(ls_graph_find(b.g, name, NULL));
     if (!ret)
-        ret = ls_store_open(&st, dev, 0, err);
+        ret = ls_store_open(&st, dev, int8 ? LS_STORE_INT8 : 0, err);
     if (!ret)
         ret = ls_plan_compile(&p, &b.g, st, err);
     dev->profile = true;

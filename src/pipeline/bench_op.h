@@ -31,16 +31,19 @@ const char *ls_bench_op_text(char *buf, size_t size, const ls_bench_op *op);
 /* Multiplications and additions of products; 0: of all other ops. */
 double ls_bench_flops(const ls_node *node);
 
-/* The values as float32, *count of them, that the caller frees with free(). */
+/* The values as float32, *count of them, that the caller frees with free(). `dtype` may be LS_I8.
+ */
 int ls_bench_op_compute(ls_device *dev, ls_dtype dtype, const ls_bench_op *op, float **out,
                         size_t *count, ls_error *err);
 
 typedef struct ls_bench_speed {
     double seconds, flops, bytes; /* bytes: of each operand once */
+    double cpu_seconds;           /* of the run in which the process's threads computed least */
+    double all_seconds, all_cpu_seconds; /* of all runs together */
 } ls_bench_speed;
 
 /* The fastest run of those of `seconds`, and of a few at least; 0: of one. Without any, *out has
- * seconds INFINITY. */
+ * seconds INFINITY. In the number type dev->info.fast, which here may be LS_I8. */
 int ls_bench_op_time(ls_device *dev, const ls_bench_op *op, double seconds, const ls_cancel *cancel,
                      ls_bench_speed *out, ls_error *err);
 

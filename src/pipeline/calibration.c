@@ -4,19 +4,20 @@
 #include "base/output.h"
 #include "base/path.h"
 #include "base/system.h"
-#include "latentsync/estimate.h"
 #include "latentsync/version.h"
 #include "pipeline/bench_op.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define SECONDS 0.3 /* for a shape: some runs of a few milliseconds are then undisturbed */
+#define SECONDS 0.15 /* for a shape and round: dozens of runs of a few milliseconds */
+#define ROUNDS 4
+#define IMBALANCE 1.05 /* of the threads of a run: the last is so much later than their mean */
 
 const char *ls_work_name(int kind)
 {
@@ -52,40 +53,124 @@ double ls_work_seconds(const ls_work *w, const ls_work *rates)
     return seconds;
 }
 
-int ls_rates_measure(ls_work *rates, const char *device, ls_dtype dtype, int threads,
+/* Of the shapes of a round. */
+typedef struct round_time {
+    ls_work done, seconds;
+    double clock, cpu; /* of the cores: how long they were ours, and how long they computed */
+} round_time;
+
+static const struct {
+    int kind;
+    ls_bench_op op;
+} shapes[] = {
+    {LS_WORK_CONV, {LS_OP_CONV2D, 1, 32, 32, 320, 320, .kernel = 3, .flags = LS_BENCH_BIAS}},
+    {LS_WORK_CONV, {LS_OP_CONV2D, 2, 8, 8, 1280, 1280, .kernel = 3, .flags = LS_BENCH_BIAS}},
+    {LS_WORK_LINEAR, {LS_OP_LINEAR, 4, 32, 32, 320, 320, .flags = LS_BENCH_BIAS}},
+    {LS_WORK_LINEAR, {LS_OP_LINEAR, 2, 16, 16, 640, 5120, .flags = LS_BENCH_BIAS}},
+    {LS_WORK_ATTENTION, {LS_OP_ATTENTION, 1, 1024, 1024, .c = 320, .groups = 8}},
+    {LS_WORK_OTHER, {LS_OP_GROUP_NORM, 16, 32, 32, .c = 320, .groups = 32, .frames = 16}},
+    {LS_WORK_OTHER, {LS_OP_GEGLU, 8, 32, 32, .c = 2560}},
+};
+
+double ls_undisturbed(double seconds, double cpu_seconds, int threads)
+{
+    return fmin(seconds, IMBALANCE * cpu_seconds / threads);
+}
+
+static int measure_round(round_time *r, double fastest[LS_COUNT(shapes)], ls_device *dev,
+                         const ls_cancel *cancel, ls_error *err)
+{
+    const int threads = dev->threads > 0 ? dev->threads : 1;
+    int ret = 0;
+    *r = (round_time){.clock = 0};
+    for (size_t i = 0; !ret && i < LS_COUNT(shapes); i++) {
+        ls_bench_speed s;
+        const int kind = shapes[i].kind;
+        ret = ls_bench_op_time(dev, &shapes[i].op, SECONDS, cancel, &s, err);
+        if (ret)
+            break;
+        if (dev->info.host)
+            s.seconds = ls_undisturbed(s.seconds, s.cpu_seconds, threads);
+        fastest[i] = fmin(fastest[i], s.seconds);
+        r->done.of[kind] += kind == LS_WORK_OTHER ? s.bytes : s.flops;
+        r->seconds.of[kind] += s.seconds;
+        r->clock += threads * s.all_seconds;
+        r->cpu += s.all_cpu_seconds;
+    }
+    return ret;
+}
+
+static ls_work rates_of(const ls_work *done, const ls_work *seconds)
+{
+    ls_work rates;
+    for (int i = 0; i < LS_WORK_KINDS; i++)
+        rates.of[i] = done->of[i] / seconds->of[i];
+    return rates;
+}
+
+double ls_step_seconds(const ls_work *rates)
+{
+    static const ls_work step = {{4.0e12, 4.9e12, 4.8e11, 2.4e10}};
+    return ls_work_seconds(&step, rates);
+}
+
+double ls_spread(const double *seconds, size_t n)
+{
+    double least = INFINITY, next = INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        next = fmin(next, fmax(seconds[i], least));
+        least = fmin(least, seconds[i]);
+    }
+    return next / least - 1;
+}
+
+int ls_rates_measure(ls_rates *rates, const char *device, ls_dtype dtype, int threads,
                      const ls_cancel *cancel, ls_error *err)
 {
-    static const struct {
-        int kind;
-        ls_bench_op op;
-    } shapes[] = {
-        {LS_WORK_CONV, {LS_OP_CONV2D, 1, 32, 32, 320, 320, .kernel = 3, .flags = LS_BENCH_BIAS}},
-        {LS_WORK_CONV, {LS_OP_CONV2D, 2, 8, 8, 1280, 1280, .kernel = 3, .flags = LS_BENCH_BIAS}},
-        {LS_WORK_LINEAR, {LS_OP_LINEAR, 4, 32, 32, 320, 320, .flags = LS_BENCH_BIAS}},
-        {LS_WORK_LINEAR, {LS_OP_LINEAR, 2, 16, 16, 640, 5120, .flags = LS_BENCH_BIAS}},
-        {LS_WORK_ATTENTION, {LS_OP_ATTENTION, 1, 1024, 1024, .c = 320, .groups = 8}},
-        {LS_WORK_OTHER, {LS_OP_GROUP_NORM, 16, 32, 32, .c = 320, .groups = 32, .frames = 16}},
-        {LS_WORK_OTHER, {LS_OP_GEGLU, 8, 32, 32, .c = 2560}},
-    };
-    ls_work seconds = {{0}};
+    double fastest[LS_COUNT(shapes)], steps[ROUNDS], clock = 0, cpu = 0;
+    round_time r = {.clock = 0};
     ls_device *dev;
     ls_quiet *quiet = NULL;
-    *rates = (ls_work){{0}};
     int ret = ls_device_open(&dev, device, threads, err);
     if (ret)
         return ret;
     dev->info.fast = dtype;
+    *rates = (ls_rates){.spread = INFINITY};
+    for (size_t i = 0; i < LS_COUNT(shapes); i++)
+        fastest[i] = INFINITY;
     ret = ls_quiet_open(&quiet, err);
-    for (size_t i = 0; !ret && i < LS_COUNT(shapes); i++) {
-        ls_bench_speed speed;
-        const int kind = shapes[i].kind;
-        ret = ls_bench_op_time(dev, &shapes[i].op, SECONDS, cancel, &speed, err);
-        rates->of[kind] += kind == LS_WORK_OTHER ? speed.bytes : speed.flops;
-        seconds.of[kind] += speed.seconds;
+    for (size_t i = 0; !ret && i < ROUNDS && rates->spread > LS_STEADY / 2; i++) {
+        ret = measure_round(&r, fastest, dev, cancel, err);
+        const ls_work now = rates_of(&r.done, &r.seconds);
+        steps[i] = ls_step_seconds(&now);
+        clock += r.clock;
+        cpu += r.cpu;
+        rates->spread = ls_spread(steps, i + 1);
     }
-    for (int i = 0; i < LS_WORK_KINDS; i++)
-        rates->of[i] /= seconds.of[i];
+    ls_work seconds = {{0}};
+    for (size_t i = 0; i < LS_COUNT(shapes); i++)
+        seconds.of[shapes[i].kind] += fastest[i];
+    rates->per_second = rates_of(&r.done, &seconds);
+    rates->elsewhere = dev->info.host ? fmax(0, 1 - cpu / clock) : 0;
     ls_quiet_close(&quiet);
+    ls_device_close(&dev);
+    return ret;
+}
+
+int ls_slowdown_measure(double *slowdown, const char *device, int threads, const ls_cancel *cancel,
+                        ls_error *err)
+{
+    ls_device *dev;
+    ls_bench_speed s = {.seconds = INFINITY};
+    *slowdown = 1;
+    if (!ls_device_is_host(device))
+        return 0;
+    int ret = ls_device_open(&dev, device, threads, err);
+    if (ret)
+        return ret;
+    ret = ls_bench_op_time(dev, &shapes[0].op, 2 * SECONDS, cancel, &s, err);
+    if (!ret)
+        *slowdown = fmax(1, s.all_seconds * threads / s.all_cpu_seconds / IMBALANCE);
     ls_device_close(&dev);
     return ret;
 }
@@ -151,97 +236,32 @@ int ls_calibration_save(const json_t *c, ls_error *err)
     return ret;
 }
 
-int ls_calibration_rates(json_t *c, ls_work *rates, const char *device, ls_dtype dtype, int threads,
-                         const ls_cancel *cancel, ls_error *err)
+int ls_calibration_rates(json_t *c, ls_rates *rates, const char *device, ls_dtype dtype,
+                         int threads, const ls_cancel *cancel, ls_error *err)
 {
     char name[64];
     snprintf(name, sizeof name, "%s %s %d", device, ls_dtype_name(dtype), threads);
     json_t *all = json_object_get(c, "rates"), *known = json_object_get(all, name);
     bool whole = known;
+    *rates = (ls_rates){.spread = 0};
     for (int i = 0; i < LS_WORK_KINDS; i++) {
-        rates->of[i] = json_number_value(json_object_get(known, ls_work_name(i)));
-        whole = whole && rates->of[i] > 0;
+        rates->per_second.of[i] = json_number_value(json_object_get(known, ls_work_name(i)));
+        whole = whole && rates->per_second.of[i] > 0;
     }
     const int ret = whole ? 0 : ls_rates_measure(rates, device, dtype, threads, cancel, err);
-    if (whole || ret)
+    if (whole || ret || rates->spread > LS_STEADY)
         return ret;
     known = json_object();
     for (int i = 0; i < LS_WORK_KINDS; i++)
-        json_object_set_new(known, ls_work_name(i), json_real(rates->of[i]));
+        json_object_set_new(known, ls_work_name(i), json_real(rates->per_second.of[i]));
     json_object_set_new(all, name, known);
     return 0;
 }
 
-typedef struct table {
-    void (*line)(void *opaque, const char *line);
-    void *opaque;
-} table;
-
-__attribute__((format(printf, 2, 3))) static void print(const table *t, const char *fmt, ...)
+int ls_calibration_threads(void)
 {
-    char line[160];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(line, sizeof line, fmt, args);
-    va_end(args);
-    t->line(t->opaque, line);
-}
-
-/* A step of the published UNet at 256, both rows of guidance: FLOP, and bytes. */
-static const ls_work step = {{4.0e12, 4.9e12, 4.8e11, 2.4e10}};
-
-static int tune_type(const table *t, json_t *known, ls_dtype dtype, int cores, double *best,
-                     int *threads, const ls_cancel *cancel, ls_error *err)
-{
-    int ret = 0;
-    *best = INFINITY;
-    for (int n = 1; !ret && n <= cores; n = n < cores && 2 * n > cores ? cores : 2 * n) {
-        ls_work r;
-        ret = ls_calibration_rates(known, &r, "cpu", dtype, n == cores ? 0 : n, cancel, err);
-        if (ret)
-            break;
-        const double seconds = ls_work_seconds(&step, &r);
-        print(t, "%-9s %7d %12.0f %12.0f %12.0f %12.1f %12.1f", ls_dtype_name(dtype), n,
-              r.of[LS_WORK_CONV] / 1e9, r.of[LS_WORK_LINEAR] / 1e9, r.of[LS_WORK_ATTENTION] / 1e9,
-              r.of[LS_WORK_OTHER] / 1e9, seconds);
-        *threads = seconds < *best ? n : *threads;
-        *best = fmin(*best, seconds);
-    }
-    return ret;
-}
-
-int ls_tune(void (*line)(void *opaque, const char *line), void *opaque, const ls_cancel *cancel,
-            ls_error *err)
-{
-    const table t = {line, opaque};
-    ls_cpu cpu;
-    ls_device_info info = {.fast = LS_F32};
-    double seconds[2] = {INFINITY, INFINITY};
-    int threads[2] = {1, 1}, ret = 0;
-    json_t *known = ls_calibration_load();
-    if (!known)
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    json_object_clear(json_object_get(known, "rates"));
-    json_object_clear(json_object_get(known, "samples"));
-    ls_cpu_detect(&cpu, "");
-    ls_device_list(&info, 1);
-    const ls_dtype types[2] = {info.fast, LS_F32};
-    print(&t, "%s, %d cores, %s", cpu.model, cpu.cores, info.version);
-    print(&t, "%-9s %7s %12s %12s %12s %12s %12s", "", "threads", "convolution", "linear",
-          "attention", "other", "UNet step");
-    print(&t, "%-9s %7s %12s %12s %12s %12s %12s", "", "", "GFLOP/s", "GFLOP/s", "GFLOP/s", "GB/s",
-          "at 256, s");
-    for (int i = 0; !ret && i < (info.fast == LS_F32 ? 1 : 2); i++)
-        ret = tune_type(&t, known, types[i], cpu.cores, &seconds[i], &threads[i], cancel, err);
-    if (!ret && info.fast != LS_F32)
-        print(&t, "number type: %s takes %.2f of float32's time; \"auto\" means it",
-              ls_dtype_name(info.fast), seconds[0] / seconds[1]);
-    if (!ret && info.fast == LS_F32)
-        print(&t, "number type: float32; this CPU has no instructions for smaller ones");
-    if (!ret)
-        print(&t, "threads: %d of %d are the fastest", threads[0], cpu.cores);
-    if (!ret)
-        ret = ls_calibration_save(known, err);
-    json_decref(known);
-    return ret;
+    json_t *c = ls_calibration_load();
+    const json_int_t threads = json_integer_value(json_object_get(c, LS_CALIBRATION_THREADS));
+    json_decref(c);
+    return threads > 0 && threads < INT_MAX ? (int)threads : 0;
 }

@@ -29,6 +29,7 @@ typedef struct cost {
     double face, face_cpu; /* of `frame`, the search for faces */
     double frame_bytes;    /* of the encoded video */
     double work_seconds;   /* of a frame in the networks, if those were only counted; else 0 */
+    double slowdown;       /* of these, as busy as the machine was */
 } cost;
 
 typedef struct measurement {
@@ -80,16 +81,19 @@ static int run_sample(const ls_sync_settings *s, const char *folder, ls_sync_sam
 }
 
 /* The networks' share of a frame. */
-static int add_work(cost *c, json_t *known, const ls_sync_sample *sample, const ls_sync_settings *s,
+static int add_work(cost *c, json_t *known, const ls_sync_sample *sample, const ls_cancel *cancel,
                     ls_error *err)
 {
-    ls_work rates;
+    ls_rates rates;
+    c->slowdown = 1;
     if (!sample->counted)
         return 0;
-    int ret = ls_calibration_rates(known, &rates, sample->device, sample->dtype, s->threads,
-                                   s->cancel, err);
+    int ret = ls_calibration_rates(known, &rates, sample->device, sample->dtype, sample->cores,
+                                   cancel, err);
     if (!ret)
-        c->work_seconds = ls_work_seconds(&sample->work, &rates) / (double)sample->most;
+        ret = ls_slowdown_measure(&c->slowdown, sample->device, sample->cores, cancel, err);
+    if (!ret)
+        c->work_seconds = ls_work_seconds(&sample->work, &rates.per_second) / (double)sample->most;
     return ret;
 }
 
@@ -117,7 +121,7 @@ static int measure(cost *c, json_t *known, const ls_sync_sample *what, const ls_
         c->face = share * c->frame;
         c->face_cpu = share * c->frame_cpu;
     }
-    return ret ? ret : add_work(c, known, &many, s, err);
+    return ret ? ret : add_work(c, known, &many, s->cancel, err);
 }
 
 /* The members of a cost, as they are kept. */
@@ -131,7 +135,8 @@ static const struct {
                {"face", offsetof(cost, face)},
                {"face_cpu", offsetof(cost, face_cpu)},
                {"frame_bytes", offsetof(cost, frame_bytes)},
-               {"work_seconds", offsetof(cost, work_seconds)}};
+               {"work_seconds", offsetof(cost, work_seconds)},
+               {"slowdown", offsetof(cost, slowdown)}};
 
 static json_t *cost_to_json(const cost *c)
 {
@@ -201,8 +206,9 @@ static void add_up(ls_estimate *e, const cost *c, const ls_sync_sample *what)
     double idle = c->frame_cpu / cores;
     e->frame_seconds = c->frame;
     if (c->work_seconds > 0) {
+        const double busy = c->work_seconds * c->slowdown;
         idle = shared ? c->work_seconds + idle : fmax(c->work_seconds, idle);
-        e->frame_seconds = shared ? c->work_seconds + c->frame : fmax(c->work_seconds, c->frame);
+        e->frame_seconds = shared ? busy + c->frame : fmax(busy, c->frame);
     }
     e->run_seconds = c->start + pack + n * e->frame_seconds - unsearched * c->face;
     e->idle_seconds = c->start_cpu + pack + n * idle - unsearched * c->face_cpu / cores;

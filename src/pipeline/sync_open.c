@@ -149,6 +149,8 @@ static int settle_open_settings(ls_sync *job, ls_error *err)
         ls_job_folder_read(&d, job->s.job, NULL);
     if (d && ls_settings_parse(&was, d, job->s.job, NULL))
         was = (ls_sync_settings){.seed = -1}; // of it only numbers are used
+    if (!job->s.threads)
+        job->s.threads = ls_calibration_threads();
     int ret = ls_sync_choose_device(job, d, was.compute_type, err);
     json_decref(d);
     return ret ? ret : settle_seed(job, was.seed, err);

@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 bool ls_os_can_map(size_t bytes)
@@ -26,5 +27,14 @@ void ls_os_trim_heap(void)
 {
 #if HAVE_MALLOC_TRIM
     malloc_trim(0);
+#endif
+}
+
+void ls_os_allow_huge_pages(bool allow)
+{
+#ifdef PR_SET_THP_DISABLE
+    prctl(PR_SET_THP_DISABLE, allow ? 0UL : 1UL, 0UL, 0UL, 0UL);
+#else
+    (void)allow;
 #endif
 }

@@ -9,6 +9,9 @@
 bool ls_os_can_map(size_t bytes);
 /* Requests huge pages for a large block. */
 void ls_os_huge_pages(void *p, size_t bytes);
+/* Whether such requests of this process have an effect; they do unless told otherwise. For
+ * measurements. */
+void ls_os_allow_huge_pages(bool allow);
 /* Gives the pages of a mapped file back to the system; they stay in its cache. */
 void ls_os_release_pages(const void *p, size_t bytes);
 /* Returns free heap memory to the system. */
