@@ -110,7 +110,7 @@ static ls_work rates_of(const ls_work *done, const ls_work *seconds)
 
 double ls_step_seconds(const ls_work *rates)
 {
-    static const ls_work step = {{4.0e12, 4.9e12, 4.8e11, 2.4e10}};
+    static const ls_work step = {{3.55e12, 4.27e12, 2.76e11, 9.2e9}};
     return ls_work_seconds(&step, rates);
 }
 
