@@ -219,17 +219,36 @@ static void draw_front_hair(const painter *t)
     stroke(t, shade(s->hair, 1.5), 0.35, 0.05);
 }
 
-/* The chin follows the jaw: `drop` is how far the jaw has opened. */
+/* From ear to ear along the jaw: four curves, the end of one being the beginning of the next. The
+ * chin follows the jaw: `drop` is how far that has opened. */
+enum { JAW_CURVES = 4 };
+static void jaw_controls(const puppet_speaker *s, double drop, double c[3 * JAW_CURVES + 1][2])
+{
+    const double w = s->cheek, chin = s->chin + 0.55 * drop, low = 0.40 + 0.4 * drop;
+    const double half[7][2] = {{w, -0.22},
+                               {w * 0.99, 0.12},
+                               {w * 0.95, 0.26 + 0.3 * drop},
+                               {s->jaw * 0.93, low},
+                               {s->jaw * 0.70, chin - 0.06},
+                               {0.17, chin},
+                               {0, chin}};
+    for (int i = 0; i <= 6; i++) {
+        c[i][0] = half[i][0];
+        c[12 - i][0] = -half[i][0];
+        c[i][1] = c[12 - i][1] = half[i][1];
+    }
+}
+
 static void face_path(const painter *t, double drop)
 {
     const puppet_speaker *s = t->s;
-    const double w = s->cheek, chin = s->chin + 0.55 * drop;
+    const double w = s->cheek;
+    double c[3 * JAW_CURVES + 1][2];
+    jaw_controls(s, drop, c);
     move_to(t, 0, s->forehead);
     curve_to(t, w * 0.75, s->forehead, w * 1.02, -0.62, w, -0.22);
-    curve_to(t, w * 0.99, 0.12, w * 0.95, 0.26 + 0.3 * drop, s->jaw * 0.93, 0.40 + 0.4 * drop);
-    curve_to(t, s->jaw * 0.70, chin - 0.06, 0.17, chin, 0, chin);
-    curve_to(t, -0.17, chin, -s->jaw * 0.70, chin - 0.06, -s->jaw * 0.93, 0.40 + 0.4 * drop);
-    curve_to(t, -w * 0.95, 0.26 + 0.3 * drop, -w * 0.99, 0.12, -w, -0.22);
+    for (int i = 0; i < 3 * JAW_CURVES; i += 3)
+        curve_to(t, c[i + 1][0], c[i + 1][1], c[i + 2][0], c[i + 2][1], c[i + 3][0], c[i + 3][1]);
     curve_to(t, -w * 1.02, -0.62, -w * 0.75, s->forehead, 0, s->forehead);
     cairo_close_path(t->cr);
 }
@@ -519,6 +538,12 @@ void puppet_draw(cairo_t *cr, const puppet_speaker *s, const puppet_pose *p, con
     cairo_restore(cr);
 }
 
+static void place(const puppet_pose *p, double u, double v, double pixel[2])
+{
+    pixel[0] = p->x + p->scale * (u * cos(p->roll) - v * sin(p->roll));
+    pixel[1] = p->y + p->scale * (u * sin(p->roll) + v * cos(p->roll));
+}
+
 void puppet_points(const puppet_speaker *s, const puppet_pose *p, const puppet_mouth *m,
                    double points[PUPPET_POINTS][2])
 {
@@ -535,7 +560,29 @@ void puppet_points(const puppet_speaker *s, const puppet_pose *p, const puppet_m
     for (size_t i = 0; i < PUPPET_POINTS; i++) {
         double u, v;
         at(&t, head[i][0], head[i][1], head[i][2], &u, &v);
-        points[i][0] = p->x + p->scale * (u * cos(p->roll) - v * sin(p->roll));
-        points[i][1] = p->y + p->scale * (u * sin(p->roll) + v * cos(p->roll));
+        place(p, u, v, points[i]);
+    }
+}
+
+void puppet_jaw(const puppet_speaker *s, const puppet_pose *p, const puppet_mouth *m,
+                double points[PUPPET_JAW][2])
+{
+    enum { EACH = (PUPPET_JAW - 1) / JAW_CURVES };
+    const painter t = {NULL, s, p, 0};
+    const lips l = lips_of(s, m);
+    double c[3 * JAW_CURVES + 1][2], on[3 * JAW_CURVES + 1][2];
+    jaw_controls(s, l.up + l.down, c);
+    for (int i = 0; i <= 3 * JAW_CURVES; i++)
+        at(&t, c[i][0], c[i][1], 0, &on[i][0], &on[i][1]);
+    for (int i = 0; i < PUPPET_JAW; i++) {
+        const int curve = i / EACH < JAW_CURVES ? i / EACH : JAW_CURVES - 1;
+        const double b = (double)(i - curve * EACH) / EACH, a = 1 - b;
+        const double w[4] = {a * a * a, 3 * a * a * b, 3 * a * b * b, b * b * b};
+        double u = 0, v = 0;
+        for (int k = 0; k < 4; k++) {
+            u += w[k] * on[3 * curve + k][0];
+            v += w[k] * on[3 * curve + k][1];
+        }
+        place(p, u, v, points[i]);
     }
 }

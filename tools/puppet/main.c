@@ -16,9 +16,9 @@ static const char usage[] =
     "\n"
     "Draws a speaker who says a sentence. Into FOLDER it writes face.mp4 (through ffmpeg),\n"
     "speech.wav, phones.txt (start and end in seconds and IPA symbol), track.jsonl (a face track\n"
-    "for latentsync) and mouth.txt (opening, width, rounding, teeth, tongue, tuck of each frame);\n"
-    "with a hand, a microphone or a turn also hidden.txt (the part of the mouth that is covered,\n"
-    "and the yaw in degrees).\n"
+    "for latentsync), mouth.txt (opening, width, rounding, teeth, tongue, tuck of each frame) and\n"
+    "jaw.txt (x and y of points along the jaw in each frame); with a hand, a microphone or a turn\n"
+    "also hidden.txt (the part of the mouth that is covered, and the yaw in degrees).\n"
     "\n"
     "  --seed N         the speaker, and the sentence unless one is given [1]\n"
     "  --held-out       a sentence reserved for tests\n"
@@ -136,16 +136,17 @@ static bool draw_all(const settings *s, const puppet_speech *speech)
         cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)s->size, (int)s->size);
     cairo_t *cr = cairo_create(surface);
     FILE *track = fopen(in(path, s, "track.jsonl"), "w");
+    FILE *jaws = fopen(in(path, s, "jaw.txt"), "w");
     FILE *hidden = hides(s) ? fopen(in(path, s, "hidden.txt"), "w") : NULL;
     FILE *video = s->png ? NULL : encoder(s, &child);
-    bool ok = track && (s->png || video) && (hidden || !hides(s));
+    bool ok = track && jaws && (s->png || video) && (hidden || !hides(s));
     if (!ok)
         perror(s->folder);
     for (size_t i = 0; ok && i < frames_of(speech); i++) {
         const double time = (double)i / PUPPET_FPS;
         const puppet_mouth m = puppet_mouth_at(speech, time);
         puppet_pose p = puppet_pose_at(&speaker, time, s->size);
-        double at[PUPPET_POINTS][2];
+        double at[PUPPET_POINTS][2], jaw[PUPPET_JAW][2];
         puppet_turn(&speaker, &p, puppet_presence(&s->turn, i));
         puppet_draw(cr, &speaker, &p, &m, s->size);
         const double covered = draw_props(cr, s, &speaker, &p, i);
@@ -157,6 +158,9 @@ static bool draw_all(const settings *s, const puppet_speech *speech)
         for (int k = 0; k < 5; k++)
             fprintf(track, "%s[%.3f, %.3f]", k ? ", " : "", at[k][0], at[k][1]);
         fprintf(track, "]}\n");
+        puppet_jaw(&speaker, &p, &m, jaw);
+        for (int k = 0; k < PUPPET_JAW; k++)
+            fprintf(jaws, "%.3f %.3f%c", jaw[k][0], jaw[k][1], k + 1 < PUPPET_JAW ? ' ' : '\n');
         snprintf(name, sizeof name, "%05zu.png", i);
         if (s->png)
             ok = cairo_surface_write_to_png(surface, in(path, s, name)) == CAIRO_STATUS_SUCCESS;
@@ -169,6 +173,7 @@ static bool draw_all(const settings *s, const puppet_speech *speech)
         ok = false;
     ok = track && !fclose(track) && ok;
     ok = (!hidden || !fclose(hidden)) && ok;
+    ok = jaws && !fclose(jaws) && ok;
     cairo_destroy(cr);
     cairo_surface_destroy(surface);
     if (!ok)

@@ -3,6 +3,8 @@
 #include "media/frame.h"
 #include "media/video.h"
 
+#include "puppet.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,15 +17,18 @@
 #define GRID 48       /* samples along each side of the mouth's rectangle */
 #define DARK 0.42     /* of the cheeks' luma: lips are never as dark */
 #define TEETH 0.45    /* of the cheeks' redness: lips are never as pale */
+#define BAND 0.06     /* half width of the band along the jaw, in units of the face */
 
 static const char usage[] =
-    "usage: measure [--source VIDEO] OUTPUT TRACK MOUTH\n"
+    "usage: measure [--source VIDEO] [--ideal FOLDER] OUTPUT TRACK MOUTH\n"
     "\n"
     "Measures the opening of the mouth in each frame of OUTPUT: the area that is dark, or as\n"
     "white as teeth, in the rectangle where TRACK, that of the source video, has the mouth.\n"
     "Prints as JSON its correlation with the first column of MOUTH (mouth.txt of puppet), the\n"
     "lag in frames where that is highest, and with --source the PSNR of luma outside the\n"
-    "face's rectangle and around the eyes.\n";
+    "face's rectangle and around the eyes. With --ideal, a folder where puppet drew the same\n"
+    "speaker saying what OUTPUT should, the PSNR of luma around the mouth and in a band along the\n"
+    "jaw.\n";
 
 typedef struct face_frame {
     double x, y, unit, c, s; /* of the face's origin, pixels; cosine and sine of its roll */
@@ -85,11 +90,46 @@ static double opening(const ls_picture *p, const face_frame *f)
 }
 
 typedef struct difference {
-    double around, eyes; /* sums of squares */
-    uint64_t around_count, eyes_count;
+    double squares; /* their sum */
+    uint64_t count;
 } difference;
 
-static void compare(const ls_picture *a, const ls_picture *b, const face_frame *f, difference *d)
+static void add(difference *d, double e)
+{
+    d->squares += e * e;
+    d->count++;
+}
+
+static double psnr(const difference *d)
+{
+    return d->count && d->squares > 0 ? 10 * log10(255.0 * 255.0 * (double)d->count / d->squares)
+                                      : 99;
+}
+
+typedef struct regions {
+    difference around, eyes; /* to the source */
+    difference mouth, jaw;   /* to the ideal */
+} regions;
+
+typedef double outline[PUPPET_JAW][2];
+
+/* Whether a pixel is within `reach` pixels of the outline. */
+static bool near(const double (*points)[2], double x, double y, double reach)
+{
+    for (int k = 0; k + 1 < PUPPET_JAW; k++) {
+        const double *p = points[k], *q = points[k + 1];
+        const double dx = q[0] - p[0], dy = q[1] - p[1], length = dx * dx + dy * dy;
+        const double t = length > 0 ? ((x - p[0]) * dx + (y - p[1]) * dy) / length : 0;
+        const double to = fmin(fmax(t, 0), 1);
+        if (hypot(x - p[0] - to * dx, y - p[1] - to * dy) <= reach)
+            return true;
+    }
+    return false;
+}
+
+/* `jaw` is that of b where b is the ideal, else NULL. */
+static void compare(const ls_picture *a, const ls_picture *b, const face_frame *f,
+                    const double (*jaw)[2], regions *r)
 {
     for (size_t y = 0; y < a->h; y++)
         for (size_t x = 0; x < a->w; x++) {
@@ -97,19 +137,18 @@ static void compare(const ls_picture *a, const ls_picture *b, const face_frame *
                              (double)b->data[0][(ptrdiff_t)y * b->stride[0] + (ptrdiff_t)x];
             const double dx = ((double)x - f->x) / f->unit, dy = ((double)y - f->y) / f->unit;
             const double u = dx * f->c + dy * f->s, v = dy * f->c - dx * f->s;
-            if (fabs(u) < 0.42 && v > -0.55 && v < -0.22) {
-                d->eyes += e * e;
-                d->eyes_count++;
+            if (jaw) {
+                if (fabs(u) < 0.30 && v > 0.08 && v < 0.52)
+                    add(&r->mouth, e);
+                if (fabs(u) < 0.80 && v > -0.40 && v < 1.05 &&
+                    near(jaw, (double)x, (double)y, BAND * f->unit))
+                    add(&r->jaw, e);
+            } else if (fabs(u) < 0.42 && v > -0.55 && v < -0.22) {
+                add(&r->eyes, e);
             } else if (fabs(u) > 0.75 || v < -0.95 || v > 1.05) {
-                d->around += e * e;
-                d->around_count++;
+                add(&r->around, e);
             }
         }
-}
-
-static double psnr(double squares, uint64_t count)
-{
-    return count && squares > 0 ? 10 * log10(255.0 * 255.0 * (double)count / squares) : 99;
 }
 
 static double correlation(const series *a, const series *b, long lag)
@@ -151,25 +190,54 @@ static size_t read_track(const char *path, face_frame *faces, ls_error *err)
     return n;
 }
 
-/* `source` may be NULL; the output is as long as its speech, so the video may be played back and
- * forth. */
-static int measure(ls_video *output, ls_video *source, const face_frame *faces, size_t known,
-                   series *to, difference *d, ls_error *err)
+static bool read_jaws(const char *folder, outline *jaws, size_t *count)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/jaw.txt", folder);
+    FILE *f = fopen(path, "r");
+    int got = 2;
+    for (*count = 0; f && got == 2 && *count < MAX_FRAMES; *count += got == 2)
+        for (int k = 0; k < PUPPET_JAW && got == 2; k++)
+            got = fscanf(f, "%lf %lf", &jaws[*count][k][0], &jaws[*count][k][1]);
+    if (f && !fclose(f) && *count)
+        return true;
+    fprintf(stderr, "measure: cannot read %s\n", path);
+    return false;
+}
+
+/* A video that the output is compared with, as long as the two go together. */
+typedef struct other {
+    ls_video *video; /* may be NULL */
+    outline *jaws;   /* the ideal's, or NULL */
+    size_t frames;
+} other;
+
+static void compare_next(other *o, const ls_picture *p, const face_frame *faces, size_t at,
+                         regions *r, ls_error *err)
+{
+    ls_frame *f = NULL;
+    if (!o->video || at >= o->frames || ls_video_next(o->video, &f, err))
+        return;
+    const ls_picture q = ls_frame_picture(f);
+    if (q.w == p->w && q.h == p->h)
+        compare(p, &q, &faces[at], o->jaws ? (const double(*)[2])o->jaws[at] : NULL, r);
+    ls_frame_unref(&f);
+}
+
+/* The output is as long as its speech, so the source's frames may be played back and forth. */
+static int measure(ls_video *output, other others[2], const face_frame *faces, size_t known,
+                   series *to, regions *r, ls_error *err)
 {
     int ret = 0;
-    for (ls_frame *f, *s = NULL; !ret && to->count < MAX_FRAMES;) {
+    for (ls_frame *f; !ret && to->count < MAX_FRAMES;) {
         ret = ls_video_next(output, &f, err);
         if (ret)
             break;
-        const size_t k = to->count % (2 * known), at = k < known ? k : 2 * known - 1 - k;
+        const size_t n = to->count++, k = n % (2 * known), at = k < known ? k : 2 * known - 1 - k;
         const ls_picture p = ls_frame_picture(f);
-        to->at[to->count++] = opening(&p, &faces[at]);
-        if (source && to->count <= known && !ls_video_next(source, &s, err)) {
-            const ls_picture q = ls_frame_picture(s);
-            if (q.w == p.w && q.h == p.h)
-                compare(&p, &q, &faces[at], d);
-            ls_frame_unref(&s);
-        }
+        to->at[n] = opening(&p, &faces[at]);
+        for (int i = 0; i < 2 && n < known; i++)
+            compare_next(&others[i], &p, faces, n, r, err);
         ls_frame_unref(&f);
     }
     return ret == LS_EOF ? 0 : ret;
@@ -177,20 +245,23 @@ static int measure(ls_video *output, ls_video *source, const face_frame *faces, 
 
 int main(int argc, char **argv)
 {
-    const char *path = NULL;
-    if (argc == 6 && !strcmp(argv[1], "--source")) {
-        path = argv[2];
-        argv += 2;
-        argc -= 2;
-    }
+    const char *paths[2] = {NULL, NULL}, *const options[2] = {"--source", "--ideal"};
+    for (int i = 0; i < 2; i++)
+        if (argc > 5 && !strcmp(argv[1], options[i])) {
+            paths[i] = argv[2];
+            argv += 2;
+            argc -= 2;
+        }
     if (argc != 4) {
         fputs(usage, stderr);
         return 2;
     }
     const ls_video_settings settings = {.threads = 1};
     ls_error err = {0};
-    ls_video *output = NULL, *source = NULL;
-    difference d = {0};
+    ls_video *output = NULL;
+    other others[2] = {{.frames = MAX_FRAMES}, {0}};
+    regions r = {0};
+    char ideal[4096] = "";
     face_frame *faces = calloc(MAX_FRAMES, sizeof *faces);
     series seen = {calloc(MAX_FRAMES, sizeof(double)), 0},
            said = {calloc(MAX_FRAMES, sizeof(double)), 0};
@@ -199,23 +270,32 @@ int main(int argc, char **argv)
     if (ok && !known)
         fprintf(stderr, "measure: %s does not have five points for each frame\n", argv[2]);
     ok = ok && known && !ls_video_open(&output, argv[1], &settings, &err) &&
-         (!path || !ls_video_open(&source, path, &settings, &err)) &&
-         !measure(output, source, faces, known, &seen, &d, &err);
+         (!paths[0] || !ls_video_open(&others[0].video, paths[0], &settings, &err));
+    if (ok && paths[1]) {
+        snprintf(ideal, sizeof ideal, "%s/face.mp4", paths[1]);
+        others[1].jaws = calloc(MAX_FRAMES, sizeof *others[1].jaws);
+        ok = others[1].jaws && read_jaws(paths[1], others[1].jaws, &others[1].frames) &&
+             !ls_video_open(&others[1].video, ideal, &settings, &err);
+    }
+    ok = ok && !measure(output, others, faces, known, &seen, &r, &err);
     if (ok) {
         long best = 0;
         for (long lag = -MAX_LAG; lag <= MAX_LAG; lag++)
             best = correlation(&seen, &said, lag) > correlation(&seen, &said, best) ? lag : best;
         printf("{\"frames\": %zu, \"correlation\": %.4f, \"lag\": %ld, \"best\": %.4f", seen.count,
                correlation(&seen, &said, 0), best, correlation(&seen, &said, best));
-        if (path)
-            printf(", \"psnr_outside\": %.2f, \"psnr_eyes\": %.2f", psnr(d.around, d.around_count),
-                   psnr(d.eyes, d.eyes_count));
+        if (paths[0])
+            printf(", \"psnr_outside\": %.2f, \"psnr_eyes\": %.2f", psnr(&r.around), psnr(&r.eyes));
+        if (paths[1])
+            printf(", \"psnr_mouth\": %.2f, \"psnr_jaw\": %.2f", psnr(&r.mouth), psnr(&r.jaw));
         puts("}");
     } else if (err.message[0]) {
         fprintf(stderr, "measure: %s\n", err.message);
     }
     ls_video_close(&output);
-    ls_video_close(&source);
+    for (int i = 0; i < 2; i++)
+        ls_video_close(&others[i].video);
+    free(others[1].jaws);
     free(faces);
     free(seen.at);
     free(said.at);

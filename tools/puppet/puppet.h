@@ -94,6 +94,11 @@ enum { PUPPET_POINTS = 7 };
 void puppet_points(const puppet_speaker *s, const puppet_pose *p, const puppet_mouth *m,
                    double points[PUPPET_POINTS][2]);
 
+/* The outline of the face from the height of one ear along the jaw to the other. */
+enum { PUPPET_JAW = 41 };
+void puppet_jaw(const puppet_speaker *s, const puppet_pose *p, const puppet_mouth *m,
+                double points[PUPPET_JAW][2]);
+
 void puppet_draw(cairo_t *cr, const puppet_speaker *s, const puppet_pose *p, const puppet_mouth *m,
                  size_t size);
 
