@@ -260,11 +260,62 @@ static void neither_slices_nor_threads_show(void **state)
         expect_same(i / 2 ? "small" : "mini", i % 2 ? LS_BF16 : LS_F32, i % 3 ? 3 : 1);
 }
 
+/* In a network that only counts; of shapes the order in which they were first run. */
+static void expect_runs(const ls_network *net, size_t count, const size_t *runs)
+{
+    size_t n = 0, i = 0;
+    for (; ls_network_counted_plan(net, i, &n); i++) {
+        assert_true(i < count);
+        assert_int_equal(n, runs[i]);
+    }
+    assert_int_equal(i, count);
+}
+
+/* 7 steps of which every third is whole, the first three with both rows of guidance; VAE calls of 5
+ * frames and the sixteenth alone, each face masked and whole, one result not asked for. */
+static void a_counted_chunk_runs_what_its_settings_say(void **state)
+{
+    (void)state;
+    const compute c = {"onednn", LS_F32, 1};
+    ls_generator_settings s = settings(R, 1.5f, 3, false, 5);
+    s.sampler.steps = 7;
+    s.sampler.guidance_end = 0.4;
+    ls_models m;
+    ls_generator *g;
+    ls_network *nets[LS_NETWORKS];
+    static sound snd;
+    static uint8_t face[R * R * 3];
+    static float result[R * R * 3];
+    const uint8_t *faces[LS_CHUNK_FRAMES];
+    float *images[LS_CHUNK_FRAMES];
+    for (size_t i = 0; i < LS_CHUNK_FRAMES; i++) {
+        faces[i] = face;
+        images[i] = i == 3 ? NULL : result;
+    }
+    open_models(&m, "mini", &c);
+    open_sound(&snd, &m);
+    ls_models_list(&m, nets);
+    for (size_t i = 0; i < LS_NETWORKS; i++)
+        assert_int_equal(ls_network_estimate_begin(nets[i], NULL), 0);
+    assert_int_equal(ls_generator_open(&g, &m, snd.features, &s, NULL), 0);
+    assert_int_equal(ls_generator_run(g, 0, LS_CHUNK_FRAMES, faces, images, NULL, NULL, NULL, NULL),
+                     0);
+    expect_runs(ls_unet_network(m.unet), 4, (size_t[]){1, 2, 2, 2});
+    expect_runs(ls_vae_network(m.vae), 3, (size_t[]){6, 2, 3});
+    expect_runs(ls_whisper_network(m.whisper), 1, (size_t[]){1});
+    for (size_t i = 0; i < LS_NETWORKS; i++)
+        ls_network_estimate_end(nets[i]);
+    ls_generator_close(&g);
+    close_sound(&snd);
+    ls_models_close(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(estimate_is_what_prepare_takes),
         cmocka_unit_test(slices_take_less),
+        cmocka_unit_test(a_counted_chunk_runs_what_its_settings_say),
         cmocka_unit_test(neither_slices_nor_threads_show),
     };
     return cmocka_run_group_tests_name("generator", tests, make_models, remove_models);
