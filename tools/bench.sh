@@ -11,12 +11,15 @@ for program in build/bench/bench_*; do
     "$program" "${@:2}"
     ran=1
 done
-# these take half an hour, so only by name
+# these take minutes to half an hour, so only by name
 if [ "${1:-}" = memory ]; then
     python3 bench/memory.py build/latentsync "${@:2}"
     ran=1
 elif [ "${1:-}" = overlap ]; then
     python3 bench/overlap.py build/latentsync build/tests/cuda/libcuda_emulated.so "${@:2}"
+    ran=1
+elif [ "${1:-}" = estimate ]; then
+    python3 bench/estimate.py build/latentsync build/tools/puppet "${@:2}"
     ran=1
 elif [ "${1:-}" = quality ]; then
     python3 tools/quality.py build "${@:2}"
