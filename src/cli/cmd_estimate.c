@@ -5,30 +5,29 @@
 #include <inttypes.h>
 #include <string.h>
 
-static void print_size(const char *name, uint64_t bytes, uint64_t of)
+static void print_head(const ls_estimate *e)
 {
-    printf("%-10s %.1f GB", name, (double)bytes / 1e9);
-    if (of)
-        printf(" of %.1f", (double)of / 1e9);
+    printf("%" PRIu64 " frames, %.2f s; may hold %.1f GB of memory%s\n", e->frames, e->seconds,
+           (double)e->max_memory / 1e9,
+           e->is_computed ? "; networks by the speed of their ops" : "");
+    printf("%-10s %14s %9s %9s %11s %9s", "", "as busy as now", "if idle", "CPU, s", "memory, GB",
+           "disk, MB");
+    if (e->card_memory)
+        printf(" %7s, GB", e->device);
     putchar('\n');
 }
 
-static void print_time(const ls_estimate *e, const char *quality)
+static void print_row(const ls_estimate *e, const char *quality)
 {
     char clock[40], idle[40];
-    printf("%-10s %s as busy as the machine is, %s if nothing else ran, %.1f s of CPU", quality,
+    printf("%-10s %14s %9s %9.1f %11.2f %9.1f", quality,
            cli_clock(e->run_seconds, clock, sizeof clock),
-           cli_clock(e->idle_seconds, idle, sizeof idle), e->cpu_seconds);
-    puts(e->is_computed ? " (networks: by the speed of their ops)" : "");
-}
-
-static void print_job(const ls_estimate *e)
-{
-    printf("%-10s %" PRIu64 ", %.2f s\n", "frames", e->frames, e->seconds);
-    print_size("memory", e->memory, e->max_memory);
+           cli_clock(e->idle_seconds, idle, sizeof idle), e->cpu_seconds, (double)e->memory / 1e9,
+           (double)e->disk / 1e6);
     if (e->card_memory)
-        print_size(e->device, e->card_memory, 0);
-    printf("%-10s %.1f MB\n", "disk", (double)e->disk / 1e6);
+        printf(" %11.2f", (double)e->card_memory / 1e9);
+    putchar('\n');
+    fflush(stdout);
 }
 
 static json_t *to_json(const ls_estimate *e, const char *quality)
@@ -56,9 +55,9 @@ static void print(void *opaque, int quality, const ls_estimate *e)
         return;
     }
     if (!r->begun)
-        print_job(e);
+        print_head(e);
     r->begun = true;
-    print_time(e, name);
+    print_row(e, name);
 }
 
 int cli_estimate(cli_call *call, const ls_sync_settings *s)

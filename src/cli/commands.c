@@ -269,8 +269,9 @@ static const cli_command commands[] = {
      .summary = "measure how fast this machine computes",
      .description =
          "Measures what networks consist of, with each number type and several numbers of threads, "
-         "says what \"latentsync sync\" makes of it, and replaces what \"latentsync estimate\" "
-         "knew. Takes ten seconds on two cores.",
+         "tells what \"latentsync sync\" makes of it and why, and replaces what \"latentsync "
+         "estimate\" knew. Where fewer threads than there are cores are the fastest, jobs use so "
+         "many from then on. Takes some ten seconds on two cores.",
      .examples = "latentsync tune",
      .run = cmd_tune},
     {.name = "resume",
