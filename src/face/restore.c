@@ -1,6 +1,7 @@
 #include "face/restore.h"
 #include "base/alloc.h"
 #include "face/bicubic.h"
+#include "face/blend.h"
 #include "face/smooth.h"
 
 #include <math.h>
@@ -17,10 +18,9 @@ struct ls_restore {
     ls_bicubic *resize;
     float *crop;      /* [h + 3, w + 3, 4], with borders: R, G, B in -1..1, and 1 */
     float *planes[3]; /* of the rectangle: soft mask, edge, scratch */
-    float *row;       /* [rect.w, 4]: edge * R, G, B in 0..255 */
-    float *chroma;    /* three rows of sums: soft mask, edge and mask times Cb, Cr */
     void *scratch;
-    size_t plane_size, row_size, scratch_size;
+    size_t plane_size, scratch_size;
+    ls_blender blender; /* its row: edge * R, G, B */
     ls_blur_kernel kernel;
     ls_restore_view view;
 };
@@ -58,9 +58,8 @@ void ls_restore_close(ls_restore **r)
     for (size_t i = 0; i < 3; i++)
         free((*r)->planes[i]);
     free((*r)->crop);
-    free((*r)->row);
-    free((*r)->chroma);
     free((*r)->scratch);
+    ls_blender_free(&(*r)->blender);
     free(*r);
     *r = NULL;
 }
@@ -90,7 +89,7 @@ static int grow(void *p, size_t bytes)
 /* `rect` lies in a frame, so its area cannot overflow. */
 static int reserve(ls_restore *r, const ls_rect *rect, ls_error *err)
 {
-    size_t plane, line = (rect->w > rect->h ? rect->w : rect->h) + 8;
+    size_t plane;
     int ret = 0;
     if (!ls_mul_size(rect->w * sizeof(float), rect->h, &plane))
         ret = LS_ENOMEM;
@@ -101,14 +100,8 @@ static int reserve(ls_restore *r, const ls_rect *rect, ls_error *err)
         if (!ret)
             r->plane_size = plane;
     }
-    if (!ret && line > r->row_size) {
-        r->row_size = 0;
-        if (!(ret = grow(&r->row, line * 4 * sizeof(float))) &&
-            !(ret = grow(&r->chroma, line * 3 * sizeof(float))))
-            r->row_size = line;
-    }
     return ret ? ls_fail(err, ret, "restore of %zu x %zu pixels: out of memory", rect->w, rect->h)
-               : 0;
+               : ls_blender_reserve(&r->blender, rect, err);
 }
 
 typedef float pixel __attribute__((vector_size(16)));
@@ -236,34 +229,12 @@ static int make_mask(ls_restore *r, const ls_matrix *m, double opacity, size_t w
     return 0;
 }
 
-static bool all_finite(const float *v, size_t n)
-{
-    int32_t bits, largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        memcpy(&bits, v + i, sizeof(bits));
-        bits &= 0x7fffffff;
-        largest = bits > largest ? bits : largest;
-    }
-    return largest < 0x7f800000;
-}
-
 static int prepare(ls_restore *r, const float *image, const ls_matrix *m, double opacity, size_t w,
                    size_t h, ls_error *err)
 {
-    double largest = 0, area = (double)m->m[0][0] * m->m[1][1] - (double)m->m[0][1] * m->m[1][0];
-    if (!all_finite(image, r->resolution * r->resolution * 3))
-        return ls_advise(err,
-                         ls_fail(err, LS_EINVAL,
-                                 "face: the generated image has values that are not finite; "
-                                 "compute in float32, or check the models"),
-                         LS_HINT_NONE, "dtype");
-    for (size_t i = 0; i < 6; i++)
-        largest = fmax(largest, isfinite(m->m[i / 3][i % 3]) ? fabs(m->m[i / 3][i % 3]) : INFINITY);
-    if (!(largest < 1e9 && fabs(area) > 1e-12))
-        return ls_fail(err, LS_EINVAL, "face: the matrix cannot be inverted");
-    if (!(opacity >= 0 && opacity <= 1))
-        return ls_fail(err, LS_EINVAL, "face: opacity must be 0 to 1, not %g", opacity);
-    int ret = make_mask(r, m, opacity, w, h, err);
+    int ret = ls_blender_check_face(image, r->resolution, m, opacity, err);
+    if (!ret)
+        ret = make_mask(r, m, opacity, w, h, err);
     if (!ret && r->view.rect.w)
         ls_bicubic_run(r->resize, r->crop + BORDER_BEFORE * (crop_stride(r) + 4), crop_stride(r),
                        image);
@@ -286,7 +257,7 @@ static bool sample_row(ls_restore *r, const ls_matrix *m, size_t y, size_t *from
     uintptr_t ahead =
         (uintptr_t)(4 * ((ptrdiff_t)stride * lrint(24 * l.dv) + 4 * lrint(24 * l.du)));
     for (size_t x = x0; x < x1; x++) {
-        float *out = r->row + 4 * x;
+        float *out = r->blender.row + 4 * x;
         if (edge[x] <= 0) { /* the position may lie outside the crop */
             memset(out, 0, sizeof(pixel));
             continue;
@@ -327,123 +298,24 @@ int ls_restore_rgb(ls_restore *r, const float *image, const ls_matrix *m, double
         for (; x < end; x++)
             for (size_t c = 0; c < 3; c++)
                 if (soft[x] > 0)
-                    out[3 * x + c] =
-                        (uint8_t)(soft[x] * r->row[4 * x + c] + (1 - soft[x]) * out[3 * x + c]);
+                    out[3 * x + c] = (uint8_t)(soft[x] * r->blender.row[4 * x + c] +
+                                               (1 - soft[x]) * out[3 * x + c]);
     }
     return 0;
-}
-
-/* Y'CbCr of a frame, from R'G'B' in 0..255: code values above black and around neutral. */
-typedef struct colors {
-    float y[3], cb[3], cr[3];
-    float neutral, black, max;
-    bool wide;
-} colors;
-
-static colors colors_of(const ls_picture *f)
-{
-    static const double luma[][2] = {{0.299, 0.114}, {0.2126, 0.0722}, {0.2627, 0.0593}};
-    double kr = luma[f->matrix][0], kb = luma[f->matrix][1], k[3] = {kr, 1 - kr - kb, kb};
-    double step = (double)(1u << (f->depth - 8)), max = (double)((1u << f->depth) - 1);
-    double range_y = (f->full_range ? max : 219 * step) / 255;
-    double range_c = (f->full_range ? max : 224 * step) / 255;
-    colors c = {.neutral = (float)(128 * step),
-                .black = (float)(f->full_range ? 0 : 16 * step),
-                .max = (float)max,
-                .wide = f->depth > 8};
-    for (size_t i = 0; i < 3; i++) {
-        c.y[i] = (float)(range_y * k[i]);
-        c.cb[i] = (float)(range_c * ((i == 2) - k[i]) / (2 * (1 - kb)));
-        c.cr[i] = (float)(range_c * ((i == 0) - k[i]) / (2 * (1 - kr)));
-    }
-    return c;
-}
-
-static float dot(const float *k, const float *rgb)
-{
-    return k[0] * rgb[0] + k[1] * rgb[1] + k[2] * rgb[2];
-}
-
-/* sample = face + mask * zero + (1 - mask) * sample, rounded; `face` is relative to `zero`. */
-static void blend(uint8_t *row, size_t x, const colors *c, float face, float mask, float zero)
-{
-    uint16_t wide = row[c->wide ? 0 : x];
-    if (c->wide)
-        memcpy(&wide, row + 2 * x, 2);
-    float v = face + mask * zero + (1 - mask) * (float)wide + 0.5f;
-    wide = (uint16_t)(v > 0 ? v < c->max ? v : c->max : 0);
-    if (c->wide)
-        memcpy(row + 2 * x, &wide, 2);
-    else
-        row[x] = (uint8_t)wide;
-}
-
-static size_t ceil_shift(size_t n, unsigned shift)
-{
-    return (n + ((size_t)1 << shift) - 1) >> shift;
-}
-
-/* Blends chroma row `cy`, whose sums are complete once its luma rows are done. */
-static void blend_chroma(ls_restore *r, const ls_picture *f, const colors *c, size_t cy)
-{
-    const ls_rect *rect = &r->view.rect;
-    size_t first = rect->x >> f->sub_x, end = ceil_shift(rect->x + rect->w, f->sub_x);
-    size_t rows = f->h - (cy << f->sub_y);
-    rows = rows >> f->sub_y ? (size_t)1 << f->sub_y : rows;
-    for (size_t cx = first; cx < end; cx++) {
-        float *sum = r->chroma + 3 * (cx - first);
-        size_t columns = f->w - (cx << f->sub_x);
-        columns = columns >> f->sub_x ? (size_t)1 << f->sub_x : columns;
-        float n = (float)(rows * columns);
-        for (size_t i = 1; i < 3 && sum[0] > 0; i++)
-            blend(f->data[i] + (ptrdiff_t)cy * f->stride[i], cx, c, sum[i] / n, sum[0] / n,
-                  c->neutral);
-        memset(sum, 0, 3 * sizeof(float));
-    }
-}
-
-static int check_yuv(const ls_picture *f, ls_error *err)
-{
-    size_t bytes = f->depth > 8 ? 2 : 1;
-    bool ok = f->depth >= 8 && f->depth <= 16 && f->sub_x <= 2 && f->sub_y <= 2 &&
-              (unsigned)f->matrix <= LS_COLOR_BT2020 && !f->data[1] == !f->data[2];
-    for (size_t i = 0; ok && i < (f->data[1] ? 3 : 1); i++) {
-        size_t w = i ? ceil_shift(f->w, f->sub_x) : f->w;
-        ok = f->data[i] && (size_t)llabs(f->stride[i]) / bytes >= w;
-    }
-    return ok ? 0 : ls_fail(err, LS_EINVAL, "face: not a planar YUV image of 8 to 16 bits");
 }
 
 int ls_restore_yuv(ls_restore *r, const float *image, const ls_matrix *m, double opacity,
                    const ls_picture *frame, ls_error *err)
 {
-    int ret = check_yuv(frame, err);
+    int ret = ls_blender_check(frame, err);
     if (ret || (ret = prepare(r, image, m, opacity, frame->w, frame->h, err)))
         return ret;
     const ls_rect *rect = &r->view.rect;
-    const colors c = colors_of(frame);
-    size_t x, end, first = rect->x >> frame->sub_x;
-    if (rect->w)
-        memset(r->chroma, 0, r->row_size * 3 * sizeof(float));
+    ls_blender_begin(&r->blender, frame, rect);
     for (size_t y = 0; y < rect->h; y++) {
-        size_t fy = rect->y + y;
-        if (sample_row(r, m, y, &x, &end)) {
-            const float *soft = r->view.soft + y * rect->w;
-            uint8_t *out = frame->data[0] + (ptrdiff_t)fy * frame->stride[0];
-            for (; x < end; x++) {
-                if (soft[x] <= 0)
-                    continue;
-                const float *rgb = r->row + 4 * x, s = soft[x];
-                float *sum = r->chroma + 3 * (((rect->x + x) >> frame->sub_x) - first);
-                blend(out, rect->x + x, &c, s * dot(c.y, rgb), s, c.black);
-                sum[0] += s;
-                sum[1] += s * dot(c.cb, rgb);
-                sum[2] += s * dot(c.cr, rgb);
-            }
-        }
-        bool last = y + 1 == rect->h || (fy + 1) >> frame->sub_y != fy >> frame->sub_y;
-        if (last && frame->data[1])
-            blend_chroma(r, frame, &c, fy >> frame->sub_y);
+        size_t from = 0, to = 0;
+        sample_row(r, m, y, &from, &to);
+        ls_blender_put(&r->blender, y, from, to, r->view.soft + y * rect->w, 1);
     }
     return 0;
 }
