@@ -2,6 +2,7 @@
  * the last frame to that file, as a binary PPM. */
 #include "base/time.h"
 #include "face/align.h"
+#include "face/paste.h"
 #include "face/restore.h"
 
 #include <math.h>
@@ -45,7 +46,7 @@ int main(int argc, char **argv)
     for (size_t k = 0; k < sizeof(cases) / sizeof(*cases) && image; k++) {
         size_t n = cases[k].resolution, w, h;
         double c = cases[k].scale * cos(0.1), s = cases[k].scale * sin(0.1);
-        double crop = INFINITY, restore_rgb = INFINITY, restore_yuv = INFINITY;
+        double crop = INFINITY, restore_rgb = INFINITY, restore_yuv = INFINITY, paste = INFINITY;
         ls_crop_size(n, &w, &h);
         ls_matrix m = {{{(float)c, (float)-s, (float)((double)w / 2 - c * W / 2 + s * H / 2)},
                         {(float)s, (float)c, (float)((double)h / 2 - s * W / 2 - c * H / 2)}}};
@@ -53,7 +54,9 @@ int main(int argc, char **argv)
             image[i] = (float)sin((double)(i / 3 % n) / 9 + (double)(i / 3 / n) / 5);
         ls_cropper *cropper = NULL;
         ls_restore *r = NULL;
-        if (ls_cropper_open(&cropper, n, NULL) || ls_restore_open(&r, n, NULL))
+        ls_paste *p = NULL;
+        if (ls_cropper_open(&cropper, n, NULL) || ls_restore_open(&r, n, NULL) ||
+            ls_paste_open(&p, n, LS_SHARPEN_AUTO, NULL))
             return 1;
         for (int i = 0; i < RUNS; i++) {
             double t = ls_time_now();
@@ -64,6 +67,10 @@ int main(int argc, char **argv)
                 return 1;
             least_ms(&restore_yuv, t);
             t = ls_time_now();
+            if (ls_paste_yuv(p, image, face, &m, 1, &yuv, NULL))
+                return 1;
+            least_ms(&paste, t);
+            t = ls_time_now();
             if (ls_restore_rgb(r, image, &m, 1, &rgb, NULL))
                 return 1;
             least_ms(&restore_rgb, t);
@@ -71,11 +78,13 @@ int main(int argc, char **argv)
         ls_restore_view v = ls_restore_last(r);
         printf(
             "%s\n {\"face\": \"%s\", \"resolution\": %zu, \"rect\": [%zu, %zu], \"radius\": %zu, "
-            "\"crop_ms\": %.2f, \"restore_yuv_ms\": %.2f, \"restore_rgb_ms\": %.2f}",
+            "\"crop_ms\": %.2f, \"restore_yuv_ms\": %.2f, \"restore_rgb_ms\": %.2f, \"paste_ms\": "
+            "%.2f}",
             k ? "," : "", cases[k].name, n, v.rect.w, v.rect.h, v.radius, crop, restore_yuv,
-            restore_rgb);
+            restore_rgb, paste);
         ls_cropper_close(&cropper);
         ls_restore_close(&r);
+        ls_paste_close(&p);
     }
     printf("\n]\n");
     free(image);
