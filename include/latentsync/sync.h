@@ -37,6 +37,12 @@ enum ls_quality {
     LS_QUALITY_BEST
 };
 
+/* How the windows of 30 s, in which the speech is encoded, follow each other. */
+enum ls_audio_windows {
+    LS_WINDOWS_OVERLAP, /* by 2 s, in which one fades into the next */
+    LS_WINDOWS_EXACT    /* side by side, as the original's */
+};
+
 /* What a stage has done since the start. */
 typedef struct ls_progress_stage {
     const char *name;    /* "faces", "decode", "generate", "restore", "encode" */
@@ -165,8 +171,9 @@ typedef struct ls_sync_settings {
     int quality;                   /* LS_QUALITY_AUTO */
     /* The part of the output that is made, in seconds of the whole; its frames are those that the
      * whole has there. */
-    double start;    /* 0: where it begins */
-    double duration; /* 0: to the end; how long it is, at most */
+    double start;      /* 0: where it begins */
+    double duration;   /* 0: to the end; how long it is, at most */
+    int audio_windows; /* LS_WINDOWS_OVERLAP */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

@@ -6,7 +6,7 @@
 #include "pipeline/face_feed.h"
 #include "pipeline/settings.h"
 
-#define LS_JOB_FORMAT 5 /* of job.json; another one is refused */
+#define LS_JOB_FORMAT 6 /* of job.json; another one is refused */
 
 typedef struct ls_job_facts {
     const ls_sync_settings *settings;

@@ -12,6 +12,7 @@
 static const char *const dtypes[] = {"auto", "f32", "bf16", "f16", "int8", NULL};
 static const char *const deinterlacing[] = {"auto", "off", NULL};
 static const char *const rates[] = {"25", "source", NULL};
+static const char *const windows[] = {"overlap", "exact", NULL};
 static const char *const ends[] = {"speech", "video", NULL};
 
 static const char *const qualities[] = {"auto", "fast", "balanced", "best", NULL};
@@ -144,6 +145,18 @@ static const ls_option_row rows[] = {
               "whenever the video turns"},
      LS_MEMBER_STRING,
      SYNC(keep_sound)},
+    {{.name = "audio-windows",
+      .type = LS_OPTION_CHOICE,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "HOW",
+      .initial = "overlap",
+      .choices = windows,
+      .group = "Sound",
+      .help = "how the 30 s that are listened to at a time follow each other: overlap: by 2 s, "
+              "blended, so that no seam is seen; exact: as the original's, side by side"},
+     LS_MEMBER_INT,
+     SYNC(audio_windows)},
 
     {{.name = "face",
       .type = LS_OPTION_TEXT,

@@ -185,7 +185,11 @@ static int open_speech(ls_sync *job, ls_error *err)
     if (ret && ret != LS_ECANCELED)
         ls_fail_context(err, ret, "%s", job->s.audio);
     if (!ret)
-        ret = ls_features_open(&job->features, job->models[0]->whisper, job->mel, fps, err);
+        ret =
+            ls_features_open(&job->features, job->models[0]->whisper, job->mel,
+                             &(ls_feature_settings){
+                                 .fps = fps, .overlap = job->s.audio_windows == LS_WINDOWS_OVERLAP},
+                             err);
     if (ret)
         return ret;
     if (ls_video_times(video))

@@ -62,6 +62,20 @@ def segment(job, k):
     return digest(f"{job}/segment-{k:05}.nut")
 
 
+
+@test
+def windows_of_sound_meet_alike_in_every_part():
+    """Where the second one fades in, from 28 s on, whichever part that is read for."""
+    ffmpeg("-f", "lavfi", "-i", "aevalsrc=0.5*sin(100*t*t):s=16000:d=33", "o.long.wav")
+
+    def make(*options):
+        good(run(LS, *[a if a != "speech.wav" else "o.long.wav" for a in SYNC], "--video-codec", "ffv1", *options, "-o", "o.mkv"))
+        return pictures("o.mkv")
+    a = make("--start", 26.88, "--duration", 2)
+    assert len(a) == 50 and make("--start", 28.4, "--duration", 0.48) == a[38:]
+    exact = make("--start", 26.88, "--duration", 2, "--audio-windows", "exact")
+    assert exact[:16] == a[:16] and all(p != q for p, q in zip(exact[32:], a[32:]))
+
 @test
 def frames_and_sound_of_the_whole():
     whole = pictures("whole.mkv")

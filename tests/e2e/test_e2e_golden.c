@@ -117,7 +117,9 @@ static void generate(run *r, size_t cache_interval)
                                      .vae_frames = slices ? 5 : 1};
     assert_int_equal(
         ls_log_mel_open(&mel, &(ls_pcm_source){rec.samples, read_pcm, &rec}, NULL, NULL), 0);
-    assert_int_equal(ls_features_open(&features, r->models.whisper, mel, 25, NULL), 0);
+    assert_int_equal(ls_features_open(&features, r->models.whisper, mel,
+                                      &(ls_feature_settings){.fps = 25}, NULL),
+                     0);
     assert_int_equal(ls_features_frames(features), FRAMES);
     assert_int_equal(ls_generator_open(&g, &r->models, features, &s, NULL), 0);
     for (size_t chunk = 0; chunk < 2; chunk++) {

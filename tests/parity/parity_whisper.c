@@ -237,8 +237,8 @@ static int check_features(golden_file *g, ls_whisper *m, ls_log_mel *mel, ls_err
     size_t row_size = (c->n_audio_layer + 1) * c->n_audio_state;
     ls_features *f = NULL;
     float *all = ls_malloc_array(rows * row_size, sizeof *all);
-    int ret =
-        all ? ls_features_open(&f, m, mel, 25, err) : ls_fail(err, LS_ENOMEM, "out of memory");
+    int ret = all ? ls_features_open(&f, m, mel, &(ls_feature_settings){.fps = 25}, err)
+                  : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret)
         ret = all_rows(f, rows, row_size, all, err);
     const ls_weight_info *t = ls_weights_find(g->w, "features");

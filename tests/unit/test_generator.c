@@ -76,7 +76,9 @@ static void open_sound(sound *s, ls_models *m)
     assert_int_equal(
         ls_log_mel_open(&s->mel, &(ls_pcm_source){s->rec.samples, read_pcm, &s->rec}, NULL, NULL),
         0);
-    assert_int_equal(ls_features_open(&s->features, m->whisper, s->mel, 25, NULL), 0);
+    assert_int_equal(
+        ls_features_open(&s->features, m->whisper, s->mel, &(ls_feature_settings){.fps = 25}, NULL),
+        0);
 }
 
 static void close_sound(sound *s)

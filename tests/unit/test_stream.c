@@ -143,7 +143,9 @@ static void open_generator(job *j, size_t i)
     c->nodes = 0;
     c->kernels = 0;
     if (!i)
-        assert_int_equal(ls_features_open(&j->features, j->models[0].whisper, j->mel, 25, NULL), 0);
+        assert_int_equal(ls_features_open(&j->features, j->models[0].whisper, j->mel,
+                                          &(ls_feature_settings){.fps = 25}, NULL),
+                         0);
     if (ls_generator_open(&j->generators[i], &j->models[i], j->features, &s, &err) ||
         ls_generator_prepare(j->generators[i], LS_CHUNK_FRAMES, &err))
         fail_msg("%s", err.message);
@@ -494,7 +496,9 @@ static void read_sound(uint8_t digests[CHUNKS][32], size_t threads, bool ahead)
     assert_int_equal(ls_models_open(&m, media_path(path, "models"), &all, NULL), 0);
     const ls_pcm_source sound = {rec.samples, read_pcm, &rec};
     assert_int_equal(ls_log_mel_open(&mel, &sound, NULL, NULL), 0);
-    assert_int_equal(ls_features_open(&f, m.whisper, mel, 25, NULL), 0);
+    assert_int_equal(ls_features_open(&f, m.whisper, mel,
+                                      &(ls_feature_settings){.fps = 25, .overlap = true}, NULL),
+                     0);
     if (ahead)
         assert_int_equal(ls_features_read_ahead(f, NULL), 0);
     const size_t bytes = LS_CHUNK_FRAMES * ls_feature_tokens(m.whisper) *

@@ -20,7 +20,7 @@
 #define BAND 0.06     /* half width of the band along the jaw, in units of the face */
 
 static const char usage[] =
-    "usage: measure [--source VIDEO] [--ideal FOLDER] OUTPUT TRACK MOUTH\n"
+    "usage: measure [--source VIDEO] [--ideal FOLDER] [--frames] OUTPUT TRACK MOUTH\n"
     "\n"
     "Measures the opening of the mouth in each frame of OUTPUT: the area that is dark, or as\n"
     "white as teeth, in the rectangle where TRACK, that of the source video, has the mouth.\n"
@@ -28,7 +28,8 @@ static const char usage[] =
     "lag in frames where that is highest, and with --source the PSNR of luma outside the\n"
     "face's rectangle and around the eyes. With --ideal, a folder where puppet drew the same\n"
     "speaker saying what OUTPUT should, the PSNR of luma around the mouth and in a band along the\n"
-    "jaw.\n";
+    "jaw. With --frames, of each frame the opening, and how much luma around the mouth differs\n"
+    "from the frame before.\n";
 
 typedef struct face_frame {
     double x, y, unit, c, s; /* of the face's origin, pixels; cosine and sine of its roll */
@@ -70,7 +71,8 @@ static colour colour_at(const ls_picture *p, const face_frame *f, double u, doub
                          : (colour){fmax(luma - 16, 0) * 255 / 219, (cr - 128.0) * 255 / 224};
 }
 
-static double opening(const ls_picture *p, const face_frame *f)
+/* `mouth` receives the luma of the mouth's rectangle. */
+static double opening(const ls_picture *p, const face_frame *f, double mouth[GRID * GRID])
 {
     double light = 0, red = 0, open = 0;
     for (int k = 0; k < 20; k++) {
@@ -85,6 +87,7 @@ static double opening(const ls_picture *p, const face_frame *f)
             const double dark = (DARK * light - c.luma) / (0.2 * light),
                          teeth = (TEETH * red - c.red) / (0.3 * red);
             open += fmin(fmax(fmax(dark, teeth), 0), 1);
+            mouth[i * GRID + j] = c.luma;
         }
     return open / (GRID * GRID);
 }
@@ -226,8 +229,9 @@ static void compare_next(other *o, const ls_picture *p, const face_frame *faces,
 
 /* The output is as long as its speech, so the source's frames may be played back and forth. */
 static int measure(ls_video *output, other others[2], const face_frame *faces, size_t known,
-                   series *to, regions *r, ls_error *err)
+                   series *to, series *changes, regions *r, ls_error *err)
 {
+    double mouths[2][GRID * GRID];
     int ret = 0;
     for (ls_frame *f; !ret && to->count < MAX_FRAMES;) {
         ret = ls_video_next(output, &f, err);
@@ -235,7 +239,9 @@ static int measure(ls_video *output, other others[2], const face_frame *faces, s
             break;
         const size_t n = to->count++, k = n % (2 * known), at = k < known ? k : 2 * known - 1 - k;
         const ls_picture p = ls_frame_picture(f);
-        to->at[n] = opening(&p, &faces[at]);
+        to->at[n] = opening(&p, &faces[at], mouths[n % 2]);
+        for (int i = 0; n && i < GRID * GRID; i++)
+            changes->at[n] += fabs(mouths[0][i] - mouths[1][i]) / (GRID * GRID);
         for (int i = 0; i < 2 && n < known; i++)
             compare_next(&others[i], &p, faces, n, r, err);
         ls_frame_unref(&f);
@@ -252,6 +258,9 @@ int main(int argc, char **argv)
             argv += 2;
             argc -= 2;
         }
+    const bool lists = argc > 4 && !strcmp(argv[1], "--frames");
+    argv += lists;
+    argc -= lists;
     if (argc != 4) {
         fputs(usage, stderr);
         return 2;
@@ -264,8 +273,9 @@ int main(int argc, char **argv)
     char ideal[4096] = "";
     face_frame *faces = calloc(MAX_FRAMES, sizeof *faces);
     series seen = {calloc(MAX_FRAMES, sizeof(double)), 0},
+           changes = {calloc(MAX_FRAMES, sizeof(double)), 0},
            said = {calloc(MAX_FRAMES, sizeof(double)), 0};
-    bool ok = faces && seen.at && said.at && read_mouths(argv[3], &said);
+    bool ok = faces && seen.at && changes.at && said.at && read_mouths(argv[3], &said);
     const size_t known = ok ? read_track(argv[2], faces, &err) : 0;
     if (ok && !known)
         fprintf(stderr, "measure: %s does not have five points for each frame\n", argv[2]);
@@ -277,7 +287,7 @@ int main(int argc, char **argv)
         ok = others[1].jaws && read_jaws(paths[1], others[1].jaws, &others[1].frames) &&
              !ls_video_open(&others[1].video, ideal, &settings, &err);
     }
-    ok = ok && !measure(output, others, faces, known, &seen, &r, &err);
+    ok = ok && !measure(output, others, faces, known, &seen, &changes, &r, &err);
     if (ok) {
         long best = 0;
         for (long lag = -MAX_LAG; lag <= MAX_LAG; lag++)
@@ -288,7 +298,11 @@ int main(int argc, char **argv)
             printf(", \"psnr_outside\": %.2f, \"psnr_eyes\": %.2f", psnr(&r.around), psnr(&r.eyes));
         if (paths[1])
             printf(", \"psnr_mouth\": %.2f, \"psnr_jaw\": %.2f", psnr(&r.mouth), psnr(&r.jaw));
-        puts("}");
+        for (size_t i = 0; lists && i < seen.count; i++)
+            printf("%s%.4f", i ? ", " : ", \"openings\": [", seen.at[i]);
+        for (size_t i = 0; lists && i < seen.count; i++)
+            printf("%s%.3f", i ? ", " : "], \"changes\": [", changes.at[i]);
+        puts(lists ? "]}" : "}");
     } else if (err.message[0]) {
         fprintf(stderr, "measure: %s\n", err.message);
     }
@@ -298,6 +312,7 @@ int main(int argc, char **argv)
     free(others[1].jaws);
     free(faces);
     free(seen.at);
+    free(changes.at);
     free(said.at);
     return ok ? 0 : 1;
 }

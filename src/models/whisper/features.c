@@ -1,10 +1,13 @@
 #include "models/whisper/features.h"
 #include "base/alloc.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #define WINDOW 3000 /* mel frames; twice the rows it yields */
+#define WINDOW_ROWS (WINDOW / 2)
+#define OVERLAP_ROWS 100 /* of two windows, in which one fades into the next */
 #define ROWS_BEFORE 4
 
 struct ls_features {
@@ -13,8 +16,9 @@ struct ls_features {
     double fps;
     ls_feature_clock clock; /* if it has a function */
     size_t rows, row_size;
-    float *input;         /* [3000, 80], of the thread that encodes */
-    pthread_mutex_t lock; /* of all below */
+    size_t overlap, hop, count; /* of windows: rows that two share; from one to the next; windows */
+    float *input;               /* [3000, 80], of the thread that encodes */
+    pthread_mutex_t lock;       /* of all below */
     pthread_cond_t changed;
     struct {
         size_t index; /* SIZE_MAX: empty */
@@ -90,11 +94,11 @@ static size_t row_size(const ls_whisper_config *c)
 size_t ls_feature_bytes(const ls_whisper *w)
 {
     const ls_whisper_config *c = ls_whisper_get_config(w);
-    return (WINDOW * c->n_mels + 3 * (WINDOW / 2) * row_size(c)) * sizeof(float);
+    return (WINDOW * c->n_mels + 3 * WINDOW_ROWS * row_size(c)) * sizeof(float);
 }
 
-int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel, double fps,
-                     ls_error *err)
+int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel,
+                     const ls_feature_settings *s, ls_error *err)
 {
     *out = NULL;
     const ls_whisper_config *c = ls_whisper_get_config(whisper);
@@ -107,9 +111,12 @@ int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel, do
         return ls_fail(err, LS_ENOMEM, "out of memory");
     f->whisper = whisper;
     f->mel = mel;
-    f->fps = fps;
+    f->fps = s->fps;
     f->rows = rows;
     f->row_size = row_size(c);
+    f->overlap = s->overlap ? OVERLAP_ROWS : 0;
+    f->hop = WINDOW_ROWS - f->overlap;
+    f->count = rows <= WINDOW_ROWS ? 1 : (rows - f->overlap + f->hop - 1) / f->hop;
     f->wanted = SIZE_MAX;
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->changed, NULL);
@@ -117,7 +124,7 @@ int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel, do
     bool ok = f->input;
     for (int i = 0; i < 2; i++) {
         f->windows[i].index = SIZE_MAX;
-        f->windows[i].rows = ls_malloc_array(WINDOW / 2 * f->row_size, sizeof(float));
+        f->windows[i].rows = ls_malloc_array(WINDOW_ROWS * f->row_size, sizeof(float));
         ok = ok && f->windows[i].rows;
     }
     if (!ok) {
@@ -167,7 +174,7 @@ static int encode(ls_features *f, size_t index, const ls_cancel *cancel, ls_erro
     f->encoding = true;
     f->windows[k].index = SIZE_MAX;
     pthread_mutex_unlock(&f->lock);
-    int ret = ls_log_mel_read(f->mel, index * WINDOW, WINDOW, f->input, err);
+    int ret = ls_log_mel_read(f->mel, 2 * index * f->hop, WINDOW, f->input, err);
     if (!ret)
         ret = ls_whisper_encode(f->whisper, f->input, f->windows[k].rows, cancel, err);
     pthread_mutex_lock(&f->lock);
@@ -196,12 +203,45 @@ static int get_window(ls_features *f, size_t index, const float **out, const ls_
     return ret;
 }
 
+/* The last window that has a row. */
+static size_t window_of(const ls_features *f, size_t row)
+{
+    const size_t index = row / f->hop;
+    return index < f->count ? index : f->count - 1;
+}
+
+/* The share that a window has in row `at` of those that it shares with the one before. */
+static float share(size_t at)
+{
+    return (float)(0.5 - 0.5 * cos(M_PI * ((double)at + 0.5) / OVERLAP_ROWS));
+}
+
+/* With the lock. Windows are asked for in their order, so that both are held. */
+static int read_row(ls_features *f, size_t row, float *dst, const ls_cancel *cancel, ls_error *err)
+{
+    const size_t index = window_of(f, row), at = row - index * f->hop;
+    const float part = index && at < f->overlap ? share(at) : 1;
+    const float *rows;
+    int ret = 0;
+    if (part < 1)
+        ret = get_window(f, index - 1, &rows, cancel, err);
+    if (!ret && part < 1)
+        memcpy(dst, rows + (at + f->hop) * f->row_size, f->row_size * sizeof *dst);
+    if (!ret)
+        ret = get_window(f, index, &rows, cancel, err);
+    if (!ret && part == 1)
+        memcpy(dst, rows + at * f->row_size, f->row_size * sizeof *dst);
+    for (size_t i = 0; !ret && part < 1 && i < f->row_size; i++)
+        dst[i] += part * (rows[at * f->row_size + i] - dst[i]);
+    return ret;
+}
+
 /* The window after that of a row, when no one needs the one before any more. */
 static void want_next(ls_features *f, size_t row)
 {
-    const size_t next = row / (WINDOW / 2) + 1;
-    if (row % (WINDOW / 2) >= WINDOW / 4 && next * (WINDOW / 2) < f->rows &&
-        f->windows[0].index != next && f->windows[1].index != next && f->wanted != next) {
+    const size_t index = window_of(f, row), next = index + 1;
+    if (row - index * f->hop >= f->hop / 2 && next < f->count && f->windows[0].index != next &&
+        f->windows[1].index != next && f->wanted != next) {
         f->wanted = next;
         pthread_cond_broadcast(&f->changed);
     }
@@ -218,13 +258,8 @@ int ls_features_read(ls_features *f, size_t start, size_t n, float *dst, const l
             ls_feature_indices_by(i, f->rows, &f->clock, indices);
         else
             ls_feature_indices(i, f->rows, f->fps, indices);
-        for (size_t k = 0; !ret && k < LS_FEATURE_ROWS; k++, dst += f->row_size) {
-            const float *window;
-            ret = get_window(f, indices[k] / (WINDOW / 2), &window, cancel, err);
-            if (!ret)
-                memcpy(dst, window + indices[k] % (WINDOW / 2) * f->row_size,
-                       f->row_size * sizeof *dst);
-        }
+        for (size_t k = 0; !ret && k < LS_FEATURE_ROWS; k++, dst += f->row_size)
+            ret = read_row(f, indices[k], dst, cancel, err);
     }
     want_next(f, indices[0]);
     pthread_mutex_unlock(&f->lock);

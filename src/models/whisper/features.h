@@ -32,11 +32,16 @@ size_t ls_feature_tokens(const ls_whisper *w);
 /* Bytes of the windows held by ls_features, plus the encoder's own copy of one. */
 size_t ls_feature_bytes(const ls_whisper *w);
 
+typedef struct ls_feature_settings {
+    double fps;
+    bool overlap; /* windows begin every 28 s, not every 30, and are blended where two meet */
+} ls_feature_settings;
+
 typedef struct ls_features ls_features;
 
 /* Both must outlive *out. Holds two windows of embeddings, whatever the length. */
-int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel, double fps,
-                     ls_error *err);
+int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel,
+                     const ls_feature_settings *s, ls_error *err);
 /* From now on frames are shown by `clock`, which is copied; its `opaque` must outlive *f. */
 void ls_features_set_clock(ls_features *f, const ls_feature_clock *clock);
 void ls_features_close(ls_features **f);
