@@ -43,6 +43,13 @@ enum ls_audio_windows {
     LS_WINDOWS_EXACT    /* side by side, as the original's */
 };
 
+/* What of a face is replaced. */
+enum ls_blend {
+    LS_BLEND_MASK, /* what the networks repaint, with a soft edge within the mask's border, its
+                      colors matched to the frame; all else keeps its pixels */
+    LS_BLEND_CROP  /* the whole crop, as the original does */
+};
+
 /* What a stage has done since the start. */
 typedef struct ls_progress_stage {
     const char *name;    /* "faces", "decode", "generate", "restore", "encode" */
@@ -171,9 +178,12 @@ typedef struct ls_sync_settings {
     int quality;                   /* LS_QUALITY_AUTO */
     /* The part of the output that is made, in seconds of the whole; its frames are those that the
      * whole has there. */
-    double start;      /* 0: where it begins */
-    double duration;   /* 0: to the end; how long it is, at most */
-    int audio_windows; /* LS_WINDOWS_OVERLAP */
+    double start;        /* 0: where it begins */
+    double duration;     /* 0: to the end; how long it is, at most */
+    int audio_windows;   /* LS_WINDOWS_OVERLAP */
+    int blend;           /* LS_BLEND_MASK */
+    const char *sharpen; /* NULL: where the frame is finer than the face image; "0" to "1": how much
+                            at most; never beyond the face's own sharpness. LS_BLEND_MASK only */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

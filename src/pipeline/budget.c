@@ -1,6 +1,7 @@
 #include "pipeline/budget.h"
 #include "base/list.h"
 #include "base/system.h"
+#include "face/paste.h"
 #include "media/pingpong.h"
 
 #include <stdio.h>
@@ -210,7 +211,8 @@ static void add_up(ls_budget_memory *m, const ls_budget_choice *c, const ls_gene
         .decode = (job->detects ? 2 : 1) * decoded * frame + rgb,
         .window = job->turns ? window_of(c, frame) : 0,
         .encode = job->encoder,
-        .restore = (uint64_t)c->workers * 4 * frame,
+        .restore = (uint64_t)c->workers *
+                   (job->whole_crop ? 4 * frame : 2 * frame + ls_paste_bytes(g.resolution)),
         .detect = job->detects ? DETECTOR + rgb : 0};
     m->total = m->weights + m->activations + m->buffers + m->program + m->flight + m->decode +
                m->window + m->encode + m->restore + m->detect;

@@ -70,7 +70,8 @@ typedef struct ls_budget_job {
     bool turns;       /* the video plays backwards too, or may do so */
     bool detects;     /* detects faces */
     int cores;
-    uint64_t space; /* ls_address_space_left */
+    uint64_t space;  /* ls_address_space_left */
+    bool whole_crop; /* is pasted: ls_stream_parts */
 } ls_budget_job;
 
 /* Whether an encoder of that many bytes may be opened, as a trial; if not, ls_budget_choose fails.

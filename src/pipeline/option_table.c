@@ -16,6 +16,7 @@ static const char *const windows[] = {"overlap", "exact", NULL};
 static const char *const ends[] = {"speech", "video", NULL};
 
 static const char *const qualities[] = {"auto", "fast", "balanced", "best", NULL};
+static const char *const blends[] = {"mask", "crop", NULL};
 static const char *const samplers[] = {"auto", "ddim", "dpmpp", "unipc", NULL};
 #define OF_QUALITY "as the quality says"
 
@@ -376,6 +377,29 @@ static const ls_option_row rows[] = {
      SYNC(threads),
      FACES(threads)},
 
+    {{.name = "blend",
+      .type = LS_OPTION_CHOICE,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "WHAT",
+      .initial = "mask",
+      .choices = blends,
+      .group = "Output",
+      .help = "mask: replace only what was repainted, its colors matched to the face around; crop: "
+              "the whole face, as the original does"},
+     LS_MEMBER_INT,
+     SYNC(blend)},
+    {{.name = "sharpen",
+      .type = LS_OPTION_TEXT,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "X",
+      .automatic = "as much as the face in the video is finer than the model's image",
+      .group = "Output",
+      .help = "sharpen what is pasted, 0 to 1, at most as sharp as the face around it; only with "
+              "--blend mask"},
+     LS_MEMBER_STRING,
+     SYNC(sharpen)},
     {{.name = "until",
       .type = LS_OPTION_CHOICE,
       .used_by = NEW,

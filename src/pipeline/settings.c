@@ -2,7 +2,7 @@
 #include "base/alloc.h"
 #include "diffusion/scheduler.h"
 #include "face/choose.h"
-#include "face/restore.h"
+#include "face/paste.h"
 #include "latentsync/models.h"
 #include "pipeline/options.h"
 #include "pipeline/device_choice.h"
@@ -128,6 +128,32 @@ bool ls_settings_interval(const char *text, double *start, double *end)
     return rest != text && !*rest && *start >= 0 && *start < *end && *end <= 1;
 }
 
+double ls_settings_sharpen(const char *text)
+{
+    char *end;
+    if (!text)
+        return LS_SHARPEN_AUTO;
+    const double most = strtod(text, &end);
+    return end != text && !*end && most >= 0 && most <= 1 ? most : NAN;
+}
+
+static int check_blend(const ls_sync_settings *s, ls_error *err)
+{
+    const double sharpen = ls_settings_sharpen(s->sharpen);
+    if (isnan(sharpen))
+        return ls_advise(err,
+                         ls_fail(err, LS_EINVAL,
+                                 "sharpen: expected auto or a number from 0 to 1, not \"%s\"",
+                                 s->sharpen),
+                         LS_HINT_NONE, "sharpen");
+    if (s->blend == LS_BLEND_CROP && sharpen > 0)
+        return ls_advise(
+            err,
+            ls_fail(err, LS_EINVAL, "sharpen: only what is blended by the mask can be sharpened"),
+            LS_HINT_NONE, "sharpen");
+    return 0;
+}
+
 static int check_sampling(const ls_sync_settings *s, ls_error *err)
 {
     double start, end;
@@ -182,6 +208,8 @@ int ls_settings_check(const ls_sync_settings *s, ls_error *err)
                          LS_HINT_NONE, "face");
     ls_device_wish wish;
     ret = check_sampling(s, err);
+    if (!ret)
+        ret = check_blend(s, err);
     if (!ret)
         ret = ls_device_wish_parse(&wish, s->device, err);
     return ret ? ret : check_outputs(s, err);

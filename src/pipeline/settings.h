@@ -25,6 +25,9 @@ double ls_settings_gain(const char *text);
 /* Reads an interval like "0.2:1" within 0 to 1; false if it is none. */
 bool ls_settings_interval(const char *text, double *start, double *end);
 
+/* How much may be sharpened, LS_SHARPEN_AUTO for NULL; NaN if the text is no number from 0 to 1. */
+double ls_settings_sharpen(const char *text);
+
 /* Makes the strings the settings' own, and names the job's folder. */
 int ls_settings_own(ls_sync_settings *s, ls_error *err);
 void ls_settings_free(ls_sync_settings *s);

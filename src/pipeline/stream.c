@@ -1,5 +1,6 @@
 #include "base/alloc.h"
 #include "base/time.h"
+#include "face/paste.h"
 #include "face/restore.h"
 #include "pipeline/stream_inside.h"
 
@@ -186,7 +187,13 @@ static void *run_source(void *opaque)
     return NULL;
 }
 
-static int restore(ls_restore *r, item *it, ls_error *err)
+/* What a thread that restores works with; one of the two. */
+typedef struct tools {
+    ls_restore *restore;
+    ls_paste *paste;
+} tools;
+
+static int restore(const tools *t, item *it, ls_error *err)
 {
     if (!it->image)
         return 0;
@@ -194,9 +201,14 @@ static int restore(ls_restore *r, item *it, ls_error *err)
     if (ret)
         return ret;
     const ls_picture p = ls_frame_picture(it->frame);
-    ret = ls_restore_yuv(r, it->image, &it->place.matrix, it->place.opacity, &p, err);
+    ret = t->paste ? ls_paste_yuv(t->paste, it->image, it->face, &it->place.matrix,
+                                  it->place.opacity, &p, err)
+                   : ls_restore_yuv(t->restore, it->image, &it->place.matrix, it->place.opacity, &p,
+                                    err);
     ls_aligned_free(it->image);
     it->image = NULL;
+    ls_aligned_free(it->face);
+    it->face = NULL;
     return ret;
 }
 
@@ -251,12 +263,13 @@ static void *run_restore(void *opaque)
     worker *w = opaque;
     ls_stream *s = w->stream;
     ls_error err = {0};
-    ls_restore *r = NULL;
+    tools t = {NULL, NULL};
     item *it;
     uint64_t place;
-    int ret = ls_restore_open(&r, s->p.resolution, &err);
+    int ret = s->p.whole_crop ? ls_restore_open(&t.restore, s->p.resolution, &err)
+                              : ls_paste_open(&t.paste, s->p.resolution, s->p.sharpen, &err);
     while (!ret && !take(w, &it, &place)) {
-        ret = restore(r, it, &err);
+        ret = restore(&t, it, &err);
         if (!ret) {
             ls_stream_count(s, LS_STAGE_RESTORE, LS_TIME_BUSY, ls_stream_lap(&w->since), 1);
             if (give(w, it, place))
@@ -267,7 +280,8 @@ static void *run_restore(void *opaque)
     }
     if (ret)
         ls_stream_stop(s, ret, &err);
-    ls_restore_close(&r);
+    ls_restore_close(&t.restore);
+    ls_paste_close(&t.paste);
     return NULL;
 }
 

@@ -35,6 +35,8 @@ typedef struct ls_stream_parts {
     ls_generator *const *generators; /* each takes the next chunk as soon as it is free */
     size_t generator_count;          /* 1 .. LS_STREAM_GENERATORS */
     size_t resolution;
+    bool whole_crop; /* is pasted, instead of what the mask repaints */
+    double sharpen;  /* as ls_paste_open; unless the whole crop is pasted */
     ls_stream_span span;
     size_t frames;         /* in flight at most, in all stages; LS_CHUNK_FRAMES at least */
     int workers;           /* threads that restore, at most */

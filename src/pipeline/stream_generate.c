@@ -155,11 +155,8 @@ static int generate(lane *l, chunk *c, ls_error *err)
     int ret = c->fed && nearest_face(c->items, c->fed, 0) ? make_faces(l, c, err) : 0;
     if (ret)
         return ret;
-    for (size_t i = 0; i < c->n; i++) {
+    for (size_t i = 0; i < c->n; i++)
         with += i < c->mouths && c->items[i]->has_face;
-        ls_aligned_free(c->items[i]->face);
-        c->items[i]->face = NULL;
-    }
     end_chunk(l, c, with);
     count(l, LS_TIME_BUSY, ls_stream_lap(&l->since), c->taken ? 0 : written(c));
     return 0;

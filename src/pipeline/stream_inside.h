@@ -14,7 +14,7 @@ typedef struct ls_stream_item {
     ls_frame *frame;
     bool has_face;
     ls_placement place;
-    uint8_t *face; /* [R, R, 3], between crop and generation */
+    uint8_t *face; /* [R, R, 3], from the crop on */
     float *image;  /* [R, R, 3], between generation and restoration */
 } ls_stream_item;
 

@@ -332,6 +332,7 @@ static int plan_memory(ls_sync *job, ls_error *err)
                        .turns = frames + SLACK > (double)v->frames,
                        .encoder = ls_encoder_memory(&encoding),
                        .detects = !job->s.face_track,
+                       .whole_crop = job->s.blend == LS_BLEND_CROP,
                        .cores = job->s.threads ? job->s.threads : cpu.cores,
                        .space = ls_address_space_left()};
     int ret = choose_how(job, &b, &memory, err);

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/time.h"
 #include "pipeline/chunk_store.h"
+#include "pipeline/settings.h"
 #include "pipeline/sync_job.h"
 #include "pipeline/watch.h"
 
@@ -223,6 +224,8 @@ int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *
                                    .generators = job->generators,
                                    .generator_count = job->model_count,
                                    .resolution = job->s.resolution,
+                                   .whole_crop = job->s.blend == LS_BLEND_CROP,
+                                   .sharpen = ls_settings_sharpen(job->s.sharpen),
                                    .span = job->span,
                                    .frames = job->choice.frames,
                                    .folder = job->folder,

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 
-from common import LS, QUICK, digest, ffmpeg, good, main, run, test, track
+from common import LS, QUICK, digest, ffmpeg, good, main, planes, run, test, track
 
 TAGS = """;FFMETADATA1
 title=The Title
@@ -312,6 +312,40 @@ def bytes_are_the_same_again():
             good(sync("rich.mp4", name, speech="short.wav"))
             digests.add(digest(name))
         assert len(digests) == 1
+
+
+def changed(before, after, box):
+    """Whether luma or chroma differs within a rectangle x0, y0, x1, y1 of even numbers, or outside it."""
+    found = [False, False]
+    for a, b in zip(before, after):
+        for start, w, h, box_ in ((0, 320, 240, box), *((76800 + 19200 * k, 160, 120, [v // 2 for v in box]) for k in (0, 1))):
+            for y in range(h):
+                row = start + y * w
+                inside = slice(row + box_[0], row + box_[2]) if box_[1] <= y < box_[3] else slice(row, row)
+                p, q = bytearray(a[row:row + w]), bytearray(b[row:row + w])
+                found[0] = found[0] or a[inside] != b[inside]
+                p[inside.start - row:inside.stop - row] = q[inside.start - row:inside.stop - row] = b""
+                found[1] = found[1] or p != q
+    return found
+
+
+@test
+def only_what_is_repainted_changes():
+    before = planes("rich.mp4")
+    repainted, eyes = (122, 108, 202, 174), (122, 80, 202, 104)
+    for options, same in (([], True), (["--sharpen", "0"], True), (["--blend", "crop"], False)):
+        good(sync("rich.mp4", "o.mkv", "--crf", "0", *options, speech="short.wav"))
+        after = planes("o.mkv")
+        assert len(after) == 10
+        inside, outside = changed(before, after, repainted)
+        assert inside and outside != same, options
+        assert changed(before, after, eyes)[0] != same, options
+    # a job goes on as it was begun
+    good(run(LS, "plan", "-m", "models", "-t", "track.jsonl", "rich.mp4", "short.wav", "-o", "o.p.mkv", *QUICK))
+    r = run(LS, "plan", "-m", "models", "-t", "track.jsonl", "rich.mp4", "short.wav", "-o", "o.p.mkv", *QUICK, "--blend", "crop")
+    assert r.returncode and "blend" in r.stderr, r.stderr
+    r = run(LS, "sync", "-m", "models", "-t", "track.jsonl", "rich.mp4", "short.wav", "-o", "o.q.mkv", "--blend", "crop", "--sharpen", "1")
+    assert r.returncode == 2 and "--sharpen: only" in r.stderr, r.stderr
 
 
 @test
