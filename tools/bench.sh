@@ -27,6 +27,9 @@ elif [ "${1:-}" = quality ]; then
 elif [ "${1:-}" = sound ]; then
     python3 tools/sound.py build "${@:2}"
     ran=1
+elif [ "${1:-}" = blend ]; then
+    python3 tools/blend.py build "${@:2}"
+    ran=1
 elif [ "${1:-}" = lips ]; then
     python3 tests/e2e/lips.py build/latentsync build/tools/puppet build/tools/measure --table "${@:2}"
     ran=1
