@@ -23,10 +23,11 @@ enum ls_option_type {
 
 /* What takes the option. */
 enum {
-    LS_OPTION_SYNC = 1,    /* ls_sync_settings, for a new job */
-    LS_OPTION_RESUME = 2,  /* ls_sync_settings, for a job that exists */
-    LS_OPTION_FACES = 4,   /* ls_faces_settings */
-    LS_OPTION_ESTIMATE = 8 /* ls_sync_settings, for ls_estimate_sync */
+    LS_OPTION_SYNC = 1,     /* ls_sync_settings, for a new job */
+    LS_OPTION_RESUME = 2,   /* ls_sync_settings, for a job that exists */
+    LS_OPTION_FACES = 4,    /* ls_faces_settings */
+    LS_OPTION_ESTIMATE = 8, /* ls_sync_settings, for ls_estimate_sync */
+    LS_OPTION_CHECK = 16    /* ls_sync_settings, for ls_check_video */
 };
 
 /* Later versions may add members at the end. */

@@ -142,6 +142,7 @@ void cli_print_arguments(const cli_command *c, FILE *out);
 
 int cmd_batch(cli_call *call);
 int cmd_bench_gpu(cli_call *call);
+int cmd_check(cli_call *call);
 int cmd_sync(cli_call *call);
 int cmd_resume(cli_call *call);
 int cmd_plan(cli_call *call);
@@ -153,7 +154,7 @@ int cmd_faces(cli_call *call);
 int cmd_probe(cli_call *call);
 int cmd_pull(cli_call *call);
 int cmd_import(cli_call *call);
-int cmd_check(cli_call *call);
+int cmd_models_check(cli_call *call);
 int cmd_random(cli_call *call);
 int cmd_report(cli_call *call);
 int cmd_info(cli_call *call);

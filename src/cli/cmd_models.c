@@ -30,7 +30,7 @@ static void add_report(void *opaque, const ls_models_report *r)
     fflush(stdout);
 }
 
-int cmd_check(cli_call *call)
+int cmd_models_check(cli_call *call)
 {
     ls_error err = {0};
     const char *dir = cli_text(call, "directory");

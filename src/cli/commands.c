@@ -325,6 +325,18 @@ static const cli_command commands[] = {
      .reports = true,
      .options = faces_options,
      .run = cmd_faces},
+    {.name = "check",
+     .summary = "tell whether the lips of a video follow its sound",
+     .description =
+         "Finds by how much the sound of VIDEO comes before or after the lips, up to 0.6 s, over "
+         "all of it and in stretches of 10 s, from how far the mouth is open. Prints \"in sync\" "
+         "(within a frame and a half of 25 a second), \"late\" or \"early\", which is what the "
+         "sound is, or \"cannot tell\". The exit status is 0 if it is in sync, else 1.",
+     .examples = "latentsync check dubbed.mp4\nlatentsync check --json --face left talk.mkv",
+     .library = LS_OPTION_CHECK,
+     .reports = true,
+     .options = json_option,
+     .run = cmd_check},
     {.name = "probe",
      .summary = "show what a media file holds, and what sync would make of it",
      .examples = "latentsync probe interview.mp4",
@@ -378,7 +390,7 @@ static const cli_command commands[] = {
      .examples = "latentsync models check ~/.local/share/latentsync/1.6",
      .reports = true,
      .operands = check_operand,
-     .run = cmd_check},
+     .run = cmd_models_check},
     {.name = "models random",
      .summary = "make a model directory with made-up weights",
      .description = "Writes made-up weights in the published formats, to try everything without "

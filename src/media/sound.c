@@ -197,6 +197,9 @@ static void start(ls_sound *s)
     s->shift = s->s.offset;
     if (heard != AV_NOPTS_VALUE) {
         s->facts.zero = find_zero(s, heard);
+        if (s->format->start_time != AV_NOPTS_VALUE)
+            s->facts.lead = (double)s->facts.zero * av_q2d(s->stream->time_base) -
+                            (double)s->format->start_time / AV_TIME_BASE;
         const double begin = time_of(s, heard),
                      hidden = (double)av_sat_sub64(heard, s->first) * av_q2d(s->stream->time_base);
         s->position = llrint(begin * s->rate);

@@ -25,6 +25,8 @@ typedef struct ls_sound_facts {
      * not moved by an offset, and hide nothing but what an encoder puts before the first sample. */
     bool is_plain;
     int64_t zero; /* time stamp of the file, in the time base of the stream, that is at 0 */
+    double lead;  /* from the start of the file, where the timeline of its video is at 0, to our 0:
+                     seconds */
 } ls_sound_facts;
 
 /* One thread at a time. */
