@@ -189,6 +189,17 @@ size_t ls_log_mel_frames(const ls_log_mel *m)
     return (size_t)(m->source.samples / HOP);
 }
 
+/* As the original scales it. */
+static float scaled(float value)
+{
+    return (value + 4) / 4;
+}
+
+float ls_log_mel_floor(const ls_log_mel *m)
+{
+    return scaled(m->floor);
+}
+
 int ls_log_mel_read(ls_log_mel *m, size_t start, size_t n, float *dst, ls_error *err)
 {
     size_t frames = ls_log_mel_frames(m), end = start + n < frames ? start + n : frames;
@@ -200,7 +211,7 @@ int ls_log_mel_read(ls_log_mel *m, size_t start, size_t n, float *dst, ls_error 
             return ret;
         for (size_t i = 0; i < count; i++, dst += LS_MEL_BANDS)
             for (int k = 0; k < LS_MEL_BANDS; k++)
-                dst[k] = (fmaxf(m->block[i][k], m->floor) + 4) / 4;
+                dst[k] = scaled(fmaxf(m->block[i][k], m->floor));
     }
     return 0;
 }

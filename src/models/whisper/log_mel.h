@@ -31,6 +31,8 @@ void ls_log_mel_close(ls_log_mel **m);
 
 /* Frames of 10 ms: floor(samples / 160). */
 size_t ls_log_mel_frames(const ls_log_mel *m);
+/* The least value there is: 80 dB below the loudest. 1 is 40 dB. */
+float ls_log_mel_floor(const ls_log_mel *m);
 
 /* Frames [start, start + n) as [n, 80], time first; frames past the end are zero, as the original
  * pads windows. One thread at a time. */
