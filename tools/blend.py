@@ -38,7 +38,7 @@ def drawn(size, seeds):
             output = f"{seed}-{size}-{way.replace(' ', '')}.mkv"
             run(LS, "sync", "-q", "--models", f"{TREE}/models/mini", "--face-track", f"{seed}/track.jsonl", "--quality", "fast",
                 "--preset", "ultrafast", "--crf", "0", *f"--blend {way}".split(), f"{seed}/face.mp4", "said/speech.wav", "-o", output)
-            found.append(json.loads(run(SEAMS, 128, f"{seed}/face.mp4", f"{seed}/track.jsonl", output)))
+            found.append(json.loads(run(BORDERS, 128, f"{seed}/face.mp4", f"{seed}/track.jsonl", output)))
             if KEEP:
                 run("ffmpeg", "-v", "error", "-y", "-nostdin", "-i", output, "-vf", "select=not(mod(n\\,10))", "-fps_mode", "passthrough",
                     f"{KEEP}/{output[:-4]}-%02d.png")
@@ -57,7 +57,7 @@ def real(clip, detector):
             if KEEP:
                 folder = [f"{KEEP}/{name}-{model}-{way.replace(' ', '')}"]
                 os.makedirs(folder[0], exist_ok=True)
-            found = json.loads(run(SEAMS, 256, clip, "track.jsonl", "--again", model, blend, sharpen or "auto", *folder))
+            found = json.loads(run(BORDERS, 256, clip, "track.jsonl", "--again", model, blend, sharpen or "auto", *folder))
             row(f"{name}, {model}", way, [found])
 
 
@@ -73,7 +73,7 @@ def take(option, default):
 args = sys.argv[1:]
 if not args:
     sys.exit(__doc__)
-LS, PUPPET, SEAMS = (os.path.abspath(os.path.join(args[0], p)) for p in ("latentsync", "tools/puppet", "tools/seams"))
+LS, PUPPET, BORDERS = (os.path.abspath(os.path.join(args[0], p)) for p in ("latentsync", "tools/puppet", "tools/borders"))
 speakers = int(take("--speakers", 3))
 KEEP = take("--frames", None)
 KEEP = KEEP and os.path.abspath(KEEP)

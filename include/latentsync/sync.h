@@ -184,6 +184,8 @@ typedef struct ls_sync_settings {
     int blend;           /* LS_BLEND_MASK */
     const char *sharpen; /* NULL: where the frame is finer than the face image; "0" to "1": how much
                             at most; never beyond the face's own sharpness. LS_BLEND_MASK only */
+    int ignore_occlusion; /* 0: where something covers the mouth or the head turns far, the video's
+                             own mouth is kept; 1: it is replaced. Option "occlusion" */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */
@@ -234,6 +236,10 @@ typedef struct ls_sync_summary {
     uint64_t peak_resident_bytes;
     const char *audio; /* how it got its audio, in words */
     int64_t seed;
+    uint64_t frames_covered; /* of frames_generated, those that keep the video's own mouth because
+                                something covers it, */
+    uint64_t frames_turned;  /* because the head is turned far, */
+    uint64_t frames_hidden;  /* and because the face track says so */
 } ls_sync_summary;
 
 /* After ls_sync_run or ls_sync_join has succeeded, otherwise NULL. Belongs to the job. */

@@ -32,13 +32,15 @@ static int finish(cli_call *call, const ls_sync *job, enum work work, uint64_t s
     json_t *done = json_object();
     if (s)
         json_object_update_new(
-            done, json_pack("{s:o, s:I, s:f, s:f, s:I, s:I, s:I, s:o, s:I}", "output",
-                            cli_json(s->output), "frames", (json_int_t)s->frames, "seconds",
-                            s->seconds, "elapsed_seconds", s->elapsed_seconds, "frames_generated",
-                            (json_int_t)s->frames_generated, "frames_with_face",
+            done, json_pack("{s:o, s:I, s:f, s:f, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I}",
+                            "output", cli_json(s->output), "frames", (json_int_t)s->frames,
+                            "seconds", s->seconds, "elapsed_seconds", s->elapsed_seconds,
+                            "frames_generated", (json_int_t)s->frames_generated, "frames_with_face",
                             (json_int_t)s->frames_with_face, "peak_resident_bytes",
                             (json_int_t)s->peak_resident_bytes, "audio", cli_json(s->audio), "seed",
-                            (json_int_t)s->seed));
+                            (json_int_t)s->seed, "frames_covered", (json_int_t)s->frames_covered,
+                            "frames_turned", (json_int_t)s->frames_turned, "frames_hidden",
+                            (json_int_t)s->frames_hidden));
     if (work == PLAN)
         json_object_set_new(done, "segments", json_integer((json_int_t)segments));
     if (work == RENDER)

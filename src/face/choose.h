@@ -24,11 +24,21 @@ typedef struct ls_choice {
  * these. */
 bool ls_choice_parse(ls_choice *c, const char *text);
 
+/* Why a mouth stays as it is: see face/hide.h. */
+typedef enum ls_hidden {
+    LS_SHOWN, /* it does not */
+    LS_HIDDEN_COVERED,
+    LS_HIDDEN_TURNED,
+    LS_HIDDEN_GIVEN, /* by the face itself */
+    LS_HIDDEN_REASONS
+} ls_hidden;
+
 typedef struct ls_chosen_face {
     int64_t frame;
     bool cut;
     uint32_t id; /* 0: no face, face.kind is LS_FACE_NONE */
     bool interpolated;
+    ls_hidden hidden; /* the chooser leaves it at LS_SHOWN */
     ls_face face;
 } ls_chosen_face;
 

@@ -15,8 +15,10 @@ typedef enum ls_face_kind {
 
 /* Coordinates in pixels of the decoded, rotated frame; the centre of the first pixel is (0, 0). */
 typedef struct ls_face {
-    double box[4]; /* x1, y1, x2, y2; zeros if unknown */
-    double score;  /* 1 if unknown */
+    double box[4];  /* x1, y1, x2, y2; zeros if unknown */
+    double score;   /* 1 if unknown */
+    double covered; /* the part of the lower face that something covers, 0 to 1; 0 if unknown */
+    int hidden;     /* of its mouth: 1: it is to stay as it is, -1: it is not; 0: not said */
     ls_face_kind kind;
     double points[LS_FACE_MAX_POINTS][2]; /* x, y; the first `kind` are valid */
 } ls_face;

@@ -7,6 +7,7 @@
 
 #define MAX_LIVE 64 /* identities that may come back */
 #define SAME 0.6    /* overlap of one face found twice */
+#define BACK 0.3 /* of a face with one that was lost, of which it is probably the same person's */
 
 /* Costs of assigning a face to an identity, in sides of the face; above 1 it is not. */
 #define COST_SIZE 0.7    /* per factor e in size */
@@ -30,6 +31,7 @@ typedef struct identity {
     ls_face face;
     shape at, step; /* of `face`; its change per frame */
     size_t steps;   /* averaged in `step` */
+    ls_cover cover;
 } identity;
 
 struct ls_follow {
@@ -39,6 +41,7 @@ struct ls_follow {
     uint32_t ids; /* assigned so far */
     size_t live;
     identity identities[MAX_LIVE];
+    identity ended; /* the last of this shot; id 0: none */
     size_t head, pending, capacity;
     ls_face_record *ring;
 };
@@ -218,6 +221,7 @@ static void interpolate(ls_face *out, const ls_face *a, const ls_face *b, double
     if (a->kind != b->kind)
         return;
     out->score = mix(a->score, b->score, t);
+    out->covered = mix(a->covered, b->covered, t);
     for (size_t i = 0; i < 4 && has_box(a) && has_box(b); i++)
         out->box[i] = mix(a->box[i], b->box[i], t);
     for (size_t i = 0; i < (size_t)a->kind; i++)
@@ -275,12 +279,12 @@ static identity *new_identity(ls_follow *f)
 }
 
 typedef struct found {
-    const ls_face *face;
+    ls_face *face;
     shape at;
 } found;
 
 /* The largest usable faces, from left to right. */
-static size_t select_faces(const ls_face *faces, size_t count, size_t min_height, found *out)
+static size_t select_faces(ls_face *faces, size_t count, size_t min_height, found *out)
 {
     size_t n = 0, k;
     for (size_t i = 0; i < count; i++) {
@@ -324,7 +328,7 @@ static void drop_repeated(const found *d, size_t n, size_t live, size_t *to, boo
         }
 }
 
-static void examine(ls_follow *f, int64_t frame, const ls_face *faces, size_t count)
+static void examine(ls_follow *f, int64_t frame, ls_face *faces, const ls_look *looks, size_t count)
 {
     found d[LS_MAX_FACES];
     double cost[LS_MAX_FACES][MAX_LIVE + LS_MAX_FACES];
@@ -338,13 +342,23 @@ static void examine(ls_follow *f, int64_t frame, const ls_face *faces, size_t co
         if (to[i] < live && cost[i][to[i]] >= NEVER)
             to[i] = live;
     drop_repeated(d, n, live, to, drop);
-    for (size_t i = 0; i < n; i++)
-        if (!drop[i] && to[i] < live)
-            join(f, &f->identities[to[i]], d[i].face, &d[i].at, frame);
+    for (size_t i = 0; i < n; i++) {
+        if (drop[i] || to[i] >= live)
+            continue;
+        identity *t = &f->identities[to[i]];
+        if (looks)
+            d[i].face->covered =
+                ls_cover_next(&t->cover, &looks[d[i].face - faces], (double)(frame - t->last));
+        join(f, t, d[i].face, &d[i].at, frame);
+    }
     for (size_t i = 0; i < n; i++) {
         if (drop[i])
             continue;
         identity *t = to[i] < live ? &f->identities[to[i]] : new_identity(f);
+        if (to[i] >= live && f->ended.id && overlap(&d[i].at, &f->ended.at) > BACK)
+            t->cover = f->ended.cover;
+        if (looks && to[i] >= live)
+            d[i].face->covered = ls_cover_next(&t->cover, &looks[d[i].face - faces], 1);
         t->last = frame;
         t->face = *d[i].face;
         t->at = d[i].at;
@@ -352,8 +366,8 @@ static void examine(ls_follow *f, int64_t frame, const ls_face *faces, size_t co
     }
 }
 
-int ls_follow_push(ls_follow *f, int64_t frame, bool cut, bool examined, const ls_face *faces,
-                   size_t count, ls_error *err)
+int ls_follow_push(ls_follow *f, int64_t frame, bool cut, bool examined, ls_face *faces,
+                   const ls_look *looks, size_t count, ls_error *err)
 {
     if (frame < 0 || (f->next >= 0 && frame != f->next))
         return ls_fail(err, LS_EINVAL, "following faces: got frame %lld, expected %lld",
@@ -364,13 +378,15 @@ int ls_follow_push(ls_follow *f, int64_t frame, bool cut, bool examined, const l
     f->pending++;
     *record_of(f, frame) = (ls_face_record){.frame = frame, .cut = cut};
     if (cut)
-        f->live = 0;
+        f->live = f->ended.id = 0;
     if (examined)
-        examine(f, frame, faces, count);
+        examine(f, frame, faces, looks, count);
     size_t kept = 0;
     for (size_t i = 0; i < f->live; i++)
         if (frame - f->identities[i].last <= (int64_t)f->reach)
             f->identities[kept++] = f->identities[i];
+        else
+            f->ended = f->identities[i];
     f->live = kept;
     return 0;
 }

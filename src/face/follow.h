@@ -2,6 +2,7 @@
 #ifndef LS_FACE_FOLLOW_H
 #define LS_FACE_FOLLOW_H
 
+#include "face/cover.h"
 #include "face/record.h"
 
 #define LS_FOLLOW_MAX_GAP 250
@@ -41,10 +42,13 @@ void ls_follow_close(ls_follow **f);
  * of points differ). Ids start at 1, in order of first appearance, from left to right within a
  * frame. The frame at a cut should be examined: a new shot has no faces until one of its frames is.
  *
+ * With `looks`, those of the faces in this frame, `covered` is set of each that is used: see
+ * ls_cover_next. Otherwise they may be NULL.
+ *
  * LS_EINVAL: the frame is out of order, or records are waiting to be popped: after every push, call
  * ls_follow_pop until it returns false. */
-int ls_follow_push(ls_follow *f, int64_t frame, bool cut, bool examined, const ls_face *faces,
-                   size_t count, ls_error *err);
+int ls_follow_push(ls_follow *f, int64_t frame, bool cut, bool examined, ls_face *faces,
+                   const ls_look *looks, size_t count, ls_error *err);
 
 /* No more frames follow. */
 void ls_follow_finish(ls_follow *f);

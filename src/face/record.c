@@ -92,6 +92,7 @@ static int read_bool(const ls_record_reader *r, json_t *v, bool *out, const char
 static int read_face(const ls_record_reader *r, json_t *object, ls_tracked_face *out, ls_error *err)
 {
     json_t *id = get(object, "id"), *box = get(object, "box"), *score = get(object, "score");
+    json_t *covered = get(object, "covered"), *hidden = get(object, "hidden");
     json_t *p5 = get(object, "points5"), *p106 = get(object, "landmarks106");
     ls_face *face = &out->face;
     *out = (ls_tracked_face){.id = 1, .face.score = 1};
@@ -106,8 +107,18 @@ static int read_face(const ls_record_reader *r, json_t *object, ls_tracked_face 
         if (!json_is_number(score) || !(fabs(face->score) <= 1e6))
             return fail_line(r, err, "\"score\" must be a number up to a million");
     }
-    int ret = read_bool(r, get(object, "interpolated"), &out->interpolated,
-                        "\"interpolated\" must be true or false", err);
+    if (covered) {
+        face->covered = json_number_value(covered);
+        if (!json_is_number(covered) || !(face->covered >= 0 && face->covered <= 1))
+            return fail_line(r, err, "\"covered\" must be a number from 0 to 1");
+    }
+    bool is_hidden;
+    int ret = read_bool(r, hidden, &is_hidden, "\"hidden\" must be true or false", err);
+    if (ret)
+        return ret;
+    face->hidden = hidden ? is_hidden ? 1 : -1 : 0;
+    ret = read_bool(r, get(object, "interpolated"), &out->interpolated,
+                    "\"interpolated\" must be true or false", err);
     if (!ret && box)
         ret = read_numbers(r, box, face->box, 4, "\"box\" must be 4 numbers", err);
     if (!ret && p5)

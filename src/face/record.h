@@ -3,7 +3,8 @@
  *
  *   {"timeline": {"width": 1280, "height": 720, "fps": "25/1"}}
  *   {"frame": 7, "cut": true, "faces": [{"id": 1, "box": [x1, y1, x2, y2], "score": 0.9,
- *    "points5": [[x, y], ... 5 of them], "interpolated": true}, {"id": 2, ...}]}
+ *    "covered": 0.6, "hidden": true, "points5": [[x, y], ... 5 of them], "interpolated": true},
+ *    {"id": 2, ...}]}
  *   {"frame": 8, "landmarks106": [[x, y], ... 106 of them]}
  *   {"frame": 9}
  *   {"track": 1, "first": 7, "last": 8, "share": 0.02, "box": [x1, y1, x2, y2], "score": 0.9}

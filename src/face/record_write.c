@@ -32,7 +32,13 @@ static void put_integer(ls_record_writer *w, const char *key, int64_t v)
     w->length += (size_t)sprintf(w->line + w->length, "%lld", (long long)v);
 }
 
-enum { POINT5_UNIT = 1000, LANDMARK_UNIT = 100, BOX_UNIT = 1000, SCORE_UNIT = 10000 };
+enum {
+    POINT5_UNIT = 1000,
+    LANDMARK_UNIT = 100,
+    BOX_UNIT = 1000,
+    SCORE_UNIT = 10000,
+    COVERED_UNIT = 100
+};
 
 static void round_numbers(double *v, size_t n, double unit)
 {
@@ -46,6 +52,7 @@ void ls_record_round(ls_face_record *rec)
         ls_face *f = &rec->faces[i].face;
         round_numbers(f->box, 4, BOX_UNIT);
         round_numbers(&f->score, 1, SCORE_UNIT);
+        round_numbers(&f->covered, 1, COVERED_UNIT);
         round_numbers(f->points[0], 2 * (size_t)f->kind,
                       f->kind == LS_FACE_POINTS5 ? POINT5_UNIT : LANDMARK_UNIT);
     }
@@ -84,6 +91,10 @@ static void put_face(ls_record_writer *w, const ls_tracked_face *f)
         put_numbers(w, ", \"box\": ", box, 4, BOX_UNIT);
     if (face->score != 1)
         put_number(w, ", \"score\": ", face->score, SCORE_UNIT);
+    if (face->covered > 0)
+        put_number(w, ", \"covered\": ", face->covered, COVERED_UNIT);
+    if (face->hidden)
+        put(w, face->hidden > 0 ? ", \"hidden\": true" : ", \"hidden\": false");
     put(w, five ? ", \"points5\": [" : ", \"landmarks106\": [");
     for (size_t i = 0; i < (size_t)face->kind; i++)
         put_numbers(w, i ? "," : "", face->points[i], 2, five ? POINT5_UNIT : LANDMARK_UNIT);
@@ -111,8 +122,8 @@ static bool face_is_valid(const ls_tracked_face *f)
     const ls_face *face = &f->face;
     return f->id && f->id <= LS_MAX_FACE_ID &&
            (face->kind == LS_FACE_POINTS5 || face->kind == LS_FACE_LANDMARKS106) &&
-           in_range(face->box, 4) && in_range(&face->score, 1) &&
-           in_range(face->points[0], 2 * (size_t)face->kind);
+           in_range(face->box, 4) && in_range(&face->score, 1) && face->covered >= 0 &&
+           face->covered <= 1 && in_range(face->points[0], 2 * (size_t)face->kind);
 }
 
 int ls_record_write(ls_record_writer *w, const ls_face_record *rec, ls_error *err)

@@ -1,6 +1,7 @@
 #include "pipeline/face_feed.h"
 #include "base/alloc.h"
 #include "base/time.h"
+#include "face/hide.h"
 #include "pipeline/scout.h"
 
 #include <pthread.h>
@@ -18,6 +19,7 @@ struct ls_face_feed {
     const ls_log *log;
     ls_scout *scout; /* NULL with a face track */
     ls_chooser *chooser;
+    ls_hider hider;         /* unless it is off */
     ls_record_writer *save; /* NULL unless the track is wanted */
     ls_face_path *path;
     double start;
@@ -35,6 +37,15 @@ static bool is_in_picture(const ls_face_feed *f, const ls_face *face)
     return box[2] >= 0 && box[3] >= 0 && box[0] < (double)v->width && box[1] < (double)v->height;
 }
 
+static int put_decided(ls_face_feed *f, ls_error *err)
+{
+    ls_chosen_face chosen;
+    int ret = 0;
+    while (!ret && ls_hider_pop(&f->hider, &chosen))
+        ret = ls_face_path_put(f->path, &chosen, err);
+    return ret;
+}
+
 static int put_chosen(ls_face_feed *f, ls_error *err)
 {
     ls_chosen_face chosen;
@@ -42,7 +53,12 @@ static int put_chosen(ls_face_feed *f, ls_error *err)
     while (!ret && ls_chooser_pop(f->chooser, &chosen)) {
         if (chosen.id && !is_in_picture(f, &chosen.face))
             chosen.id = 0;
-        ret = ls_face_path_put(f->path, &chosen, err);
+        if (f->s->ignore_occlusion) {
+            ret = ls_face_path_put(f->path, &chosen, err);
+        } else {
+            ls_hider_push(&f->hider, &chosen);
+            ret = put_decided(f, err);
+        }
     }
     return ret;
 }
@@ -72,7 +88,10 @@ static int take_found(void *opaque, const ls_face_record *rec, ls_error *err)
 static int finish_faces(ls_face_feed *f, int64_t frames, ls_error *err)
 {
     ls_chooser_finish(f->chooser);
-    const int ret = put_chosen(f, err);
+    int ret = put_chosen(f, err);
+    ls_hider_finish(&f->hider);
+    if (!ret)
+        ret = put_decided(f, err);
     ls_face_path_finish(f->path, frames, ret);
     return ret;
 }

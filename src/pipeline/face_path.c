@@ -14,8 +14,9 @@
 
 /* One frame in the file; a hole of the file reads as zeros. */
 typedef struct spot {
-    uint32_t id;  /* 0: no face */
-    uint32_t cut; /* a shot begins here */
+    uint32_t id;     /* 0: no face */
+    uint16_t cut;    /* a shot begins here */
+    uint16_t hidden; /* an ls_hidden */
     double points[3][2];
 } spot;
 
@@ -67,8 +68,10 @@ void ls_face_path_close(ls_face_path **pp)
 int ls_face_path_put(ls_face_path *p, const ls_chosen_face *chosen, ls_error *err)
 {
     spot s = {.cut = chosen->cut};
-    if (chosen->id && ls_face_three_points(&chosen->face, s.points))
+    if (chosen->id && ls_face_three_points(&chosen->face, s.points)) {
         s.id = chosen->id;
+        s.hidden = (uint16_t)chosen->hidden;
+    }
     ssize_t n = sizeof s;
     if (s.id || s.cut)
         n = pwrite(p->file, &s, sizeof s, (off_t)chosen->frame * (off_t)sizeof s);
@@ -137,7 +140,7 @@ static int step(ls_face_path *p, int64_t count, ls_matrix *m, ls_error *err)
     return 1;
 }
 
-/* 1, except near frames of the same shot that lack the face. */
+/* 1, except near frames of the same shot that lack the face, or in which it is hidden. */
 static int opacity_of(const ls_face_path *p, int64_t frame, int64_t count, int64_t end,
                       double *opacity, ls_error *err)
 {
@@ -153,7 +156,7 @@ static int opacity_of(const ls_face_path *p, int64_t frame, int64_t count, int64
                 return ret;
             if (side > 0 && s.cut)
                 break;
-            if (s.id != p->last.id) {
+            if (s.id != p->last.id || s.hidden) {
                 *opacity = fmin(*opacity, (double)d / (LS_FADE_FRAMES + 1));
                 break;
             }
@@ -176,8 +179,9 @@ int ls_face_path_get(ls_face_path *p, int64_t frame, ls_placement *out, ls_error
     }
     while (ret >= 0 && p->next <= frame)
         ret = step(p, count, &out->matrix, err);
-    if (ret <= 0)
-        return ret;
+    out->hidden = ret > 0 ? p->last.hidden : LS_SHOWN;
+    if (ret <= 0 || out->hidden)
+        return ret < 0 ? ret : 0;
     ret = opacity_of(p, frame, count, end, &out->opacity, err);
     return ret ? ret : 1;
 }

@@ -6,7 +6,8 @@
 #include "face/align.h"
 #include "face/choose.h"
 
-/* Frames over which the new mouth fades in and out where the face is lost within a shot. */
+/* Frames over which the new mouth fades in and out where the face is lost or hidden within a shot.
+ */
 #define LS_FADE_FRAMES 4
 
 /* One thread puts, one gets. */
@@ -27,6 +28,7 @@ int64_t ls_face_path_first(ls_face_path *p);
 int64_t ls_face_path_count(ls_face_path *p);
 
 typedef struct ls_placement {
+    ls_hidden hidden; /* why the mouth stays as it is; LS_SHOWN also where there is no face */
     ls_matrix matrix;
     double opacity; /* of the new face, above 0; below 1 only where it fades */
 } ls_placement;
@@ -34,8 +36,8 @@ typedef struct ls_placement {
 /* Where the face of a frame is; waits until enough frames are known. The result depends on the
  * frame alone, not on the order of calls: the smoothing runs forwards over the frames, restarts
  * after a frame without the face, at a cut and with another face, and forgets so fast that a short
- * run-up gives what the whole run would. 1: *out is set; 0: there is no face; negative: an error.
- */
+ * run-up gives what the whole run would. 1: *out is set; 0: there is no face, or its mouth
+ * stays as it is, as out->hidden says; negative: an error. */
 int ls_face_path_get(ls_face_path *p, int64_t frame, ls_placement *out, ls_error *err);
 
 #endif

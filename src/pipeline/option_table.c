@@ -10,6 +10,7 @@
 #define FACES(field) .faces = offsetof(ls_faces_settings, field)
 
 static const char *const dtypes[] = {"auto", "f32", "bf16", "f16", "int8", NULL};
+static const char *const occlusions[] = {"auto", "off", NULL};
 static const char *const deinterlacing[] = {"auto", "off", NULL};
 static const char *const rates[] = {"25", "source", NULL};
 static const char *const windows[] = {"overlap", "exact", NULL};
@@ -216,6 +217,18 @@ static const ls_option_row rows[] = {
      LS_MEMBER_SIZE,
      SYNC(min_face),
      FACES(min_face)},
+    {{.name = "occlusion",
+      .type = LS_OPTION_CHOICE,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "WHEN",
+      .initial = "auto",
+      .choices = occlusions,
+      .group = "Face",
+      .help = "auto: keep the video's own mouth where something covers it or the head turns far, "
+              "with the new one fading out and in; off: replace it everywhere"},
+     LS_MEMBER_INT,
+     SYNC(ignore_occlusion)},
     {{.name = "detector",
       .type = LS_OPTION_INPUT,
       .used_by = NEW | LIST | CHECK,

@@ -28,6 +28,7 @@ struct ls_scout {
     bool still;            /* it was a repetition */
     bool known;            /* `found` are its faces: */
     ls_face found[LS_MAX_FACES];
+    ls_look looks[LS_MAX_FACES];
     size_t found_count;
     ls_small_face small; /* height 0: none */
     uint64_t frames;
@@ -232,7 +233,11 @@ static int detect(ls_scout *s, const ls_frame *frame, bool cut, size_t *count,
     view_of_frame v = {.detector = s->detector, .cancel = cancel};
     const ls_views views = {find, &v, (double)(p.w > p.h ? p.w : p.h), s->s.follow.min_face};
     int ret = ls_rgb_convert(s->rgb, frame, &whole, &v.rgb, err);
-    return ret ? ret : ls_search_frame(&s->search, &views, cut, s->found, count, err);
+    if (!ret)
+        ret = ls_search_frame(&s->search, &views, cut, s->found, count, err);
+    for (size_t i = 0; !ret && i < *count; i++)
+        ls_look_take(&s->looks[i], &v.rgb, &s->found[i]);
+    return ret;
 }
 
 static void note_small(ls_scout *s, size_t count)
@@ -266,7 +271,7 @@ static int push(ls_scout *s, bool cut, bool examined, ls_error *err)
 {
     s->looked[s->frames % REMEMBERED] = examined;
     const int ret = ls_follow_push(s->follow, (int64_t)s->frames++, cut, examined, s->found,
-                                   examined ? s->found_count : 0, err);
+                                   s->looks, examined ? s->found_count : 0, err);
     return ret ? ret : drain(s, err);
 }
 

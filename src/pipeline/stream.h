@@ -62,7 +62,9 @@ typedef struct ls_stream_state {
     uint64_t taken;     /* of those, frames whose faces an earlier run had made */
     uint64_t chunk;     /* the first that the networks have, of the whole output */
     size_t step, steps; /* its denoising steps that are done; steps 0: no chunk has started */
-    uint64_t with_face, without_face; /* of those that get a new mouth in this run */
+    /* Of the frames that are to get a new mouth, in this run: */
+    uint64_t with_face, without_face;
+    uint64_t hidden[LS_HIDDEN_REASONS]; /* and why it was kept; the first is 0 */
     size_t in_flight;
     ls_queue_fill queue[LS_STREAM_QUEUES];
     int workers;

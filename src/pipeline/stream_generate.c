@@ -73,12 +73,19 @@ static void report_step(void *opaque, size_t step, size_t steps)
     pthread_mutex_unlock(&l->stream->lock);
 }
 
-static void end_chunk(lane *l, const chunk *c, uint64_t with_face)
+static void end_chunk(lane *l, const chunk *c)
 {
     ls_stream *s = l->stream;
     pthread_mutex_lock(&s->lock);
-    s->state.with_face += c->taken ? 0 : with_face;
-    s->state.without_face += c->taken ? 0 : c->mouths - with_face;
+    for (size_t i = 0; i < c->mouths && !c->taken; i++) {
+        const item *it = c->items[i];
+        if (it->has_face)
+            s->state.with_face++;
+        else if (it->place.hidden)
+            s->state.hidden[it->place.hidden]++;
+        else
+            s->state.without_face++;
+    }
     s->state.taken += c->taken ? written(c) : 0;
     l->done = l->frames;
     l->step = s->state.steps;
@@ -150,14 +157,11 @@ static int make_faces(lane *l, chunk *c, ls_error *err)
 /* New mouths for a chunk, as far as it gets any. */
 static int generate(lane *l, chunk *c, ls_error *err)
 {
-    uint64_t with = 0;
     begin_chunk(l, c);
     int ret = c->fed && nearest_face(c->items, c->fed, 0) ? make_faces(l, c, err) : 0;
     if (ret)
         return ret;
-    for (size_t i = 0; i < c->n; i++)
-        with += i < c->mouths && c->items[i]->has_face;
-    end_chunk(l, c, with);
+    end_chunk(l, c);
     count(l, LS_TIME_BUSY, ls_stream_lap(&l->since), c->taken ? 0 : written(c));
     return 0;
 }

@@ -153,10 +153,23 @@ static void note_faces(ls_sync *job, bool succeeded)
     if (state.taken)
         ls_log_msg(&job->log, LS_LOG_INFO, "the faces of %llu frames are an interrupted run's",
                    (unsigned long long)state.taken);
+    const uint64_t covered = state.hidden[LS_HIDDEN_COVERED],
+                   turned = state.hidden[LS_HIDDEN_TURNED], given = state.hidden[LS_HIDDEN_GIVEN];
+    job->summary.frames_covered = covered;
+    job->summary.frames_turned = turned;
+    job->summary.frames_hidden = given;
+    if (succeeded && covered + turned + given)
+        ls_log_msg(
+            &job->log, LS_LOG_INFO,
+            "%llu frames keep the video's own mouth: %llu in which something covers it, %llu "
+            "with the head turned far, %llu as the face track says",
+            (unsigned long long)(covered + turned + given), (unsigned long long)covered,
+            (unsigned long long)turned, (unsigned long long)given);
     if (succeeded && state.without_face)
-        ls_log_msg(&job->log, LS_LOG_WARN, "no face in %llu of %llu frames; those are unchanged",
-                   (unsigned long long)state.without_face,
-                   (unsigned long long)(state.with_face + state.without_face));
+        ls_log_msg(
+            &job->log, LS_LOG_WARN, "no face in %llu of %llu frames; those are unchanged",
+            (unsigned long long)state.without_face,
+            (unsigned long long)(state.with_face + state.without_face + covered + turned + given));
 }
 
 /* Networks of which a run takes long are not run for a sample: what they would do is counted. */

@@ -170,7 +170,8 @@ EVENTS = {
 }
 DONE = {
     "sync": {"output": str, "frames": int, "seconds": float, "elapsed_seconds": float, "frames_generated": int,
-             "frames_with_face": int, "peak_resident_bytes": int, "audio": str, "seed": int},
+             "frames_with_face": int, "peak_resident_bytes": int, "audio": str, "seed": int,
+             "frames_covered": int, "frames_turned": int, "frames_hidden": int},
     "plan": {"segments": int}, "render": {"segment": int}, "faces": {"frames": int, "tracks": list},
     "models check": {"directory": str, "files": list},
 }

@@ -27,8 +27,11 @@ static void make_record(ls_face_record *rec, const scene *s, int64_t frame)
             continue;
         ls_tracked_face *f = &rec->faces[rec->count++];
         double x = p->x + p->vx * (double)frame, r = p->side / 2;
-        *f = (ls_tracked_face){
-            p->id, frame % 3 == 1, {{x - r, p->y - r, x + r, p->y + r}, 1, 5, {{0}}}};
+        *f = (ls_tracked_face){.id = p->id,
+                               .interpolated = frame % 3 == 1,
+                               .face = {.box = {x - r, p->y - r, x + r, p->y + r},
+                                        .score = 1,
+                                        .kind = LS_FACE_POINTS5}};
         f->face.points[0][0] = (double)(1000 * p->id) + (double)frame;
     }
 }

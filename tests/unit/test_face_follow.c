@@ -45,10 +45,10 @@ static void take(ls_follow *f)
     }
 }
 
-static void push(ls_follow *f, bool cut, bool examined, const ls_face *faces, size_t count)
+static void push(ls_follow *f, bool cut, bool examined, ls_face *faces, size_t count)
 {
     assert_true(pushed < FRAMES);
-    assert_int_equal(ls_follow_push(f, pushed++, cut, examined, faces, count, NULL), 0);
+    assert_int_equal(ls_follow_push(f, pushed++, cut, examined, faces, NULL, count, NULL), 0);
     take(f);
 }
 
@@ -549,11 +549,11 @@ static void misuse(void **state)
     ls_follow_settings s = ls_follow_default_settings();
     assert_true(s.max_gap == 12 && s.every == 1 && s.min_face == 80);
     assert_int_equal(ls_follow_open(&f, &s, &err), 0);
-    assert_int_equal(ls_follow_push(f, 5, false, true, NULL, 0, &err), 0);
-    assert_int_equal(ls_follow_push(f, 7, false, true, NULL, 0, &err), LS_EINVAL);
-    assert_int_equal(ls_follow_push(f, 5, false, true, NULL, 0, &err), LS_EINVAL);
+    assert_int_equal(ls_follow_push(f, 5, false, true, NULL, NULL, 0, &err), 0);
+    assert_int_equal(ls_follow_push(f, 7, false, true, NULL, NULL, 0, &err), LS_EINVAL);
+    assert_int_equal(ls_follow_push(f, 5, false, true, NULL, NULL, 0, &err), LS_EINVAL);
     int64_t frame = 6;
-    while (!ls_follow_push(f, frame, false, true, NULL, 0, &err))
+    while (!ls_follow_push(f, frame, false, true, NULL, NULL, 0, &err))
         frame++;
     assert_int_equal(frame - 5, 13); /* the memory there is */
     assert_non_null(strstr(err.message, "must be taken first"));
@@ -563,7 +563,7 @@ static void misuse(void **state)
         assert_int_equal(rec.frame, i);
     }
     assert_false(ls_follow_pop(f, &rec));
-    assert_int_equal(ls_follow_push(f, frame, false, true, NULL, 0, &err), 0);
+    assert_int_equal(ls_follow_push(f, frame, false, true, NULL, NULL, 0, &err), 0);
     ls_follow_close(&f);
 }
 

@@ -422,7 +422,13 @@ static void lines_are_as_described(void **state)
     assert_string_equal(l.text, "{\"frame\": 7}\n");
     rec = (ls_face_record){.frame = 8, .cut = true, .count = 2};
     rec.faces[0] = (ls_tracked_face){.id = 1, .face = {.score = 1, .kind = LS_FACE_POINTS5}};
-    rec.faces[1] = (ls_tracked_face){4, true, {{-1.0625, 2.9996, 3.05, 1e6}, 0.90004, 5, {{0}}}};
+    rec.faces[1] = (ls_tracked_face){.id = 4,
+                                     .interpolated = true,
+                                     .face = {.box = {-1.0625, 2.9996, 3.05, 1e6},
+                                              .score = 0.90004,
+                                              .covered = 0.456,
+                                              .hidden = 1,
+                                              .kind = LS_FACE_POINTS5}};
     rec.faces[0].face.points[4][1] = -0.0004;
     rec.faces[1].face.points[0][0] = 12345.0101;
     assert_int_equal(ls_record_write(w, &rec, &err), 0);
@@ -430,6 +436,7 @@ static void lines_are_as_described(void **state)
         l.text, "{\"frame\": 8, \"cut\": true, \"faces\": ["
                 "{\"id\": 1, \"points5\": [[0,0],[0,0],[0,0],[0,0],[0,0]]}, "
                 "{\"id\": 4, \"box\": [-1.063,3,3.05,1000000], \"score\": 0.9, "
+                "\"covered\": 0.46, \"hidden\": true, "
                 "\"points5\": [[12345.01,0],[0,0],[0,0],[0,0],[0,0]], \"interpolated\": true}]}\n");
     assert_int_equal(ls_record_write_summary(w, &summary, &err), 0);
     assert_string_equal(l.text, "{\"track\": 1, \"first\": 0, \"last\": 241, \"share\": 0.98, "

@@ -29,7 +29,7 @@ static const char usage[] =
     "  --phones FILE    ... and its phones\n"
     "  --size N         side of the frame in pixels [384]\n"
     "  --hand A-B       a hand before the mouth in frames A to B-1; comes and goes in 6 frames\n"
-    "  --microphone A-B, --turn A-B  likewise a microphone, and the head turned by 60 degrees\n"
+    "  --microphone A-B, --turn A-B  likewise a microphone, and the head turned by 69 degrees\n"
     "  --speech-only    no video\n"
     "  --png            frames as PNG files instead of a video\n";
 

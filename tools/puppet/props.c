@@ -3,8 +3,8 @@
 #include <math.h>
 
 #define PI 3.14159265358979
-#define WAY 6 /* frames that a prop or a turn takes to come, and to go */
-#define TURN 1.05
+#define WAY 6    /* frames that a prop or a turn takes to come, and to go */
+#define TURN 1.2 /* radians */
 #define GRID 24
 
 static double clamp(double v)

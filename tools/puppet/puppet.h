@@ -119,7 +119,7 @@ void puppet_draw_prop(cairo_t *cr, puppet_prop prop, const puppet_speaker *s, co
 /* The part of the mouth that it covers, from 0 to 1. Draws nothing. */
 double puppet_covered(cairo_t *cr, puppet_prop prop, const puppet_speaker *s, const puppet_pose *p,
                       double amount);
-/* Turns the head aside: 1 is 60 degrees. */
+/* Turns the head aside: 1 is 69 degrees. */
 void puppet_turn(const puppet_speaker *s, puppet_pose *p, double amount);
 
 #endif

@@ -1,4 +1,4 @@
-/* seams: measures what shows that a lower face was pasted. */
+/* borders: measures what shows that a lower face was pasted. */
 #include "face/align.h"
 #include "face/blend.h"
 #include "face/mask.h"
@@ -20,8 +20,8 @@
 #define OFFSETS (2 * REACH + 1)
 
 static const char usage[] =
-    "usage: seams RESOLUTION SOURCE TRACK OUTPUT\n"
-    "       seams RESOLUTION SOURCE TRACK --again MODEL crop|mask [SHARPEN] [FOLDER]\n"
+    "usage: borders RESOLUTION SOURCE TRACK OUTPUT\n"
+    "       borders RESOLUTION SOURCE TRACK --again MODEL crop|mask [SHARPEN] [FOLDER]\n"
     "\n"
     "Compares OUTPUT with SOURCE, whose faces TRACK has, around the mask's border. --again makes\n"
     "the output itself: pastes back what MODEL makes of each face, and writes every tenth frame\n"
@@ -373,7 +373,7 @@ int main(int argc, char **argv)
                psnr(j.eyes, j.eye_count), psnr(j.kept, j.kept_count),
                j.gradients[0][1] / j.gradients[0][0], j.gradients[1][1] / j.gradients[1][0]);
     } else {
-        fprintf(stderr, "seams: %s\n", ret ? err.message : "no faces");
+        fprintf(stderr, "borders: %s\n", ret ? err.message : "no faces");
     }
     ls_video_close(&source);
     ls_video_close(&output);
