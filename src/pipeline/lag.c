@@ -1,6 +1,8 @@
 #include "pipeline/lag.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define MEMORY 50         /* frames over which series remember */
 #define LEAST_CHANGE 1e-9 /* variance */
@@ -103,5 +105,29 @@ ls_lag ls_lag_of_correlation(const ls_lag_sum *sum)
     ls_lag lag = find(sum);
     if (sum->variance > 0)
         lag.confidence = sum->fit[best_of(sum)] / sqrt(sum->variance);
+    return lag;
+}
+
+void ls_lag_add_distances(ls_lag_sum *sum, const double distances[LS_LAGS])
+{
+    for (size_t k = 0; k < LS_LAGS; k++)
+        sum->fit[k] -= distances[k];
+    sum->frames++;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+ls_lag ls_lag_of_distances(const ls_lag_sum *sum)
+{
+    ls_lag lag = find(sum);
+    double sorted[LS_LAGS];
+    memcpy(sorted, sum->fit, sizeof sorted);
+    qsort(sorted, LS_LAGS, sizeof *sorted, compare);
+    if (sum->frames > 0)
+        lag.confidence = (sorted[LS_LAGS - 1] - sorted[LS_LAGS / 2]) / sum->frames;
     return lag;
 }

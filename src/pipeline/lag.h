@@ -36,4 +36,9 @@ void ls_lag_correlate(ls_lag_sum *sum, const double *lips, const double *sound, 
 /* Confidence: the best correlation in its standard deviations by chance. */
 ls_lag ls_lag_of_correlation(const ls_lag_sum *sum);
 
+/* One frame: how far its lips are from the sound at each lag. */
+void ls_lag_add_distances(ls_lag_sum *sum, const double distances[LS_LAGS]);
+/* Confidence: the median of the mean distances minus the least (SyncNet's). */
+ls_lag ls_lag_of_distances(const ls_lag_sum *sum);
+
 #endif

@@ -51,7 +51,8 @@ void ls_formula_tensor(const ls_weight_info *t, bool low_gain, float *dst)
     double scale = low_gain ? 0.0005 : 0.05, offset = 0;
     if (t->ndim >= 2) {
         scale = sqrt(3.0 / ((double)t->count / (double)t->shape[0])) * (low_gain ? 0.003 : 1);
-    } else if (t->ndim == 1 && ends_with(t->name, ".weight")) {
+    } else if (t->ndim == 1 &&
+               (ends_with(t->name, ".weight") || ends_with(t->name, ".running_var"))) {
         scale = 0.1;
         offset = 1;
     }

@@ -67,11 +67,11 @@ typedef struct ls_weight_spec {
 
 /* The tests' stand-in for a checkpoint: float32 values that are a pure function of a tensor's name
  * and index (docs/MODEL.md, "Formula weights"): scale sqrt(3 / product of dims 1..) from two
- * dimensions on, 1 +- 0.1 for a one-dimensional ".weight", 0.05 otherwise; "*pos_encoder.pe" is the
- * sinusoid of the motion modules. `low_gain` scales the first by 0.003 and the last by 0.01.
- * Nothing is stored: tensors are computed when read, on the OpenMP team. `specs` is copied. `meta`
- * (may be NULL) is a JSON object of numbers and strings, possibly nested, which becomes the
- * metadata. */
+ * dimensions on, 1 +- 0.1 for a one-dimensional ".weight" or ".running_var", 0.05 otherwise;
+ * "*pos_encoder.pe" is the sinusoid of the motion modules. `low_gain` scales the first by 0.003
+ * and the last by 0.01. Nothing is stored: tensors are computed when read, on the OpenMP team.
+ * `specs` is copied. `meta` (may be NULL) is a JSON object of numbers and strings, possibly
+ * nested, which becomes the metadata. */
 int ls_weights_open_formula(ls_weights **out, const ls_weight_spec *specs, size_t count,
                             bool low_gain, const char *meta, ls_error *err);
 /* One value stream of the formula: (2u - 1) * scale + offset for i = 0 .. n-1, in double, rounded

@@ -2,7 +2,7 @@
 
 import json
 
-TYPES = {"uint8": "U8", "int64": "I64", "float32": "F32", "float64": "F64"}
+TYPES = {"uint8": "U8", "int16": "I16", "int64": "I64", "float32": "F32", "float64": "F64"}
 
 
 def save(path, tensors):
