@@ -1,20 +1,19 @@
 #include "pipeline/calibration.h"
 #include "backend/team.h"
 #include "base/alloc.h"
+#include "base/cache.h"
 #include "base/output.h"
-#include "base/path.h"
 #include "base/system.h"
 #include "latentsync/version.h"
 #include "pipeline/bench_op.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#define FILE_NAME "latentsync/calibration.json"
 #define SECONDS 0.15 /* for a shape and round: dozens of runs of a few milliseconds */
 #define ROUNDS 4
 #define IMBALANCE 1.05 /* of the threads of a run: the last is so much later than their mean */
@@ -175,26 +174,6 @@ int ls_slowdown_measure(double *slowdown, const char *device, int threads, const
     return ret;
 }
 
-static int file_name(char *path, size_t size, bool make, ls_error *err)
-{
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    const bool given = cache && *cache == '/'; // a relative path must be ignored
-    char dir[LS_PATH_SIZE];
-    if (!given && (!home || *home != '/'))
-        return ls_fail(err, LS_ENOENT,
-                       "neither XDG_CACHE_HOME nor HOME is set, so there is no "
-                       "folder for what was measured");
-    int ret = ls_path_join(dir, sizeof dir, given ? cache : home, given ? "" : ".cache", err);
-    if (!ret && make && mkdir(dir, 0700) && errno != EEXIST)
-        return ls_fail_errno(err, errno, "cannot make %s", dir);
-    char *end = dir + strlen(dir);
-    if (!ret && snprintf(end, sizeof dir - (size_t)(end - dir), "/latentsync") < 0)
-        ret = ls_fail(err, LS_EINVAL, "the path of the cache folder is too long");
-    if (!ret && make && mkdir(dir, 0700) && errno != EEXIST)
-        return ls_fail_errno(err, errno, "cannot make %s", dir);
-    return ret ? ret : ls_path_join(path, size, dir, "calibration.json", err);
-}
-
 /* Of another machine, program or library nothing is known. */
 static void machine_name(char *text, size_t size)
 {
@@ -211,7 +190,7 @@ json_t *ls_calibration_load(void)
     char path[LS_PATH_SIZE], machine[512];
     json_t *c = NULL;
     machine_name(machine, sizeof machine);
-    if (!file_name(path, sizeof path, false, NULL))
+    if (!ls_cache_path(path, sizeof path, FILE_NAME, false, NULL))
         c = json_load_file(path, 0, NULL);
     const char *was = json_string_value(json_object_get(c, "machine"));
     if (!was || strcmp(was, machine)) {
@@ -225,7 +204,7 @@ int ls_calibration_save(const json_t *c, ls_error *err)
 {
     char path[LS_PATH_SIZE];
     ls_output_file out;
-    int ret = file_name(path, sizeof path, true, err);
+    int ret = ls_cache_path(path, sizeof path, FILE_NAME, true, err);
     char *text = ret ? NULL : json_dumps(c, JSON_INDENT(1) | JSON_SORT_KEYS);
     if (ret || !text)
         return ret ? ret : ls_fail(err, LS_ENOMEM, "out of memory");
