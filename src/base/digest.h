@@ -11,6 +11,8 @@ int ls_digest_file(const char *path, uint8_t sha256[LS_SHA256_BYTES], uint64_t *
 /* Of a file's size and all its bytes, or, above 64 MB, of 256 evenly spread blocks of 64 kB
  * including both ends: quick, and enough to distinguish recordings or checkpoints. */
 int ls_digest_sample(const char *path, uint8_t sha256[LS_SHA256_BYTES], ls_error *err);
+/* As above, of an open file. */
+int ls_digest_sample_of(int fd, const char *path, uint8_t sha256[LS_SHA256_BYTES], ls_error *err);
 
 /* A heap-allocated ls_sha256. */
 typedef ls_sha256 ls_digest;

@@ -18,24 +18,14 @@ static json_t *describe_program(void)
                      LS_VERSION_STRING, "compiler", COMPILER, "codecs", ls_media_version());
 }
 
-static int add_digest(json_t *contents, const char *name, const char *path, ls_error *err)
+static int add_digest(json_t *contents, const char *name, const uint8_t sha256[LS_SHA256_BYTES],
+                      ls_error *err)
 {
-    uint8_t sha256[LS_SHA256_BYTES];
     char text[LS_SHA256_TEXT];
-    if (!path)
-        return 0;
-    int ret = ls_digest_sample(path, sha256, err);
-    if (ret)
-        return ret;
     ls_digest_text(text, sha256);
     return json_object_set_new(contents, name, json_string(text))
                ? ls_fail(err, LS_ENOMEM, "out of memory")
                : 0;
-}
-
-static const char *weights_of(const ls_network *net)
-{
-    return ls_weights_path(ls_network_weights(net));
 }
 
 /* The inputs' digests: what a job was started with it has to be finished with. */
@@ -48,15 +38,20 @@ static int describe_contents(json_t *contents, const ls_job_facts *f, ls_error *
     } files[] = {{"video", f->settings->video},
                  {"audio", f->settings->audio},
                  {"features", f->settings->features_from},
-                 {"UNet", weights_of(ls_unet_network(f->models->unet))},
-                 {"VAE", weights_of(ls_vae_network(f->models->vae))},
-                 {"Whisper", weights_of(ls_whisper_network(f->models->whisper))},
                  {"face track", f->settings->face_track},
                  {"detector", found[0]},
                  {"landmarks network", found[1]}};
+    static const char *const networks[LS_NETWORKS] = {"UNet", "VAE", "Whisper"};
+    ls_network *nets[LS_NETWORKS];
+    uint8_t sha256[LS_SHA256_BYTES];
     int ret = 0;
     for (size_t i = 0; !ret && i < LS_COUNT(files); i++)
-        ret = add_digest(contents, files[i].name, files[i].path, err);
+        if (files[i].path && !(ret = ls_digest_sample(files[i].path, sha256, err)))
+            ret = add_digest(contents, files[i].name, sha256, err);
+    ls_models_list(f->models, nets);
+    for (size_t i = 0; !ret && i < LS_NETWORKS; i++)
+        if (!(ret = ls_weights_digest(ls_network_weights(nets[i]), sha256, err)))
+            ret = add_digest(contents, networks[i], sha256, err);
     return ret;
 }
 

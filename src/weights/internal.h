@@ -5,6 +5,7 @@
 #include "weights/weights.h"
 
 #include <jansson.h>
+#include <pthread.h>
 
 /* Where a tensor lies: element (i, j, ...) is at data + offset + (i*stride[0] + j*stride[1] + ...)
  * elements. */
@@ -24,7 +25,13 @@ struct ls_weights {
     const ls_weight_info **by_name; // sorted
     json_t *meta;                   // flat object: integers, reals, strings
     bool formula, low_gain;
+    pthread_mutex_t lock; // of the digest
+    bool has_digest;
+    uint8_t sha256[LS_SHA256_BYTES];
 };
+
+/* As ls_weights_open, of an open file, of which it takes ownership, also on failure. */
+int ls_weights_open_fd(ls_weights **out, int fd, const char *path, ls_error *err);
 
 /* As ls_weights_open, over bytes that the caller keeps alive and unchanged until close. */
 int ls_weights_open_memory(ls_weights **out, const char *name, const uint8_t *data, size_t size,

@@ -1,9 +1,11 @@
 #include "weights/internal.h"
 #include "base/alloc.h"
+#include "base/digest.h"
 #include "base/os/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -18,6 +20,7 @@ ls_weights *ls_weights_new(const char *path)
     if (!w)
         return NULL;
     w->fd = -1;
+    pthread_mutex_init(&w->lock, NULL);
     w->path = strdup(path);
     w->meta = json_object();
     if (!w->path || !w->meta)
@@ -39,6 +42,7 @@ void ls_weights_close(ls_weights **pw)
         munmap((void *)w->data, w->size);
         close(w->fd);
     }
+    pthread_mutex_destroy(&w->lock);
     free(w->path);
     free(w);
     *pw = NULL;
@@ -154,9 +158,14 @@ int ls_weights_open_memory(ls_weights **out, const char *name, const uint8_t *da
 int ls_weights_open(ls_weights **out, const char *path, ls_error *err)
 {
     *out = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a FIFO must not block here
-    if (fd < 0)
-        return ls_fail_errno(err, errno, "%s: cannot open the weights", path);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a FIFO must not block here
+    return fd < 0 ? ls_fail_errno(err, errno, "%s: cannot open the weights", path)
+                  : ls_weights_open_fd(out, fd, path, err);
+}
+
+int ls_weights_open_fd(ls_weights **out, int fd, const char *path, ls_error *err)
+{
+    *out = NULL;
     struct stat st;
     void *data = MAP_FAILED;
     int ret = 0;
@@ -209,6 +218,34 @@ const ls_weight_info *ls_weights_find(const ls_weights *w, const char *name)
 const char *ls_weights_path(const ls_weights *w)
 {
     return w->path;
+}
+
+int ls_weights_digest(ls_weights *w, uint8_t sha256[LS_SHA256_BYTES], ls_error *err)
+{
+    if (w->fd < 0)
+        return ls_fail(err, LS_EUNSUPPORTED, "%s are not a file", w->path);
+    pthread_mutex_lock(&w->lock);
+    const int ret = w->has_digest ? 0 : ls_digest_sample_of(w->fd, w->path, w->sha256, err);
+    w->has_digest = !ret;
+    memcpy(sha256, w->sha256, LS_SHA256_BYTES);
+    pthread_mutex_unlock(&w->lock);
+    return ret;
+}
+
+int ls_weights_identity(ls_weights *w, char *text, size_t size, ls_error *err)
+{
+    uint8_t sha256[LS_SHA256_BYTES];
+    char digest[LS_SHA256_TEXT];
+    struct stat st;
+    const int ret = ls_weights_digest(w, sha256, err);
+    if (ret)
+        return ret;
+    if (fstat(w->fd, &st))
+        return ls_fail_errno(err, errno, "%s", w->path);
+    ls_digest_text(digest, sha256);
+    snprintf(text, size, "%lld bytes of %lld.%09ld, %s", (long long)st.st_size,
+             (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, digest);
+    return 0;
 }
 
 bool ls_weights_meta_int(const ls_weights *w, const char *key, int64_t *value)

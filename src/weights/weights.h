@@ -3,6 +3,7 @@
 #define LS_WEIGHTS_WEIGHTS_H
 
 #include "base/error.h"
+#include "base/sha256.h"
 #include "tensor/dtype.h"
 
 #include <stdbool.h>
@@ -58,6 +59,11 @@ const char *ls_weights_meta_text(const ls_weights *w, const char *key);
 
 /* The path it was opened from, or "formula weights". */
 const char *ls_weights_path(const ls_weights *w);
+/* ls_digest_sample of the file as it was when this was first called. LS_EUNSUPPORTED where there is
+ * no file. Any thread, at any time. */
+int ls_weights_digest(ls_weights *w, uint8_t sha256[LS_SHA256_BYTES], ls_error *err);
+/* The same with the file's size and time of change now: other bytes give another text. */
+int ls_weights_identity(ls_weights *w, char *text, size_t size, ls_error *err);
 
 /* A tensor's name and shape, as the models' tables give them. */
 typedef struct ls_weight_spec {
