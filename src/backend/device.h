@@ -21,6 +21,23 @@ typedef struct ls_device ls_device;
 typedef struct ls_store ls_store;
 typedef struct ls_kernel ls_kernel; /* each device's own */
 
+/* A weight as a store keeps it. */
+typedef struct ls_packed {
+    struct ls_packed *next;
+    const char *name; /* the param's */
+    char *layout;     /* what its bytes mean, exactly; NULL where that cannot be said */
+    void *data;       /* only read once it is packed */
+    size_t bytes;
+    bool found; /* among packed weights of before, to which `data` belongs */
+} ls_packed;
+
+/* Where packed weights of before are found: the data of that name, layout and size, or NULL. It is
+ * aligned to LS_ALIGN and lives as long as the store. */
+typedef struct ls_packed_before {
+    void *(*find)(const struct ls_packed_before *b, const char *name, const char *layout,
+                  size_t bytes);
+} ls_packed_before;
+
 typedef struct ls_device_info {
     char name[16];    /* "cpu", "ref", "cuda:0": what ls_device_open takes */
     char model[96];   /* "NVIDIA GeForce RTX 4090"; empty for the CPU */
@@ -82,6 +99,12 @@ struct ls_store {
     unsigned flags;
     size_t bytes;        /* of weights in the device's memory */
     size_t pinned_bytes; /* of weights in the process's memory, of a streamed store */
+    /* Of devices whose packed weights may be kept for later processes: what layouts are chosen by,
+     * apart from the nodes; empty elsewhere, and the rest unused. */
+    char packing[64];
+    const ls_packed_before *before; /* set before the first node is compiled; NULL: none */
+    ls_packed *packed;              /* in the order of packing, the last first */
+    size_t found_bytes;             /* of `bytes`: found in `before` */
 };
 
 static inline bool ls_store_is_dry(const ls_store *st)

@@ -1,6 +1,7 @@
 #include "backend/onednn/dnnl.h"
 #include "base/error.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,29 @@ dnnl_status_t ls_md_image(ls_md *out, const ls_tensor *t)
 }
 
 static const dnnl_dims_t dense = {0}; /* no dilation */
+
+static bool is_blocked(ls_const_md md);
+/* What `extra` is, that oneDNN keeps after the elements, as far as its size does not say it. */
+static void extra_text(char *text, size_t size, ls_const_md md);
+
+void ls_md_text(char *text, size_t size, ls_const_md md)
+{
+    *text = '\0';
+    if (!is_blocked(md))
+        return;
+    const ls_md_shape s = ls_md_shape_of(md);
+    size_t n = (size_t)snprintf(text, size, "type %d", (int)s.type);
+    for (int d = 0; d < s.ndims && n < size; d++)
+        n += (size_t)snprintf(text + n, size - n, ", %lld of %lld by %lld", (long long)s.dims[d],
+                              (long long)s.padded[d], (long long)s.strides[d]);
+    for (int b = 0; b < s.blocks && n < size; b++)
+        n += (size_t)snprintf(text + n, size - n, ", block %lld of %lld",
+                              (long long)s.block_size[b], (long long)s.block_dim[b]);
+    if (n < size)
+        extra_text(text + n, size - n, md);
+    if (strlen(text) + 1 >= size)
+        *text = '\0';
+}
 
 #if DNNL_VERSION_MAJOR < 3
 
@@ -61,6 +85,19 @@ ls_md_shape ls_md_shape_of(ls_const_md md)
                          .block_dim = b->inner_idxs,
                          .block_size = b->inner_blks,
                          .strides = b->strides};
+}
+
+static bool is_blocked(ls_const_md md)
+{
+    return md->format_kind == dnnl_blocked && !md->offset0;
+}
+
+static void extra_text(char *text, size_t size, ls_const_md md)
+{
+    const dnnl_memory_extra_desc_t *e = &md->extra;
+    if (e->flags)
+        snprintf(text, size, ", extra %llx %d %a %d", (unsigned long long)e->flags,
+                 e->compensation_mask, (double)e->scale_adjust, e->asymm_compensation_mask);
 }
 
 bool ls_md_can_reorder(ls_const_md md)
@@ -141,6 +178,20 @@ ls_md_shape ls_md_shape_of(ls_const_md md)
     dnnl_memory_desc_query(md, dnnl_query_inner_blks, &s.block_size);
     dnnl_memory_desc_query(md, dnnl_query_strides, &s.strides);
     return s;
+}
+
+static bool is_blocked(ls_const_md md)
+{
+    dnnl_format_kind_t kind = dnnl_format_kind_undef;
+    dnnl_dim_t offset = 0;
+    dnnl_memory_desc_query(md, dnnl_query_format_kind, &kind);
+    dnnl_memory_desc_query(md, dnnl_query_submemory_offset_s64, &offset);
+    return kind == dnnl_blocked && !offset;
+}
+
+static void extra_text(char *text, size_t size, ls_const_md md)
+{
+    (void)text, (void)size, (void)md;
 }
 
 bool ls_md_can_reorder(ls_const_md md)

@@ -42,6 +42,8 @@ typedef struct ls_md_shape {
     const dnnl_dim_t *block_dim, *block_size, *strides;
 } ls_md_shape;
 ls_md_shape ls_md_shape_of(ls_const_md md);
+/* Writes what a layout is, exactly; nothing where that cannot be said in `size` bytes. */
+void ls_md_text(char *text, size_t size, ls_const_md md);
 /* Whether oneDNN can reorder to or from this layout: version 3 omits elements where dimensions are
  * padded to blocks. */
 bool ls_md_can_reorder(ls_const_md md);

@@ -80,6 +80,10 @@ static int open_store(ls_device *base, unsigned flags, ls_store **out, ls_error 
         return ls_fail(err, LS_ENOMEM, "out of memory");
     st->base = (ls_store){.device = base, .flags = flags};
     st->dev = (onednn_device *)base;
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(st->base.packing, sizeof st->base.packing, "oneDNN %d.%d.%d %.7s, isa %x, threads %d",
+             v->major, v->minor, v->patch, v->hash, (unsigned)dnnl_get_effective_cpu_isa(),
+             base->threads);
     *out = &st->base;
     return 0;
 }

@@ -10,12 +10,11 @@
 
 /* A weight in the layout of a primitive. */
 typedef struct packed_weight {
+    ls_packed base;
     const ls_param *param;
     dnnl_memory_t memory;
     ls_const_md md; /* the memory's */
-    void *data;
-    float *scale; /* of int8: one for each output channel, else NULL */
-    struct packed_weight *next;
+    float *scale;   /* of int8, after the elements: one for each output channel, else NULL */
 } packed_weight;
 
 typedef struct onednn_device {
@@ -29,7 +28,6 @@ typedef struct onednn_device {
 typedef struct onednn_store {
     ls_store base;
     onednn_device *dev;
-    packed_weight *weights;
 } onednn_store;
 
 /* First member of every kernel. */

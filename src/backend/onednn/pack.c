@@ -8,7 +8,8 @@ const packed_weight *ls_onednn_packed(const onednn_store *st, const ls_param *p,
                                       dnnl_data_type_t t)
 {
     const ls_md_shape want = ls_md_shape_of(like);
-    for (const packed_weight *w = st->weights; w; w = w->next) {
+    for (const ls_packed *at = st->base.packed; at; at = at->next) {
+        const packed_weight *w = (const packed_weight *)at;
         const ls_md_shape have = ls_md_shape_of(w->md);
         if (w->param == p && have.type == t && have.ndims == want.ndims &&
             !memcmp(have.dims, want.dims, (size_t)want.ndims * sizeof *want.dims))
@@ -20,9 +21,11 @@ const packed_weight *ls_onednn_packed(const onednn_store *st, const ls_param *p,
 /* `p` in the layout `md`, or in one that can st reordered to it. */
 static const packed_weight *find(const onednn_store *st, const ls_param *p, ls_const_md md)
 {
-    for (const packed_weight *w = st->weights; w; w = w->next)
+    for (const ls_packed *at = st->base.packed; at; at = at->next) {
+        const packed_weight *w = (const packed_weight *)at;
         if (w->param == p && dnnl_memory_desc_equal(w->md, md))
             return w;
+    }
     const packed_weight *w = ls_onednn_packed(st, p, md, ls_md_shape_of(md).type);
     return w && !w->scale && ls_md_can_reorder(w->md) && ls_md_can_reorder(md) ? w : NULL;
 }
@@ -70,14 +73,14 @@ static void copy_elements(ls_const_md plain, const float *src, const packed_weig
 {
     const ls_md_shape from = ls_md_shape_of(plain), to = ls_md_shape_of(w->md);
     dnnl_dims_t index = {0};
-    memset(w->data, 0, dnnl_memory_desc_get_size(w->md));
+    memset(w->base.data, 0, dnnl_memory_desc_get_size(w->md));
     for (int d = 0; d >= 0;) {
         const float x = src[offset_of(&from, index)];
         const size_t at = offset_of(&to, index);
         if (to.type == dnnl_bf16)
-            ((uint16_t *)w->data)[at] = ls_f32_to_bf16(x);
+            ((uint16_t *)w->base.data)[at] = ls_f32_to_bf16(x);
         else
-            ((float *)w->data)[at] = x;
+            ((float *)w->base.data)[at] = x;
         for (d = to.ndims - 1; d >= 0 && ++index[d] == to.dims[d]; d--)
             index[d] = 0;
     }
@@ -86,8 +89,9 @@ static void copy_elements(ls_const_md plain, const float *src, const packed_weig
 static void free_weight(packed_weight *w)
 {
     dnnl_memory_destroy(w->memory);
-    ls_aligned_free(w->data);
-    ls_aligned_free(w->scale);
+    if (!w->base.found)
+        ls_aligned_free(w->base.data);
+    free(w->base.layout);
     free(w);
 }
 
@@ -105,12 +109,12 @@ static void quantise(float *x, size_t count, float *scale, size_t channels)
     }
 }
 
-/* Reads `p` into w->data, via a float32 copy if the layouts differ. */
+/* Reads `p` into the weight's data, via a float32 copy if the layouts differ. */
 static int fill(onednn_store *st, const ls_param *p, ls_const_md plain, packed_weight *w,
                 ls_error *err)
 {
     if (dnnl_memory_desc_equal(plain, w->md))
-        return p->read(p, w->data, err);
+        return p->read(p, w->base.data, err);
     float *copy = ls_aligned_alloc(LS_MEM_BACKEND, p->count * sizeof *copy);
     if (!copy)
         return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
@@ -125,6 +129,21 @@ static int fill(onednn_store *st, const ls_param *p, ls_const_md plain, packed_w
     return ret;
 }
 
+/* Finds the weight among those packed before, or allocates it. */
+static int place(onednn_store *st, packed_weight *w, ls_const_md md, ls_error *err)
+{
+    char layout[512];
+    const ls_packed_before *before = st->base.before;
+    ls_md_text(layout, sizeof layout, md);
+    w->base.layout = *layout ? strdup(layout) : NULL;
+    if (before && w->base.layout)
+        w->base.data = before->find(before, w->base.name, layout, w->base.bytes);
+    w->base.found = w->base.data;
+    if (!w->base.found)
+        w->base.data = ls_aligned_alloc(LS_MEM_BACKEND, w->base.bytes);
+    return w->base.data ? 0 : ls_fail(err, LS_ENOMEM, "out of memory for %s", w->base.name);
+}
+
 int ls_onednn_pack(onednn_store *st, const ls_param *p, ls_const_md plain, ls_const_md md,
                    const packed_weight **out, ls_error *err)
 {
@@ -132,32 +151,35 @@ int ls_onednn_pack(onednn_store *st, const ls_param *p, ls_const_md plain, ls_co
     if (*out)
         return 0;
     packed_weight *w = ls_calloc_array(1, sizeof *w);
-    const bool dry = ls_store_is_dry(&st->base);
-    const size_t bytes = dnnl_memory_desc_get_size(md);
-    const size_t scales = ls_md_shape_of(md).type == dnnl_s8 ? p->shape[0] * sizeof(float) : 0;
-    if (w && !dry)
-        w->data = ls_aligned_alloc(LS_MEM_BACKEND, bytes);
-    if (w && !dry && scales)
-        w->scale = ls_aligned_alloc(LS_MEM_BACKEND, scales);
-    if (!w || (!dry && (!w->data || (scales && !w->scale)))) {
-        if (w)
-            free_weight(w);
+    if (!w)
         return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
-    }
+    const bool dry = ls_store_is_dry(&st->base);
+    const bool quantised = ls_md_shape_of(md).type == dnnl_s8;
+    const size_t elements = dnnl_memory_desc_get_size(md),
+                 aligned = (elements + LS_ALIGN - 1) / LS_ALIGN * LS_ALIGN;
+    w->base.name = p->name;
+    w->base.bytes = quantised ? aligned + p->shape[0] * sizeof(float) : elements;
     w->param = p;
-    dnnl_status_t s = dnnl_memory_create(&w->memory, md, st->dev->engine, w->data);
-    if (!s)
+    int ret = dry ? 0 : place(st, w, md, err);
+    if (!ret && !dry && quantised)
+        w->scale = (float *)((char *)w->base.data + aligned);
+    dnnl_status_t s = dnnl_success;
+    if (!ret)
+        s = dnnl_memory_create(&w->memory, md, st->dev->engine, w->base.data);
+    if (!ret && !s)
         s = dnnl_memory_get_memory_desc(w->memory, &w->md);
-    int ret = ls_onednn_check(s, "describe a weight", err);
-    if (!ret && !dry)
+    if (!ret)
+        ret = ls_onednn_check(s, "describe a weight", err);
+    if (!ret && !dry && !w->base.found)
         ret = fill(st, p, plain, w, err);
     if (ret) {
         free_weight(w);
         return ret;
     }
-    w->next = st->weights;
-    st->weights = w;
-    st->base.bytes += bytes + scales;
+    w->base.next = st->base.packed;
+    st->base.packed = &w->base;
+    st->base.bytes += w->base.bytes;
+    st->base.found_bytes += w->base.found ? w->base.bytes : 0;
     *out = w;
     return 0;
 }
@@ -172,16 +194,16 @@ int ls_onednn_vector(onednn_store *st, const ls_param *p, const float **out, ls_
     if (!ret)
         ret = ls_onednn_pack(st, p, md, md, &w, err);
     if (!ret)
-        *out = w->data;
+        *out = w->base.data;
     ls_md_free(md);
     return ret;
 }
 
 void ls_onednn_free_packed(onednn_store *st)
 {
-    for (packed_weight *w = st->weights, *next; w; w = next) {
+    for (ls_packed *w = st->base.packed, *next; w; w = next) {
         next = w->next;
-        free_weight(w);
+        free_weight((packed_weight *)w);
     }
-    st->weights = NULL;
+    st->base.packed = NULL;
 }
