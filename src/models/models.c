@@ -192,17 +192,26 @@ void ls_models_unlock(ls_models *m)
         ls_turn_give(&m->workspaces[i].turn);
 }
 
-size_t ls_models_packed(ls_models *m, bool host)
+ls_models_memory ls_models_packed(ls_models *m)
 {
     ls_network *nets[LS_NETWORKS];
-    size_t bytes = 0;
+    ls_models_memory sum = {0};
     ls_models_list(m, nets);
     ls_models_lock(m);
     for (size_t i = 0; i < LS_NETWORKS; i++) {
         const ls_network_memory u = ls_network_usage(nets[i]);
-        bytes += ls_network_device(nets[i])->host == host ? u.weights : 0;
-        bytes += host ? u.pinned : 0;
+        *(ls_network_device(nets[i])->host ? &sum.host : &sum.device) += u.weights;
+        sum.host += u.pinned;
+        sum.mapped += u.mapped;
     }
     ls_models_unlock(m);
-    return bytes;
+    return sum;
+}
+
+void ls_models_set_kept(ls_models *m, uint64_t most)
+{
+    ls_network *nets[LS_NETWORKS];
+    ls_models_list(m, nets);
+    for (size_t i = 0; i < LS_NETWORKS; i++)
+        ls_network_set_kept(nets[i], most);
 }

@@ -37,8 +37,14 @@ void ls_models_list(const ls_models *m, ls_network *nets[LS_NETWORKS]); /* UNet,
 void ls_models_lock(ls_models *m);
 void ls_models_unlock(ls_models *m);
 /* Bytes of weights packed so far, in the process's memory (of weights that are streamed from there
- * too) or in that of other devices; waits for its turn. Any thread. */
-size_t ls_models_packed(ls_models *m, bool host);
+ * too) or in that of other devices, and of the former those that are a mapped file's; waits for its
+ * turn. Any thread. */
+typedef struct ls_models_memory {
+    size_t host, device, mapped;
+} ls_models_memory;
+ls_models_memory ls_models_packed(ls_models *m);
+/* ls_network_set_kept of all networks; waits for its turn. */
+void ls_models_set_kept(ls_models *m, uint64_t most);
 
 /* Turns the error of a missing, malformed or unsuitable file into LS_EMODEL, with advice; returns
  * the code. */

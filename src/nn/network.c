@@ -1,9 +1,14 @@
 #include "nn/network.h"
 #include "base/alloc.h"
+#include "latentsync/version.h"
+#include "weights/packed.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define MAX_PLANS 8
+#define KEPT_LEAST 10000000 /* bytes; fewer are packed in 30 ms */
 
 typedef struct shaped_plan {
     size_t key[LS_NETWORK_KEY];
@@ -24,6 +29,12 @@ struct ls_network {
     size_t plan_count, activations, estimated; /* bytes of the largest plan */
     shaped_plan counted[MAX_PLANS];            /* during an estimate */
     size_t counted_count;
+    uint64_t kept_most; /* bytes; 0: none are kept */
+    ls_packed_before *before;
+    char kept_key[512], kept_path[LS_PATH_SIZE]; /* empty until the first plan, and without */
+    size_t kept_shape[LS_NETWORK_KEY];
+    ls_error refused;
+    bool settled; /* whether they are kept */
 };
 
 int ls_workspace_open(ls_workspace *ws, const char *device, int threads, ls_error *err)
@@ -106,6 +117,7 @@ void ls_network_close(ls_network **pnet)
         ls_plan_close(&net->plans[i].plan);
     ls_store_close(&net->store);
     ls_store_close(&net->dry);
+    ls_packed_close(&net->before);
     ls_params_free(&net->params);
     ls_weights_close(&net->weights);
     free(net->config);
@@ -154,6 +166,39 @@ static int measure(ls_network *net, const size_t *key, bool taps, ls_error *err)
     return ret;
 }
 
+/* The key of packed weights names what they were made of, and by what layouts are chosen, so that
+ * the files of other settings are left alone. That the layouts are the same is seen when a weight
+ * is sought. */
+static void name_kept(const ls_network *net, const size_t *shape, char *key, size_t size)
+{
+    const int n = snprintf(key, size, "latentsync %s, %s, %s, first shape", LS_VERSION_STRING,
+                           net->store->packing,
+                           ls_dtype_name(net->store_flags & LS_STORE_INT8 ? LS_I8 : net->dtype));
+    size_t at = (size_t)n;
+    for (size_t i = 0; i < LS_NETWORK_KEY && at < size; i++)
+        at += (size_t)snprintf(key + at, size - at, " %zu", shape[i]);
+    at += at < size ? (size_t)snprintf(key + at, size - at, ", of ") : 0;
+    if (at >= size || ls_weights_identity(net->weights, key + at, size - at, NULL))
+        *key = '\0';
+}
+
+/* Without them all is as if there were none. */
+static void find_kept(ls_network *net, const size_t *shape)
+{
+    if (!net->kept_most || !*net->store->packing)
+        return;
+    name_kept(net, shape, net->kept_key, sizeof net->kept_key);
+    memcpy(net->kept_shape, shape, sizeof net->kept_shape);
+    if (!*net->kept_key || ls_packed_path(net->kept_path, net->kept_key, NULL)) {
+        *net->kept_path = '\0';
+        return;
+    }
+    if (ls_packed_open(&net->before, net->kept_path, net->kept_key, net->workspace->device->threads,
+                       &net->refused) == LS_ENOENT)
+        net->refused = (ls_error){0};
+    net->store->before = net->before;
+}
+
 static int prepare(ls_network *net, const size_t *key, bool taps, ls_plan **plan, ls_error *err)
 {
     if (plan)
@@ -169,8 +214,11 @@ static int prepare(ls_network *net, const size_t *key, bool taps, ls_plan **plan
         found = net->plans[i];
     } else {
         memcpy(found.key, key, sizeof found.key);
-        if (!net->store)
+        if (!net->store) {
             ret = ls_store_open(&net->store, net->workspace->device, net->store_flags, err);
+            if (!ret)
+                find_kept(net, key);
+        }
         if (!ret)
             ret = compile(net, net->store, key, taps, &found.plan, err);
         if (ret)
@@ -196,9 +244,47 @@ int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool t
     return ret;
 }
 
+void ls_network_set_kept(ls_network *net, uint64_t most)
+{
+    ls_turn_take(&net->workspace->turn, NULL);
+    net->kept_most = most;
+    ls_turn_give(&net->workspace->turn);
+}
+
+static int keep(ls_network *net, ls_network_kept *out, const ls_cancel *cancel, ls_error *err)
+{
+    const ls_store *st = net->store;
+    char key[sizeof net->kept_key];
+    *out = (ls_network_kept){.path = *net->kept_path ? net->kept_path : NULL,
+                             .mapped = st ? st->found_bytes : 0,
+                             .refused =
+                                 net->refused.code && !net->settled ? net->refused.message : NULL};
+    if (net->settled || !out->path)
+        return 0;
+    net->settled = true;
+    if (st->bytes < KEPT_LEAST || out->mapped > st->bytes / 2 ||
+        (!out->refused && !out->mapped && !access(out->path, F_OK))) // another process was faster
+        return 0;
+    name_kept(net, net->kept_shape, key, sizeof key);
+    if (strcmp(key, net->kept_key))
+        return ls_fail(err, LS_EIO, "%s has changed", ls_weights_path(net->weights));
+    const int ret = ls_packed_write(out->path, key, st->packed, net->kept_most, cancel, err);
+    out->written = ret ? 0 : st->bytes;
+    return ret;
+}
+
+int ls_network_keep(ls_network *net, ls_network_kept *out, const ls_cancel *cancel, ls_error *err)
+{
+    ls_turn_take(&net->workspace->turn, NULL);
+    const int ret = keep(net, out, cancel, err);
+    ls_turn_give(&net->workspace->turn);
+    return ret;
+}
+
 static ls_network_memory memory_of(const ls_store *st, size_t activations)
 {
-    return (ls_network_memory){st ? st->bytes : 0, activations, st ? st->pinned_bytes : 0};
+    return st ? (ls_network_memory){st->bytes, activations, st->pinned_bytes, st->found_bytes}
+              : (ls_network_memory){.activations = activations};
 }
 
 int ls_network_estimate_begin(ls_network *net, ls_error *err)

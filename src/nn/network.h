@@ -32,6 +32,7 @@ typedef struct ls_network ls_network;
 typedef struct ls_network_memory {
     size_t weights, activations; /* bytes packed, and of the largest plan, so far, on the device */
     size_t pinned;               /* bytes of streamed weights, in the process's memory */
+    size_t mapped;               /* bytes of `weights` in a file that other processes may map too */
 } ls_network_memory;
 
 /* Appends the network to nn->g for the shapes in `key` (their meaning is the network's own), taking
@@ -52,6 +53,21 @@ void ls_network_close(ls_network **net);
  * plan packs the weights. */
 int ls_network_prepare(ls_network *net, const size_t key[LS_NETWORK_KEY], bool taps, ls_plan **plan,
                        ls_error *err);
+/* Lets packed weights be kept in the user's cache folder, where all of them take so many bytes at
+ * most, and be found there (weights/packed.h); 0, as at first: neither. Without effect once weights
+ * are packed. */
+void ls_network_set_kept(ls_network *net, uint64_t most);
+typedef struct ls_network_kept {
+    const char *path;    /* of the file; NULL: there is none. Text belongs to the network */
+    size_t mapped;       /* bytes of weights that were found there */
+    size_t written;      /* bytes of weights that this call has put there */
+    const char *refused; /* why one that was there was not used; NULL: there was none such */
+} ls_network_kept;
+
+/* Keeps the packed weights for later processes, when all shapes are prepared: unless they were
+ * found, or are too few for it to be worth while. On failure they are not kept, which is no reason
+ * not to go on. */
+int ls_network_keep(ls_network *net, ls_network_kept *out, const ls_cancel *cancel, ls_error *err);
 /* Between these two calls, made with the workspace's turn taken, ls_network_prepare only measures:
  * it compiles as if nothing were packed yet, and reads, packs, allocates and keeps nothing; its
  * plan is NULL. ls_network_estimate_end returns what the prepared shapes would

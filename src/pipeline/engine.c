@@ -79,8 +79,10 @@ size_t ls_engine_models(ls_engine *e, uint64_t *weight_bytes)
     size_t count = 0;
     uint64_t bytes = 0;
     pthread_mutex_lock(&e->lock);
-    for (entry *n = e->entries; n; n = n->next, count++)
-        bytes += ls_models_packed(&n->models, true) + ls_models_packed(&n->models, false);
+    for (entry *n = e->entries; n; n = n->next, count++) {
+        const ls_models_memory m = ls_models_packed(&n->models);
+        bytes += m.host + m.device;
+    }
     pthread_mutex_unlock(&e->lock);
     if (weight_bytes)
         *weight_bytes = bytes;

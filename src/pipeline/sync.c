@@ -279,8 +279,10 @@ static int choose_how(ls_sync *job, ls_budget_job *b, ls_budget_memory *memory, 
     uint64_t budget = job->s.max_memory;
     if (!budget)
         budget = ls_budget_default();
-    for (size_t i = 0; !job->s.max_memory && i < job->model_count; i++)
-        budget += ls_models_packed(job->models[i], true);
+    for (size_t i = 0; !job->s.max_memory && i < job->model_count; i++) {
+        const ls_models_memory m = ls_models_packed(job->models[i]);
+        budget += m.host - m.mapped; // the machine counts mapped files as free
+    }
     job->progress.budget = budget;
     b->opaque = job->models[0];
     b->place = ls_budget_place_of(job->models, job->model_count, job->s.max_vram);
