@@ -186,6 +186,8 @@ typedef struct ls_sync_settings {
                             at most; never beyond the face's own sharpness. LS_BLEND_MASK only */
     int ignore_occlusion; /* 0: where something covers the mouth or the head turns far, the video's
                              own mouth is kept; 1: it is replaced. Option "occlusion" */
+    uint64_t weights_cache; /* 10 GiB: bytes that packed weights of all models may take in the
+                               user's cache folder, from which a later start maps them; 0: none */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

@@ -25,7 +25,8 @@ int ls_sync_borrow_models(ls_sync *job, ls_error *err)
         char(*on)[LS_DEVICE_NAME] = job->devices.names[i].of;
         const ls_model_request r = {job->s.models, {on[0], on[1], on[2], dtype, job->s.threads}};
         ret = ls_engine_borrow(job->engine, &r, &job->models[i], err);
-        job->model_count += !ret;
+        if (!ret)
+            ls_models_set_kept(job->models[job->model_count++], job->s.weights_cache);
     }
     if (ret)
         ls_sync_return_models(job);

@@ -9,6 +9,8 @@
 
 #include <stdio.h>
 
+static const char *const names[LS_NETWORKS] = {"UNet", "VAE", "Whisper"};
+
 static void narrow(void *opaque, size_t frames)
 {
     ls_sync *job = opaque;
@@ -107,7 +109,6 @@ static int run_stages(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
 /* Where the time of the networks went, that of other jobs with the same models included. */
 static void log_ops(ls_sync *job, ls_models *models)
 {
-    static const char *const names[LS_NETWORKS] = {"UNet", "VAE", "Whisper"};
     ls_network *nets[LS_NETWORKS];
     ls_models_list(models, nets);
     for (size_t i = 0; i < LS_NETWORKS; i++) {
@@ -210,16 +211,42 @@ static void end_sample(ls_sync *job)
     }
 }
 
+/* Packed weights that are not kept are no reason to stop. */
+static void keep_weights(ls_sync *job, const ls_models *models)
+{
+    ls_network *nets[LS_NETWORKS];
+    ls_models_list(models, nets);
+    for (size_t i = 0; i < LS_NETWORKS; i++) {
+        ls_network_kept k;
+        ls_error err = {0};
+        const int ret = ls_network_keep(nets[i], &k, &job->cancel, &err);
+        if (k.refused)
+            ls_log_msg(&job->log, LS_LOG_WARN, "packed weights are made again: %s", k.refused);
+        if (ret)
+            ls_log_msg(&job->log, LS_LOG_DEBUG, "%s: packed weights are not kept: %s", names[i],
+                       err.message);
+        else if (k.mapped || k.written)
+            ls_log_msg(&job->log, LS_LOG_DEBUG, "%s: %.0f MB of packed weights %s %s", names[i],
+                       (double)(k.written ? k.written : k.mapped) / 1e6,
+                       k.written ? "kept in" : "mapped from", k.path);
+    }
+}
+
 static int open_generators(ls_sync *job, ls_error *err)
 {
     const ls_generator_settings g = ls_sync_generator_settings(job);
     const size_t frames = job->span.fed < LS_CHUNK_FRAMES ? job->span.fed : LS_CHUNK_FRAMES;
+    const double start = ls_time_now();
     int ret = 0;
     for (size_t i = 0; !ret && i < job->model_count; i++) {
         ret = ls_generator_open(&job->generators[i], job->models[i], job->features, &g, err);
         if (!ret)
             ret = ls_generator_prepare(job->generators[i], frames, err);
     }
+    if (!ret)
+        ls_log_msg(&job->log, LS_LOG_DEBUG, "networks prepared in %.2f s", ls_time_now() - start);
+    for (size_t i = 0; !ret && i < job->model_count; i++)
+        keep_weights(job, job->models[i]);
     return ret;
 }
 

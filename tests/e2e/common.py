@@ -14,6 +14,7 @@ SHARED_ABS = os.path.abspath(os.environ.get("LS_SHARED", "../shared"))
 os.chdir(DIR)
 # FFmpeg's libraries bring a BLAS; OpenBLAS starts threads when it is loaded, and waits for ever if the address space is limited
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["XDG_CACHE_HOME"] = DIR + ".cache"
 EMULATOR = os.environ.get("MESON_EXE_WRAPPER")  # and its options
 if EMULATOR:
     with open("latentsync", "w") as f:
@@ -116,5 +117,6 @@ def main(setup):
         for f in os.listdir("."):
             if f.startswith("o."):
                 shutil.rmtree(f) if os.path.isdir(f) else os.remove(f)
-    shutil.rmtree(DIR, ignore_errors=True)
+    for folder in (DIR, os.environ["XDG_CACHE_HOME"]):
+        shutil.rmtree(folder, ignore_errors=True)
     return 1 if failed else 0
