@@ -34,7 +34,7 @@ typedef struct ls_machine_memory {
     uint64_t total, available;
     uint64_t cgroup_limit; /* the tightest from the process's cgroup upwards */
     uint64_t cgroup_used;  /* of the cgroup with that limit, or else the process's own; without the
-                              file cache that the kernel drops first */
+                              file cache, mapped files included */
     double pressure;       /* percent of the last 10 s in which some task of the cgroup, or else of
                               the machine, waited for memory; -1: unknown */
     double cgroup_cpus;    /* CPU quota in cores; 0 for none */

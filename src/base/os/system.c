@@ -173,13 +173,18 @@ static double read_pressure(const char *dir, const char *file)
 
 static uint64_t read_memory_used(const char *dir, bool v2)
 {
+    static const char *const cached[2][2] = {{"total_inactive_file", "total_active_file"},
+                                             {"inactive_file", "active_file"}};
     char path[PATH_SIZE + 64];
     uint64_t used = read_number(dir, v2 ? "memory.current" : "memory.usage_in_bytes");
     snprintf(path, sizeof path, "%s/memory.stat", dir);
-    char *text = read_field(path, v2 ? "inactive_file" : "total_inactive_file");
-    uint64_t cache = text ? strtoull(text, NULL, 10) : 0;
-    free(text);
-    return cache < used ? used - cache : 0;
+    for (int i = 0; i < 2; i++) {
+        char *text = read_field(path, cached[v2][i]);
+        const uint64_t cache = text ? strtoull(text, NULL, 10) : 0;
+        free(text);
+        used = cache < used ? used - cache : 0;
+    }
+    return used;
 }
 
 static void read_memory(ls_machine_memory *m, const char *dir, bool v2)
