@@ -21,6 +21,8 @@ typedef struct ls_device ls_device;
 typedef struct ls_store ls_store;
 typedef struct ls_kernel ls_kernel; /* each device's own */
 
+#define LS_PACKED_TEXT 500 /* bytes of name and layout together, at most */
+
 /* A weight as a store keeps it. */
 typedef struct ls_packed {
     struct ls_packed *next;
@@ -99,8 +101,8 @@ struct ls_store {
     unsigned flags;
     size_t bytes;        /* of weights in the device's memory */
     size_t pinned_bytes; /* of weights in the process's memory, of a streamed store */
-    /* Of devices whose packed weights may be kept for later processes: what layouts are chosen by,
-     * apart from the nodes; empty elsewhere, and the rest unused. */
+    /* Of devices whose packed weights may be kept for later processes: what chooses their layouts,
+     * apart from nodes and threads; empty elsewhere, and the rest unused. */
     char packing[64];
     const ls_packed_before *before; /* set before the first node is compiled; NULL: none */
     ls_packed *packed;              /* in the order of packing, the last first */

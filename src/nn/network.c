@@ -32,7 +32,6 @@ struct ls_network {
     uint64_t kept_most; /* bytes; 0: none are kept */
     ls_packed_before *before;
     char kept_key[512], kept_path[LS_PATH_SIZE]; /* empty until the first plan, and without */
-    size_t kept_shape[LS_NETWORK_KEY];
     ls_error refused;
     bool settled; /* whether they are kept */
 };
@@ -166,29 +165,24 @@ static int measure(ls_network *net, const size_t *key, bool taps, ls_error *err)
     return ret;
 }
 
-/* The key of packed weights names what they were made of, and by what layouts are chosen, so that
- * the files of other settings are left alone. That the layouts are the same is seen when a weight
- * is sought. */
-static void name_kept(const ls_network *net, const size_t *shape, char *key, size_t size)
+/* What packed weights were made of, and by whom; that their layouts are those that are needed is
+ * seen when each is sought. Empty if the checkpoint is not a file. */
+static void name_kept(const ls_network *net, char *key, size_t size)
 {
-    const int n = snprintf(key, size, "latentsync %s, %s, %s, first shape", LS_VERSION_STRING,
-                           net->store->packing,
-                           ls_dtype_name(net->store_flags & LS_STORE_INT8 ? LS_I8 : net->dtype));
-    size_t at = (size_t)n;
-    for (size_t i = 0; i < LS_NETWORK_KEY && at < size; i++)
-        at += (size_t)snprintf(key + at, size - at, " %zu", shape[i]);
-    at += at < size ? (size_t)snprintf(key + at, size - at, ", of ") : 0;
-    if (at >= size || ls_weights_identity(net->weights, key + at, size - at, NULL))
-        *key = '\0';
+    char source[160];
+    const bool int8 = net->store_flags & LS_STORE_INT8;
+    *key = '\0';
+    if (!ls_weights_identity(net->weights, source, sizeof source, NULL))
+        snprintf(key, size, "latentsync %s, %s, %s, of %s", LS_VERSION_STRING, net->store->packing,
+                 ls_dtype_name(int8 ? LS_I8 : net->dtype), source);
 }
 
 /* Without them all is as if there were none. */
-static void find_kept(ls_network *net, const size_t *shape)
+static void find_kept(ls_network *net)
 {
     if (!net->kept_most || !*net->store->packing)
         return;
-    name_kept(net, shape, net->kept_key, sizeof net->kept_key);
-    memcpy(net->kept_shape, shape, sizeof net->kept_shape);
+    name_kept(net, net->kept_key, sizeof net->kept_key);
     if (!*net->kept_key || ls_packed_path(net->kept_path, net->kept_key, NULL)) {
         *net->kept_path = '\0';
         return;
@@ -217,7 +211,7 @@ static int prepare(ls_network *net, const size_t *key, bool taps, ls_plan **plan
         if (!net->store) {
             ret = ls_store_open(&net->store, net->workspace->device, net->store_flags, err);
             if (!ret)
-                find_kept(net, key);
+                find_kept(net);
         }
         if (!ret)
             ret = compile(net, net->store, key, taps, &found.plan, err);
@@ -262,14 +256,16 @@ static int keep(ls_network *net, ls_network_kept *out, const ls_cancel *cancel, 
     if (net->settled || !out->path)
         return 0;
     net->settled = true;
-    if (st->bytes < KEPT_LEAST || out->mapped > st->bytes / 2 ||
-        (!out->refused && !out->mapped && !access(out->path, F_OK))) // another process was faster
+    if (st->bytes - st->found_bytes < KEPT_LEAST)
         return 0;
-    name_kept(net, net->kept_shape, key, sizeof key);
+    if (!net->before && !out->refused && !access(out->path, F_OK)) // another process was faster
+        return 0;
+    name_kept(net, key, sizeof key);
     if (strcmp(key, net->kept_key))
         return ls_fail(err, LS_EIO, "%s has changed", ls_weights_path(net->weights));
-    const int ret = ls_packed_write(out->path, key, st->packed, net->kept_most, cancel, err);
-    out->written = ret ? 0 : st->bytes;
+    const int ret =
+        ls_packed_write(out->path, key, st->packed, net->before, net->kept_most, cancel, err);
+    out->written = ret ? 0 : st->bytes - st->found_bytes;
     return ret;
 }
 

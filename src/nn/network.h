@@ -64,9 +64,9 @@ typedef struct ls_network_kept {
     const char *refused; /* why one that was there was not used; NULL: there was none such */
 } ls_network_kept;
 
-/* Keeps the packed weights for later processes, when all shapes are prepared: unless they were
- * found, or are too few for it to be worth while. On failure they are not kept, which is no reason
- * not to go on. */
+/* Keeps the packed weights for later processes, when all shapes are prepared: those that were not
+ * found, unless they are too few for it to be worth while. On failure they are not kept, which is
+ * no reason not to go on. */
 int ls_network_keep(ls_network *net, ls_network_kept *out, const ls_cancel *cancel, ls_error *err);
 /* Between these two calls, made with the workspace's turn taken, ls_network_prepare only measures:
  * it compiles as if nothing were packed yet, and reads, packs, allocates and keeps nothing; its

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FOLDER "latentsync/weights/"
+#define FOLDER "latentsync/weights"
 #define FORMAT "latentsync packed weights 1"
 #define SUFFIX ".safetensors"
 #define CHECKSUM "checksum"
@@ -147,14 +147,14 @@ static void *find(const ls_packed_before *b, const char *name, const char *layou
 
 int ls_packed_path(char path[LS_PATH_SIZE], const char *key, ls_error *err)
 {
-    char name[sizeof FOLDER + LS_SHA256_TEXT + sizeof SUFFIX], text[LS_SHA256_TEXT];
+    char name[sizeof FOLDER + 1 + LS_SHA256_TEXT + sizeof SUFFIX], text[LS_SHA256_TEXT];
     uint8_t sha256[LS_SHA256_BYTES];
     ls_sha256 sha;
     ls_sha256_begin(&sha);
     ls_sha256_add(&sha, key, strlen(key));
     ls_sha256_end(&sha, sha256);
     ls_digest_text(text, sha256);
-    snprintf(name, sizeof name, FOLDER "%.*s" SUFFIX, NAME_DIGITS, text);
+    snprintf(name, sizeof name, FOLDER "/%.*s" SUFFIX, NAME_DIGITS, text);
     return ls_cache_path(path, LS_PATH_SIZE, name, false, err);
 }
 
@@ -262,10 +262,14 @@ uint64_t ls_packed_folder(char folder[LS_PATH_SIZE])
 static int make_room(const char *path, uint64_t bytes, uint64_t most, ls_error *err)
 {
     char folder[LS_PATH_SIZE], oldest[NAME_MAX + 1], old[LS_PATH_SIZE];
+    struct stat st;
     time_t when = 0;
+    const bool replaces = !lstat(path, &st) && S_ISREG(st.st_mode);
+    const uint64_t replaced = replaces ? (uint64_t)st.st_size : 0;
     snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
     while (bytes <= most) {
-        if (look_through(folder, oldest, &when) + bytes <= most)
+        const uint64_t all = look_through(folder, oldest, &when);
+        if (all - (all < replaced ? all : replaced) + bytes <= most)
             return 0;
         if (!*oldest || time(NULL) - when < RECENT ||
             ls_path_join(old, sizeof old, folder, oldest, NULL) || unlink(old))
@@ -275,6 +279,45 @@ static int make_room(const char *path, uint64_t bytes, uint64_t most, ls_error *
                    (double)most / 1e9);
 }
 
+/* What is written: tensors of an earlier file, then weights of a list. */
+typedef struct contents {
+    const ls_weights *earlier; /* may be NULL */
+    const ls_packed *list;
+} contents;
+
+/* Goes to the next piece; false past the last. Begin with zeros. */
+typedef struct piece {
+    size_t next; /* of the earlier tensors */
+    const ls_packed *last;
+    char name[1024];
+    const void *data;
+    size_t bytes;
+} piece;
+
+static bool next_piece(piece *p, const contents *c)
+{
+    const ls_weight_info *info;
+    while (c->earlier && (info = ls_weights_at(c->earlier, p->next))) {
+        p->next++;
+        if (!strcmp(info->name, CHECKSUM))
+            continue;
+        snprintf(p->name, sizeof p->name, "%s", info->name);
+        p->bytes = info->count;
+        p->data = data_of(c->earlier, info->name, p->bytes);
+        if (p->data)
+            return true;
+    }
+    do
+        p->last = p->last ? p->last->next : c->list;
+    while (p->last && (!p->last->layout || p->last->found));
+    if (!p->last)
+        return false;
+    tensor_name(p->name, sizeof p->name, p->last->name, p->last->layout);
+    p->data = p->last->data;
+    p->bytes = p->last->bytes;
+    return true;
+}
+
 static json_t *tensor(size_t from, size_t bytes)
 {
     return json_pack("{s:s, s:[I], s:[I, I]}", "dtype", "U8", "shape", (json_int_t)bytes,
@@ -282,19 +325,13 @@ static json_t *tensor(size_t from, size_t bytes)
 }
 
 /* The length field and the header, padded to whole stripes; to be freed. NULL: out of memory. */
-static uint8_t *make_header(const ls_packed *list, const char *key, size_t *size, size_t *data)
+static uint8_t *make_header(const contents *c, const char *key, size_t *size, size_t *data)
 {
-    char name[1024];
     json_t *header = json_pack("{s:{s:s, s:s}}", "__metadata__", "format", FORMAT, "key", key);
     bool whole = header;
     *data = 0;
-    for (const ls_packed *w = list; w; w = w->next) {
-        if (!w->layout)
-            continue;
-        tensor_name(name, sizeof name, w->name, w->layout);
-        whole = whole && !json_object_set_new(header, name, tensor(*data, padded(w->bytes)));
-        *data += padded(w->bytes);
-    }
+    for (piece p = {0}; next_piece(&p, c); *data += padded(p.bytes))
+        whole = whole && !json_object_set_new(header, p.name, tensor(*data, padded(p.bytes)));
     whole = whole && !json_object_set_new(header, CHECKSUM, tensor(*data, STRIPE));
     char *text = whole ? json_dumps(header, JSON_COMPACT) : NULL;
     json_decref(header);
@@ -324,39 +361,38 @@ static int put(const ls_output_file *o, checksum *c, const void *data, size_t by
     return ls_output_write(o, rest, STRIPE, err);
 }
 
-static int write_all(const ls_output_file *o, const uint8_t *header, size_t size,
-                     const ls_packed *list, const ls_cancel *cancel, ls_error *err)
+static int write_all(const ls_output_file *o, const uint8_t *header, size_t size, const contents *c,
+                     const ls_cancel *cancel, ls_error *err)
 {
-    checksum c = begin_checksum();
+    checksum sum = begin_checksum();
     int ret = fchmod(o->fd, S_IRUSR | S_IWUSR) ? ls_fail_errno(err, errno, "%s", o->path)
-                                               : put(o, &c, header, size, err);
-    for (const ls_packed *w = list; w && !ret; w = w->next) {
-        if (ls_canceled(cancel))
-            ret = ls_fail(err, LS_ECANCELED, "canceled");
-        else if (w->layout)
-            ret = put(o, &c, w->data, w->bytes, err);
-    }
-    const lanes sum = end(&c);
-    return ret ? ret : ls_output_write(o, &sum, STRIPE, err);
+                                               : put(o, &sum, header, size, err);
+    for (piece p = {0}; !ret && next_piece(&p, c);)
+        ret = ls_canceled(cancel) ? ls_fail(err, LS_ECANCELED, "canceled")
+                                  : put(o, &sum, p.data, p.bytes, err);
+    const lanes last = end(&sum);
+    return ret ? ret : ls_output_write(o, &last, STRIPE, err);
 }
 
-int ls_packed_write(const char *path, const char *key, const ls_packed *list, uint64_t most,
-                    const ls_cancel *cancel, ls_error *err)
+int ls_packed_write(const char *path, const char *key, const ls_packed *list,
+                    const ls_packed_before *before, uint64_t most, const ls_cancel *cancel,
+                    ls_error *err)
 {
+    const contents c = {before ? ((const packed_file *)before)->weights : NULL, list};
     char made[LS_PATH_SIZE];
     size_t size, data;
     ls_output_file o;
-    int ret = ls_cache_path(made, sizeof made, FOLDER, true, err);
+    int ret = ls_cache_path(made, sizeof made, FOLDER "/", true, err);
     if (ret)
         return ret;
-    uint8_t *header = make_header(list, key, &size, &data);
+    uint8_t *header = make_header(&c, key, &size, &data);
     ret = header ? make_room(path, size + data + STRIPE, most, err)
                  : ls_fail(err, LS_ENOMEM, "out of memory for a table of packed weights");
     if (!ret)
         ret = ls_output_open(&o, path, err);
     if (!ret) {
         ret = ls_output_has_room(&o, size + data)
-                  ? write_all(&o, header, size, list, cancel, err)
+                  ? write_all(&o, header, size, &c, cancel, err)
                   : ls_fail(err, LS_ENOSPC, "too little is free on the disk of %s", path);
         ret = ls_output_close(&o, ret, err);
     }

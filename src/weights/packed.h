@@ -18,11 +18,13 @@ int ls_packed_open(ls_packed_before **out, const char *path, const char *key, in
                    ls_error *err);
 void ls_packed_close(ls_packed_before **b);
 
-/* Writes the weights of a list that have a layout, and replaces a file that exists. Together such
+/* Writes the weights of a list that have a layout, and all of `before`, which may be NULL: the file
+ * in which those of the list were found that say so. It replaces a file that exists. Together such
  * files take at most `most` bytes: those that were not used for the longest are removed before,
  * unless that was within the last hour. LS_ENOSPC without room in that, or on the disk. */
-int ls_packed_write(const char *path, const char *key, const ls_packed *list, uint64_t most,
-                    const ls_cancel *cancel, ls_error *err);
+int ls_packed_write(const char *path, const char *key, const ls_packed *list,
+                    const ls_packed_before *before, uint64_t most, const ls_cancel *cancel,
+                    ls_error *err);
 
 /* The folder, empty if there is none, and the bytes that it takes. */
 uint64_t ls_packed_folder(char folder[LS_PATH_SIZE]);

@@ -60,7 +60,7 @@ static void keep(const char *path, size_t count)
     ls_packed list[COUNT];
     ls_error err = {0};
     make_list(list, count);
-    if (ls_packed_write(path, KEY, list, PLENTY, NULL, &err))
+    if (ls_packed_write(path, KEY, list, NULL, PLENTY, NULL, &err))
         fail_msg("%s", err.message);
     free_list(list, count);
 }
@@ -106,6 +106,32 @@ static void what_was_kept_is_found(void **state)
     assert_null(b->find(b, "d", "x", 1));
     free_list(list, COUNT);
     ls_packed_close(&b);
+}
+
+/* What is lacking is added to what is there. */
+static void a_file_grows(void **state)
+{
+    (void)state;
+    char path[LS_PATH_SIZE];
+    ls_packed list[COUNT];
+    ls_packed_before *b;
+    ls_packed_path(path, KEY, NULL);
+    keep(path, 3);
+    make_list(list, COUNT);
+    assert_int_equal(ls_packed_open(&b, path, KEY, 2, NULL), 0);
+    list[1].found = true; // the others of the file are of no use this time
+    list[0].layout = NULL;
+    list[2].layout = NULL;
+    assert_int_equal(ls_packed_write(path, KEY, list, b, PLENTY, NULL, NULL), 0);
+    ls_packed_close(&b);
+    assert_int_equal(ls_packed_open(&b, path, KEY, 2, NULL), 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        const void *data = b->find(b, list[i].name, i == 3 ? "y" : "x", list[i].bytes);
+        assert_non_null(data);
+        assert_memory_equal(data, list[i].data, list[i].bytes);
+    }
+    ls_packed_close(&b);
+    free_list(list, COUNT);
 }
 
 /* It is a safetensors file like any other. */
@@ -235,7 +261,7 @@ static void what_was_not_used_for_the_longest_goes(void **state)
         snprintf(key, sizeof key, "%zu", i);
         assert_int_equal(ls_packed_path(path[i], key, NULL), 0);
         if (i < 3)
-            assert_int_equal(ls_packed_write(path[i], key, list, PLENTY, NULL, NULL), 0);
+            assert_int_equal(ls_packed_write(path[i], key, list, NULL, PLENTY, NULL, NULL), 0);
     }
     snprintf(stale, sizeof stale, "%.*s/.x.safetensors.1.0.part",
              (int)(strrchr(path[0], '/') - path[0]), path[0]);
@@ -246,18 +272,18 @@ static void what_was_not_used_for_the_longest_goes(void **state)
     const uint64_t all = ls_packed_folder(folder);
     assert_true(all >= 3 * each + sizes[4] && !strncmp(folder, path[0], strlen(folder)));
     /* all were used just now */
-    assert_int_equal(ls_packed_write(path[3], "3", list, most, NULL, &err), LS_ENOSPC);
+    assert_int_equal(ls_packed_write(path[3], "3", list, NULL, most, NULL, &err), LS_ENOSPC);
     age(path[0], 20000);
     age(path[1], 30000);
     age(path[2], 7200);
     age(stale, 40000);
     assert_int_equal(opens(path[1], "1"), 0); // is used
-    assert_int_equal(ls_packed_write(path[3], "3", list, most, NULL, &err), 0);
+    assert_int_equal(ls_packed_write(path[3], "3", list, NULL, most, NULL, &err), 0);
     assert_int_not_equal(access(stale, F_OK), 0);
     assert_int_not_equal(access(path[0], F_OK), 0);
     assert_int_equal(access(path[1], F_OK), 0);
     assert_int_equal(opens(path[3], "3"), 0);
-    assert_int_equal(ls_packed_write(path[0], "0", list, each - 1, NULL, &err), LS_ENOSPC);
+    assert_int_equal(ls_packed_write(path[0], "0", list, NULL, each - 1, NULL, &err), LS_ENOSPC);
     free_list(list, COUNT);
 }
 
@@ -272,7 +298,7 @@ static void a_cancelled_one_leaves_nothing(void **state)
     const uint64_t before = ls_packed_folder(folder);
     make_list(list, COUNT);
     ls_cancel_request(&cancel);
-    assert_int_equal(ls_packed_write(path, KEY, list, PLENTY, &cancel, NULL), LS_ECANCELED);
+    assert_int_equal(ls_packed_write(path, KEY, list, NULL, PLENTY, &cancel, NULL), LS_ECANCELED);
     assert_int_equal(ls_packed_folder(folder), before);
     assert_int_equal(opens(path, KEY), LS_ENOENT);
     free_list(list, COUNT);
@@ -282,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_kept_is_found),
+        cmocka_unit_test(a_file_grows),
         cmocka_unit_test(other_programs_can_read_it),
         cmocka_unit_test(no_byte_can_be_changed_or_lacking),
         cmocka_unit_test(blocks_are_checked),

@@ -81,9 +81,8 @@ static int open_store(ls_device *base, unsigned flags, ls_store **out, ls_error 
     st->base = (ls_store){.device = base, .flags = flags};
     st->dev = (onednn_device *)base;
     const dnnl_version_t *v = dnnl_version();
-    snprintf(st->base.packing, sizeof st->base.packing, "oneDNN %d.%d.%d %.7s, isa %x, threads %d",
-             v->major, v->minor, v->patch, v->hash, (unsigned)dnnl_get_effective_cpu_isa(),
-             base->threads);
+    snprintf(st->base.packing, sizeof st->base.packing, "oneDNN %d.%d.%d %.7s, isa %x", v->major,
+             v->minor, v->patch, v->hash, (unsigned)dnnl_get_effective_cpu_isa());
     *out = &st->base;
     return 0;
 }

@@ -132,10 +132,11 @@ static int fill(onednn_store *st, const ls_param *p, ls_const_md plain, packed_w
 /* Finds the weight among those packed before, or allocates it. */
 static int place(onednn_store *st, packed_weight *w, ls_const_md md, ls_error *err)
 {
-    char layout[512];
+    char layout[LS_PACKED_TEXT];
     const ls_packed_before *before = st->base.before;
     ls_md_text(layout, sizeof layout, md);
-    w->base.layout = *layout ? strdup(layout) : NULL;
+    if (*layout && strlen(layout) + strlen(w->base.name) < sizeof layout)
+        w->base.layout = strdup(layout);
     if (before && w->base.layout)
         w->base.data = before->find(before, w->base.name, layout, w->base.bytes);
     w->base.found = w->base.data;
