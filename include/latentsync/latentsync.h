@@ -17,10 +17,10 @@
  * of the end. While networks run, OpenMP's teams are kept from spinning, unless OMP_WAIT_POLICY is
  * set; the calling thread's OpenMP settings are as before after every call. The process's locale,
  * signals, working directory, environment and FFmpeg's log level are never changed. Read from the
- * environment: XDG_DATA_HOME, XDG_DATA_DIRS, XDG_CACHE_HOME and HOME (where models and what was
- * measured are), TMPDIR (unnamed files of ls_faces and ls_check_video, samples of ls_estimate_sync), HF_ENDPOINT,
- * HF_TOKEN, the proxies' variables and SSL_CERT_FILE (downloads), LS_ISA (limits the kernels to an
- * instruction set), LS_MEM=1 (reports who held memory). */
+ * environment: XDG_DATA_HOME, XDG_DATA_DIRS, XDG_CACHE_HOME and HOME (where models, packed weights
+ * and what was measured are), TMPDIR (unnamed files of ls_faces and ls_check_video, samples of
+ * ls_estimate_sync), HF_ENDPOINT, HF_TOKEN, the proxies' variables and SSL_CERT_FILE (downloads),
+ * LS_ISA (limits the kernels to an instruction set), LS_MEM=1 (reports who held memory). */
 #ifndef LATENTSYNC_LATENTSYNC_H
 #define LATENTSYNC_LATENTSYNC_H
 

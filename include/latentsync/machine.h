@@ -17,7 +17,9 @@ typedef struct ls_machine {
     int compute_type;    /* what LS_COMPUTE_AUTO means here */
     double cgroup_cores; /* CPU quota; 0: none */
     uint64_t memory, available, cgroup_limit, cgroup_used;
-    char no_card[1024]; /* empty, or why networks cannot run on a card here */
+    char no_card[1024];       /* empty, or why networks cannot run on a card here */
+    char weights_cache[4096]; /* folder of packed weights; empty where there is none */
+    uint64_t weights_cache_bytes;
 } ls_machine;
 
 /* A device that networks can run on. */

@@ -79,6 +79,9 @@ static void print_machine(const ls_machine *m)
         printf("%-16s %.1f cores\n", "cgroup cpu", m->cgroup_cores);
     printf("%-16s %s%s\n", "model", model ? model : "none",
            built_in ? " (built-in, for drawn faces only)" : "");
+    if (*m->weights_cache)
+        printf("%-16s %s, %.1f GB\n", "packed weights", m->weights_cache,
+               (double)m->weights_cache_bytes / 1e9);
     printf("%-16s %s\n%-16s", "media", ls_codec_version(), "video encoders");
     for (size_t i = 0; (encoder = ls_encoder_name(i)); i++)
         printf(" %s", encoder);
@@ -94,17 +97,20 @@ static json_t *machine_json(const ls_machine *m)
     json_t *encoders = json_array();
     for (size_t i = 0; (encoder = ls_encoder_name(i)); i++)
         json_array_append_new(encoders, cli_json(encoder));
-    return json_pack(
-        "{s:s, s:o, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}",
-        "version", ls_version(), "cpu", cli_json(m->cpu), "cores", m->cores, "features",
-        cli_json(m->features), "compute_type", type_name(m->compute_type), "devices",
-        devices_json(), "no_card", cli_json(*m->no_card ? m->no_card : NULL), "memory_bytes",
-        bytes_json(m->memory), "available_bytes", bytes_json(m->available), "cgroup_limit_bytes",
-        bytes_json(m->cgroup_limit), "cgroup_used_bytes",
-        bytes_json(m->cgroup_limit == UINT64_MAX ? 0 : m->cgroup_used), "cgroup_cores",
-        m->cgroup_cores > 0 ? json_real(m->cgroup_cores) : json_null(), "model", cli_json(model),
-        "model_is_built_in", built_in, "media", cli_json(ls_codec_version()), "video_encoders",
-        encoders);
+    return json_pack("{s:s, s:o, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, "
+                     "s:I, s:o, s:o}",
+                     "version", ls_version(), "cpu", cli_json(m->cpu), "cores", m->cores,
+                     "features", cli_json(m->features), "compute_type", type_name(m->compute_type),
+                     "devices", devices_json(), "no_card",
+                     cli_json(*m->no_card ? m->no_card : NULL), "memory_bytes",
+                     bytes_json(m->memory), "available_bytes", bytes_json(m->available),
+                     "cgroup_limit_bytes", bytes_json(m->cgroup_limit), "cgroup_used_bytes",
+                     bytes_json(m->cgroup_limit == UINT64_MAX ? 0 : m->cgroup_used), "cgroup_cores",
+                     m->cgroup_cores > 0 ? json_real(m->cgroup_cores) : json_null(), "model",
+                     cli_json(model), "model_is_built_in", built_in, "weights_cache",
+                     cli_json(*m->weights_cache ? m->weights_cache : NULL), "weights_cache_bytes",
+                     (json_int_t)m->weights_cache_bytes, "media", cli_json(ls_codec_version()),
+                     "video_encoders", encoders);
 }
 
 int cmd_info(cli_call *call)

@@ -6,6 +6,7 @@
 #include "latentsync/sync.h"
 #include "media/codecs.h"
 #include "pipeline/device_choice.h"
+#include "weights/packed.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,6 +46,7 @@ void ls_machine_get(ls_machine *out, size_t size)
     ls_cpu cpu;
     ls_device_info device;
     ls_machine_memory memory;
+    char folder[LS_PATH_SIZE];
     ls_cpu_detect(&cpu, "");
     ls_device_list(&device, 1);
     ls_machine_memory_now(&memory, "");
@@ -59,6 +61,8 @@ void ls_machine_get(ls_machine *out, size_t size)
     snprintf(m.cpu, sizeof m.cpu, "%s", cpu.model);
     list_features(m.features, sizeof m.features, &cpu);
     explain_no_card(m.no_card, sizeof m.no_card);
+    m.weights_cache_bytes = ls_packed_folder(folder);
+    snprintf(m.weights_cache, sizeof m.weights_cache, "%s", folder);
     memcpy(out, &m, size < sizeof m ? size : sizeof m);
 }
 
