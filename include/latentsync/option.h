@@ -47,6 +47,7 @@ typedef struct ls_option {
     const char *const *choices; /* ends with NULL; NULL unless a CHOICE */
     const char *group;          /* the heading to list it under */
     const char *help;           /* what it does; a phrase without a final stop */
+    const char *implied;        /* the value that the name alone stands for; NULL: none does */
 } ls_option;
 
 /* The options in the order to list them; NULL past the last. Static storage; any thread. */
@@ -61,8 +62,8 @@ typedef struct ls_option_value {
 } ls_option_value;
 
 /* Reads a value for an option, also for one of the caller's own. "auto" gives 0 and NULL where the
- * option has `automatic`; a NULL `text` sets a flag. `out->text` is `text`. LS_EINVAL, naming the
- * option and what is expected. Any thread. */
+ * option has `automatic`; a NULL `text` sets a flag, or the value `implied`. `out->text` is `text`.
+ * LS_EINVAL, naming the option and what is expected. Any thread. */
 LS_API int ls_option_parse(const ls_option *o, const char *text, ls_option_value *out,
                            ls_error *err);
 

@@ -76,7 +76,7 @@ typedef struct ls_progress_time {
 
 /* Later versions may add members at the end. */
 typedef struct ls_progress {
-    const char *stage;               /* "prepare", "faces", "frames" or "finish" */
+    const char *stage;               /* "prepare", "faces", "frames", "preview", "finish" */
     uint64_t frame, frames;          /* written so far, and in all; frames 0: not known yet */
     uint64_t chunk, chunks;          /* the 16 frames in the networks, from 1; 0: none; the first,
                                         where several devices take part */
@@ -188,6 +188,11 @@ typedef struct ls_sync_settings {
                              own mouth is kept; 1: it is replaced. Option "occlusion" */
     uint64_t weights_cache; /* 10 GiB: bytes that packed weights of all models may take in the
                                user's cache folder, from which a later start maps them; 0: none */
+    double preview; /* 0; otherwise only the liveliest so many seconds of the speech are made, in
+                       whole chunks of 16 frames, up to 60, and written as OUTPUT with ".preview"
+                       before its extension. Their chunks stay in the job's folder: the job itself
+                       uses them, if it is run with settings that make the same faces, so with the
+                       same quality. For ls_sync_run */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */
@@ -242,6 +247,8 @@ typedef struct ls_sync_summary {
                                 something covers it, */
     uint64_t frames_turned;  /* because the head is turned far, */
     uint64_t frames_hidden;  /* and because the face track says so */
+    double start;            /* seconds of the whole at which the output begins */
+    uint64_t chunks_kept;    /* by a preview, for the whole */
 } ls_sync_summary;
 
 /* After ls_sync_run or ls_sync_join has succeeded, otherwise NULL. Belongs to the job. */

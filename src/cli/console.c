@@ -81,6 +81,11 @@ static void draw(cli_console *c, line *l)
     fflush(stderr);
 }
 
+static bool makes_frames(const ls_progress *p)
+{
+    return !strcmp(p->stage, "frames") || !strcmp(p->stage, "preview");
+}
+
 static void add_stage(line *l, const ls_progress *p)
 {
     if (!strcmp(p->stage, "prepare"))
@@ -94,7 +99,7 @@ static void add_stage(line *l, const ls_progress *p)
             p->step, p->steps);
     else
         add(l, "frame %" PRIu64, p->frame);
-    if (p->frames && (!strcmp(p->stage, "faces") || (!strcmp(p->stage, "frames") && !p->chunk)))
+    if (p->frames && (!strcmp(p->stage, "faces") || (makes_frames(p) && !p->chunk)))
         add(l, "/%" PRIu64, p->frames);
 }
 
@@ -123,7 +128,7 @@ static void add_details(line *l, const ls_progress *p)
 static void add_rate(line *l, const ls_progress *p)
 {
     char left[40];
-    if (!strcmp(p->stage, "frames"))
+    if (makes_frames(p))
         add(l, "  %.0f %%", 100 * p->fraction);
     if (p->frames_per_second >= 0.095)
         add(l, "  %.*f frames/s", p->frames_per_second < 9.95, p->frames_per_second);
@@ -137,7 +142,7 @@ static void show_line(cli_console *c, const ls_progress *p)
 {
     line l = {.length = 0};
     add_stage(&l, p);
-    if (!strcmp(p->stage, "frames") || !strcmp(p->stage, "faces"))
+    if (makes_frames(p) || !strcmp(p->stage, "faces"))
         add_rate(&l, p);
     add(&l, "  %.1f", (double)p->resident_bytes / 1e9);
     if (c->level >= LS_MESSAGE_DEBUG && p->budget_bytes)

@@ -14,7 +14,7 @@ typedef struct header {
     char magic[sizeof magic];
     uint64_t chunk, resolution;
     uint64_t frames;                 /* bit i: there is an image for frame i */
-    uint8_t sha256[LS_SHA256_BYTES]; /* of the job's seal, all above and the images */
+    uint8_t sha256[LS_SHA256_BYTES]; /* of the folder's seal, all above and the images */
 } header;
 
 static int path_of(char path[LS_PATH_SIZE], const ls_job_folder *job, uint64_t chunk, ls_error *err)
@@ -48,7 +48,7 @@ static void hash(header *h, const ls_job_folder *job, const ls_chunk_faces *f)
 {
     ls_sha256 sha;
     ls_sha256_begin(&sha);
-    ls_sha256_add(&sha, ls_job_folder_seal(job), LS_SHA256_BYTES);
+    ls_sha256_add(&sha, ls_job_folder_faces_seal(job), LS_SHA256_BYTES);
     ls_sha256_add(&sha, h, offsetof(header, sha256));
     for (size_t i = 0; i < f->frames; i++)
         if (f->images[i])
@@ -122,6 +122,15 @@ int ls_chunk_store_take(const ls_job_folder *job, const ls_chunk_faces *f, ls_er
         take(fd, job, f) ? 0 : ls_fail(err, LS_EFORMAT, "%s is damaged, or not of this job", path);
     close(fd);
     return ret;
+}
+
+uint64_t ls_chunk_store_count(const ls_job_folder *job, uint64_t first, uint64_t end)
+{
+    char path[LS_PATH_SIZE];
+    uint64_t n = 0;
+    for (uint64_t i = first; i < end && !path_of(path, job, i, NULL); i++)
+        n += !access(path, F_OK);
+    return n;
 }
 
 void ls_chunk_store_drop(const ls_job_folder *job, uint64_t first, uint64_t end)

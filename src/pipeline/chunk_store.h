@@ -1,6 +1,7 @@
 /* The new faces of finished chunks, in the folder of a job until their segment is finished:
  * chunk-00000.faces, bit for bit as the generator made them. A file is used only if it is complete
- * and was written for the same description of a job. */
+ * and was written for a description whose faces are the same (ls_describe_faces), so that what a
+ * preview has made serves the whole. */
 #ifndef LS_PIPELINE_CHUNK_STORE_H
 #define LS_PIPELINE_CHUNK_STORE_H
 
@@ -21,6 +22,8 @@ int ls_chunk_store_keep(ls_job_folder *job, const ls_chunk_faces *faces, ls_erro
 /* Fills the images with what was kept: LS_ENOENT when nothing was, LS_EFORMAT when it is damaged,
  * of another job, or has other frames; what is in the images then means nothing. */
 int ls_chunk_store_take(const ls_job_folder *job, const ls_chunk_faces *faces, ls_error *err);
+/* How many of chunks [first, end) are kept. */
+uint64_t ls_chunk_store_count(const ls_job_folder *job, uint64_t first, uint64_t end);
 /* Removes chunks [first, end), and what killed processes have left of them. */
 void ls_chunk_store_drop(const ls_job_folder *job, uint64_t first, uint64_t end);
 

@@ -81,6 +81,21 @@ int ls_describe_job(json_t **out, const ls_job_facts *f, ls_error *err)
     return ret;
 }
 
+json_t *ls_describe_faces(const json_t *description)
+{
+    json_t *settings = ls_settings_of_faces(json_object_get(description, "settings"));
+    json_t *d = json_object();
+    bool ok = d && settings;
+    static const char *const whole[] = {"program", "networks", "contents"};
+    for (size_t i = 0; ok && i < LS_COUNT(whole); i++)
+        ok = !json_object_set(d, whole[i], json_object_get(description, whole[i]));
+    ok = ok && !json_object_set(d, "settings", settings);
+    json_decref(settings);
+    if (!ok)
+        json_decref(d);
+    return ok ? d : NULL;
+}
+
 void ls_describe_as_begun(json_t *description, const json_t *begun)
 {
     json_t *networks = json_object_get(begun, "networks"),

@@ -18,6 +18,9 @@ typedef struct ls_job_facts {
 
 /* The caller owns *out. Hashes samples of the inputs. */
 int ls_describe_job(json_t **out, const ls_job_facts *facts, ls_error *err);
+/* What of a description the new faces of its chunks depend on; NULL: out of memory, or not all of
+ * it is there. */
+json_t *ls_describe_faces(const json_t *description);
 /* Lets a description say the devices of another one, that the job was begun with, instead of its
  * own. */
 void ls_describe_as_begun(json_t *description, const json_t *begun);

@@ -50,6 +50,7 @@ static int open_job(ls_sync **job, const ls_sync_settings *s, const char *folder
     own.output = output;
     own.job = own.stats = own.save_track = NULL;
     own.keep_job = own.no_overwrite = 0;
+    own.preview = 0;
     own.restart = 1;
     own.progress = NULL;
     own.message = NULL;
@@ -215,7 +216,7 @@ static void add_up(ls_estimate *e, const cost *c, const ls_sync_sample *what)
     e->cpu_seconds = c->start_cpu + pack + n * c->frame_cpu - unsearched * c->face_cpu +
                      (shared ? n * c->work_seconds * cores : 0);
     /* segments and output are there at the same time */
-    e->disk = (uint64_t)(MARGIN * 2 * n * c->frame_bytes);
+    e->disk = (uint64_t)(MARGIN * 2 * n * c->frame_bytes) + what->chunk_bytes;
 }
 
 typedef struct survey {

@@ -16,6 +16,7 @@ struct ls_face_feed {
     const char *track; /* file with the faces; NULL: they are detected */
     const ls_video *video;
     ls_stream_span span;
+    bool narrowed;
     const ls_log *log;
     ls_scout *scout; /* NULL with a face track */
     ls_chooser *chooser;
@@ -80,7 +81,7 @@ static int take_found(void *opaque, const ls_face_record *rec, ls_error *err)
     ls_face_feed *f = opaque;
     int ret = take_record(f, rec, err);
     return ret ? ret
-               : !f->s->save_track &&
+               : (!f->s->save_track || f->narrowed) &&
                      ls_face_path_count(f->path) >= (int64_t)f->span.fed + LS_FADE_FRAMES;
 }
 
@@ -107,9 +108,9 @@ static int fail_late(const ls_face_feed *f, const char *file, const char *what, 
 {
     return ls_fail(
         err, LS_ENOFACE,
-        "%s: %s in the first %.2f s, which are all that the speech needs; one is seen at "
-        "%.2f s: use a video that begins there",
-        file, what, ls_video_seconds(f->video, f->span.mouths),
+        "%s: %s in the first %.2f s, which are all that the %s needs; one is seen at %.2f s: use a "
+        "video that begins there",
+        file, what, ls_video_seconds(f->video, f->span.mouths), f->narrowed ? "preview" : "speech",
         ls_video_seconds(f->video, (uint64_t)frame));
 }
 
@@ -296,6 +297,21 @@ ls_face_path *ls_face_feed_path(ls_face_feed *f)
 bool ls_face_feed_runs(const ls_face_feed *f)
 {
     return f->scout;
+}
+
+void ls_face_feed_narrow(ls_face_feed *f, uint64_t frames)
+{
+    f->narrowed = true;
+    f->span.mouths = f->span.mouths < frames ? f->span.mouths : frames;
+    f->span.fed = f->span.fed < frames ? f->span.fed : frames;
+}
+
+int ls_face_feed_shows(ls_face_feed *f, const ls_frame *frame, int64_t index,
+                       const ls_cancel *cancel, ls_error *err)
+{
+    ls_placement place;
+    return f->scout ? ls_scout_shows(f->scout, frame, cancel, err)
+                    : ls_face_path_get(f->path, index, &place, err);
 }
 
 size_t ls_face_feed_files(const ls_face_feed *f, const char *files[LS_DETECTOR_FILES])

@@ -26,6 +26,13 @@ ls_face_path *ls_face_feed_path(ls_face_feed *f);
 
 /* Whether ls_face_feed_run has anything to do: there is no track file. */
 bool ls_face_feed_runs(const ls_face_feed *f);
+/* Ends what is wanted at so many frames, before ls_face_feed_run, which then searches no further.
+ */
+void ls_face_feed_narrow(ls_face_feed *f, uint64_t frames);
+/* Before ls_face_feed_run: 1 if a frame of the video, the one with that index, shows a face: the
+ * chosen one of a track, any other one where they are detected; 0 if not; negative: an error. */
+int ls_face_feed_shows(ls_face_feed *f, const ls_frame *frame, int64_t index,
+                       const ls_cancel *cancel, ls_error *err);
 /* The files of the networks that detect faces; returns their number. */
 size_t ls_face_feed_files(const ls_face_feed *f, const char *files[LS_DETECTOR_FILES]);
 /* Detects faces, in a thread other than the one that reads the path, and writes its findings to the

@@ -4,6 +4,7 @@
 #include "base/output.h"
 #include "base/path.h"
 #include "base/temporary.h"
+#include "pipeline/describe.h"
 #include "pipeline/device_choice.h"
 
 #include <dirent.h>
@@ -21,9 +22,9 @@
 #define CHECK_DIGITS 16
 
 /* All but the segments and chunks. */
-static const char *const names[] = {"job.json",    "journal.jsonl", "faces.jsonl",
-                                    "video.index", "lock",          "video",
-                                    "audio",       "features",      "track"};
+static const char *const names[] = {"job.json", "journal.jsonl", "faces.jsonl", "video.index",
+                                    "lock",     "video",         "audio",       "features",
+                                    "track",    "preview.nut"};
 
 struct ls_job_folder {
     const ls_log *log;
@@ -34,7 +35,9 @@ struct ls_job_folder {
     uid_t owner;         /* of what this process makes in the folder */
     uint64_t inode;      /* of the folder */
     json_t *description;
-    uint8_t seal[LS_SHA256_BYTES]; /* of the description: lines of the journal belong to it */
+    bool exists;                         /* the folder was opened as LS_JOB_EXISTING */
+    uint8_t seal[LS_SHA256_BYTES];       /* of the description: lines of the journal belong to it */
+    uint8_t faces_seal[LS_SHA256_BYTES]; /* of what chunks depend on */
     uint64_t segments;
     struct {
         bool finished;
@@ -60,9 +63,9 @@ const char *ls_job_folder_path(const ls_job_folder *job)
     return job->folder;
 }
 
-const uint8_t *ls_job_folder_seal(const ls_job_folder *job)
+const uint8_t *ls_job_folder_faces_seal(const ls_job_folder *job)
 {
-    return job->seal;
+    return job->faces_seal;
 }
 
 /* Opens a file of the folder for reading and writing; links and what is no file are refused. */
@@ -270,13 +273,12 @@ static bool remove_chunk(int folder, const char *name)
     return false;
 }
 
-/* What belongs to another description. */
+/* What belongs to another description, chunks aside. */
 static void remove_findings(ls_job_folder *job)
 {
     static const char *const found[] = {"journal.jsonl", "faces.jsonl", "video.index"};
     for (size_t i = 0; i < LS_COUNT(found); i++)
         unlink(ls_job_folder_file(job, found[i]));
-    any_file(job, remove_chunk);
 }
 
 /* All but the lock. Whatever interrupts this, no journal is left without its description. */
@@ -305,6 +307,7 @@ int ls_job_folder_open(ls_job_folder **out, const char *folder, ls_job_folder_mo
     bool made = false;
     const bool create = mode != LS_JOB_EXISTING;
     job->log = log;
+    job->exists = !create;
     job->lock = job->journal = -1;
     job->folder = strdup(folder);
     job->path_size = strlen(folder) + 64;
@@ -415,14 +418,26 @@ static int compare(const ls_job_folder *job, const json_t *now, ls_error *err)
     return 0;
 }
 
+bool ls_job_description_is_previewed(const json_t *description)
+{
+    return json_is_true(json_object_get(json_object_get(description, "begun"), "preview"));
+}
+
+bool ls_job_folder_is_previewed(const ls_job_folder *job)
+{
+    return ls_job_description_is_previewed(job->description);
+}
+
 /* Whether a file is the input that the description knows under this key. */
 static int check_input(const ls_job_folder *job, const char *key, const char *path, ls_error *err)
 {
     uint8_t sha256[LS_SHA256_BYTES];
     char text[LS_SHA256_TEXT];
     const json_t *was = json_object_get(json_object_get(job->description, "contents"), key);
-    int ret = was ? ls_digest_sample(path, sha256, err) : 0;
-    if (ret || !was)
+    if (!was || (ls_job_folder_is_previewed(job) && !job->exists))
+        return 0;
+    int ret = ls_digest_sample(path, sha256, err);
+    if (ret)
         return ret;
     ls_digest_text(text, sha256);
     const char *known = json_string_value(was);
@@ -448,9 +463,6 @@ int ls_job_folder_keep_input(ls_job_folder *job, const char *name, const char *k
 static int write_description(ls_job_folder *job, ls_error *err)
 {
     ls_output_file o;
-    json_t *begun = json_pack("{s:I}", "folder", (json_int_t)job->inode);
-    if (json_object_set_new(job->description, "begun", begun))
-        return ls_fail(err, LS_ENOMEM, "out of memory");
     char *text = json_dumps(job->description, JSON_INDENT(2));
     if (!text)
         return ls_fail(err, LS_ENOMEM, "out of memory");
@@ -465,35 +477,74 @@ static int write_description(ls_job_folder *job, ls_error *err)
     return ret;
 }
 
-/* All of the description but where it was begun. */
-static int seal(ls_job_folder *job, ls_error *err)
+/* Takes the reference over; NULL is what memory was not enough for. */
+static int seal_of(uint8_t sha256[LS_SHA256_BYTES], json_t *description, ls_error *err)
 {
     ls_sha256 sha;
-    json_t *sealed = json_copy(job->description);
-    json_object_del(sealed, "begun");
-    char *text = json_dumps(sealed, JSON_COMPACT | JSON_SORT_KEYS);
-    json_decref(sealed);
+    char *text = json_dumps(description, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(description);
     if (!text)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     ls_sha256_begin(&sha);
     ls_sha256_add(&sha, text, strlen(text));
-    ls_sha256_end(&sha, job->seal);
+    ls_sha256_end(&sha, sha256);
     free(text);
     return 0;
 }
 
-int ls_job_folder_describe(ls_job_folder *job, json_t *description, ls_error *err)
+static int seal(ls_job_folder *job, ls_error *err)
 {
+    json_t *d = json_copy(job->description);
+    json_object_del(d, "begun");
+    const int ret = seal_of(job->seal, d, err);
+    return ret ? ret : seal_of(job->faces_seal, ls_describe_faces(job->description), err);
+}
+
+/* The chunks of a preview stay where they fit. */
+static void remove_misfits(ls_job_folder *job, const json_t *description)
+{
+    json_t *was = ls_describe_faces(job->description), *is = ls_describe_faces(description);
+    remove_findings(job);
+    if (!was || !is || !json_equal(was, is))
+        any_file(job, remove_chunk);
+    json_decref(was);
+    json_decref(is);
+}
+
+/* Takes the reference over. */
+static int begin(ls_job_folder *job, json_t *description, bool preview, ls_error *err)
+{
+    remove_misfits(job, description);
+    json_decref(job->description);
+    job->description = description;
+    json_t *begun = json_pack("{s:I}", "folder", (json_int_t)job->inode);
+    if (preview)
+        json_object_set_new(begun, "preview", json_true());
+    return json_object_set_new(description, "begun", begun)
+               ? ls_fail(err, LS_ENOMEM, "out of memory")
+               : write_description(job, err);
+}
+
+/* What is described like the previews that were made, more than those will be made of. */
+static int go_on(ls_job_folder *job, ls_error *err)
+{
+    json_object_del(json_object_get(job->description, "begun"), "preview");
+    return write_description(job, err);
+}
+
+int ls_job_folder_describe(ls_job_folder *job, json_t *description, bool preview, ls_error *err)
+{
+    const bool previewed = ls_job_folder_is_previewed(job);
     int ret = description ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
     if (ret)
         return ret;
-    if (job->description) {
-        ret = compare(job, description, err);
-        json_decref(description);
+    const bool same = job->description && !(ret = compare(job, description, err));
+    if (!job->description || (!same && previewed && !job->exists)) {
+        ret = begin(job, description, preview, err);
     } else {
-        remove_findings(job);
-        job->description = description;
-        ret = write_description(job, err);
+        json_decref(description);
+        if (same && previewed && !preview)
+            ret = go_on(job, err);
     }
     if (!ret)
         ret = seal(job, err);

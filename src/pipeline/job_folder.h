@@ -4,9 +4,11 @@
  *             journal.jsonl        a line for each finished segment, with its SHA-256
  *             segment-00000.nut    finished segments
  *             chunk-00000.faces    new faces of chunks whose segment is not finished
- * (chunk_store.h) faces.jsonl          where the faces are, once detection is complete video.index
- * how to seek to any place of the video, likewise lock                 who works on the job video,
- * audio, features, track  inputs that came through pipes
+ * (chunk_store.h) preview.nut          the frames of a preview, until its output is made of them
+ *             faces.jsonl          where the faces are, once detection is complete
+ *             video.index          how to seek to any place of the video, likewise
+ *             lock                 who works on the job
+ *             video, audio, features, track  inputs that came through pipes
  *
  * Nothing in the folder is trusted. It must belong to this user, and its files must be regular ones
  * with one name: links planted in it are not followed. What is read from it is checked against
@@ -64,17 +66,24 @@ int ls_job_folder_keep_input(ls_job_folder *job, const char *name, const char *k
 const char *ls_job_folder_file(ls_job_folder *job, const char *name);
 const char *ls_job_folder_segment(ls_job_folder *job, uint64_t segment);
 
-/* Any thread: the folder itself; the SHA-256 of what is to be made, once that is described. */
+/* Any thread: the folder itself; the SHA-256 of what its chunks depend on, once that is described.
+ */
 const char *ls_job_folder_path(const ls_job_folder *job);
-const uint8_t *ls_job_folder_seal(const ls_job_folder *job);
+const uint8_t *ls_job_folder_faces_seal(const ls_job_folder *job);
 /* Any thread: a file of the folder for reading, the caller's to close; -1, and errno, where there
  * is none, or one that no job makes. */
 int ls_job_folder_open_kept(const ls_job_folder *job, const char *path);
 
 /* Takes `description`, an object of objects, as what is to be made, or compares it with what
  * job.json says: LS_EINVAL with the first difference. Takes the reference over. Its "plan" has
- * "segments". */
-int ls_job_folder_describe(ls_job_folder *job, json_t *description, ls_error *err);
+ * "segments". With `preview` nothing but chunks will be made. A folder in which nothing else was
+ * ever made takes another description too, unless it was opened as LS_JOB_EXISTING, and keeps the
+ * chunks that fit it. */
+int ls_job_folder_describe(ls_job_folder *job, json_t *description, bool preview, ls_error *err);
+/* Whether nothing but previews was made of the folder's job. */
+bool ls_job_folder_is_previewed(const ls_job_folder *job);
+/* The same of what its job.json says. */
+bool ls_job_description_is_previewed(const json_t *description);
 /* Reads the journal and checks the bytes of a segment, or of all; a segment that is damaged or
  * missing is not finished, with a warning. */
 int ls_job_folder_read_journal(ls_job_folder *job, int64_t segment, const ls_cancel *cancel,

@@ -109,6 +109,8 @@ int ls_option_parse(const ls_option *o, const char *text, ls_option_value *out, 
         out->integer = 1;
         return 0;
     }
+    if (!text && o->implied)
+        text = out->text = o->implied;
     if (!text)
         return fail_value(o, "", err);
     if (o->automatic && !strcmp(text, "auto")) {

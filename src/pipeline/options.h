@@ -24,6 +24,7 @@ typedef struct ls_option_row {
     ls_option option;
     ls_member_type member;
     size_t sync, faces; /* offset of the member in each of the settings; 0: it has none */
+    bool is_later;      /* a result depends on it, but not what the networks make of a chunk */
 } ls_option_row;
 
 /* NULL past the last. */

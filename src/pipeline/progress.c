@@ -27,9 +27,10 @@ void ls_job_progress_enter(ls_job_progress *p, const char *stage)
     ls_job_progress_report(p, &r);
 }
 
-void ls_job_progress_set_goal(ls_job_progress *p, uint64_t goal, uint64_t finished)
+void ls_job_progress_set_goal(ls_job_progress *p, uint64_t first, uint64_t goal, uint64_t finished)
 {
     pthread_mutex_lock(&p->lock);
+    p->first = first;
     p->goal = goal;
     p->written = p->finished = finished;
     pthread_mutex_unlock(&p->lock);
@@ -83,8 +84,8 @@ static void look_at_faces(ls_job_progress *p, ls_report *r, bool alone)
     r->p.frames_per_second = seconds > 0 ? (double)frames / seconds : 0;
 }
 
-static void look_at_stream(ls_job_progress *p, ls_report *r, uint64_t finished, double seconds,
-                           size_t in_flight)
+static void look_at_stream(ls_job_progress *p, ls_report *r, uint64_t first, uint64_t finished,
+                           double seconds, size_t in_flight)
 {
     ls_stream_state state;
     ls_stream_get_state(p->stream, &state);
@@ -96,8 +97,9 @@ static void look_at_stream(ls_job_progress *p, ls_report *r, uint64_t finished, 
     }
     if (r->p.frames)
         r->p.fraction = ((double)finished + state.generated) / (double)r->p.frames;
-    r->p.chunks = (r->p.frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES;
-    r->p.chunk = state.steps ? state.chunk + 1 : 0;
+    const uint64_t before = first / LS_CHUNK_FRAMES;
+    r->p.chunks = (first + r->p.frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES - before;
+    r->p.chunk = state.steps ? state.chunk - before + 1 : 0;
     r->p.step = state.step;
     r->p.steps = state.steps;
     for (int i = 0; i < LS_STAGES; i++)
@@ -121,7 +123,7 @@ void ls_job_progress_look(void *opaque, ls_report *r)
     r->p.frames = p->goal;
     r->p.seconds = now - p->start;
     const double seconds = p->frames_start > 0 ? now - p->frames_start : 0;
-    const uint64_t finished = p->finished;
+    const uint64_t first = p->first, finished = p->finished;
     const size_t in_flight = p->in_flight;
     pthread_mutex_unlock(&p->lock);
     if (r->p.frames)
@@ -129,7 +131,7 @@ void ls_job_progress_look(void *opaque, ls_report *r)
     if (p->faces)
         look_at_faces(p, r, !p->stream);
     if (p->stream)
-        look_at_stream(p, r, finished, seconds, in_flight);
+        look_at_stream(p, r, first, finished, seconds, in_flight);
 }
 
 void ls_job_progress_report(void *opaque, const ls_report *r)

@@ -19,6 +19,7 @@ typedef struct ls_job_progress {
     const char *stage;
     double start;        /* of the run */
     double frames_start; /* of the frames; 0: not yet */
+    uint64_t first;      /* frame of the whole that is the first of those: */
     uint64_t goal;       /* frames that there will be in the end */
     uint64_t finished;   /* frames that were finished when the run started */
     uint64_t written;    /* frames of finished segments, and in the one being written */
@@ -30,8 +31,9 @@ void ls_job_progress_close(ls_job_progress *p);
 
 /* Starts a stage, and reports it. */
 void ls_job_progress_enter(ls_job_progress *p, const char *stage);
-/* What there is to do: `goal` frames, of which `finished` are done. */
-void ls_job_progress_set_goal(ls_job_progress *p, uint64_t goal, uint64_t finished);
+/* What there is to do: `goal` frames from the frame `first` of the whole on, of which `finished`
+ * are done. */
+void ls_job_progress_set_goal(ls_job_progress *p, uint64_t first, uint64_t goal, uint64_t finished);
 void ls_job_progress_start_frames(ls_job_progress *p);
 void ls_job_progress_count_frame(ls_job_progress *p);
 void ls_job_progress_set_in_flight(ls_job_progress *p, size_t frames);

@@ -351,6 +351,24 @@ int ls_scout_run(ls_scout *s, const ls_scout_sink *sink, const ls_cancel *cancel
     return ret < 0 ? ret : 0;
 }
 
+/* Faces that are too small were found, too. */
+static bool any_eligible(const ls_scout *s, size_t count)
+{
+    for (size_t k = 0; k < count; k++)
+        if (ls_face_eligible(&s->found[k], s->s.follow.min_face))
+            return true;
+    return false;
+}
+
+int ls_scout_shows(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_error *err)
+{
+    const ls_search search = s->search;
+    size_t count = 0;
+    const int ret = detect(s, frame, true, &count, cancel, err);
+    s->search = search;
+    return ret ? ret : any_eligible(s, count);
+}
+
 int ls_scout_look_on(ls_scout *s, uint64_t frames, int64_t *found, const ls_cancel *cancel,
                      ls_error *err)
 {
@@ -362,9 +380,8 @@ int ls_scout_look_on(ls_scout *s, uint64_t frames, int64_t *found, const ls_canc
         ret = next_frame(s, &frame, cancel, err);
         if (!ret && i % LS_SCOUT_STRIDE == 0)
             ret = detect(s, frame, true, &count, cancel, err);
-        for (size_t k = 0; !ret && k < count; k++)
-            if (ls_face_eligible(&s->found[k], s->s.follow.min_face))
-                *found = (int64_t)(s->frames + i);
+        if (!ret && any_eligible(s, count))
+            *found = (int64_t)(s->frames + i);
         ls_frame_unref(&frame);
     }
     return ret == LS_EOF ? 0 : ret;

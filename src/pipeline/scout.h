@@ -47,6 +47,9 @@ typedef struct ls_scout_sink {
     void *opaque;
 } ls_scout_sink;
 
+/* Before a run, which it does not change: 1 if a frame shows a face that would be used; 0, or an
+ * error. */
+int ls_scout_shows(ls_scout *s, const ls_frame *frame, const ls_cancel *cancel, ls_error *err);
 /* Searches the video up to its end or the sink's. Once. */
 int ls_scout_run(ls_scout *s, const ls_scout_sink *sink, const ls_cancel *cancel, ls_error *err);
 /* After a run: has a look at one in LS_SCOUT_STRIDE of the next `frames` frames. *found is the

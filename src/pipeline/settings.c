@@ -4,6 +4,7 @@
 #include "face/choose.h"
 #include "face/paste.h"
 #include "latentsync/models.h"
+#include "media/encoder.h"
 #include "pipeline/options.h"
 #include "pipeline/device_choice.h"
 
@@ -78,15 +79,31 @@ static int check_folder(const char *path, const char *option, ls_error *err)
     return ret ? ls_advise(err, ret, LS_HINT_OTHER_OUTPUT, option) : 0;
 }
 
+int ls_settings_preview_path(const char *output, char path[PATH_MAX], ls_error *err)
+{
+    const char *slash = strrchr(output, '/'), *name = slash ? slash + 1 : output,
+               *dot = strrchr(name, '.');
+    const size_t stem = dot ? (size_t)(dot - output) : strlen(output);
+    const int n = snprintf(path, PATH_MAX, "%.*s.preview%s", (int)stem, output, output + stem);
+    return stem < PATH_MAX && n < PATH_MAX
+               ? 0
+               : ls_fail(err, LS_EINVAL, "output: the name of a preview of it is too long");
+}
+
 /* The output must not replace what it is made from. */
 static int check_outputs(const ls_sync_settings *s, ls_error *err)
 {
-    const char *inputs[] = {s->video, s->audio, s->face_track, s->detector, s->features_from};
+    char preview[PATH_MAX];
+    int ret = s->preview > 0 ? ls_settings_preview_path(s->output, preview, err) : 0;
+    const char *inputs[] = {s->video, s->audio, s->face_track, s->detector, s->features_from},
+               *target = s->preview > 0 ? preview : s->output;
     const struct {
         const char *path, *option;
-    } outputs[] = {{s->output, "output"}, {s->save_track, "save-track"}, {s->stats, "stats"}};
+    } outputs[] = {{s->output, "output"},
+                   {target, "output"},
+                   {s->save_track, "save-track"},
+                   {s->stats, "stats"}};
     struct stat out, in;
-    int ret = 0;
     for (size_t o = 0; !ret && o < LS_COUNT(outputs); o++) {
         const char *path = outputs[o].path;
         ret = check_folder(path, outputs[o].option, err);
@@ -98,8 +115,8 @@ static int check_outputs(const ls_sync_settings *s, ls_error *err)
                 ret = ls_advise(err, ls_fail(err, LS_EINVAL, "%s would overwrite an input", path),
                                 LS_HINT_OTHER_OUTPUT, outputs[o].option);
     }
-    if (!ret && s->no_overwrite && !stat(s->output, &out))
-        ret = ls_advise(err, ls_fail(err, LS_EINVAL, "%s exists", s->output), LS_HINT_OTHER_OUTPUT,
+    if (!ret && s->no_overwrite && !stat(target, &out))
+        ret = ls_advise(err, ls_fail(err, LS_EINVAL, "%s exists", target), LS_HINT_OTHER_OUTPUT,
                         "no-overwrite");
     if (!ret && s->save_track && !strcmp(s->output, s->save_track))
         ret = ls_advise(err,
@@ -415,6 +432,23 @@ int ls_settings_describe(json_t **out, const ls_sync_settings *s, ls_error *err)
     json_decref(inputs);
     json_decref(values);
     return ret || *out ? ret : ls_fail(err, LS_ENOMEM, "out of memory");
+}
+
+json_t *ls_settings_of_faces(const json_t *settings)
+{
+    json_t *some = json_object();
+    const ls_option_row *row;
+    char key[32];
+    for (size_t i = 0; some && (row = ls_option_row_at(i)); i++) {
+        key_of(&row->option, key, sizeof key);
+        json_t *value = json_object_get(settings, key);
+        if (value && !row->is_later)
+            json_object_set(some, key, value);
+    }
+    /* frames are decoded with transparency or without it */
+    const char *codec = json_string_value(json_object_get(settings, "video_codec"));
+    json_object_set_new(some, "video_codec", json_boolean(codec && ls_encoder_takes_alpha(codec)));
+    return some;
 }
 
 static bool value_from(const ls_option *o, const json_t *v, ls_option_value *out)

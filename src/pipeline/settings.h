@@ -8,6 +8,7 @@
 #include "latentsync/sync.h"
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdbool.h>
 
 /* Copies the caller's settings, as many of them as its version has, over the defaults; LS_EINVAL
@@ -28,6 +29,9 @@ bool ls_settings_interval(const char *text, double *start, double *end);
 /* How much may be sharpened, LS_SHARPEN_AUTO for NULL; NaN if the text is no number from 0 to 1. */
 double ls_settings_sharpen(const char *text);
 
+/* "a.preview.mp4" of "a.mp4". */
+int ls_settings_preview_path(const char *output, char path[PATH_MAX], ls_error *err);
+
 /* Makes the strings the settings' own, and names the job's folder. */
 int ls_settings_own(ls_sync_settings *s, ls_error *err);
 void ls_settings_free(ls_sync_settings *s);
@@ -44,6 +48,8 @@ int ls_settings_find_models(const char **models, const ls_log *log, ls_error *er
 /* Everything that decides what the output is: {"inputs": paths, "settings": values}, under the
  * names of the options with underscores. Paths are absolute. */
 int ls_settings_describe(json_t **out, const ls_sync_settings *s, ls_error *err);
+/* Those of such "settings" on which the new faces of a chunk depend; NULL: out of memory. */
+json_t *ls_settings_of_faces(const json_t *settings);
 /* The reverse, over what *s holds; strings belong to `description`, in which those paths that are
  * not UTF-8 are replaced. */
 int ls_settings_parse(ls_sync_settings *s, json_t *description, const char *folder, ls_error *err);

@@ -4,6 +4,7 @@
 #include "base/system.h"
 #include "base/time.h"
 #include "media/join.h"
+#include "pipeline/chunk_store.h"
 #include "pipeline/describe.h"
 #include "pipeline/settings.h"
 #include "pipeline/sync_job.h"
@@ -37,6 +38,12 @@ uint64_t ls_sync_segment_length(const ls_sync *job, uint64_t segment)
     return ls_sync_segment_end(job, segment) - ls_sync_segment_begin(job, segment);
 }
 
+const char *ls_sync_segment_file(const ls_sync *job, uint64_t segment)
+{
+    return job->s.preview > 0 ? ls_job_folder_file(job->folder, "preview.nut")
+                              : ls_job_folder_segment(job->folder, segment);
+}
+
 ls_encoding ls_sync_encoding(const ls_sync *job)
 {
     return (ls_encoding){.codec = job->s.video_codec,
@@ -59,7 +66,7 @@ static double fps_of(const ls_video *v)
 
 /* When the frame `end` of the whole is due. A frame of a varying rate may be shown for long, but
  * not beyond the speech. */
-static double seconds_at(const ls_sync *job, uint64_t end)
+double ls_sync_seconds_at(const ls_sync *job, uint64_t end)
 {
     const ls_video *v = ls_pingpong_video(job->source);
     const double seconds = ls_video_seconds(v, end);
@@ -88,7 +95,7 @@ static int choose_part(ls_sync *job, ls_error *err)
         return ls_advise(err,
                          ls_fail(err, LS_EINVAL,
                                  "the output lasts %.2f s, so no part of it starts at %.2f s",
-                                 seconds_at(job, job->span.frames), start),
+                                 ls_sync_seconds_at(job, job->span.frames), start),
                          LS_HINT_NONE, "start");
     job->end = job->end < job->span.frames ? job->end : job->span.frames;
     if (job->end <= job->first)
@@ -97,9 +104,14 @@ static int choose_part(ls_sync *job, ls_error *err)
                                  duration, start),
                          LS_HINT_NONE, "duration");
     job->first_segment = job->first / job->segment_frames;
+    job->plan = (ls_sync_plan_facts){
+        .frames = job->end - job->first,
+        .segments = (job->end + job->segment_frames - 1) / job->segment_frames - job->first_segment,
+        .segment_frames = job->segment_frames};
     if (job->end - job->first < job->span.frames)
         ls_log_msg(&job->log, LS_LOG_INFO, "of them, %llu are made from %.2f s on",
-                   (unsigned long long)(job->end - job->first), seconds_at(job, job->first));
+                   (unsigned long long)(job->end - job->first),
+                   ls_sync_seconds_at(job, job->first));
     return 0;
 }
 
@@ -167,7 +179,11 @@ static int go_on_until_video(ls_sync *job, ls_error *err)
 static void cut_to_sample(ls_sync *job)
 {
     job->sample->frames = job->end - job->first;
-    job->sample->seconds = seconds_at(job, job->end) - seconds_at(job, job->first);
+    const uint64_t chunks = (job->sample->frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES,
+                   kept = job->segment_frames / LS_CHUNK_FRAMES + job->model_count;
+    job->sample->chunk_bytes =
+        ls_chunk_store_bytes(chunks < kept ? chunks : kept, LS_CHUNK_FRAMES, job->s.resolution);
+    job->sample->seconds = ls_sync_seconds_at(job, job->end) - ls_sync_seconds_at(job, job->first);
     if (!job->sample->most || job->sample->most >= job->sample->frames)
         return;
     job->end = job->first + job->sample->most;
@@ -241,20 +257,19 @@ static int open_faces(ls_sync *job, bool whole, ls_error *err)
 
 static int describe(ls_sync *job, ls_error *err)
 {
-    const ls_job_facts facts = {
-        .settings = &job->s,
-        .models = job->models[0],
-        .faces = job->faces,
-        .video = ls_video_get_info(ls_pingpong_video(job->source)),
-        .frames = job->end - job->first,
-        .segments = (job->end + job->segment_frames - 1) / job->segment_frames - job->first_segment,
-        .segment_frames = job->segment_frames};
+    const ls_job_facts facts = {.settings = &job->s,
+                                .models = job->models[0],
+                                .faces = job->faces,
+                                .video = ls_video_get_info(ls_pingpong_video(job->source)),
+                                .frames = job->plan.frames,
+                                .segments = job->plan.segments,
+                                .segment_frames = job->plan.segment_frames};
     json_t *d, *begun = NULL;
     int ret = ls_describe_job(&d, &facts, err);
     if (!ret && job->s.any_device && !ls_job_folder_read(&begun, job->s.job, NULL))
         ls_describe_as_begun(d, begun);
     json_decref(begun);
-    return ret ? ret : ls_job_folder_describe(job->folder, d, err);
+    return ret ? ret : ls_job_folder_describe(job->folder, d, job->s.preview > 0, err);
 }
 
 ls_generator_settings ls_sync_generator_settings(const ls_sync *job)
@@ -400,18 +415,23 @@ static int start(ls_sync *job, ls_job_folder_mode mode, int64_t segment, bool re
         ret = plan_memory(job, err);
     if (!ret)
         ret = open_speech(job, err);
+    const bool previews = job->s.preview > 0;
     if (!ret)
-        ret = open_faces(job, segment == LS_JOB_ALL, err);
+        ret = open_faces(job, segment == LS_JOB_ALL && !previews, err);
+    if (!ret && previews)
+        ret = ls_sync_choose_preview(job, err);
     if (!ret)
         ret = describe(job, err);
     if (!ret)
         ret = ls_job_folder_read_journal(job->folder, segment, &job->cancel, err);
     if (ret)
         return ret;
-    for (uint64_t k = 0; k < ls_job_folder_segments(job->folder); k++)
+    if (previews)
+        ls_sync_drop_other_chunks(job);
+    for (uint64_t k = 0; !previews && k < ls_job_folder_segments(job->folder); k++)
         if (ls_job_folder_finished(job->folder, k))
             found += ls_sync_segment_length(job, k);
-    ls_job_progress_set_goal(&job->progress, job->end - job->first, found);
+    ls_job_progress_set_goal(&job->progress, job->first, job->end - job->first, found);
     job->started = true;
     return 0;
 }
@@ -436,10 +456,15 @@ static int check_finished(ls_sync *job, ls_error *err)
 static void summarize(ls_sync *job, const char *audio)
 {
     snprintf(job->audio, sizeof job->audio, "%s", audio);
-    job->summary.output = job->s.output;
+    job->summary.output = job->target;
     job->summary.frames = job->end - job->first;
-    job->summary.seconds = seconds_at(job, job->end) - seconds_at(job, job->first);
+    job->summary.seconds = ls_sync_seconds_at(job, job->end) - ls_sync_seconds_at(job, job->first);
     job->summary.audio = job->audio;
+    job->summary.start = ls_sync_seconds_at(job, job->first);
+    if (job->s.preview > 0)
+        job->summary.chunks_kept =
+            ls_chunk_store_count(job->folder, job->first / LS_CHUNK_FRAMES,
+                                 (job->end + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES);
     job->summary.seed = job->s.seed;
     job->complete = true;
 }
@@ -447,12 +472,13 @@ static void summarize(ls_sync *job, const char *audio)
 static int join(ls_sync *job, ls_error *err)
 {
     const ls_encoding e = ls_sync_encoding(job);
-    const double begin = seconds_at(job, job->first), end = seconds_at(job, job->end);
+    const double begin = ls_sync_seconds_at(job, job->first),
+                 end = ls_sync_seconds_at(job, job->end);
     const bool is_part =
         job->end - job->first<job->span.frames, goes_on = job->span.frames> job->span.mouths,
                mixes = job->has_sound && (goes_on || job->s.keep_sound);
     ls_join_settings s = {
-        .path = job->s.output,
+        .path = job->target,
         .audio = job->s.audio,
         .audio_stream = job->s.audio_stream,
         .offset = job->s.offset / 1000,
@@ -467,25 +493,31 @@ static int join(ls_sync *job, ls_error *err)
         .encoding = &e,
         .log = &job->log};
     ls_join *out = NULL;
-    const uint64_t n = ls_job_folder_segments(job->folder);
+    const bool previews = job->s.preview > 0;
+    const uint64_t n = previews ? 1 : ls_job_folder_segments(job->folder);
     ls_job_progress_enter(&job->progress, "finish");
-    int ret = check_finished(job, err);
+    int ret = previews ? 0 : check_finished(job, err);
     for (uint64_t k = 0; !ret && k < n; k++) {
-        const uint64_t delay = ls_job_folder_finished(job->folder, k)->delay;
+        const uint64_t delay =
+            previews ? job->preview.delay : ls_job_folder_finished(job->folder, k)->delay;
         s.delay = s.delay > delay ? s.delay : delay;
     }
     if (!ret) {
-        ls_output_remove_stale(job->s.output);
+        ls_output_remove_stale(job->target);
         ret = ls_join_open(&out, &s, err);
     }
     for (uint64_t k = 0; !ret && k < n; k++)
-        ret = ls_join_add(out, ls_job_folder_segment(job->folder, k),
-                          ls_sync_segment_length(job, k), &job->cancel, err);
+        ret = ls_join_add(out, ls_sync_segment_file(job, k), ls_sync_segment_length(job, k),
+                          &job->cancel, err);
     if (!ret)
         ret = ls_join_finish(out, err);
     if (!ret)
         summarize(job, ls_join_audio_mode(out));
     ls_join_close(&out);
+    if (previews) {
+        unlink(ls_sync_segment_file(job, 0));
+        return ret;
+    }
     if (!ret && job->s.save_track)
         ret = ls_output_copy(ls_job_folder_file(job->folder, "faces.jsonl"), job->s.save_track,
                              NULL, err);
@@ -544,9 +576,12 @@ int ls_sync_run(ls_sync *job, ls_error *err)
 {
     int ret = check_trust(job, err);
     if (!ret)
-        ret = start(job, LS_JOB_CREATE, LS_JOB_ALL, true, err);
-    const uint64_t n = ret ? 0 : ls_job_folder_segments(job->folder),
-                   done = ret ? 0 : ls_job_folder_count_finished(job->folder);
+        ret = start(job, job->exists ? LS_JOB_EXISTING : LS_JOB_CREATE, LS_JOB_ALL, true, err);
+    const bool previews = job->s.preview > 0;
+    const uint64_t n = ret        ? 0
+                       : previews ? 1
+                                  : ls_job_folder_segments(job->folder),
+                   done = ret || previews ? 0 : ls_job_folder_count_finished(job->folder);
     if (done)
         ls_log_msg(&job->log, LS_LOG_INFO, "resuming: %llu of %llu segments in %s are finished",
                    (unsigned long long)done, (unsigned long long)n, job->s.job);
@@ -583,6 +618,10 @@ int ls_sync_survey(ls_sync *job, const ls_sync_settings *each, ls_sync_sample *s
 
 int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err)
 {
+    if (job->s.preview > 0)
+        return ls_advise(
+            err, ls_fail(err, LS_EINVAL, "preview: a preview is made as a whole, not planned"),
+            LS_HINT_NONE, "preview");
     int ret = start(job, LS_JOB_CREATE, LS_JOB_ALL, true, err);
     if (!ret && ls_face_feed_runs(job->faces))
         ret = ls_sync_plan_faces(job, err);
@@ -608,7 +647,8 @@ int ls_sync_render(ls_sync *job, uint64_t segment, ls_error *err)
         ls_log_msg(&job->log, LS_LOG_INFO, "segment %llu is already finished",
                    (unsigned long long)segment);
     } else if (!ret) {
-        ls_job_progress_set_goal(&job->progress, ls_sync_segment_length(job, segment), 0);
+        ls_job_progress_set_goal(&job->progress, ls_sync_segment_begin(job, segment),
+                                 ls_sync_segment_length(job, segment), 0);
         ret = ls_sync_render_segments(job, segment, segment + 1, err);
     }
     return end(job, ret);

@@ -20,8 +20,9 @@ typedef struct ls_sync_sample {
     uint64_t most; /* frames to make */
     bool counts;   /* the networks are counted instead of run, however small they are */
     /* what was found: */
-    uint64_t frames; /* of the whole output, */
-    double seconds;  /* which lasts so long */
+    uint64_t frames;      /* of the whole output, */
+    double seconds;       /* which lasts so long */
+    uint64_t chunk_bytes; /* that its folder holds at most of chunks */
     uint64_t video_frames;
     bool searches;     /* for faces */
     int cores;         /* of the networks on the CPU */
@@ -36,6 +37,11 @@ typedef struct ls_sync_sample {
     char device[sizeof((ls_device_info *)0)->name]; /* of the UNet */
     ls_dtype dtype;
 } ls_sync_sample;
+
+/* As job.json has it. */
+typedef struct ls_sync_plan_facts {
+    uint64_t frames, segments, segment_frames;
+} ls_sync_plan_facts;
 
 struct ls_sync {
     ls_sync_settings s;
@@ -57,6 +63,8 @@ struct ls_sync {
     ls_generator *generators[LS_CARDS_MAX]; /* one for each of `models` */
     ls_stream *stream;
     ls_job_folder *folder;
+    bool exists;           /* it is as its folder describes it */
+    char *target;          /* what is written: the output, or a preview */
     bool started;          /* the folder is this job's */
     bool is_foreign;       /* the settings are those of a folder that was not begun there */
     const char *resumable; /* s.job, if the folder is there to resume */
@@ -64,8 +72,9 @@ struct ls_sync {
     bool has_sound;        /* the video, where that matters */
     ls_stream_span span;
     uint64_t segment_frames;
-    uint64_t first, end;    /* frames of the whole that are made: all, or a part */
-    uint64_t first_segment; /* of the whole: segment 0 of the job */
+    uint64_t first, end;     /* frames of the whole that are made: all, or a part */
+    uint64_t first_segment;  /* of the whole: segment 0 of the job */
+    ls_sync_plan_facts plan; /* of the job; a preview makes something else */
     ls_budget_choice choice;
     bool free_type; /* the number type was left to us */
     ls_job_progress progress;
@@ -76,6 +85,7 @@ struct ls_sync {
     /* of the thread that encodes */
     ls_segment *segment;
     char segment_path[PATH_MAX];
+    ls_segment_info preview; /* its only segment */
     /* of the thread that detects faces */
     char track_path[PATH_MAX], index_path[PATH_MAX]; /* empty: not to be written */
     ls_error faces_err;
@@ -85,6 +95,10 @@ struct ls_sync {
 uint64_t ls_sync_segment_begin(const ls_sync *job, uint64_t segment);
 uint64_t ls_sync_segment_end(const ls_sync *job, uint64_t segment);
 uint64_t ls_sync_segment_length(const ls_sync *job, uint64_t segment);
+/* The file of the segment: of the job, or of its preview. Valid until the folder names another. */
+const char *ls_sync_segment_file(const ls_sync *job, uint64_t segment);
+/* When a frame of the whole is due. */
+double ls_sync_seconds_at(const ls_sync *job, uint64_t frame);
 ls_encoding ls_sync_encoding(const ls_sync *job);
 ls_generator_settings ls_sync_generator_settings(const ls_sync *job);
 
@@ -114,5 +128,11 @@ int ls_sync_survey(ls_sync *job, const ls_sync_settings *each, ls_sync_sample *s
                    size_t count, ls_error *err);
 /* Only detects the faces. */
 int ls_sync_plan_faces(ls_sync *job, ls_error *err);
+
+/* Makes one segment of the job, the preview, once all of it is known but the faces that have to be
+ * detected. */
+int ls_sync_choose_preview(ls_sync *job, ls_error *err);
+/* Where nothing but previews are made, chunks of an earlier one go. */
+void ls_sync_drop_other_chunks(ls_sync *job);
 
 #endif

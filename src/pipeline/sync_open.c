@@ -151,7 +151,8 @@ static int settle_open_settings(ls_sync *job, ls_error *err)
         was = (ls_sync_settings){.seed = -1}; // of it only numbers are used
     if (!job->s.threads)
         job->s.threads = ls_calibration_threads();
-    int ret = ls_sync_choose_device(job, d, was.compute_type, err);
+    const bool binds = job->exists || !ls_job_description_is_previewed(d);
+    int ret = ls_sync_choose_device(job, binds ? d : NULL, binds ? was.compute_type : 0, err);
     json_decref(d);
     return ret ? ret : settle_seed(job, was.seed, err);
 }
@@ -187,7 +188,18 @@ static int open_job(ls_sync *job, ls_error *err)
     return ret;
 }
 
-int ls_sync_open(ls_sync **out, const ls_sync_settings *settings, ls_error *err)
+/* What is written: the output, or a preview of it. */
+static int name_target(ls_sync *job, ls_error *err)
+{
+    char path[PATH_MAX];
+    int ret = job->s.preview > 0 ? ls_settings_preview_path(job->s.output, path, err) : 0;
+    if (!ret)
+        job->target = strdup(job->s.preview > 0 ? path : job->s.output);
+    return ret || job->target ? ret : ls_fail(err, LS_ENOMEM, "out of memory");
+}
+
+/* `exists`: a job as its folder describes it. */
+static int open_as(ls_sync **out, const ls_sync_settings *settings, bool exists, ls_error *err)
 {
     ls_sync_settings s;
     *out = NULL;
@@ -201,16 +213,24 @@ int ls_sync_open(ls_sync **out, const ls_sync_settings *settings, ls_error *err)
     if (!job)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     job->s = s;
+    job->exists = exists;
     job->cancel.parent = s.cancel;
     job->end_faces.parent = &job->cancel;
     ls_job_progress_open(&job->progress, NULL);
     ret = ls_settings_own(&job->s, err);
+    if (!ret)
+        ret = name_target(job, err);
     if (!ret)
         ret = open_job(job, err);
     if (ret)
         ls_sync_close(&job);
     *out = job;
     return ret;
+}
+
+int ls_sync_open(ls_sync **out, const ls_sync_settings *settings, ls_error *err)
+{
+    return open_as(out, settings, false, err);
 }
 
 /* Of the caller's settings those that a job which exists takes. */
@@ -256,7 +276,7 @@ int ls_sync_open_job(ls_sync **out, const char *folder, const ls_sync_settings *
                  den = (double)json_integer_value(json_object_get(plan, "fps_den"));
     s.segment_seconds = frames * den / (num > 0 ? num : 1);
     if (!ret)
-        ret = ls_sync_open(out, &s, err);
+        ret = open_as(out, &s, true, err);
     if (!ret)
         (*out)->is_foreign = !ls_job_folder_is_from_here(d, folder);
     json_decref(d);
@@ -274,6 +294,7 @@ void ls_sync_close(ls_sync **pjob)
     ls_quiet_close(&job->quiet);
     ls_engine_close(&job->own_engine);
     ls_settings_free(&job->s);
+    free(job->target);
     ls_job_progress_close(&job->progress);
     ls_events_close(&job->events);
     free(job);

@@ -35,8 +35,7 @@ static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err
     ls_segment_info info;
     int ret = 0;
     if (!job->segment) {
-        snprintf(job->segment_path, sizeof job->segment_path, "%s",
-                 ls_job_folder_segment(job->folder, k));
+        snprintf(job->segment_path, sizeof job->segment_path, "%s", ls_sync_segment_file(job, k));
         ls_output_remove_stale(job->segment_path);
         ret = ls_segment_open(&job->segment, job->segment_path, &e, err);
     }
@@ -45,10 +44,12 @@ static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err
     if (!ret && index + 1 == ls_sync_segment_end(job, k)) {
         ret = ls_segment_finish(job->segment, &info, err);
         ls_segment_close(&job->segment);
-        if (!ret)
+        job->preview = info;
+        if (!ret && !(job->s.preview > 0)) {
             ret = ls_job_folder_record(job->folder, k, &info, err);
-        if (!ret)
-            drop_chunks(job, k);
+            if (!ret)
+                drop_chunks(job, k);
+        }
     }
     ls_job_progress_count_frame(&job->progress);
     return ret;
@@ -91,7 +92,8 @@ static int run_stages(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
     ls_job_progress_start_frames(&job->progress);
     if (search && pthread_create(&faces, NULL, run_faces, job))
         return ls_fail(err, LS_ENOMEM, "cannot start a thread");
-    int ret = run_segments(job, from, to, err);
+    int ret = job->s.preview > 0 ? ls_stream_run(job->stream, job->first, job->end, err)
+                                 : run_segments(job, from, to, err);
     if (ret)
         ls_cancel_request(&job->end_faces);
     if (search)
@@ -99,7 +101,7 @@ static int run_stages(ls_sync *job, uint64_t from, uint64_t to, ls_error *err)
     const bool own = job->faces_err.code && !(ret && job->faces_err.code == LS_ECANCELED);
     if (own && err)
         *err = job->faces_err;
-    if (own && job->faces_err.code == LS_ENOFACE)
+    if (own && job->faces_err.code == LS_ENOFACE && !(job->s.preview > 0))
         ls_job_folder_keep(job->folder, false); // segments without a face are of no use
     else if (search && !job->faces_err.code && *job->track_path)
         ls_job_folder_keep(job->folder, true); // the faces need not be detected again
@@ -152,7 +154,7 @@ static void note_faces(ls_sync *job, bool succeeded)
     job->summary.frames_generated = state.frames[LS_STAGE_GENERATE];
     job->summary.frames_with_face = state.with_face;
     if (state.taken)
-        ls_log_msg(&job->log, LS_LOG_INFO, "the faces of %llu frames are an interrupted run's",
+        ls_log_msg(&job->log, LS_LOG_INFO, "the faces of %llu frames are an earlier run's",
                    (unsigned long long)state.taken);
     const uint64_t covered = state.hidden[LS_HIDDEN_COVERED],
                    turned = state.hidden[LS_HIDDEN_TURNED], given = state.hidden[LS_HIDDEN_GIVEN];
@@ -280,7 +282,7 @@ int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *
         return ret;
     job->progress.stream = job->stream;
     job->progress.faces = ls_face_feed_runs(job->faces) ? job->faces : NULL;
-    ls_job_progress_enter(&job->progress, "frames");
+    ls_job_progress_enter(&job->progress, job->s.preview > 0 ? "preview" : "frames");
     ret = open_watch(&watch, job, err);
     if (!ret)
         ret = run_stages(job, from, to, err);
