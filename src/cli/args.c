@@ -55,6 +55,19 @@ static bool take(reader *r, const ls_option *o, const char *text)
     return true;
 }
 
+static bool is_number(const char *text)
+{
+    char *end;
+    strtod(text, &end);
+    return end != text && !*end;
+}
+
+/* What follows an option that can do without a value is one if it is a number. */
+static const char *implied(reader *r, const ls_option *o)
+{
+    return r->next < r->end && is_number(*r->next) ? *r->next++ : o->implied;
+}
+
 /* `text`: what is attached to the option, or NULL. */
 static bool take_option(reader *r, const ls_option *o, const char *text)
 {
@@ -62,6 +75,8 @@ static bool take_option(reader *r, const ls_option *o, const char *text)
         cli_print_help(r->call->command, stdout);
         return refuse(r, cli_flush());
     }
+    if (!text && o->implied)
+        text = implied(r, o);
     if (o->type != LS_OPTION_FLAG && !text) {
         if (r->next == r->end)
             return refuse(r,

@@ -8,6 +8,31 @@
 
 enum work { RUN, PLAN, RENDER, JOIN };
 
+/* Whether the quality of a preview was left open. */
+static bool is_quality_open(const cli_call *call)
+{
+    static const char *const names[] = {"quality", "sampler", "steps", "cache-interval",
+                                        "guidance-interval"};
+    bool open = true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        open = open && !cli_has(call, names[i]);
+    return open;
+}
+
+/* What the whole can make of a preview. */
+static void print_use(const cli_call *call, const ls_sync_summary *s)
+{
+    char folder[4096], quoted[4200];
+    if (!s->chunks_kept)
+        return;
+    cli_job(call, folder, sizeof folder);
+    fprintf(stderr,
+            "latentsync: \"latentsync resume %s\", or this command without --preview%s, makes the "
+            "whole and uses these %" PRIu64 " chunks; another quality makes them again\n",
+            cli_quote(folder, quoted, sizeof quoted),
+            is_quality_open(call) ? " and with --quality fast" : "", s->chunks_kept);
+}
+
 static void print_summary(const ls_sync_summary *s, const char *output)
 {
     char clock[40];
@@ -32,15 +57,17 @@ static int finish(cli_call *call, const ls_sync *job, enum work work, uint64_t s
     json_t *done = json_object();
     if (s)
         json_object_update_new(
-            done, json_pack("{s:o, s:I, s:f, s:f, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I}",
-                            "output", cli_json(s->output), "frames", (json_int_t)s->frames,
-                            "seconds", s->seconds, "elapsed_seconds", s->elapsed_seconds,
+            done, json_pack("{s:o, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I}",
+                            "output", cli_json(s->output), "frames", (json_int_t)s->frames, "start",
+                            s->start, "seconds", s->seconds, "elapsed_seconds", s->elapsed_seconds,
                             "frames_generated", (json_int_t)s->frames_generated, "frames_with_face",
                             (json_int_t)s->frames_with_face, "peak_resident_bytes",
                             (json_int_t)s->peak_resident_bytes, "audio", cli_json(s->audio), "seed",
                             (json_int_t)s->seed, "frames_covered", (json_int_t)s->frames_covered,
                             "frames_turned", (json_int_t)s->frames_turned, "frames_hidden",
                             (json_int_t)s->frames_hidden));
+    if (s && cli_has(call, "preview"))
+        json_object_set_new(done, "chunks_kept", json_integer((json_int_t)s->chunks_kept));
     if (work == PLAN)
         json_object_set_new(done, "segments", json_integer((json_int_t)segments));
     if (work == RENDER)
@@ -50,6 +77,8 @@ static int finish(cli_call *call, const ls_sync *job, enum work work, uint64_t s
         return CLI_OK;
     if (s && call->console.level >= LS_MESSAGE_INFO)
         print_summary(s, sent ? "standard output" : s->output);
+    if (s && call->console.level >= LS_MESSAGE_INFO)
+        print_use(call, s);
     if (work == PLAN)
         printf("%" PRIu64 "\n", segments);
     return sent ? cli_stdout_send(sent) : cli_flush();
@@ -99,6 +128,8 @@ static int run_to(cli_call *call, enum work work, const char *sent)
     int ret = cli_set_sync(call, &s, &err);
     if (sent)
         s.output = sent;
+    if (s.preview > 0 && is_quality_open(call))
+        s.quality = LS_QUALITY_FAST;
     if (!ret)
         ret = is_new ? ls_sync_open(&job, &s, &err) : ls_sync_open_job(&job, named, &s, &err);
     if (!ret && is_new)
@@ -126,6 +157,8 @@ static int dry_run(cli_call *call)
     int ret = cli_set_sync(call, &s, &err);
     if (!strcmp(s.output, "-"))
         s.output = NULL;
+    if (s.preview > 0 && is_quality_open(call))
+        s.quality = LS_QUALITY_FAST;
     if (!ret && s.output)
         ret = ls_sync_open(&job, &s, &err);
     ls_sync_close(&job);
@@ -137,6 +170,9 @@ int cmd_sync(cli_call *call)
     char path[4096];
     if (cli_has(call, "dry-run"))
         return dry_run(call);
+    if (cli_has(call, "preview") && !strcmp(cli_text(call, "output"), "-"))
+        return cli_usage(call->command, "--preview keeps chunks for the whole beside the output: "
+                                        "name a FILE");
     if (strcmp(cli_text(call, "output"), "-"))
         return run(call, RUN);
     int status = cli_stdout_open(call, path, sizeof path);

@@ -233,6 +233,7 @@ static const cli_command commands[] = {
          "As VIDEO or SPEECH, - is standard input. As FILE it is standard output, which gets the "
          "complete video, a Matroska file.",
      .examples = "latentsync sync interview.mp4 speech.wav -o dubbed.mp4\n"
+                 "latentsync sync --preview interview.mp4 speech.wav -o dubbed.mp4\n"
                  "latentsync sync --face left talk.mkv speech.mp3 -o dubbed.mkv",
      .library = LS_OPTION_SYNC,
      .reports = true,

@@ -53,7 +53,7 @@ static void bash_command(const cli_command *c)
     const ls_option *o;
     printf("    '%s')\n        case $prev in\n", c->name);
     for (size_t i = 0; (o = cli_option_at(c, i)); i++) {
-        if (o->type == LS_OPTION_FLAG)
+        if (o->type == LS_OPTION_FLAG || o->implied)
             continue;
         if (o->letter)
             printf("        -%c | --%s) ", o->letter, o->name);
@@ -124,7 +124,7 @@ static void print_bash(void)
 
 static void zsh_value(const ls_option *o)
 {
-    printf(":%s:", o->value);
+    printf("%s:%s:", o->implied ? ":" : "", o->value);
     if (o->type == LS_OPTION_CHOICE) {
         putchar('(');
         print_choices(o);
@@ -231,7 +231,7 @@ static void fish_command(const cli_command *c)
             putchar('\'');
         } else if (o->type == LS_OPTION_DIRECTORY) {
             fputs(" -x -a '(__fish_complete_directories)'", stdout);
-        } else if (o->type != LS_OPTION_FLAG) {
+        } else if (o->type != LS_OPTION_FLAG && !o->implied) {
             fputs(o->type == LS_OPTION_INPUT || o->type == LS_OPTION_OUTPUT ? " -r -F" : " -x",
                   stdout);
         }

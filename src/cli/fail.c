@@ -183,7 +183,9 @@ int cli_fail(cli_call *call, const ls_error *err, const char *folder)
         fprintf(stderr, "latentsync: %s\n", advice);
     else if (status == CLI_USAGE && *err->option)
         print_try(call->command);
-    if (folder && !is_about_job)
+    if (folder && cli_has(call, "preview"))
+        fputs("latentsync: finished chunks are kept; the same command goes on\n", stderr);
+    else if (folder && !is_about_job)
         fprintf(stderr,
                 "latentsync: finished segments are kept; resume with \"latentsync resume %s\"\n",
                 cli_quote(folder, quoted, sizeof quoted));

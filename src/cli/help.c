@@ -47,9 +47,12 @@ static void print_row(const ls_option *o, bool is_operand, FILE *out)
     if (is_operand)
         snprintf(name, sizeof name, "  %s", o->value);
     else
-        snprintf(name, sizeof name, "  %c%c%s --%s%s%s", o->letter ? '-' : ' ',
-                 o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name, o->value ? " " : "",
-                 o->value ? o->value : "");
+        snprintf(name, sizeof name, "  %c%c%s --%s%s%s%s", o->letter ? '-' : ' ',
+                 o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name,
+                 o->implied ? " ["
+                 : o->value ? " "
+                            : "",
+                 o->value ? o->value : "", o->implied ? "]" : "");
     snprintf(text, sizeof text, "%s%s%s%s%s", o->help, initial ? " [" : "",
              o->initial || !o->automatic ? "" : "auto: ", initial ? initial : "",
              initial ? "]" : "");

@@ -88,7 +88,10 @@ static void put_option(const ls_option *o, bool is_operand)
             printf("\\fB\\-%c\\fR, ", o->letter);
         fputs("\\fB\\-\\-", stdout);
         put_text(o->name);
-        printf(o->value ? "\\fR \\fI%s\\fR\n" : "\\fR\n", o->value);
+        printf(o->implied ? "\\fR [\\fI%s\\fR]\n"
+               : o->value ? "\\fR \\fI%s\\fR\n"
+                          : "\\fR\n",
+               o->value);
     }
     put_text(o->help);
     puts(".");

@@ -1,12 +1,15 @@
 """What the tests of the command share: files made by ffmpeg, results judged by ffprobe and ffmpeg, TAP.
 A program of tests is called with the command, LATENTSYNC, and works in a folder of its own."""
+import array
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import wave
 
 LS = os.path.abspath(sys.argv[1])
 DIR = tempfile.mkdtemp(prefix="ls-e2e-")
@@ -53,6 +56,18 @@ def planes(path, fmt="yuv420p", *filters):
 def packets(path):
     r = run("ffmpeg", "-v", "error", "-nostdin", "-i", path, "-map", "0:a", "-c", "copy", "-f", "md5", "-")
     return r.stdout
+
+
+def syllables(path, seconds, *parts):
+    """A recording, silent but in `parts`: each from and to a second, with so many syllables a second; 0: one tone."""
+    def at(t):
+        rate = next((rate for start, end, rate in parts if start < t < end), None)
+        if rate is None or rate * t % 1 >= 0.6:
+            return 0
+        return math.sin(2 * math.pi * (250 + 200 * (int(rate * t) % 5)) * t)
+    with wave.open(path, "wb") as w:
+        w.setparams((1, 2, 16000, 0, "NONE", ""))
+        w.writeframes(array.array("h", (int(12000 * at(i / 16000)) for i in range(round(seconds * 16000)))).tobytes())
 
 
 def points(cx, cy, s):

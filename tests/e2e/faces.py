@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 
-from common import LS, QUICK, SHARED_ABS, TESTS, bad, digest, ffmpeg, good, main, planes, points, probe, run, test
+from common import LS, QUICK, SHARED_ABS, TESTS, bad, digest, ffmpeg, good, main, planes, points, probe, run, syllables, test
 
 PUPPET = os.path.abspath(sys.argv[2])
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -436,6 +436,23 @@ def no_more_is_searched_than_the_choice_needs(world):
     for other in ("whole", "kept", "planned"):
         assert digest("o.mkv") == digest(f"o.{other}.mkv"), other
     shutil.rmtree("gap.lsjob")
+
+
+@test
+def a_preview_shows_a_face():
+    """Not where the speech is liveliest, if none is seen there; with the pictures that the whole has."""
+    world = Drawn()
+    x, y, w, h = world.hidden
+    made("preview.mkv", "-stream_loop", "-1", "-i", world.video(0, 40), "-an", "-frames:v", "80", "-vf",
+         f"drawbox=x={x}:y={y}:w={w}:h={h}:t=fill:color=gray:enable='gte(n,46)'", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
+    syllables("preview.wav", 3.2, (0.64, 1.28, 3), (2, 3, 6))
+    r = good(sync(world, "preview.mkv", "preview.wav", "o.mkv", "--preview", "0.64"))
+    assert "16 frames from 0.64 s on, where the speech is lively and a face is seen" in r.stderr, r.stderr
+    assert sorted(os.listdir("o.mkv.lsjob")) == ["chunk-00001.faces", "job.json", "lock"], os.listdir("o.mkv.lsjob")
+    r = good(sync(world, "preview.mkv", "preview.wav", "o.mkv"))
+    assert "the faces of 16 frames are an earlier run's" in r.stderr, r.stderr
+    good(sync(world, "preview.mkv", "preview.wav", "o.fresh.mkv"))
+    assert digest("o.mkv") == digest("o.fresh.mkv") and planes("o.preview.mkv") == planes("o.mkv")[16:32]
 
 
 @test
