@@ -169,7 +169,7 @@ EVENTS = {
               "job": (str, None)},
 }
 DONE = {
-    "sync": {"output": str, "frames": int, "seconds": float, "elapsed_seconds": float, "frames_generated": int,
+    "sync": {"output": str, "frames": int, "start": float, "seconds": float, "elapsed_seconds": float, "frames_generated": int,
              "frames_with_face": int, "peak_resident_bytes": int, "audio": str, "seed": int,
              "frames_covered": int, "frames_turned": int, "frames_hidden": int},
     "plan": {"segments": int}, "render": {"segment": int}, "faces": {"frames": int, "tracks": list},

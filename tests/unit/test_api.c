@@ -187,19 +187,17 @@ static void options_are_described_and_set_by_name(void **state)
     assert_int_equal(ls_sync_set(&s, "keep-job", NULL, &err), 0);
     assert_true(s.steps == 7 && s.max_memory == UINT64_C(3) << 29 && s.keep_job == 1);
     assert_true(s.compute_type == LS_COMPUTE_FLOAT32 && s.seed == INT64_MAX);
-    static const char *const bad[][2] = {{"steps", "-1"},
-                                         {"steps", "1001"},
-                                         {"steps", "7x"},
-                                         {"steps", ""},
-                                         {"guidance", "nan"},
-                                         {"sampler", "euler"},
-                                         {"quality", "better"},
-                                         {"dtype", "f8"},
-                                         {"max-memory", "4Q"},
-                                         {"keep-job", "2"},
-                                         {"output", ""},
-                                         {"seed", "-2"},
-                                         {"seed", "9223372036854775808"}};
+    assert_int_equal(ls_sync_set(&s, "preview", "1.5", &err), 0);
+    assert_true(s.preview > 1.49 && s.preview < 1.51);
+    assert_int_equal(ls_sync_set(&s, "preview", NULL, &err), 0); // what the name alone stands for
+    assert_true(s.preview > 1.99 && s.preview < 2.01);
+    static const char *const bad[][2] = {{"steps", "-1"},       {"steps", "1001"},
+                                         {"steps", "7x"},       {"steps", ""},
+                                         {"guidance", "nan"},   {"sampler", "euler"},
+                                         {"quality", "better"}, {"dtype", "f8"},
+                                         {"max-memory", "4Q"},  {"keep-job", "2"},
+                                         {"output", ""},        {"preview", "61"},
+                                         {"seed", "-2"},        {"seed", "9223372036854775808"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(ls_sync_set(&s, bad[i][0], bad[i][1], &err), LS_EINVAL);
         assert_string_equal(err.option, bad[i][0]);
