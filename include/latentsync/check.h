@@ -26,7 +26,7 @@ typedef struct ls_check_stretch {
 } ls_check_stretch;
 
 typedef struct ls_check {
-    const char *method;     /* "mouth opening" */
+    const char *method;     /* "SyncNet", "mouth opening" */
     double least;           /* confidence from which on there is a verdict */
     ls_check_stretch whole; /* the video */
     size_t stretch_count;   /* of 10 s each, but the last */
@@ -37,8 +37,10 @@ typedef struct ls_check {
  * used by LS_OPTION_CHECK, and audio_stream, a stream of the video's file; `cancel`, `message`,
  * `progress` and `opaque` as for a job.
  *
- * The opening of the mouth, by how dark it is, is correlated with what the loudness of eight bands
- * of the sound lets expect. Confidence is the best correlation in standard deviations of what
+ * With the weights of SyncNet (settings: syncnet) that is done as LatentSync's evaluation does it;
+ * confidence is the median of the mean distances over the lags minus the least. Without them, the
+ * opening of the mouth, by how dark it is, is correlated with what the loudness of eight bands of
+ * the sound lets expect, and confidence is the best correlation in standard deviations of what
  * unrelated series like these give by chance.
  *
  * Unnamed files are made in TMPDIR; memory does not depend on the video's length but for the list

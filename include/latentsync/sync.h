@@ -193,6 +193,8 @@ typedef struct ls_sync_settings {
                        before its extension. Their chunks stay in the job's folder: the job itself
                        uses them, if it is run with settings that make the same faces, so with the
                        same quality. For ls_sync_run */
+    const char *syncnet; /* of ls_check_video: file of SyncNet's weights; NULL: that of the model
+                            directory, if it has one */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

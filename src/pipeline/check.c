@@ -2,11 +2,14 @@
 #include "latentsync/check.h"
 #include "backend/team.h"
 #include "base/alloc.h"
+#include "base/path.h"
 #include "base/system.h"
 #include "base/time.h"
 #include "face/mouth.h"
 #include "media/pcm.h"
+#include "models/models.h"
 #include "pipeline/check_mouth.h"
+#include "pipeline/check_syncnet.h"
 #include "pipeline/events.h"
 #include "pipeline/face_feed.h"
 #include "pipeline/options.h"
@@ -14,7 +17,9 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define FPS 25.0
 #define DECODER_THREADS 2
@@ -22,6 +27,14 @@
 #define ALL_FRAMES ((uint64_t)1 << 40)
 #define IN_SYNC 1.5          /* frames */
 #define LEAST_DEVIATIONS 4.5 /* unrelated drawn lips and sounds reach 4.3 */
+#define LEAST_DISTANCE 3.0   /* below it LatentSync drops clips from its training data */
+#define SYNCNET_FILE "auxiliary/syncnet_v2.model" /* of a model directory */
+
+typedef struct found {
+    ls_check result;
+    ls_check_stretch *stretches;
+    size_t room;
+} found;
 
 typedef struct check {
     ls_sync_settings s;
@@ -32,16 +45,13 @@ typedef struct check {
     ls_face_feed *faces;
     ls_error faces_err;
     ls_pcm *pcm;
+    ls_check_syncnet *syncnet; /* NULL: by the opening of the mouth: */
     ls_log_mel *mel;
     ls_check_mouth *mouth;
     ls_lag_sum whole;
     ls_check_stretch now;
     double start, reported;
-    struct found {
-        ls_check result;
-        ls_check_stretch *stretches;
-        size_t room;
-    } * found;
+    found *found;
 } check;
 
 static int read_pcm(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_error *err)
@@ -49,15 +59,37 @@ static int read_pcm(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_err
     return ls_pcm_read(opaque, start, n, dst, err);
 }
 
-static int open_sound(check *c, ls_error *err)
+/* The weights of SyncNet that were given or are installed; empty: none. */
+static int find_syncnet(const check *c, char *path, size_t size, ls_error *err)
 {
-    const ls_sound_settings sound = {
-        .path = c->s.video, .stream = c->s.audio_stream, .log = &c->log, .cancel = &c->cancel};
-    int ret = ls_pcm_open(&c->pcm, &sound, NULL, err);
+    path[0] = '\0';
+    if (c->s.syncnet)
+        return snprintf(path, size, "%s", c->s.syncnet) < (int)size
+                   ? 0
+                   : ls_fail(err, LS_EINVAL, "%s: the path is too long", c->s.syncnet);
+    int ret = c->s.models ? ls_path_join(path, size, c->s.models, SYNCNET_FILE, err) : 0;
+    if (!ret && access(path, R_OK))
+        path[0] = '\0';
+    return ret;
+}
+
+static int open_method(check *c, ls_error *err)
+{
+    const ls_pcm_source sound = {ls_pcm_samples(c->pcm), read_pcm, c->pcm};
+    char path[LS_PATH_SIZE];
+    int ret = find_syncnet(c, path, sizeof path, err);
     if (ret)
         return ret;
-    const ls_pcm_source source = {ls_pcm_samples(c->pcm), read_pcm, c->pcm};
-    return ls_log_mel_open(&c->mel, &source, &c->cancel, err);
+    if (*path) {
+        c->found->result.method = "SyncNet";
+        c->found->result.least = LEAST_DISTANCE;
+        ret = ls_check_syncnet_open(&c->syncnet, path, &sound, c->s.threads, err);
+        return ret ? ls_models_unusable(ret, err) : 0;
+    }
+    c->found->result.method = "mouth opening";
+    c->found->result.least = LEAST_DEVIATIONS;
+    ret = ls_log_mel_open(&c->mel, &sound, &c->cancel, err);
+    return ret ? ret : ls_check_mouth_open(&c->mouth, c->mel, err);
 }
 
 static int open_check(check *c, ls_error *err)
@@ -78,11 +110,13 @@ static int open_check(check *c, ls_error *err)
     if (!ret)
         ret = ls_video_open(&c->video, c->s.video, &video, err);
     if (!ret) {
+        const ls_sound_settings sound = {
+            .path = c->s.video, .stream = c->s.audio_stream, .log = &c->log, .cancel = &c->cancel};
         ls_video_log_choice(c->video, &c->log);
-        ret = open_sound(c, err);
+        ret = ls_pcm_open(&c->pcm, &sound, NULL, err);
     }
     if (!ret)
-        ret = ls_check_mouth_open(&c->mouth, c->mel, err);
+        ret = open_method(c, err);
     return ret ? ret
                : ls_face_feed_open(&c->faces, &c->s, c->s.face_track, c->video, &span, NULL,
                                    &c->log, err);
@@ -91,6 +125,7 @@ static int open_check(check *c, ls_error *err)
 static void close_check(check *c)
 {
     ls_face_feed_close(&c->faces);
+    ls_check_syncnet_close(&c->syncnet);
     ls_check_mouth_close(&c->mouth);
     ls_log_mel_close(&c->mel);
     ls_pcm_close(&c->pcm);
@@ -131,16 +166,16 @@ static void report(check *c, uint64_t frame, bool done)
 /* The video's clock begins with the file, that of the sound where a player starts it. */
 static void judge(const check *c, ls_check_stretch *s, const ls_lag_sum *sum)
 {
-    const ls_lag lag = ls_lag_of_correlation(sum);
+    const ls_lag lag = c->syncnet ? ls_lag_of_distances(sum) : ls_lag_of_correlation(sum);
     s->lag = lag.frames / FPS + ls_pcm_facts(c->pcm)->lead;
     s->confidence = lag.confidence;
-    s->verdict = !lag.is_inside || lag.confidence < LEAST_DEVIATIONS ? LS_CHECK_UNKNOWN
-                 : fabs(s->lag) * FPS < IN_SYNC                      ? LS_CHECK_IN_SYNC
-                 : s->lag > 0                                        ? LS_CHECK_LATE
-                                                                     : LS_CHECK_EARLY;
+    s->verdict = !lag.is_inside || lag.confidence < c->found->result.least ? LS_CHECK_UNKNOWN
+                 : fabs(s->lag) * FPS < IN_SYNC                            ? LS_CHECK_IN_SYNC
+                 : s->lag > 0                                              ? LS_CHECK_LATE
+                                                                           : LS_CHECK_EARLY;
 }
 
-static int keep_stretch(struct found *f, const ls_check_stretch *s, ls_error *err)
+static int keep_stretch(found *f, const ls_check_stretch *s, ls_error *err)
 {
     if (f->result.stretch_count == f->room) {
         size_t room = f->room ? 2 * f->room : 16, bytes;
@@ -159,7 +194,11 @@ static int keep_stretch(struct found *f, const ls_check_stretch *s, ls_error *er
 static int end_stretch(check *c, uint64_t first, uint64_t end, ls_error *err)
 {
     ls_lag_sum sum;
-    int ret = ls_check_mouth_end(c->mouth, first, &sum, err);
+    int ret = 0;
+    if (c->syncnet)
+        ls_check_syncnet_end(c->syncnet, &sum);
+    else
+        ret = ls_check_mouth_end(c->mouth, first, &sum, err);
     if (ret)
         return ret;
     c->now.start = (double)first / FPS;
@@ -174,12 +213,17 @@ static int end_stretch(check *c, uint64_t first, uint64_t end, ls_error *err)
 
 static int take_frame(check *c, uint64_t index, const ls_frame *frame, ls_error *err)
 {
+    ls_face_path *path = ls_face_feed_path(c->faces);
     ls_placement place;
-    int ret = ls_face_path_get(ls_face_feed_path(c->faces), (int64_t)index, &place, err);
+    double box[3];
+    int ret = c->syncnet ? ls_face_path_box(path, (int64_t)index, box, err)
+                         : ls_face_path_get(path, (int64_t)index, &place, err);
     if (ret < 0)
         return ret;
     c->now.frames += ret == 1;
-    return ls_check_mouth_take(c->mouth, frame, ret ? &place.matrix : NULL, err);
+    return c->syncnet
+               ? ls_check_syncnet_take(c->syncnet, frame, index, ret ? box : NULL, &c->cancel, err)
+               : ls_check_mouth_take(c->mouth, frame, ret ? &place.matrix : NULL, err);
 }
 
 static int watch(check *c, ls_error *err)
@@ -252,8 +296,6 @@ int ls_check_video(const ls_check **out, const ls_sync_settings *settings, ls_er
     c.found = ls_calloc_array(1, sizeof *c.found);
     if (!c.found)
         return ls_fail(err, LS_ENOMEM, "out of memory");
-    c.found->result.method = "mouth opening";
-    c.found->result.least = LEAST_DEVIATIONS;
     ret = ls_settings_own(&c.s, err);
     if (!ret)
         ret = open_check(&c, err);
@@ -268,7 +310,7 @@ int ls_check_video(const ls_check **out, const ls_sync_settings *settings, ls_er
 
 void ls_check_free(const ls_check **pc)
 {
-    struct found *f = (struct found *)*pc;
+    found *f = (found *)*pc;
     if (!f)
         return;
     free(f->stretches);

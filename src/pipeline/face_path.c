@@ -1,6 +1,7 @@
 #include "pipeline/face_path.h"
 #include "base/alloc.h"
 #include "base/temporary.h"
+#include "face/follow.h"
 
 #include <errno.h>
 #include <math.h>
@@ -11,6 +12,7 @@
 
 /* The smoothing keeps 0.2 of its state a frame: 0.2^24 is far below the last bit of a float. */
 #define RUN_UP 24
+#define BOX_REACH 6 /* frames that a box is the median of, either way */
 
 /* One frame in the file; a hole of the file reads as zeros. */
 typedef struct spot {
@@ -18,6 +20,7 @@ typedef struct spot {
     uint16_t cut;    /* a shot begins here */
     uint16_t hidden; /* an ls_hidden */
     double points[3][2];
+    double box[3]; /* as ls_face_path_box */
 } spot;
 
 struct ls_face_path {
@@ -69,8 +72,13 @@ int ls_face_path_put(ls_face_path *p, const ls_chosen_face *chosen, ls_error *er
 {
     spot s = {.cut = chosen->cut};
     if (chosen->id && ls_face_three_points(&chosen->face, s.points)) {
+        double box[4];
         s.id = chosen->id;
         s.hidden = (uint16_t)chosen->hidden;
+        ls_face_extent(&chosen->face, box);
+        s.box[0] = (box[0] + box[2]) / 2;
+        s.box[1] = (box[1] + box[3]) / 2;
+        s.box[2] = fmax(box[2] - box[0], box[3] - box[1]) / 2;
     }
     ssize_t n = sizeof s;
     if (s.id || s.cut)
@@ -165,14 +173,23 @@ static int opacity_of(const ls_face_path *p, int64_t frame, int64_t count, int64
     return 0;
 }
 
-int ls_face_path_get(ls_face_path *p, int64_t frame, ls_placement *out, ls_error *err)
+/* Until `frame` is known, or there is none; returns the code of ls_face_path_finish. */
+static int wait_for(ls_face_path *p, int64_t frame, int64_t *count, int64_t *end)
 {
     pthread_mutex_lock(&p->lock);
-    while (p->end == INT64_MAX && p->count <= frame + LS_FADE_FRAMES)
+    while (p->end == INT64_MAX && p->count <= frame)
         pthread_cond_wait(&p->grown, &p->lock);
-    const int64_t count = p->count, end = p->end;
-    int ret = p->code;
+    *count = p->count;
+    *end = p->end;
+    const int ret = p->code;
     pthread_mutex_unlock(&p->lock);
+    return ret;
+}
+
+int ls_face_path_get(ls_face_path *p, int64_t frame, ls_placement *out, ls_error *err)
+{
+    int64_t count, end;
+    int ret = wait_for(p, frame + LS_FADE_FRAMES, &count, &end);
     if (frame != p->next) {
         p->last = (spot){0};
         p->next = frame > RUN_UP ? frame - RUN_UP : 0;
@@ -184,4 +201,36 @@ int ls_face_path_get(ls_face_path *p, int64_t frame, ls_placement *out, ls_error
         return ret < 0 ? ret : 0;
     ret = opacity_of(p, frame, count, end, &out->opacity, err);
     return ret ? ret : 1;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+int ls_face_path_box(ls_face_path *p, int64_t frame, double box[3], ls_error *err)
+{
+    double near[3][2 * BOX_REACH + 1];
+    int64_t count, end;
+    size_t n = 0;
+    spot s, there;
+    int ret = wait_for(p, frame + BOX_REACH, &count, &end);
+    if (!ret)
+        ret = read_spot(p, frame, count, &s, err);
+    if (ret || !s.id)
+        return ret;
+    for (int64_t at = frame > BOX_REACH ? frame - BOX_REACH : 0; at <= frame + BOX_REACH; at++) {
+        ret = read_spot(p, at, count, &there, err);
+        if (ret)
+            return ret;
+        for (size_t c = 0; c < 3 && there.id == s.id; c++)
+            near[c][n] = there.box[c];
+        n += there.id == s.id;
+    }
+    for (size_t c = 0; c < 3; c++) {
+        qsort(near[c], n, sizeof near[c][0], compare);
+        box[c] = near[c][n / 2];
+    }
+    return 1;
 }

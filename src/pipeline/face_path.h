@@ -39,5 +39,8 @@ typedef struct ls_placement {
  * run-up gives what the whole run would. 1: *out is set; 0: there is no face, or its mouth
  * stays as it is, as out->hidden says; negative: an error. */
 int ls_face_path_get(ls_face_path *p, int64_t frame, ls_placement *out, ls_error *err);
+/* The box of a frame's face: x and y of its centre and half its larger side, in pixels, each the
+ * median over the 13 frames around. Returns as ls_face_path_get. */
+int ls_face_path_box(ls_face_path *p, int64_t frame, double box[3], ls_error *err);
 
 #endif

@@ -38,6 +38,7 @@ def join(output, seed, sound=None, ms=0, *more):
 
 def check(video, seed=None, *more):
     r = run(LS, "check", "--json", "-q", *(["-t", f"s{seed}/track.jsonl"] if seed else []), *more, video)
+    assert r.stdout, r.stderr
     c = json.loads(r.stdout)
     assert r.returncode == (c["verdict"] != "in sync"), (r.returncode, c, r.stderr)
     assert (c["lag_ms"] is None) == (c["verdict"] == "cannot tell") == (c["confidence"] < c["least_confidence"]), c
