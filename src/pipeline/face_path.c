@@ -218,7 +218,7 @@ int ls_face_path_box(ls_face_path *p, int64_t frame, double box[3], ls_error *er
     int ret = wait_for(p, frame + BOX_REACH, &count, &end);
     if (!ret)
         ret = read_spot(p, frame, count, &s, err);
-    if (ret || !s.id)
+    if (ret || !s.id || s.hidden)
         return ret;
     for (int64_t at = frame > BOX_REACH ? frame - BOX_REACH : 0; at <= frame + BOX_REACH; at++) {
         ret = read_spot(p, at, count, &there, err);
