@@ -81,20 +81,31 @@ static int run_sample(const ls_sync_settings *s, const char *folder, ls_sync_sam
     return ret;
 }
 
+static int time_work(double *seconds, const ls_work *w, json_t *known, const ls_sync_sample *sample,
+                     ls_dtype dtype, const ls_cancel *cancel, ls_error *err)
+{
+    ls_rates rates;
+    const int ret =
+        ls_calibration_rates(known, &rates, sample->device, dtype, sample->cores, cancel, err);
+    *seconds = ret ? 0 : ls_work_seconds(w, &rates.per_second);
+    return ret;
+}
+
 /* The networks' share of a frame. */
 static int add_work(cost *c, json_t *known, const ls_sync_sample *sample, const ls_cancel *cancel,
                     ls_error *err)
 {
-    ls_rates rates;
+    const ls_dtype of_others = sample->dtype == LS_I8 ? LS_BF16 : sample->dtype;
+    double unet, others = 0;
     c->slowdown = 1;
     if (!sample->counted)
         return 0;
-    int ret = ls_calibration_rates(known, &rates, sample->device, sample->dtype, sample->cores,
-                                   cancel, err);
+    int ret = time_work(&unet, &sample->unet, known, sample, sample->dtype, cancel, err);
+    if (!ret)
+        ret = time_work(&others, &sample->others, known, sample, of_others, cancel, err);
     if (!ret)
         ret = ls_slowdown_measure(&c->slowdown, sample->device, sample->cores, cancel, err);
-    if (!ret)
-        c->work_seconds = ls_work_seconds(&sample->work, &rates.per_second) / (double)sample->most;
+    c->work_seconds = (unet + others) / (double)sample->most;
     return ret;
 }
 

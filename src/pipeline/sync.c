@@ -329,7 +329,7 @@ static void note_plan(const ls_sync *job, const ls_budget_job *b, const ls_budge
     s->cores = b->cores;
     s->compute_type = job->s.compute_type;
     s->counted = s->counts || memory->weights > LS_SAMPLE_WEIGHTS || !info->host;
-    s->dtype = ls_network_dtype(nets[0]);
+    s->dtype = job->s.compute_type == LS_COMPUTE_INT8 ? LS_I8 : ls_network_dtype(nets[0]);
     snprintf(s->device, sizeof s->device, "%s", info->name);
 }
 

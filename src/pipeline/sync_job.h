@@ -32,10 +32,10 @@ typedef struct ls_sync_sample {
     double searching;  /* and the seconds of it */
     uint64_t made_bytes;
     ls_budget_memory memory;
-    bool counted; /* the networks were counted, as asked for or because they are large */
-    ls_work work; /* of all its chunks */
+    bool counted;         /* the networks were counted, as asked for or because they are large */
+    ls_work unet, others; /* of all its chunks, in the UNet and in the other networks */
     char device[sizeof((ls_device_info *)0)->name]; /* of the UNet */
-    ls_dtype dtype;
+    ls_dtype dtype; /* of the UNet; where that is LS_I8, of the others LS_BF16 */
 } ls_sync_sample;
 
 /* As job.json has it. */

@@ -207,7 +207,7 @@ static void end_sample(ls_sync *job)
             const ls_plan *plan;
             size_t runs;
             for (size_t k = 0; (plan = ls_network_counted_plan(nets[i], k, &runs)); k++)
-                ls_work_add(&s->work, ls_plan_graph(plan), (double)runs);
+                ls_work_add(i ? &s->others : &s->unet, ls_plan_graph(plan), (double)runs);
             ls_network_estimate_end(nets[i]);
         }
     }
