@@ -8,18 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAD 4      /* columns and rows of the patch around what is pasted, for the taps */
-#define EDGE 5     /* of 256: radius of the soft edge */
-#define POINTS 128 /* along each axis, of which those at the edge are compared */
-#define TERMS 6    /* of the offset: 1, x, y, x^2, xy, y^2 */
-#define FITS 4     /* of the offset, each with weights by the one before */
+#define PAD 4     /* columns and rows of the patch around what is pasted, for the taps */
+#define EDGE 5    /* of 256: radius of the soft edge */
+#define POINTS 64 /* along each axis, of which those at the edge are compared */
+#define TERMS 6   /* of the offset: 1, x, y, x^2, xy, y^2 */
+#define FITS 4    /* of the offset, each with weights by the one before */
 #define LEVEL (1.f / 127.5f)
 #define LIMIT (20 * LEVEL)   /* of the offset */
-#define OUTLIER (12 * LEVEL) /* a difference that counts half */
+#define OUTLIER (12 * LEVEL) /* a difference that counts a quarter */
 #define RIDGE 0.004          /* keeps the offset small where little is known */
 #define MAX_BLUR 32
+#define RIM 0.125f /* how far sharpening goes beyond the values around, in parts of their range */
 
 typedef float pixel __attribute__((vector_size(16))); /* R, G, B, weight */
+
+typedef int32_t pixel_mask __attribute__((vector_size(16)));
 
 /* A point of the edge: where both the patch and the frame are seen. */
 typedef struct point {
@@ -243,7 +246,7 @@ static void fit_offset(ls_paste *p, const float *image, const uint8_t *face, dou
             double error = 0;
             for (size_t c = 0; c < 3; c++)
                 error += pow((d[c] - dot(f[c], t)) / (double)OUTLIER, 2);
-            at->trust = at->weight / (1 + error);
+            at->trust = at->weight / ((1 + error) * (1 + error));
             sum += at->weight;
             for (size_t j = 0; j < TERMS; j++) {
                 for (size_t k = 0; k <= j; k++)
@@ -420,6 +423,50 @@ static double most_sharpening(const energies *e)
     return (sqrt(e->product * e->product + e->difference * room) - e->product) / e->difference;
 }
 
+static inline pixel smaller(pixel a, pixel b)
+{
+    const pixel_mask below = a < b;
+    return (pixel)(((pixel_mask)a & below) | ((pixel_mask)b & ~below));
+}
+
+static inline pixel larger(pixel a, pixel b)
+{
+    return -smaller(-a, -b);
+}
+
+/* Adds so much of the patch's difference from the smooth one, though hardly beyond the values
+ * around a pixel: edges get steeper without a rim of light. */
+static void add_difference(ls_paste *p, float amount)
+{
+    const size_t stride = stride_of(p);
+    const pixel k = {amount, amount, amount, 0};
+    for (size_t y = 1; y + 1 < p->rows; y++)
+        for (size_t x = 1; x + 1 < stride; x++) {
+            const pixel *at = p->patch + y * stride + x;
+            pixel *to = p->smooth + y * stride + x, least = at[0], most = at[0];
+            for (size_t i = 0; i < 9; i++) {
+                const pixel near = at[(ptrdiff_t)(i / 3 * stride + i % 3) - (ptrdiff_t)stride - 1];
+                least = smaller(least, near);
+                most = larger(most, near);
+            }
+            const pixel slack = RIM * (most - least), v = at[0] + k * (at[0] - to[0]);
+            *to = larger(least - slack, smaller(most + slack, v));
+            (*to)[3] = at[0][3];
+        }
+    pixel *done = p->smooth;
+    p->smooth = p->patch;
+    p->patch = done;
+}
+
+static void take_smooth(ls_paste *p)
+{
+    for (size_t i = 0; i < p->rows * stride_of(p); i++) {
+        const float weight = p->patch[i][3];
+        p->patch[i] = p->smooth[i];
+        p->patch[i][3] = weight;
+    }
+}
+
 /* As smooth as the frame's pixels need, or as sharp as the frame is. `scale`: pixels of the crop,
  * on whose grid the networks' input was, to one of the frame. */
 static void adapt(ls_paste *p, double scale, const map *m, const ls_picture *frame)
@@ -437,12 +484,15 @@ static void adapt(ls_paste *p, double scale, const map *m, const ls_picture *fra
         const energies e = measure(p, m, frame);
         amount = fmin(most_sharpening(&e), most);
         p->view.own = e.own;
-        p->view.patch = e.patch + amount * (2 * e.product + amount * e.difference);
+        p->view.patch = e.patch;
     }
     p->view.sharpened = amount;
-    const pixel k = {(float)amount, (float)amount, (float)amount, 0};
-    for (size_t i = 0; amount != 0 && i < p->rows * stride_of(p); i++)
-        p->patch[i] += k * (p->patch[i] - p->smooth[i]);
+    if (amount < 0) {
+        take_smooth(p);
+    } else if (amount > 0) {
+        add_difference(p, (float)amount);
+        p->view.patch = measure(p, m, frame).patch;
+    }
 }
 
 /* Narrows [*from, *to) to the x for which lo <= at + step x <= hi. */
