@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """What is done about the sound, measured on drawn speakers and the built-in model from the pixels of
 the output: docs/QUALITY.md explains the columns.
-usage: sound.py BUILD seams [--speakers N]"""
+usage: sound.py BUILD seams|silence [--speakers N]"""
+import array
 import json
+import math
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -13,7 +16,7 @@ import wave
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FPS = 25
 VOICES = ["en-us+f2", "de+m3", "it+f4", "es+m1"]
-STEPS = ["--steps", "8", "--preset", "veryfast", "--crf", "14"]
+STEPS = ["--steps", "6", "--preset", "veryfast", "--crf", "14"]
 
 
 def run(*args):
@@ -43,12 +46,20 @@ def draw(number):
     return folder
 
 
-def speak(number, seconds):
-    """Held-out sentences in one voice, one after another, with mouth.txt for all."""
-    folder = f"speech{number}"
-    samples, phones, rate, at = b"", [], 0, 0
-    k = 0
-    while at < seconds:
+def speak(number, seconds, *pauses):
+    """Held-out sentences in one voice, one after another, with mouth.txt for all. Before each is the next of the pauses, in
+    seconds, and the last one at the end."""
+    folder, samples, phones, rate, k = f"speech{number}", b"", [], 22050, 0
+
+    def rest(length):
+        nonlocal samples
+        at = len(samples) / 2 / rate
+        samples += bytes(2 * round(length * rate))
+        phones.append(f"{at:.6f} {len(samples) / 2 / rate:.6f} _")
+    while len(samples) / 2 / rate < seconds or k + 1 < len(pauses):
+        if k < len(pauses):
+            rest(pauses[k])
+        at = len(samples) / 2 / rate
         run(PUPPET, "--seed", 60000 + 100 * number + k, "--held-out", "--voice", VOICES[number % len(VOICES)], "--rate", 150,
             "--speech-only", "part")
         part, rate = read_wav("part/speech.wav")
@@ -56,8 +67,9 @@ def speak(number, seconds):
             fields = line.rstrip("\n").split(" ")
             phones.append(" ".join([f"{float(fields[0]) + at:.6f}", f"{float(fields[1]) + at:.6f}", *fields[2:]]))
         samples += part
-        at = len(samples) / 2 / rate
         k += 1
+    if pauses:
+        rest(pauses[-1])
     write_wav("all.wav", samples, rate)
     open("all.txt", "w").write("\n".join(phones) + "\n")
     run(PUPPET, "--speech", "all.wav", "--phones", "all.txt", "--speech-only", folder)
@@ -97,12 +109,71 @@ def seams(count):
         print("| `%s` | %.3f | %.3f | %.3f | %.3f |" % (windows, *cells), flush=True)
 
 
+BACKGROUNDS = {"digital zero": None, "white, -60 dB": -60, "room, -45 dB": -45, "hum, -45 dB": -45, "breath, -35 dB": -35}
+
+
+def noise(kind, seconds, rate):
+    """Samples from -1 to 1."""
+    r, low, out = random.Random(1), 0, []
+    level = 10 ** ((BACKGROUNDS[kind] or -300) / 20)
+    for i in range(round(seconds * rate)):
+        x, t = r.gauss(0, 1), i / rate
+        if kind.startswith("room"):  # low, and swelling
+            low = 0.9 * low + x * math.sqrt(1 - 0.81)
+            x = low * (1 + 0.5 * math.sin(2 * math.pi * 0.7 * t))
+        elif kind.startswith("breath"):  # half a second of every one and a half
+            x *= max(0, math.sin(2 * math.pi * t)) * (t % 1.5 < 0.5)
+        elif kind.startswith("hum"):
+            x = sum(math.sin(2 * math.pi * f * t) for f in (50, 150, 250)) * math.sqrt(2 / 3)
+        out.append(level * x)
+    return out
+
+
+def with_noise(speech, kind):
+    samples, rate = read_wav(f"{speech}/clean.wav")
+    samples = array.array("h", samples)
+    for i, x in enumerate(noise(kind, len(samples) / rate, rate)):
+        samples[i] = max(-32768, min(32767, round(samples[i] + 32767 * x)))
+    write_wav(f"{speech}/speech.wav", samples.tobytes(), rate)
+
+
+def silent_frames(speech):
+    """Of frames whether they are silent, and of those that speak; frames within 0.2 s of an end are neither."""
+    pauses = [(float(a), float(b)) for a, b, *ipa in (line.split(" ") for line in open(f"{speech}/phones.txt")) if ipa[0].strip() == "_"]
+    pauses = [(a, b) for a, b in pauses if b - a > 1]
+    length = len(open(f"{speech}/mouth.txt").readlines())
+    inside = lambda t, m: any(a - m * (a > 0) < t < b + m for a, b in pauses)
+    return ([i for i in range(length) if inside(i / FPS, -0.2) or i < 5], [i for i in range(length) if not inside(i / FPS, 0.2)])
+
+
+def silence(count):
+    pairs = [(draw(i), speak(i, 0, 1.6, 1.6, 1.6)) for i in range(count)]
+    for _, speech in pairs:
+        os.rename(f"{speech}/speech.wav", f"{speech}/clean.wav")
+    print("| behind the speech | `--silence` | first frame | opening | largest | change | lips in speech |\n|---|---|---|---|---|---|---|")
+    for kind in BACKGROUNDS:
+        for how in ("leave", "close"):
+            rows = []
+            for speaker, speech in pairs:
+                with_noise(speech, kind)
+                silent, spoken = silent_frames(speech)
+                n = max(spoken + silent) + 1
+                found = part(speaker, speech, 0, n / FPS, "--silence", how)
+                o, change = found["openings"], found["changes"]
+                m = [float(line.split()[0]) for line in open("part.txt")]
+                mean = lambda x, frames: statistics.mean(x[i] for i in frames if i)
+                unit = mean(o, spoken)
+                rows.append((o[0] / unit, mean(o, silent) / unit, max(o[i] for i in silent) / unit, mean(change, silent),
+                             statistics.correlation([o[i] for i in spoken], [m[i] for i in spoken])))
+            print("| %s | `%s` | %.3f | %.3f | %.2f | %.2f | %.3f |" % (kind, how, *map(statistics.mean, zip(*rows))), flush=True)
+
+
 args = sys.argv[1:]
-if len(args) < 2 or args[1] not in ("seams",):
+if len(args) < 2 or args[1] not in ("seams", "silence"):
     sys.exit(__doc__)
 LS, PUPPET, MEASURE, SEAMS = (os.path.abspath(os.path.join(args[0], p))
                               for p in ("latentsync", "tools/puppet", "tools/measure", "tools/seams"))
 speakers = int(args[args.index("--speakers") + 1]) if "--speakers" in args else 4
 with tempfile.TemporaryDirectory() as scratch:
     os.chdir(scratch)
-    {"seams": seams}[args[1]](speakers)
+    {"seams": seams, "silence": silence}[args[1]](speakers)

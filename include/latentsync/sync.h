@@ -50,6 +50,12 @@ enum ls_blend {
     LS_BLEND_CROP  /* the whole crop, as the original does */
 };
 
+/* What the lips do where there is no speech. */
+enum ls_silence {
+    LS_SILENCE_CLOSE, /* they hear silence, whatever noise there is */
+    LS_SILENCE_LEAVE  /* they hear the noise, as the original's */
+};
+
 /* What a stage has done since the start. */
 typedef struct ls_progress_stage {
     const char *name;    /* "faces", "decode", "generate", "restore", "encode" */
@@ -195,6 +201,7 @@ typedef struct ls_sync_settings {
                        same quality. For ls_sync_run */
     const char *syncnet; /* of ls_check_video: file of SyncNet's weights; NULL: that of the model
                             directory, if it has one */
+    int silence;         /* LS_SILENCE_CLOSE */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

@@ -14,6 +14,7 @@ static const char *const occlusions[] = {"auto", "off", NULL};
 static const char *const deinterlacing[] = {"auto", "off", NULL};
 static const char *const rates[] = {"25", "source", NULL};
 static const char *const windows[] = {"overlap", "exact", NULL};
+static const char *const silences[] = {"close", "leave", NULL};
 static const char *const ends[] = {"speech", "video", NULL};
 
 static const char *const qualities[] = {"auto", "fast", "balanced", "best", NULL};
@@ -161,6 +162,18 @@ static const ls_option_row rows[] = {
               "blended, so that no seam is seen; exact: as the original's, side by side"},
      LS_MEMBER_INT,
      SYNC(audio_windows)},
+    {{.name = "silence",
+      .type = LS_OPTION_CHOICE,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "HOW",
+      .initial = "close",
+      .choices = silences,
+      .group = "Sound",
+      .help = "where there is no speech: close: the lips hear silence, whatever noise there is; "
+              "leave: they hear the noise, as the original's"},
+     LS_MEMBER_INT,
+     SYNC(silence)},
 
     {{.name = "face",
       .type = LS_OPTION_TEXT,

@@ -200,12 +200,11 @@ static int open_speech(ls_sync *job, ls_error *err)
     int ret = ls_log_mel_open(&job->mel, &pcm, &job->cancel, err);
     if (ret && ret != LS_ECANCELED)
         ls_fail_context(err, ret, "%s", job->s.audio);
+    const ls_feature_settings features = {.fps = fps,
+                                          .overlap = job->s.audio_windows == LS_WINDOWS_OVERLAP,
+                                          .close = job->s.silence == LS_SILENCE_CLOSE};
     if (!ret)
-        ret =
-            ls_features_open(&job->features, job->models[0]->whisper, job->mel,
-                             &(ls_feature_settings){
-                                 .fps = fps, .overlap = job->s.audio_windows == LS_WINDOWS_OVERLAP},
-                             err);
+        ret = ls_features_open(&job->features, job->models[0]->whisper, job->mel, &features, err);
     if (ret)
         return ret;
     if (ls_video_times(video))

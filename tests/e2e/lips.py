@@ -95,6 +95,26 @@ def jaws_are_where_they_belong():
 
 
 @test
+def lips_are_still_before_the_speech():
+    """In a hum that moves them otherwise, the first frame too; and a sound that has no pause is heard as ever."""
+    ffmpeg("-f", "lavfi", "-i", "aevalsrc='0.0082*(sin(2*PI*50*t)+sin(2*PI*150*t)+sin(2*PI*250*t))':s=22050:d=2.6", "-i", "said/speech.wav",
+           "-filter_complex", "[1]adelay=1280[a];[0][a]amix=normalize=0:duration=first", "o.hum.wav")
+    seed, found = SPEAKERS[3], {}
+    for how in ("leave", "close"):
+        good(run(LS, "sync", "-t", f"speaker{seed}/track.jsonl", "--preset", "veryfast", "--crf", 14, "--steps", 6, "--duration", 1.28,
+                 "--silence", how, f"speaker{seed}/face.mp4", "o.hum.wav", "-o", "o.mp4"))
+        found[how] = json.loads(good(run(MEASURE, "--frames", "o.mp4", f"speaker{seed}/track.jsonl", "said/mouth.txt")).stdout)
+    print("#", found)
+    changes = {how: found[how]["changes"][1:27] for how in found}  # the mouth opens before the first sound is heard
+    assert max(found["close"]["openings"][:27]) < 0.001, found
+    assert sum(changes["close"]) < 0.8 * sum(changes["leave"]), changes
+    ffmpeg("-t", 0.6, "-i", "said/speech.wav", "o.wav")
+    same = [good(run(LS, "sync", "-t", f"speaker{seed}/track.jsonl", "--steps", 2, *more, f"speaker{seed}/face.mp4", "o.wav", "-o", "o.mp4"))
+            and digest("o.mp4") for more in ([], ["--silence", "leave", "--audio-windows", "exact"])]
+    assert same[0] == same[1]
+
+
+@test
 def the_detector_finds_drawn_faces():
     distance = lambda a, b: ((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2) ** 0.5
     for seed in SPEAKERS:

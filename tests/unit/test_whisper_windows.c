@@ -58,13 +58,16 @@ static int teardown(void **state)
     return 0;
 }
 
-static ls_features *open_features(bool overlap, ls_log_mel *of)
+static ls_features *open_as(ls_log_mel *of, const ls_feature_settings *s)
 {
     ls_features *f;
-    assert_int_equal(ls_features_open(&f, whisper, of,
-                                      &(ls_feature_settings){.fps = 50, .overlap = overlap}, NULL),
-                     0);
+    assert_int_equal(ls_features_open(&f, whisper, of, s, NULL), 0);
     return f;
+}
+
+static ls_features *open_features(bool overlap, ls_log_mel *of)
+{
+    return open_as(of, &(ls_feature_settings){.fps = 50, .overlap = overlap});
 }
 
 /* At 50 frames/s frame r has row r in place 4; those at the ends are the first and the last. */
@@ -148,12 +151,62 @@ static void the_first_window_is_the_originals(void **state)
     free(b);
 }
 
+static double distance(const float *a, const float *b)
+{
+    double sum = 0;
+    for (size_t i = 0; i < row_size; i++)
+        sum += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+    return sqrt(sum);
+}
+
+/* Noise around a tone is heard nearly as zeros there would be; what differs is the noise within
+ * the tone, which attention reaches from everywhere. */
+static void noise_is_heard_as_silence(void **state)
+{
+    (void)state;
+    enum { SECONDS = 6 };
+    static int16_t noisy[SECONDS * 16000], clean[SECONDS * 16000];
+    recording r[] = {{noisy, SECONDS * 16000}, {clean, SECONDS * 16000}};
+    for (size_t i = 0; i < SECONDS * 16000; i++) {
+        const double t = (double)i / 16000;
+        clean[i] = (int16_t)(i / 32000 == 1 ? 9000 * sin(2 * M_PI * 300 * t) : 0);
+        noisy[i] = (int16_t)(clean[i] + pcm[i] % 64);
+    }
+    ls_log_mel *m[2];
+    for (size_t k = 0; k < 2; k++)
+        assert_int_equal(
+            ls_log_mel_open(&m[k], &(ls_pcm_source){r[k].samples, read_pcm, &r[k]}, NULL, NULL), 0);
+    ls_features *f[] = {open_as(m[0], &(ls_feature_settings){.fps = 50, .close = true}),
+                        open_as(m[0], &(ls_feature_settings){.fps = 50}),
+                        open_as(m[1], &(ls_feature_settings){.fps = 50})};
+    float *rows[3];
+    for (size_t k = 0; k < 3; k++)
+        rows[k] = malloc(row_size * sizeof(float));
+    for (size_t row = 0; row < SECONDS * 50; row += 11) {
+        const bool speaks = row / 100 == 1, near = row > 85 && row < 215 && !speaks;
+        for (size_t k = 0; k < 3; k++)
+            read_row(f[k], row, rows[k]);
+        const double closed = distance(rows[0], rows[2]), left = distance(rows[1], rows[2]);
+        if (speaks)
+            assert_true(closed <= left);
+        else if (!near)
+            assert_true(closed < left / 3);
+    }
+    for (size_t k = 0; k < 3; k++) {
+        free(rows[k]);
+        ls_features_close(&f[k]);
+    }
+    for (size_t k = 0; k < 2; k++)
+        ls_log_mel_close(&m[k]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(windows_fade_into_each_other),
         cmocka_unit_test(rows_do_not_depend_on_what_was_read),
         cmocka_unit_test(the_first_window_is_the_originals),
+        cmocka_unit_test(noise_is_heard_as_silence),
     };
     return cmocka_run_group_tests_name("whisper_windows", tests, setup, teardown);
 }

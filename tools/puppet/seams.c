@@ -65,7 +65,8 @@ static int show(ls_whisper *w, ls_log_mel *mel, bool overlap, ls_error *err)
     ls_features *f = NULL;
     int ret = changes ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret)
-        ret = ls_features_open(&f, w, mel, &(ls_feature_settings){LS_FEATURE_RATE, overlap}, err);
+        ret = ls_features_open(
+            &f, w, mel, &(ls_feature_settings){.fps = LS_FEATURE_RATE, .overlap = overlap}, err);
     if (!ret)
         ret = find_changes(f, rows, row_size, changes, err);
     if (!ret) {

@@ -1,5 +1,6 @@
 #include "models/whisper/features.h"
 #include "base/alloc.h"
+#include "models/whisper/activity.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -13,11 +14,12 @@
 struct ls_features {
     ls_whisper *whisper;
     ls_log_mel *mel;
+    ls_activity *activity; /* NULL: whatever is heard is speech */
     double fps;
     ls_feature_clock clock; /* if it has a function */
     size_t rows, row_size;
     size_t overlap, hop, count; /* of windows: rows that two share; from one to the next; windows */
-    float *input;               /* [3000, 80], of the thread that encodes */
+    float *input, *parts;       /* [3000, 80] and [3000], of the thread that encodes */
     pthread_mutex_t lock;       /* of all below */
     pthread_cond_t changed;
     struct {
@@ -94,7 +96,8 @@ static size_t row_size(const ls_whisper_config *c)
 size_t ls_feature_bytes(const ls_whisper *w)
 {
     const ls_whisper_config *c = ls_whisper_get_config(w);
-    return (WINDOW * c->n_mels + 3 * WINDOW_ROWS * row_size(c)) * sizeof(float);
+    return (WINDOW * (c->n_mels + 1) + 3 * WINDOW_ROWS * row_size(c)) * sizeof(float) +
+           ls_activity_bytes();
 }
 
 int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel,
@@ -121,7 +124,8 @@ int ls_features_open(ls_features **out, ls_whisper *whisper, ls_log_mel *mel,
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->changed, NULL);
     f->input = ls_malloc_array(WINDOW * c->n_mels, sizeof *f->input);
-    bool ok = f->input;
+    f->parts = ls_malloc_array(WINDOW, sizeof *f->parts);
+    bool ok = f->input && f->parts && (!s->close || !ls_activity_open(&f->activity, mel, NULL));
     for (int i = 0; i < 2; i++) {
         f->windows[i].index = SIZE_MAX;
         f->windows[i].rows = ls_malloc_array(WINDOW_ROWS * f->row_size, sizeof(float));
@@ -149,7 +153,9 @@ void ls_features_close(ls_features **pf)
     }
     pthread_cond_destroy(&f->changed);
     pthread_mutex_destroy(&f->lock);
+    ls_activity_close(&f->activity);
     free(f->input);
+    free(f->parts);
     free(f->windows[0].rows);
     free(f->windows[1].rows);
     free(f);
@@ -167,6 +173,20 @@ size_t ls_features_frames(const ls_features *f)
                         : ls_feature_frames(f->rows, f->fps);
 }
 
+/* A window's input; where there is no speech, silence. */
+static int read_input(ls_features *f, size_t index, ls_error *err)
+{
+    const size_t start = 2 * index * f->hop, bands = ls_whisper_get_config(f->whisper)->n_mels;
+    const float silence = ls_log_mel_silence(f->mel);
+    int ret = ls_log_mel_read(f->mel, start, WINDOW, f->input, err);
+    if (!ret && f->activity)
+        ret = ls_activity_read(f->activity, start, WINDOW, f->parts, err);
+    for (size_t i = 0; !ret && f->activity && i < WINDOW; i++)
+        for (size_t k = 0; f->parts[i] < 1 && k < bands; k++)
+            f->input[i * bands + k] = silence + f->parts[i] * (f->input[i * bands + k] - silence);
+    return ret;
+}
+
 /* With the lock, which is given up meanwhile: encodes a window in place of the earlier one. */
 static int encode(ls_features *f, size_t index, const ls_cancel *cancel, ls_error *err)
 {
@@ -174,7 +194,7 @@ static int encode(ls_features *f, size_t index, const ls_cancel *cancel, ls_erro
     f->encoding = true;
     f->windows[k].index = SIZE_MAX;
     pthread_mutex_unlock(&f->lock);
-    int ret = ls_log_mel_read(f->mel, 2 * index * f->hop, WINDOW, f->input, err);
+    int ret = read_input(f, index, err);
     if (!ret)
         ret = ls_whisper_encode(f->whisper, f->input, f->windows[k].rows, cancel, err);
     pthread_mutex_lock(&f->lock);

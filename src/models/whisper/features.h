@@ -29,12 +29,13 @@ void ls_feature_indices_by(size_t frame, size_t rows, const ls_feature_clock *cl
 
 /* Tokens of a frame: LS_FEATURE_ROWS x (layers + 1); each n_audio_state wide. */
 size_t ls_feature_tokens(const ls_whisper *w);
-/* Bytes of the windows held by ls_features, plus the encoder's own copy of one. */
+/* Bytes held by ls_features, plus the encoder's own copy of a window. */
 size_t ls_feature_bytes(const ls_whisper *w);
 
 typedef struct ls_feature_settings {
     double fps;
     bool overlap; /* windows begin every 28 s, not every 30, and are blended where two meet */
+    bool close;   /* the encoder hears silence wherever there is no speech (activity.h) */
 } ls_feature_settings;
 
 typedef struct ls_features ls_features;

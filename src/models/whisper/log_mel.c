@@ -10,6 +10,8 @@
 #define PAD (N_FFT / 2)
 #define DIRECT 25      /* points transformed without splitting, */
 #define DIRECT_BINS 13 /* and the bins of them that real input needs */
+#define LEAST (-10)    /* log10 of the power in silence */
+#define RANGE 8        /* by which log10 of the power may be below the loudest */
 #define BLOCK 256      /* frames transformed from one read */
 #define BLOCK_SAMPLES ((BLOCK - 1) * HOP + N_FFT)
 
@@ -92,7 +94,7 @@ static void transform(const ls_log_mel *m, const int16_t *pcm, float *out)
         double sum = 0;
         for (int k = m->first[i]; k < m->last[i]; k++)
             sum += m->filters[i][k] * power[k];
-        out[i] = log10f(fmaxf((float)sum, 1e-10f));
+        out[i] = log10f(fmaxf((float)sum, 1e-10f)); // LEAST
     }
 }
 
@@ -128,7 +130,7 @@ static int read_block(ls_log_mel *m, size_t start, size_t n, ls_error *err)
 
 static int find_floor(ls_log_mel *m, const ls_cancel *cancel, ls_error *err)
 {
-    float max = -10;
+    float max = LEAST;
     size_t frames = ls_log_mel_frames(m);
     for (size_t start = 0; start < frames; start += BLOCK) {
         size_t n = frames - start < BLOCK ? frames - start : BLOCK;
@@ -141,7 +143,7 @@ static int find_floor(ls_log_mel *m, const ls_cancel *cancel, ls_error *err)
             for (int k = 0; k < LS_MEL_BANDS; k++)
                 max = fmaxf(max, m->block[i][k]);
     }
-    m->floor = max - 8;
+    m->floor = max - RANGE;
     return 0;
 }
 
@@ -189,15 +191,24 @@ size_t ls_log_mel_frames(const ls_log_mel *m)
     return (size_t)(m->source.samples / HOP);
 }
 
-/* As the original scales it. */
-static float scaled(float value)
+float ls_log_mel_loudest(const ls_log_mel *m)
 {
-    return (value + 4) / 4;
+    return m->floor + RANGE;
+}
+
+static float normalize(const ls_log_mel *m, float level)
+{
+    return (fmaxf(level, m->floor) + 4) / 4;
 }
 
 float ls_log_mel_floor(const ls_log_mel *m)
 {
-    return scaled(m->floor);
+    return normalize(m, m->floor);
+}
+
+float ls_log_mel_silence(const ls_log_mel *m)
+{
+    return normalize(m, LEAST);
 }
 
 int ls_log_mel_read(ls_log_mel *m, size_t start, size_t n, float *dst, ls_error *err)
@@ -211,7 +222,7 @@ int ls_log_mel_read(ls_log_mel *m, size_t start, size_t n, float *dst, ls_error 
             return ret;
         for (size_t i = 0; i < count; i++, dst += LS_MEL_BANDS)
             for (int k = 0; k < LS_MEL_BANDS; k++)
-                dst[k] = scaled(fmaxf(m->block[i][k], m->floor));
+                dst[k] = normalize(m, m->block[i][k]);
     }
     return 0;
 }

@@ -38,6 +38,11 @@ float ls_log_mel_floor(const ls_log_mel *m);
  * pads windows. One thread at a time. */
 int ls_log_mel_read(ls_log_mel *m, size_t start, size_t n, float *dst, ls_error *err);
 
+/* log10 of the largest power in any band. */
+float ls_log_mel_loudest(const ls_log_mel *m);
+/* What ls_log_mel_read writes in every band where the samples are 0. */
+float ls_log_mel_silence(const ls_log_mel *m);
+
 /* The Slaney filter bank [80, 201] (librosa.filters.mel(sr=16000, n_fft=400, n_mels=80)). */
 void ls_mel_filters(float filters[LS_MEL_BANDS][LS_MEL_BINS]);
 
