@@ -146,11 +146,21 @@ def silent_frames(speech):
     return ([i for i in range(length) if inside(i / FPS, -0.2) or i < 5], [i for i in range(length) if not inside(i / FPS, 0.2)])
 
 
+def still(number):
+    """The change in the picture of a speaker who is drawn with a closed mouth: the head moves."""
+    write_wav("zeros.wav", bytes(2 * 3 * 16000), 16000)
+    open("zeros.txt", "w").write("0.000 3.000 _\n")
+    run(PUPPET, "--seed", 50001 + number, "--size", 320, "--speech", "zeros.wav", "--phones", "zeros.txt", "still")
+    found = json.loads(run(MEASURE, "--frames", "still/face.mp4", "still/track.jsonl", "still/mouth.txt"))
+    return statistics.mean(found["changes"][1:])
+
+
 def silence(count):
     pairs = [(draw(i), speak(i, 0, 1.6, 1.6, 1.6)) for i in range(count)]
     for _, speech in pairs:
         os.rename(f"{speech}/speech.wav", f"{speech}/clean.wav")
     print("| behind the speech | `--silence` | first frame | opening | largest | change | lips in speech |\n|---|---|---|---|---|---|---|")
+    print("| drawn, mouth closed | | | | | %.2f | |" % statistics.mean(map(still, range(count))), flush=True)
     for kind in BACKGROUNDS:
         for how in ("leave", "close"):
             rows = []

@@ -20,7 +20,7 @@
 #define BLOCKS (SPAN / BLOCK + 2)
 #define MEL_FRAMES 128 /* read at a time */
 
-_Static_assert(AROUND *BLOCK + BLOCK + SMOOTH + BRIEF + BRIDGE + MARGIN + SHORTEST + FADE + 1 <=
+_Static_assert((AROUND + 2) * BLOCK + SMOOTH + BRIEF + BRIDGE + MARGIN + SHORTEST + FADE <=
                    LS_ACTIVITY_REACH,
                "all that decides about a frame is within reach");
 
@@ -38,7 +38,7 @@ enum { NONE, LOW, HIGH };
 struct ls_activity {
     ls_log_mel *mel;
     float read[MEL_FRAMES][LS_MEL_BANDS];
-    float power[SPAN][GROUPS]; /* of a frame alone, then the level of the smoothed */
+    float power[SPAN][GROUPS];                  /* then levels */
     float noise[BLOCKS][GROUPS], voice[BLOCKS]; /* extremes within a block, then around it */
     uint8_t kind[SPAN];
     bool speech[SPAN];
@@ -81,21 +81,18 @@ static int read_power(ls_activity *a, size_t from, size_t n, ls_error *err)
     return ret;
 }
 
-/* In place, since a frame's own power is needed for SMOOTH frames more only. */
+/* In place: of the frames before only those within SMOOTH are needed once more. */
 static void find_levels(ls_activity *a, size_t n)
 {
     float kept[SMOOTH + 1][GROUPS];
-    for (size_t t = 0; t < n + SMOOTH; t++) {
-        if (t >= SMOOTH) {
-            const size_t i = t - SMOOTH, first = i < SMOOTH ? 0 : i - SMOOTH,
-                         end = t < n ? t + 1 : n;
-            for (size_t g = 0; g < GROUPS; g++) {
-                float sum = 0;
-                for (size_t k = first; k < end; k++)
-                    sum += k < i ? kept[k % (SMOOTH + 1)][g] : a->power[k][g];
-                kept[i % (SMOOTH + 1)][g] = a->power[i][g];
-                a->power[i][g] = log10f(sum / (float)(end - first));
-            }
+    for (size_t t = 0; t < n; t++) {
+        const size_t first = t < SMOOTH ? 0 : t - SMOOTH, end = t + SMOOTH < n ? t + SMOOTH + 1 : n;
+        memcpy(kept[t % (SMOOTH + 1)], a->power[t], sizeof kept[0]);
+        for (size_t g = 0; g < GROUPS; g++) {
+            float sum = 0;
+            for (size_t k = first; k < end; k++)
+                sum += k < t ? kept[k % (SMOOTH + 1)][g] : a->power[k][g];
+            a->power[t][g] = log10f(sum / (float)(end - first));
         }
     }
 }

@@ -5,7 +5,7 @@
 #include "models/whisper/log_mel.h"
 
 /* Frames of 10 ms before and after one that decide about it. */
-#define LS_ACTIVITY_REACH 650
+#define LS_ACTIVITY_REACH 700
 #define LS_ACTIVITY_MOST 3000 /* frames that are asked about at once */
 
 typedef struct ls_activity ls_activity;

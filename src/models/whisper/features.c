@@ -11,6 +11,8 @@
 #define OVERLAP_ROWS 100 /* of two windows, in which one fades into the next */
 #define ROWS_BEFORE 4
 
+_Static_assert(WINDOW <= LS_ACTIVITY_MOST, "a window is asked about at once");
+
 struct ls_features {
     ls_whisper *whisper;
     ls_log_mel *mel;
