@@ -16,7 +16,7 @@ import wave
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FPS = 25
 VOICES = ["en-us+f2", "de+m3", "it+f4", "es+m1"]
-STEPS = ["--steps", "6", "--preset", "veryfast", "--crf", "14"]
+QUICK = ["--preset", "veryfast", "--crf", "14"]
 
 
 def run(*args):
@@ -79,7 +79,7 @@ def speak(number, seconds, *pauses):
 def part(speaker, speech, start, seconds, *options):
     """Correlation and openings of a part of the output."""
     output, first, n = "part.mkv", round(start * FPS), round(seconds * FPS)
-    run(LS, "sync", "-q", "--models", f"{TREE}/models/mini", "--face-track", f"{speaker}/track.jsonl", *STEPS, *options,
+    run(LS, "sync", "-q", "--models", f"{TREE}/models/mini", "--face-track", f"{speaker}/track.jsonl", *QUICK, *options,
         "--start", start, "--duration", seconds, f"{speaker}/face.mp4", f"{speech}/speech.wav", "-o", output)
     faces = [json.loads(line)["points5"] for line in open(f"{speaker}/track.jsonl")]
     known = len(faces)
@@ -104,7 +104,7 @@ def seams(count):
     for windows in ("exact", "overlap"):
         cells = []
         for middles in ((30, 60, 90), (29, 57, 85)):
-            found = [part(a, b, t - 2, 4, "--audio-windows", windows)["correlation"] for a, b in speakers for t in middles]
+            found = [part(a, b, t - 2, 4, "--audio-windows", windows, "--steps", 8)["correlation"] for a, b in speakers for t in middles]
             cells += [statistics.mean(found), min(found)]
         print("| `%s` | %.3f | %.3f | %.3f | %.3f |" % (windows, *cells), flush=True)
 
@@ -168,7 +168,7 @@ def silence(count):
                 with_noise(speech, kind)
                 silent, spoken = silent_frames(speech)
                 n = max(spoken + silent) + 1
-                found = part(speaker, speech, 0, n / FPS, "--silence", how)
+                found = part(speaker, speech, 0, n / FPS, "--silence", how, "--steps", 6)
                 o, change = found["openings"], found["changes"]
                 m = [float(line.split()[0]) for line in open("part.txt")]
                 mean = lambda x, frames: statistics.mean(x[i] for i in frames if i)
