@@ -27,10 +27,13 @@ static const char usage[] =
     "  mouths.f32   6 numbers for every 20 ms of them\n"
     "  clips.txt    a line each: seed, samples, rows of mouths, first frame, voice\n"
     "  faces.u8     FRAMES pictures of 128 x 128 RGB each; 0: none are drawn\n"
+    "  sources.u8   the same heads with mouths from elsewhere in the recording, as in a video "
+    "that\n"
+    "               is to be given this speech\n"
     "  mask.u8      128 x 128: 0 where the mouth is to be generated, 255 elsewhere\n";
 
 typedef struct output {
-    FILE *speech, *mouths, *faces, *clips;
+    FILE *speech, *mouths, *faces, *sources, *clips;
     cairo_surface_t *surface;
     cairo_t *cr;
     ls_cropper *cropper;
@@ -84,10 +87,23 @@ static void found_at(const puppet_speaker *s, const puppet_pose *p, const double
     }
 }
 
-static bool write_faces(output *o, uint64_t seed, const puppet_speech *speech, size_t first,
-                        size_t frames)
+/* The picture goes to o->rgb. */
+static void draw(output *o, const puppet_speaker *s, const puppet_pose *p, const puppet_mouth *m)
+{
+    puppet_draw(o->cr, s, p, m, PICTURE);
+    cairo_surface_flush(o->surface);
+    const uint32_t *pixels = (const uint32_t *)(void *)cairo_image_surface_get_data(o->surface);
+    for (size_t k = 0; k < PICTURE * PICTURE; k++)
+        for (unsigned c = 0; c < 3; c++)
+            o->rgb[3 * k + c] = (uint8_t)(pixels[k] >> (16 - 8 * c));
+}
+
+/* `length` is that of the recording, in frames. */
+static bool write_faces(output *o, uint64_t seed, const puppet_speech *speech, size_t length,
+                        size_t first, size_t frames)
 {
     static uint8_t face[RESOLUTION * RESOLUTION * 3];
+    const ls_rgb whole = {o->rgb, PICTURE * 3, PICTURE, PICTURE};
     puppet_speaker s;
     puppet_random r = {seed ^ 0xfaceu};
     ls_align align = {.resolution = RESOLUTION};
@@ -95,26 +111,22 @@ static bool write_faces(output *o, uint64_t seed, const puppet_speech *speech, s
     const double off[3] = {puppet_uniform(&r, -0.025, 0.025), puppet_uniform(&r, -0.025, 0.025),
                            puppet_uniform(&r, -0.035, 0.035)};
     for (size_t i = 0; i < frames; i++) {
-        const double time = (double)(first + i) / PUPPET_FPS;
-        const puppet_mouth m = puppet_mouth_at(speech, time);
-        const puppet_pose p = puppet_pose_at(&s, time, PICTURE);
+        const size_t at[2] = {first + i, (first + i + length / 2) % length};
+        const puppet_pose p = puppet_pose_at(&s, (double)at[0] / PUPPET_FPS, PICTURE);
         ls_face found;
         ls_matrix matrix;
         double three[3][2];
-        puppet_draw(o->cr, &s, &p, &m, PICTURE);
-        cairo_surface_flush(o->surface);
-        const uint32_t *pixels = (const uint32_t *)(void *)cairo_image_surface_get_data(o->surface);
-        for (size_t k = 0; k < PICTURE * PICTURE; k++)
-            for (unsigned c = 0; c < 3; c++)
-                o->rgb[3 * k + c] = (uint8_t)(pixels[k] >> (16 - 8 * c));
         found_at(&s, &p, off, &r, &found);
         if (!ls_face_three_points(&found, three))
             return false;
         ls_align_next(&align, three, &matrix);
-        const ls_rgb whole = {o->rgb, PICTURE * 3, PICTURE, PICTURE};
-        ls_cropper_run(o->cropper, face, &matrix, &whole, 0, 0);
-        if (fwrite(face, sizeof face, 1, o->faces) != 1)
-            return false;
+        for (unsigned k = 0; k < 2; k++) {
+            const puppet_mouth m = puppet_mouth_at(speech, (double)at[k] / PUPPET_FPS);
+            draw(o, &s, &p, &m);
+            ls_cropper_run(o->cropper, face, &matrix, &whole, 0, 0);
+            if (fwrite(face, sizeof face, 1, k ? o->sources : o->faces) != 1)
+                return false;
+        }
     }
     return true;
 }
@@ -131,7 +143,7 @@ static bool write_clip(output *o, const char *folder, uint64_t seed, size_t fram
               write_speech(o, &speech, folder, &samples, &rows);
     const size_t length = rows / 2;
     const size_t first = length > frames ? puppet_next(&r) % (length - frames) : 0;
-    ok = ok && (!frames || write_faces(o, seed, &speech, first, frames)) &&
+    ok = ok && (!frames || write_faces(o, seed, &speech, length, first, frames)) &&
          fprintf(o->clips, "%llu %llu %zu %zu %s\n", (unsigned long long)seed,
                  (unsigned long long)samples, rows, first, line.voice) > 0;
     puppet_speech_free(&speech);
@@ -175,10 +187,11 @@ int main(int argc, char **argv)
     output o = {.speech = create(folder, "speech.s16"),
                 .mouths = create(folder, "mouths.f32"),
                 .faces = create(folder, "faces.u8"),
+                .sources = create(folder, "sources.u8"),
                 .clips = create(folder, "clips.txt"),
                 .surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, PICTURE, PICTURE),
                 .rgb = malloc((size_t)PICTURE * PICTURE * 3)};
-    if (!o.speech || !o.mouths || !o.faces || !o.clips || !o.rgb ||
+    if (!o.speech || !o.mouths || !o.faces || !o.sources || !o.clips || !o.rgb ||
         ls_cropper_open(&o.cropper, RESOLUTION, &err))
         return 1;
     o.cr = cairo_create(o.surface);
@@ -188,6 +201,7 @@ int main(int argc, char **argv)
     ok = !fclose(o.speech) && ok;
     ok = !fclose(o.mouths) && ok;
     ok = !fclose(o.faces) && ok;
+    ok = !fclose(o.sources) && ok;
     ok = !fclose(o.clips) && ok;
     ls_cropper_close(&o.cropper);
     cairo_destroy(o.cr);

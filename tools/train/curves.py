@@ -1,11 +1,12 @@
-"""Draws what the trainings logged: curves.py OUT.svg audio.csv vae.csv unet.csv"""
+"""Draws what the trainings logged: curves.py OUT.svg audio.csv vae.csv unet.csv [that of a UNet trained on]"""
 import csv
 import math
 import sys
 
 PANELS = (("Audio encoder: error of the mouth", ("probe_loss", "test_probe_loss"), "test_correlation", "correlation of the opening"),
           ("VAE: loss", ("loss",), "test_mouth_psnr", "PSNR at the mouth, dB"),
-          ("UNet: error of the noise, weighted", ("loss", "test_loss"), "test_correlation", "correlation after 8 steps"))
+          ("UNet: error of the noise, weighted", ("loss", "test_loss"), "test_correlation", "correlation after 8 steps"),
+          ("UNet, trained on with pairs", ("loss", "test_loss"), "test_correlation", "correlation after 6 steps"))
 COLOURS = ("#2563a8", "#d9772b", "#3f9b5f")
 WIDTH, HEIGHT, LEFT, TOP = 400, 220, 56, 44
 
@@ -38,7 +39,7 @@ def panel(x0, title, rows, names, right, right_title):
 
 
 def main():
-    lines = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="10">' % (3 * WIDTH, HEIGHT),
+    lines = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="10">' % (len(sys.argv[2:]) * WIDTH, HEIGHT),
              "<style>.title{font-size:13px;font-weight:bold}.left{text-anchor:end;fill:#555}.right{fill:#555}.middle{text-anchor:middle}"
              ".frame{fill:#fff;stroke:#bbb}polyline{fill:none;stroke-width:1.5}</style>",
              '<rect width="100%" height="100%" fill="#fff"/>']

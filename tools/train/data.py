@@ -7,7 +7,7 @@ MOUTH = ("open", "width", "round", "teeth", "tongue", "tuck")
 
 
 class Clips:
-    """faces [clips, frames, 128, 128, 3] uint8 (or None); samples[i] int16; mouths[i] [rows, 6], one row every 20 ms."""
+    """faces and sources [clips, frames, 128, 128, 3] uint8 (or None); samples[i] int16; mouths[i] [rows, 6], one row every 20 ms."""
 
     def __init__(self, folder):
         rows = [line.split() for line in open(os.path.join(folder, "clips.txt"))]
@@ -20,9 +20,8 @@ class Clips:
             self.samples.append(samples[s:s + int(r[1])])
             self.mouths.append(mouths[m:m + int(r[2])])
             s, m = s + int(r[1]), m + int(r[2])
-        faces = np.memmap(os.path.join(folder, "faces.u8"), np.uint8, "r") \
-            if os.path.getsize(os.path.join(folder, "faces.u8")) else None
-        self.faces = None if faces is None else faces.reshape(len(rows), -1, 128, 128, 3)
+        self.faces, self.sources = (np.memmap(p, np.uint8, "r").reshape(len(rows), -1, 128, 128, 3) if os.path.getsize(p) else None
+                                    for p in (os.path.join(folder, name + ".u8") for name in ("faces", "sources")))
         self.mask = np.fromfile(os.path.join(folder, "mask.u8"), np.uint8).reshape(128, 128)
 
     def __len__(self):

@@ -2,6 +2,7 @@
 to the twins: export.py --audio audio.pt --vae vae.pt --unet unet.pt --detector detector.onnx --models ../../models/mini
 --golden ../../tests/data"""
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import torch
 from files import formula, write_safetensors
 from networks import feature_rows
 from train_audio import HEADS, LAYERS as AUDIO_LAYERS, STATE, WINDOW
-from train_unet import load_audio, load_vae, make_unet
+from train_unet import load_audio, load_unet, load_vae
 
 
 def half(net, prefix=""):
@@ -27,12 +28,11 @@ def main():
     for name in ("audio", "vae", "unet", "detector", "models", "golden"):
         p.add_argument("--" + name, required=True)
     args = p.parse_args()
-    audio, vae, unet = load_audio(args.audio), load_vae(args.vae), make_unet()
-    unet.load_state_dict(torch.load(args.unet)["average"])
-    unet.eval()
+    audio, vae, unet = load_audio(args.audio), load_vae(args.vae), load_unet(args.unet)
     for folder in ("whisper", "vae", "face"):
         os.makedirs(os.path.join(args.models, folder), exist_ok=True)
-    shutil.copyfile(args.detector, os.path.join(args.models, "face", "drawn.onnx"))
+    with contextlib.suppress(shutil.SameFileError):
+        shutil.copyfile(args.detector, os.path.join(args.models, "face", "drawn.onnx"))
     torch.save({"global_step": 0, "state_dict": half(unet)}, os.path.join(args.models, "latentsync_unet.pt"))
     dims = {"n_mels": 80, "n_audio_ctx": WINDOW // 2, "n_audio_state": STATE, "n_audio_head": HEADS, "n_audio_layer": AUDIO_LAYERS}
     torch.save({"dims": dims, "model_state_dict": half(audio, "encoder.")}, os.path.join(args.models, "whisper", "tiny.pt"))

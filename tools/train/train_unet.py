@@ -3,9 +3,13 @@
 A head that is thrown away afterwards reads the mouth off the middle block where there is little but noise to see: it tells the cross attention
 in minutes what to listen for, which the denoising alone would in hours (the original has SyncNet for that).
 
-As the original's training: the reference is another stretch of the clip, so that the mouth cannot be copied; the noise is mixed
-of one part that all frames share and one of their own, because sampling starts from noise that all frames share, while noise
-shared in full would tell the network how frames differ; now and then there is no audio, for guidance.
+The reference, and the face whose mouth is greyed out, are the same head at the same moment while it says something else: what the
+network is given in use, where the original's training has to take another stretch of the clip. So head and wall can be copied, but
+neither mouth nor jaw.
+
+As the original's training: the noise is mixed of one part that all frames share and one of their own, because sampling starts from
+noise that all frames share, while noise shared in full would tell the network how frames differ; now and then there is no audio,
+for guidance.
 """
 import argparse
 import contextlib
@@ -18,8 +22,10 @@ import time
 import numpy as np
 import torch
 from torch import distributed, multiprocessing, nn
+import torch.nn.functional as F
 
 from data import MOUTH, Clips
+from files import read_safetensors
 from networks import ALPHAS, SCALING_FACTOR, AudioEncoder, AutoencoderKL, UNet3DConditionModel, denoise, feature_rows, log_mel
 from train_audio import HEADS, LAYERS as AUDIO_LAYERS, STATE, WINDOW
 from train_vae import CHANNELS as VAE_CHANNELS, GROUPS, LAYERS as VAE_LAYERS, pixels
@@ -28,7 +34,6 @@ CHANNELS, LAYERS, ATTENTIONS, MOTIONS = (48, 96, 96), 1, (False, True, True), (F
 HELD_OUT = 50  # clips, the last, as the VAE
 VIEWS = 3  # of the audio: at other places of a window, among other recordings
 READING = 3.0  # weight of what the head reads
-FEWEST_APART = 6  # frames between the beginnings of target and reference, which do not overlap either
 
 
 def make_unet():
@@ -36,29 +41,38 @@ def make_unet():
 
 
 def load_audio(path):
-    encoder = AudioEncoder(80, WINDOW // 2, STATE, HEADS, AUDIO_LAYERS)
-    encoder.load_state_dict(torch.load(path)["encoder"])
+    """From train_audio.py or a model directory, as the other two."""
+    encoder, saved = AudioEncoder(80, WINDOW // 2, STATE, HEADS, AUDIO_LAYERS), torch.load(path)
+    encoder.load_state_dict(saved["encoder"] if "encoder" in saved else
+                            {k[len("encoder."):]: v.float() for k, v in saved["model_state_dict"].items()})
     return encoder.eval()
 
 
 def load_vae(path):
     vae = AutoencoderKL(VAE_CHANNELS, VAE_LAYERS, 4, GROUPS)
-    vae.load_state_dict(torch.load(path))
+    vae.load_state_dict({k: torch.from_numpy(v.astype(np.float32)) for k, v in read_safetensors(path)[0].items()}
+                        if path.endswith(".safetensors") else torch.load(path))
     return vae.eval()
+
+
+def load_unet(path):
+    unet, saved = make_unet(), torch.load(path)
+    unet.load_state_dict(saved["average"] if "average" in saved else {k: v.float() for k, v in saved["state_dict"].items()})
+    return unet.eval()
 
 
 @torch.no_grad()
 def encode_faces(args, begin, end):
-    """-> latents [clips, frames, 2, 4, 16, 16] float16: of the face, and of the face with its mouth greyed out."""
+    """-> latents [clips, frames, 3, 4, 16, 16] float16: of the face to be made, of the source's with its mouth greyed out, and whole."""
     torch.set_num_threads(1)
     clips, vae = Clips(args.clips), load_vae(args.vae).to(memory_format=torch.channels_last)
     mask = torch.from_numpy(clips.mask.astype(np.float32) / 255)
-    out = np.empty((end - begin, clips.faces.shape[1], 2, 4, 16, 16), np.float16)
+    out = np.empty((end - begin, clips.faces.shape[1], 3, 4, 16, 16), np.float16)
     for i in range(begin, end):
-        for j, x in enumerate(pixels(clips.faces[i]).split(8)):
-            both = torch.cat([x, x * mask]).contiguous(memory_format=torch.channels_last)
-            mean = vae.encode(both)[:, :4] * SCALING_FACTOR
-            out[i - begin, 8 * j:8 * j + 8] = torch.stack(mean.chunk(2), 1).numpy()
+        for j, (face, source) in enumerate(zip(pixels(clips.faces[i]).split(8), pixels(clips.sources[i]).split(8))):
+            images = torch.cat([face, source * mask, source]).contiguous(memory_format=torch.channels_last)
+            mean = vae.encode(images)[:, :4] * SCALING_FACTOR
+            out[i - begin, 8 * j:8 * j + 8] = torch.stack(mean.chunk(3), 1).numpy()
     return out
 
 
@@ -122,7 +136,10 @@ def main():
     p.add_argument("--steps", type=int, default=3700)
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--workers", type=int, default=2, help="processes of one thread; each adds a batch of its own to a step")
+    p.add_argument("--batch", type=int, default=32, help="frames of a worker in a step")
+    p.add_argument("--report", type=int, default=500, help="steps between two lines of the log")
     p.add_argument("--resume", help="unet.part.pt to go on from")
+    p.add_argument("--start", help="UNet of a model directory to begin with")
     args = p.parse_args()
     os.makedirs(args.out, exist_ok=True)
     prepare(args)
@@ -158,14 +175,18 @@ def work(rank, args, port):
     train = count - HELD_OUT
     said = torch.stack([torch.from_numpy(np.pad(m[2 * f:2 * (f + length):2], ((0, length), (0, 0)))[:length])
                         for m, f in zip(clips.mouths, clips.first)])  # [clips, frames, 6]
-    mask = torch.from_numpy(clips.mask[::8, ::8].astype(np.float32) / 255)
-    y, x = torch.meshgrid(torch.arange(16.), torch.arange(16.), indexing="ij")
-    near = torch.exp(-((x - 7.5) / 4) ** 4 - ((y - 10.7) / 3) ** 4)
-    weight = (1 - mask) * (1 + 5 * near) + 0.05
+    pixels_kept = torch.from_numpy(clips.mask.astype(np.float32) / 255)
+    mask = pixels_kept[::8, ::8]
+    # lips and jaw count most: wherever target and source differ
+    some = tensor(latents[:train:8, ::4])
+    differ = (some[:, :, 0] - some[:, :, 2]).pow(2).mean((0, 1, 2))
+    weight = (1 - F.avg_pool2d(pixels_kept[None], 8)[0]) * (1 + 5 * differ / differ.max()) + 0.05
     weight = weight / weight.mean()
 
     torch.manual_seed(3)
     unet, reader, seen = make_unet(), nn.Linear(CHANNELS[-1], len(MOUTH)), []
+    if args.start:
+        unet.load_state_dict(load_unet(args.start).state_dict())
     average = copy.deepcopy(unet)
     step = 0
     unet.mid_block.resnets[1].register_forward_hook(lambda module, args, out: seen.append(out.mean((2, 3))))
@@ -190,16 +211,17 @@ def work(rank, args, port):
     rng = np.random.default_rng([3, rank, step])
     torch.manual_seed(3000 + 1000 * step + rank)
 
+    def rest_of(face):
+        return torch.cat([mask.expand(len(face), 1, 16, 16), face[:, 1], face[:, 2]], 1)
+
     def batch(clip_range, n, frames, generator):
         """-> latents x, rest [n * frames, ...], audio, of n stretches."""
         x, rest, audio, mouth = [], [], [], []
         for clip in generator.integers(*clip_range, n):
-            a, b = generator.integers(0, length - frames + 1, 2)
-            while abs(a - b) < max(FEWEST_APART, frames):
-                a, b = generator.integers(0, length - frames + 1, 2)
-            face = tensor(latents[clip])
-            x.append(face[a:a + frames, 0])
-            rest.append(torch.cat([mask.expand(frames, 1, 16, 16), face[a:a + frames, 1], face[b:b + frames, 0]], 1))
+            a = generator.integers(0, length - frames + 1)
+            face = tensor(latents[clip, a:a + frames])
+            x.append(face[:, 0])
+            rest.append(rest_of(face))
             heard = tensor(features[generator.integers(VIEWS), clip, a:a + frames])
             audio.append(heard * float(generator.random() > 0.12))
             mouth.append(said[clip, a:a + frames])
@@ -228,12 +250,11 @@ def work(rank, args, port):
             test = [loss_of(average, batch((train, count), 4, 16, generator), 4, 16, torch.rand(4))[0].item() for _ in range(4)]
             guess, want = [], []
             for clip in range(train, train + 6):
-                face = tensor(latents[clip])
-                rest = torch.cat([mask.expand(16, 1, 16, 16), face[4:20, 1], face[-16:, 0]], 1)
-                out = denoise(average, torch.randn(1, 4, 16, 16), rest, tensor(features[0, clip, 4:20]), 16, 8, 1.0)
+                rest = rest_of(tensor(latents[clip, :16]))
+                out = denoise(average, torch.randn(1, 4, 16, 16), rest, tensor(features[0, clip, :16]), 16, 8, 1.0)
                 got = opening_of(vae.decode(out / SCALING_FACTOR))
                 guess.append((got - got.mean()) / (got.std() + 1e-6))
-                o = said[clip, 4:20, 0]
+                o = said[clip, :16, 0]
                 want.append((o - o.mean()) / (o.std() + 1e-6))
         return np.mean(test), np.corrcoef(torch.cat(guess), torch.cat(want))[0, 1]
 
@@ -246,7 +267,8 @@ def work(rank, args, port):
         done = step / args.steps
         for g in opt.param_groups:
             g["lr"] = args.lr * min(1, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-        n, frames = (8, 4) if done < 0.5 else (2, 16)
+        frames = 4 if done < 0.5 else 16
+        n = args.batch // frames
         u = (torch.arange(n) + torch.rand(n)) / n  # all levels of noise in each batch
         loss, reading = loss_of(unet, batch((0, train), n, frames, rng), n, frames, u[torch.randperm(n)])
         gradient.zero_()
@@ -263,7 +285,7 @@ def work(rank, args, port):
             for a, b in zip(average.parameters(), unet.parameters()):
                 a.lerp_(b, 1 - keep)
         sums.append((loss.item(), reading.item()))
-        if step % 500 == 0:
+        if step % args.report == 0:
             line = "%d,%.5f,%.5f,%.5f,%.4f" % (step, *np.mean(sums, 0), *evaluate())
             log.write(line + "\n")
             print(line, "%.0f s" % (time.time() - start), flush=True)
