@@ -29,6 +29,7 @@ struct ls_scout {
     bool known;            /* `found` are its faces: */
     ls_face found[LS_MAX_FACES];
     ls_look looks[LS_MAX_FACES];
+    bool fresh; /* they have not been pushed: a repetition shows nothing else */
     size_t found_count;
     ls_small_face small; /* height 0: none */
     uint64_t frames;
@@ -237,6 +238,7 @@ static int detect(ls_scout *s, const ls_frame *frame, bool cut, size_t *count,
         ret = ls_search_frame(&s->search, &views, cut, s->found, count, err);
     for (size_t i = 0; !ret && i < *count; i++)
         ls_look_take(&s->looks[i], &v.rgb, &s->found[i]);
+    s->fresh = true;
     return ret;
 }
 
@@ -271,7 +273,8 @@ static int push(ls_scout *s, bool cut, bool examined, ls_error *err)
 {
     s->looked[s->frames % REMEMBERED] = examined;
     const int ret = ls_follow_push(s->follow, (int64_t)s->frames++, cut, examined, s->found,
-                                   s->looks, examined ? s->found_count : 0, err);
+                                   s->fresh ? s->looks : NULL, examined ? s->found_count : 0, err);
+    s->fresh = false;
     return ret ? ret : drain(s, err);
 }
 
