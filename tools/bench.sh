@@ -30,6 +30,9 @@ elif [ "${1:-}" = sound ]; then
 elif [ "${1:-}" = blend ]; then
     python3 tools/blend.py build "${@:2}"
     ran=1
+elif [ "${1:-}" = check ]; then
+    python3 tests/e2e/check.py build/latentsync build/tools/puppet --table "${2:-50201}" "${3:-8}"
+    ran=1
 elif [ "${1:-}" = lips ]; then
     python3 tests/e2e/lips.py build/latentsync build/tools/puppet build/tools/measure --table "${@:2}"
     ran=1

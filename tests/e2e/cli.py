@@ -294,7 +294,7 @@ def the_line_fits_the_terminal():
     assert narrow and all(len(x) < 20 for x in narrow), narrow
 
 
-COMMANDS = ["sync", "batch", "estimate", "tune", "resume", "plan", "render", "join", "faces", "probe", "models", "models pull", "models import",
+COMMANDS = ["sync", "batch", "estimate", "tune", "resume", "plan", "render", "join", "faces", "check", "probe", "models", "models pull", "models import",
             "models check", "models random", "report", "bench", "bench gpu", "info", "completion", "help", "version"]
 
 
