@@ -179,8 +179,7 @@ def a_search_that_is_complete_is_kept():
 def the_rest_stays():
     for seed in SPEAKERS:
         m = measure(f"{seed}.mp4", seed, "said", "--source", f"speaker{seed}/face.mp4")
-        # the eyes are not generated, but pass through the crop of 128 x 128, which fine lines suffer from
-        assert m["psnr_outside"] > 42 and m["psnr_eyes"] > 25, m
+        assert m["psnr_outside"] > 42 and m["psnr_eyes"] > 38, m  # what the encoder changes
 
 
 def row(name, seeds, *options):
