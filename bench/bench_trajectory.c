@@ -1,6 +1,6 @@
 /* bench_trajectory [SIDE [FRAMES [f32|bf16 [INPUTS]]]]: how far the latents of each quality end
  * from 50 steps of DDIM, and what its UNet takes: published size, formula weights, latents of SIDE
- * x SIDE (8), FRAMES of them (2). Medians of INPUTS (3) inputs. */
+ * x SIDE (8), FRAMES of them (2). Medians of INPUTS (1) inputs. */
 #include "base/alloc.h"
 #include "diffusion/sampler.h"
 #include "latentsync/option.h"
@@ -184,7 +184,7 @@ static int compare(ls_unet *u, inputs *in)
 
 int main(int argc, char **argv)
 {
-    inputs in = {.count = argc > 4 ? atoi(argv[4]) : 3,
+    inputs in = {.count = argc > 4 ? atoi(argv[4]) : 1,
                  .side = argc > 1 ? strtoul(argv[1], NULL, 10) : 8,
                  .frames = argc > 2 ? strtoul(argv[2], NULL, 10) : 2};
     const ls_unet_config config = ls_unet_config_full();
