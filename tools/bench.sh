@@ -6,7 +6,7 @@ ran=0
 for program in build/bench/bench_*; do
     if [ ! -f "$program" ] || [ ! -x "$program" ]; then continue; fi
     name=${program##*/bench_}
-    [ $# -eq 0 ] || [ "$1" = "$name" ] || continue
+    [ $# -eq 0 ] && [ "$name" != trajectory ] || [ "${1:-}" = "$name" ] || continue
     echo "# $name"
     "$program" "${@:2}"
     ran=1
