@@ -114,6 +114,8 @@ int ls_input_open(AVFormatContext **out, const char *path, const ls_cancel *canc
         else if (tried < 0)
             ret = ls_fail_av(err, tried, "cannot open %s", path);
     }
+    if (ret && ls_canceled(cancel)) // what was read is then too short for any format
+        ret = ls_fail(err, LS_ECANCELED, "canceled");
     av_free(url);
     if (ret) {
         avformat_free_context(f); // NULL if it could not be opened
