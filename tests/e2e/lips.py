@@ -69,7 +69,7 @@ def lips_follow_the_speech():
     found = [measure(f"{seed}.mp4", seed, "said") for seed in SPEAKERS]
     mean = sum(m["correlation"] for m in found) / len(found)
     print("#", found)
-    assert mean >= 0.8 and all(m["correlation"] > 0.7 and abs(m["lag"]) <= 1 for m in found), found
+    assert mean >= 0.83 and all(m["correlation"] > 0.8 and abs(m["lag"]) <= 1 for m in found), found
 
 
 @test
@@ -77,7 +77,7 @@ def lips_do_not_follow_another_speech():
     found = [measure(f"{seed}.mp4", seed, f"other{i}")["correlation"] for seed in SPEAKERS for i in range(len(OTHERS))]
     mean = sum(found) / len(found)
     print("#", found)
-    assert mean <= 0.2, found
+    assert mean <= 0.05, found
 
 
 @test
@@ -86,7 +86,7 @@ def jaws_are_where_they_belong():
         draw_ideal(seed)
         m = measure(f"{seed}.mp4", seed, "said", "--ideal", f"ideal{seed}")
         print("#", m)
-        assert m["psnr_jaw"] > 22 and m["psnr_mouth"] > 20, m
+        assert m["psnr_jaw"] > 24 and m["psnr_mouth"] > 23, m
         # a video that is the ideal, and one whose jaw and mouth are another's
         m = measure(f"ideal{seed}/face.mp4", seed, "said", "--ideal", f"ideal{seed}")
         assert m["psnr_jaw"] == m["psnr_mouth"] == 99, m
