@@ -44,7 +44,7 @@ demo() {
         sed 's/.*"correlation": \([-0-9.]*\).*/demo: the mouth follows the new speech with a correlation of \1 (1 is perfect)/'
 }
 
-demo first 50007 en-us+f2 fox morning
+demo first 50009 en-us+f2 fox morning
 demo second 50012 en-us+m3 morning fox
 ffmpeg -v error -y -nostdin -i "$out/first/sheet.png" -i "$out/second/sheet.png" -filter_complex vstack "$out/sheet.png"
 ffmpeg -v error -y -nostdin -i "$out/first/compare.mp4" -i "$out/second/compare.mp4" -filter_complex \
