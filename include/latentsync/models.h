@@ -29,7 +29,7 @@ LS_API int ls_models_find(char *dir, size_t size, int *built_in, ls_error *err);
 
 /* What ls_models_check found in one file. Later versions may add members at the end. */
 typedef struct ls_models_report {
-    const char *role; /* "UNet", "VAE", "Whisper", "faces" */
+    const char *role; /* "UNet", "VAE", "Whisper", "faces"; "SyncNet" if it is there */
     const char *path;
     const char *summary;
     size_t tensors, parameters; /* 0: not counted */
@@ -73,18 +73,26 @@ typedef struct ls_pull_settings {
     void (*progress)(void *opaque, const ls_models_progress *p);
     void *opaque;
     int insecure; /* 1: http to other hosts than this one is allowed */
+    int syncnet;  /* 1: SyncNet's weights too, for ls_check_video; an import takes them where it
+                     finds  them, and lists them as missing only if this is set */
 } ls_pull_settings;
+
+enum ls_pull_when {
+    LS_PULL_ALWAYS,
+    LS_PULL_FACES,  /* if ls_pull_settings.faces */
+    LS_PULL_SYNCNET /* if ls_pull_settings.syncnet */
+};
 
 /* One thing that a pull downloads. */
 typedef struct ls_pull_item {
     const char *what, *licence;
     uint64_t bytes; /* about */
+    int when;       /* an ls_pull_when */
 } ls_pull_item;
 
 LS_API void ls_pull_default_settings(ls_pull_settings *s, size_t size);
 
-/* What a pull downloads, with its terms; NULL past the last, which is InsightFace's. Static
- * storage; any thread. */
+/* What a pull downloads, with its terms; NULL past the last. Static storage; any thread. */
 LS_API const ls_pull_item *ls_pull_get_item(size_t index);
 /* The model directory of these settings. LS_EINVAL for an unknown version. */
 LS_API int ls_pull_directory(const ls_pull_settings *s, char *dir, size_t size, ls_error *err);

@@ -59,13 +59,14 @@ int cmd_random(cli_call *call)
     return cli_flush();
 }
 
-static void print_terms(cli_call *call, bool faces)
+static void print_terms(cli_call *call, const ls_pull_settings *s)
 {
     const ls_pull_item *item;
     char line[256];
     for (size_t i = 0; (item = ls_pull_get_item(i)); i++) {
-        if (!faces && !ls_pull_get_item(i + 1))
-            break;
+        if ((item->when == LS_PULL_FACES && !s->faces) ||
+            (item->when == LS_PULL_SYNCNET && !s->syncnet))
+            continue;
         snprintf(line, sizeof line, "%s (%.2f GB): licence %s", item->what,
                  (double)item->bytes / 1e9, item->licence);
         cli_message(call, LS_MESSAGE_INFO, line);
@@ -114,6 +115,7 @@ static void fill(cli_call *call, ls_pull_settings *s)
     s->version = cli_text(call, "version");
     s->folder = cli_text(call, "out");
     s->faces = !cli_has(call, "without-faces");
+    s->syncnet = cli_has(call, "syncnet");
     s->message = cli_message;
     s->progress = cli_transfer;
     s->opaque = call;
@@ -134,7 +136,7 @@ int cmd_pull(cli_call *call)
     if (ls_pull_directory(&s, dir, sizeof dir, &err))
         return cli_fail(call, &err, NULL);
     cli_event_start(call, dir, NULL);
-    print_terms(call, s.faces);
+    print_terms(call, &s);
     const int status = s.faces ? settle_terms(call, dir) : CLI_OK;
     if (status != CLI_OK)
         return status;

@@ -105,10 +105,16 @@ static const ls_option probe_operand[] = {{.name = "file",
         .automatic = "~/.local/share/latentsync", .help = "write the model directory DIR/VERSION"  \
     }
 
+#define SYNCNET_OPTION                                                                             \
+    {                                                                                              \
+        .name = "syncnet", .help = "SyncNet too (55 MB), with which \"latentsync check\" measures" \
+    }
+
 static const ls_option pull_operands[] = {VERSION_OPERAND, {0}};
 
 static const ls_option pull_options[] = {
     OUT_OPTION,
+    SYNCNET_OPTION,
     {.name = "accept-licence",
      .group = "Face networks, for non-commercial research only",
      .help = "download them under these terms"},
@@ -150,7 +156,10 @@ static const ls_option import_operands[] = {{.name = "folder",
                                             {0}};
 
 static const ls_option import_options[] = {
-    OUT_OPTION, {.name = "without-faces", .help = "leave the face networks out"}, {0}};
+    OUT_OPTION,
+    SYNCNET_OPTION,
+    {.name = "without-faces", .help = "leave the face networks out"},
+    {0}};
 
 static const ls_option check_operand[] = {{.name = "directory",
                                            .type = LS_OPTION_DIRECTORY,
@@ -364,6 +373,7 @@ static const cli_command commands[] = {
          "  latentsync_unet.pt, whisper/tiny.pt      ByteDance/LatentSync-VERSION\n"
          "  vae/diffusion_pytorch_model.safetensors  stabilityai/sd-vae-ft-mse\n"
          "  face/det_10g.onnx, face/2d106det.onnx    InsightFace's buffalo_l.zip\n"
+         "  auxiliary/syncnet_v2.model               ByteDance/LatentSync-VERSION, if wanted\n"
          "Each file is checked by its SHA-256 and gets its name when it is complete. Files that "
          "exist are checked, and kept. After an interruption the same command resumes.\n\n"
          "On a terminal you are asked to accept the terms of InsightFace's face networks; "

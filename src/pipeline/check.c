@@ -28,7 +28,6 @@
 #define IN_SYNC 1.5          /* frames */
 #define LEAST_DEVIATIONS 4.5 /* unrelated drawn lips and sounds reach 4.3 */
 #define LEAST_DISTANCE 3.0   /* below it LatentSync drops clips from its training data */
-#define SYNCNET_FILE "auxiliary/syncnet_v2.model" /* of a model directory */
 
 typedef struct found {
     ls_check result;
@@ -67,7 +66,7 @@ static int find_syncnet(const check *c, char *path, size_t size, ls_error *err)
         return snprintf(path, size, "%s", c->s.syncnet) < (int)size
                    ? 0
                    : ls_fail(err, LS_EINVAL, "%s: the path is too long", c->s.syncnet);
-    int ret = c->s.models ? ls_path_join(path, size, c->s.models, SYNCNET_FILE, err) : 0;
+    int ret = c->s.models ? ls_path_join(path, size, c->s.models, LS_SYNCNET_FILE, err) : 0;
     if (!ret && access(path, R_OK))
         path[0] = '\0';
     return ret;

@@ -1,11 +1,14 @@
 #include "base/alloc.h"
 #include "base/cancel.h"
+#include "base/path.h"
 #include "face/detector.h"
 #include "models/models.h"
+#include "models/syncnet/syncnet.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define SUMMARY 512
 
@@ -67,6 +70,25 @@ static int scan(ls_models_report *r, ls_weights *w, const ls_cancel *cancel, ls_
     return ret;
 }
 
+static int check_syncnet(const char *dir, void (*report)(void *opaque, const ls_models_report *r),
+                         void *opaque, ls_error *err)
+{
+    char path[LS_PATH_SIZE];
+    ls_weights *w;
+    ls_syncnet *net = NULL;
+    int ret = ls_path_join(path, sizeof path, dir, LS_SYNCNET_FILE, err);
+    if (ret || access(path, F_OK))
+        return ret;
+    ret = ls_weights_open(&w, path, err);
+    if (!ret)
+        ret = ls_syncnet_open(&net, &w, 1, err);
+    if (!ret)
+        report(opaque, &(ls_models_report){
+                           .role = "SyncNet", .path = path, .summary = "for latentsync check"});
+    ls_syncnet_close(&net);
+    return ret;
+}
+
 static int check_faces(const char *dir, void (*report)(void *opaque, const ls_models_report *r),
                        void *opaque, ls_error *err)
 {
@@ -110,6 +132,8 @@ int ls_models_check(const char *dir, void (*report)(void *opaque, const ls_model
     }
     if (!ret)
         ret = check_faces(dir, report, opaque, err);
+    if (!ret)
+        ret = check_syncnet(dir, report, opaque, err);
     ls_models_close(&m);
     return ls_models_unusable(ret, err);
 }

@@ -72,6 +72,15 @@ static int consider(walk *w, uint64_t size, ls_error *err)
     return ret;
 }
 
+/* Also what is not wanted is taken where it is. */
+static bool is_complete(const ls_model_store *st)
+{
+    for (size_t i = 0; i < LS_MODEL_STORE_FILES; i++)
+        if (!st->files[i].there)
+            return false;
+    return true;
+}
+
 static bool is_above(const walk *w, size_t depth, const struct stat *st)
 {
     for (size_t i = 0; i < depth; i++)
@@ -96,8 +105,8 @@ static int visit(walk *w, size_t depth, ls_error *err)
     }
     w->above[depth].dev = st.st_dev;
     w->above[depth].ino = st.st_ino;
-    for (struct dirent *e; !ret && ls_model_store_lacks(w->st, 0, LS_MODEL_STORE_FILES) &&
-                           w->entries < MAX_ENTRIES && (e = readdir(d));) {
+    for (struct dirent *e;
+         !ret && !is_complete(w->st) && w->entries < MAX_ENTRIES && (e = readdir(d));) {
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
             continue;
         w->entries++;

@@ -13,6 +13,8 @@ static const ls_known_file files[] = {
      75572083},
     {"vae/diffusion_pytorch_model.safetensors",
      "a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815", 334643276},
+    {"auxiliary/syncnet_v2.model",
+     "961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442", 54573114},
     {"buffalo_l.zip", "80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f",
      288621354},
     {"face/det_10g.onnx", "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",

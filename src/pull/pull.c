@@ -6,11 +6,13 @@
 
 static const ls_pull_item items[] = {
     {"LatentSync's UNet, by ByteDance", "OpenRAIL++: use with the restrictions it lists",
-     5072222488},
-    {"Whisper tiny, by OpenAI", "MIT", 75572083},
-    {"the VAE sd-vae-ft-mse, by Stability AI", "MIT", 334643276},
+     5072222488, LS_PULL_ALWAYS},
+    {"Whisper tiny, by OpenAI", "MIT", 75572083, LS_PULL_ALWAYS},
+    {"the VAE sd-vae-ft-mse, by Stability AI", "MIT", 334643276, LS_PULL_ALWAYS},
+    {"SyncNet, by the University of Oxford, from LatentSync's files",
+     "not stated for the weights; MIT for the authors' code", 54573114, LS_PULL_SYNCNET},
     {"the face networks det_10g and 2d106det, from InsightFace's buffalo_l.zip",
-     "for non-commercial research only", 288621354},
+     "for non-commercial research only", 288621354, LS_PULL_FACES},
 };
 
 const ls_pull_item *ls_pull_get_item(size_t index)
@@ -68,11 +70,11 @@ int ls_models_pull(const ls_pull_settings *s, ls_error *err)
     err = err ? err : &own;
     int ret = ls_model_store_open(&st, s, false, err);
     for (size_t i = 0; !ret && i < LS_MODEL_STORE_FACES; i++)
-        if (!st.files[i].there)
+        if (ls_model_store_lacks(&st, i, i + 1))
             ret = pull_one(&st, i, err);
     if (!ret)
         ret = ls_model_store_write_about(&st, err);
-    if (!ret && st.s.faces && ls_model_store_lacks(&st, LS_MODEL_STORE_FACES, LS_MODEL_STORE_FILES))
+    if (!ret && ls_model_store_lacks(&st, LS_MODEL_STORE_FACES, LS_MODEL_STORE_FILES))
         ret = pull_one(&st, LS_MODEL_STORE_ARCHIVE, err);
     ls_model_store_close(&st);
     return ret;

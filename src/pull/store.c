@@ -27,6 +27,8 @@ static const struct {
      HUB "/ByteDance/LatentSync-%s/resolve/main/whisper/tiny.pt"},
     {"vae/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors",
      HUB "/stabilityai/sd-vae-ft-mse/resolve/main/diffusion_pytorch_model.safetensors"},
+    {"auxiliary/syncnet_v2.model", "auxiliary/syncnet_v2.model",
+     HUB "/ByteDance/LatentSync-%s/resolve/main/auxiliary/syncnet_v2.model"},
     {"face/buffalo_l.zip", "buffalo_l.zip",
      "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip"},
 };
@@ -290,6 +292,9 @@ int ls_model_store_open(ls_model_store *st, const ls_pull_settings *s, bool all,
     st->log = (ls_log){LS_LOG_DEBUG, st->s.message, st->s.opaque};
     for (size_t i = 0; i < LS_MODEL_STORE_FILES; i++) {
         const bool face = i >= LS_MODEL_STORE_FACES;
+        st->files[i].wanted = face                          ? all || st->s.faces
+                              : i == LS_MODEL_STORE_SYNCNET ? st->s.syncnet
+                                                            : true;
         st->files[i].name = face ? faces[i - LS_MODEL_STORE_FACES] : downloads[i].file;
         st->files[i].known =
             face ? ls_known_file_find(st->files[i].name) : known_of(st->s.version, i);
@@ -298,9 +303,9 @@ int ls_model_store_open(ls_model_store *st, const ls_pull_settings *s, bool all,
     ret = ls_model_store_make_folders(path, err);
     if (!ret)
         ret = lock(st, err);
-    st->count = all || st->s.faces ? LS_MODEL_STORE_FILES : LS_MODEL_STORE_FACES;
-    for (size_t i = 0; !ret && i < st->count; i++)
-        ret = look(st, i, err);
+    for (size_t i = 0; !ret && i < LS_MODEL_STORE_FILES; i++)
+        if (all || st->files[i].wanted)
+            ret = look(st, i, err);
     return ret;
 }
 
@@ -313,7 +318,7 @@ void ls_model_store_close(ls_model_store *st)
 bool ls_model_store_lacks(const ls_model_store *st, size_t first, size_t end)
 {
     for (size_t i = first; i < end; i++)
-        if (!st->files[i].there)
+        if (st->files[i].wanted && !st->files[i].there)
             return true;
     return false;
 }
@@ -336,7 +341,8 @@ void ls_model_store_list_missing(ls_model_store *st, int level, const char *head
     ls_download d;
     ls_model_store_say(st, level, "%s", heading);
     for (size_t i = 0; i <= LS_MODEL_STORE_ARCHIVE; i++)
-        if (ls_model_store_lacks(st, i, i == LS_MODEL_STORE_ARCHIVE ? st->count : i + 1) &&
+        if (ls_model_store_lacks(st, i,
+                                 i == LS_MODEL_STORE_ARCHIVE ? LS_MODEL_STORE_FILES : i + 1) &&
             !ls_model_store_describe(st, i, &paths, &d, NULL)) {
             ls_model_store_make_folders(paths.path, NULL);
             ls_model_store_say(st, level, "%s %s %s", d.url, d.sha256, d.path);

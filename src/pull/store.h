@@ -7,11 +7,12 @@
 
 #include <limits.h>
 
-/* UNet, Whisper and VAE are files of the directory that are downloaded as they are; the two face
- * networks behind them come in one archive. */
+/* UNet, Whisper, VAE and SyncNet are files of the directory that are downloaded as they are; the
+ * two face networks behind them come in one archive. */
 enum {
-    LS_MODEL_STORE_FACES = 3,
-    LS_MODEL_STORE_FILES = 5,
+    LS_MODEL_STORE_SYNCNET = 3,
+    LS_MODEL_STORE_FACES = 4,
+    LS_MODEL_STORE_FILES = 6,
     LS_MODEL_STORE_ARCHIVE = LS_MODEL_STORE_FACES
 };
 
@@ -23,20 +24,21 @@ typedef struct ls_model_store {
     bool reached[2];
     int lock;
     ls_log log;
-    size_t count; /* of the files, without or with the face networks */
     struct {
         const char *name; /* in the directory */
         const ls_known_file *known;
-        bool there;
+        bool wanted, there;
     } files[LS_MODEL_STORE_FILES];
 } ls_model_store;
 
 /* Creates and locks the directory, and looks which files are there, or in another version's
- * directory beside it; the face networks only if the settings say so, or `all`. `s` must outlive
- * it. After a failure, too, ls_model_store_close is due. */
+ * directory beside it: those that the settings want, or `all`, of which only SyncNet is then not
+ * wanted unless the settings say so. `s` must outlive it. After a failure, too,
+ * ls_model_store_close is due. */
 int ls_model_store_open(ls_model_store *st, const ls_pull_settings *s, bool all, ls_error *err);
 void ls_model_store_close(ls_model_store *st);
 
+/* Whether a file that is wanted is not there. */
 bool ls_model_store_lacks(const ls_model_store *st, size_t first, size_t end);
 
 typedef struct ls_model_store_paths {

@@ -29,6 +29,7 @@ rng = random.Random(7)
 BODY = {f: rng.randbytes(n) for f, n in ((UNET, 3_000_000), (TINY, 70_000), (VAE, 120_000), (DET, 40_000),
                                          (LANDMARKS, 9_000))}
 OLD_UNET = rng.randbytes(3_000_000)  # of version 1.5
+SYNCNET, SYNCNET_BODY = "auxiliary/syncnet_v2.model", rng.randbytes(50_000)
 
 
 def sha(data):
@@ -175,7 +176,7 @@ def publish(server, version="1.6"):
 
 def know(**other):
     """What the command under test takes for published."""
-    files = {"1.6/" + UNET: BODY[UNET], "1.5/" + UNET: OLD_UNET, "buffalo_l.zip": ZIP,
+    files = {"1.6/" + UNET: BODY[UNET], "1.5/" + UNET: OLD_UNET, "buffalo_l.zip": ZIP, SYNCNET: SYNCNET_BODY,
              **{f: BODY[f] for f in (TINY, VAE, DET, LANDMARKS)}, **other}
     with open("known", "w") as f:
         for name, body in files.items():
@@ -948,6 +949,33 @@ def import_from_other_programs():
     good(take("o.from"))
     complete()
     assert snapshot("o.from") == before
+
+
+@test
+def syncnet_if_wanted():
+    with Server() as s:
+        publish(s)
+        s.items[HUB % ("1.6", SYNCNET)] = Item(SYNCNET_BODY)
+        r = good(pull(s))
+        complete()
+        assert "SyncNet" not in r.stderr, r.stderr
+        before = len(s.log)
+        r = good(pull(s, "--syncnet"))
+        assert "SyncNet" in r.stderr and "MIT" in r.stderr, r.stderr
+        assert digest("o.models/1.6/" + SYNCNET) == sha(SYNCNET_BODY)
+        assert {p for p, _ in s.log[before:]} == {HUB % ("1.6", SYNCNET), "/storage" + HUB % ("1.6", SYNCNET)}
+    put("o.from/vae", BODY[VAE])
+    r = good(take("o.from", "--syncnet", out="o.more"))
+    assert [x[2] for x in listed(r.stderr)] == ["o.more/1.6/" + f for f in (UNET, TINY, SYNCNET, "face/buffalo_l.zip")]
+    put("o.from/sync", SYNCNET_BODY)
+    r = good(take("o.from", out="o.more"))
+    assert os.path.samefile("o.more/1.6/" + SYNCNET, "o.from/sync")
+    assert len(listed(r.stderr)) == 3, r.stderr
+    good(run(LS, "models", "random", "--size", "mini", "--out", "o.mini"))
+    good(run(LS, "models", "check", "o.mini"))
+    put("o.mini/" + SYNCNET, SYNCNET_BODY)
+    r = run(LS, "models", "check", "o.mini")
+    assert r.returncode == 4 and SYNCNET in r.stderr, r.stderr
 
 
 @test
