@@ -9,7 +9,7 @@
 #include "weights/weights.h"
 
 #define LS_SYNCNET_FILE "auxiliary/syncnet_v2.model" /* of a model directory */
-#define LS_SYNCNET_FRAMES 5 /* of a window, 25 a second */
+#define LS_SYNCNET_FRAMES 5                          /* of a window, 25 a second */
 #define LS_SYNCNET_RESOLUTION 224
 #define LS_SYNCNET_ROWS 20    /* of MFCC in a window */
 #define LS_SYNCNET_WIDTH 1024 /* of an embedding */
