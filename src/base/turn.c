@@ -3,10 +3,6 @@
 
 #include <time.h>
 
-typedef struct ls_turn_waiter {
-    struct ls_turn_waiter *next;
-} ls_turn_waiter;
-
 static void leave(ls_turn *t, const ls_turn_waiter *w)
 {
     ls_turn_waiter **p = &t->first;

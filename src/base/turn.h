@@ -8,12 +8,14 @@
 #include <pthread.h>
 #include <stddef.h>
 
-struct ls_turn_waiter;
+typedef struct ls_turn_waiter {
+    struct ls_turn_waiter *next;
+} ls_turn_waiter;
 
 typedef struct ls_turn {
     pthread_mutex_t mutex;
     pthread_cond_t passed;
-    struct ls_turn_waiter *first; /* the owner, or who is next */
+    ls_turn_waiter *first; /* the owner, or who is next */
     pthread_t owner;
     size_t depth; /* how often the owner has taken it */
 } ls_turn;

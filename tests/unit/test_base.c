@@ -117,6 +117,16 @@ static void *wait_for_turn(void *opaque)
     return NULL;
 }
 
+static size_t waiting(ls_turn *turn)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&turn->mutex);
+    for (const ls_turn_waiter *w = turn->first; w; w = w->next)
+        n++;
+    pthread_mutex_unlock(&turn->mutex);
+    return n;
+}
+
 static void turns_pass_in_the_order_of_arrival(void **state)
 {
     (void)state;
@@ -129,7 +139,8 @@ static void turns_pass_in_the_order_of_arrival(void **state)
     for (size_t i = 0; i < 4; i++) {
         w[i] = (waiter){.turn = &turn, .order = &order, .number = i};
         assert_int_equal(pthread_create(&threads[i], NULL, wait_for_turn, &w[i]), 0);
-        usleep(20000);
+        while (waiting(&turn) <= i)
+            usleep(1000);
     }
     ls_cancel_request(&w[1].cancel);
     pthread_join(threads[1], NULL);
