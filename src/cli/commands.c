@@ -373,7 +373,7 @@ static const cli_command commands[] = {
          "  latentsync_unet.pt, whisper/tiny.pt      ByteDance/LatentSync-VERSION\n"
          "  vae/diffusion_pytorch_model.safetensors  stabilityai/sd-vae-ft-mse\n"
          "  face/det_10g.onnx, face/2d106det.onnx    InsightFace's buffalo_l.zip\n"
-         "  auxiliary/syncnet_v2.model               ByteDance/LatentSync-VERSION, if wanted\n"
+         "  auxiliary/syncnet_v2.model (--syncnet)   ByteDance/LatentSync-VERSION\n"
          "Each file is checked by its SHA-256 and gets its name when it is complete. Files that "
          "exist are checked, and kept. After an interruption the same command resumes.\n\n"
          "On a terminal you are asked to accept the terms of InsightFace's face networks; "
