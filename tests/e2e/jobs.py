@@ -79,7 +79,7 @@ def faulty(**faults):
 @test
 def killed_at_random_moments():
     rng, kills, outputs, midway = random.Random(4), 0, 0, 0
-    wanted = 24 if os.environ.get("LS_TEST_FULL") else 8
+    wanted = 24 if os.environ.get("LS_TEST_FULL") else 6
     while kills < wanted or midway < wanted // 3:
         assert kills < 200, "none of the kills falls between the segments"
         p = start(*(command("o.mp4") if kills % 2 or not os.path.exists("o.mp4.lsjob/job.json")
@@ -142,7 +142,7 @@ def same_long():
 def a_kill_costs_one_chunk():
     long_job(1)
     shutil.rmtree("o.mp4.lsjob")
-    rng, kills, wanted = random.Random(5), 0, 40 if os.environ.get("LS_TEST_FULL") else 6
+    rng, kills, wanted = random.Random(5), 0, 40 if os.environ.get("LS_TEST_FULL") else 4
     while kills < wanted:
         made, kept, before, done = [], set(), kills, False
         while not done:
