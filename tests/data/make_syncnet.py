@@ -107,8 +107,9 @@ def main():
     dist = torch.stack([torch.nn.functional.pairwise_distance(torch.from_numpy(feat[i:i + 1]).repeat(31, 1), padded[i:i + 31])
                         for i in range(40)]).mean(0)
     conf = float(dist.median() - dist.min())
-    save("syncnet.safetensors", {"pcm": pcm, "mfcc": cc.astype(np.float32), "lips": lip.numpy(), "sound": aud.numpy(),
-                                 "distances": dist.numpy(), "confidence": np.array([conf], np.float32)})
+    # what has four bytes comes first, so that it is aligned
+    save("syncnet.safetensors", {"mfcc": cc.astype(np.float32), "lips": lip.numpy(), "sound": aud.numpy(),
+                                 "distances": dist.numpy(), "confidence": np.array([conf], np.float32), "pcm": pcm})
     print("offset of the original", 15 - int(dist.argmin()), "confidence", conf, "mean |lips|", lip.abs().mean().item())
 
 
