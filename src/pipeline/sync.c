@@ -84,6 +84,14 @@ static uint64_t frames_before(const ls_video *v, double seconds)
     return n > 0 ? (uint64_t)n : 0;
 }
 
+static void plan_part(ls_sync *job)
+{
+    job->plan = (ls_sync_plan_facts){
+        .frames = job->end - job->first,
+        .segments = (job->end + job->segment_frames - 1) / job->segment_frames - job->first_segment,
+        .segment_frames = job->segment_frames};
+}
+
 /* Which of the frames are made, and in which segments of the whole they are. */
 static int choose_part(ls_sync *job, ls_error *err)
 {
@@ -104,10 +112,7 @@ static int choose_part(ls_sync *job, ls_error *err)
                                  duration, start),
                          LS_HINT_NONE, "duration");
     job->first_segment = job->first / job->segment_frames;
-    job->plan = (ls_sync_plan_facts){
-        .frames = job->end - job->first,
-        .segments = (job->end + job->segment_frames - 1) / job->segment_frames - job->first_segment,
-        .segment_frames = job->segment_frames};
+    plan_part(job);
     if (job->end - job->first < job->span.frames)
         ls_log_msg(&job->log, LS_LOG_INFO, "of them, %llu are made from %.2f s on",
                    (unsigned long long)(job->end - job->first),
@@ -188,6 +193,7 @@ static void cut_to_sample(ls_sync *job)
         return;
     job->end = job->first + job->sample->most;
     job->span = (ls_stream_span){job->end, job->end, job->end};
+    plan_part(job);
 }
 
 /* How long the output will be. */

@@ -57,6 +57,8 @@ def nothing_is_left_but_what_was_measured():
     r = good(run(LS, "sync", *FILES, "-o", "o.new.mp4", "--dry-run"))
     assert "240 frames" in r.stdout and "memory" in r.stdout, r.stdout
     assert all(f"\n{q}" in r.stdout for q in ("auto", "fast", "balanced", "best")), r.stdout
+    # of several segments, the sample has the first
+    good(run(LS, "sync", *FILES, "-o", "o.new.mp4", "--dry-run", "--quality", "auto", "--segment-seconds", "1.3", "--crf", "17"))
     assert set(os.listdir(".")) == before and not os.listdir("tmp") and os.path.exists(KEPT)
 
 
