@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static ls_error err;
 
@@ -41,7 +40,7 @@ int main(int argc, char **argv)
     const double planned = ls_time_now();
     if (ls_generator_open(&g, &m, NULL, &s, &err) || ls_generator_prepare(g, LS_CHUNK_FRAMES, &err))
         return fail();
-    const double prepared = ls_time_now(), cpu = (double)clock() / CLOCKS_PER_SEC;
+    const double prepared = ls_time_now(), cpu = ls_time_cpu();
     ls_network *nets[LS_NETWORKS];
     ls_network_kept kept;
     ls_models_list(&m, nets);

@@ -10,7 +10,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { REPEATS = 3 };
 
@@ -88,12 +87,12 @@ static int bench_unet(size_t r, const ls_compute *c)
         double seconds[REPEATS], cpu[REPEATS];
         for (int i = -1; !ret && i < REPEATS; i++) { // the first warms up
             start = ls_time_now();
-            const clock_t clocks = clock();
+            const double before = ls_time_cpu();
             ret = ls_unet_run(u, &s, reuse ? LS_UNET_STEP_REUSE : LS_UNET_STEP_STORE, 951, x, audio,
                               out, cache, NULL, &err);
             if (i >= 0) {
                 seconds[i] = ls_time_now() - start;
-                cpu[i] = (double)(clock() - clocks) / CLOCKS_PER_SEC;
+                cpu[i] = ls_time_cpu() - before;
             }
         }
         print(reuse ? "unet step on the cache" : "unet step", r, c, seconds, cpu,

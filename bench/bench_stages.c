@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 static void print_line(void *opaque, int level, const char *line)
@@ -40,9 +39,9 @@ int main(int argc, char **argv)
         ret = ls_sync_open(&job, &s, &err);
     if (!ret) {
         job->sample = &sample;
-        const double start = ls_time_now(), cpu = (double)clock() / CLOCKS_PER_SEC;
+        const double start = ls_time_now(), cpu = ls_time_cpu();
         ret = ls_sync_run(job, &err);
-        const double used = (double)clock() / CLOCKS_PER_SEC - cpu, frames = (double)sample.most;
+        const double used = ls_time_cpu() - cpu, frames = (double)sample.most;
         if (!ret)
             printf("%.0f frames: %.2f frames/s; CPU %.2f ms a frame, %.1f frames/s on two idle "
                    "cores\n",

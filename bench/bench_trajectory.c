@@ -2,6 +2,7 @@
  * from 50 steps of DDIM, and what its UNet takes: published size, formula weights, latents of SIDE
  * x SIDE (8), FRAMES of them (2). Medians of INPUTS (1) inputs. */
 #include "base/alloc.h"
+#include "base/time.h"
 #include "diffusion/sampler.h"
 #include "latentsync/option.h"
 #include "pipeline/quality.h"
@@ -10,7 +11,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define MOST_INPUTS 9
 #define UNIT 1.7320508075688772 /* deviation 1 */
@@ -83,9 +83,9 @@ static int run(result *r, ls_unet *u, inputs *in, const ls_sampler_settings *set
         ret = ls_sampler_prepare(s, &c, &err);
     for (int i = 0; !ret && i < in->count; i++) {
         fill(in, dim, i);
-        const clock_t before = clock();
+        const double before = ls_time_cpu();
         ret = ls_sampler_run(s, &c, in->x, NULL, NULL, NULL, &err);
-        r->cpu[i] = (double)(clock() - before) / CLOCKS_PER_SEC;
+        r->cpu[i] = ls_time_cpu() - before;
         r->x[i] = ls_malloc_array(in->n, sizeof(float));
         if (r->x[i])
             memcpy(r->x[i], in->x, in->n * sizeof *in->x);

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct ls_usage_meter {
     char *root;
@@ -15,14 +14,6 @@ struct ls_usage_meter {
     double cpu_percent;
     ls_nvml *nvml; /* NULL: none */
 };
-
-/* Of all threads, user and kernel time. */
-static double cpu_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 int ls_usage_open(ls_usage_meter **out, const char *root, ls_error *err)
 {
@@ -37,7 +28,7 @@ int ls_usage_open(ls_usage_meter **out, const char *root, ls_error *err)
     snprintf(library, sizeof library, "%s%s" LS_NVML_LIBRARY, root, *root ? "/" : "");
     m->nvml = ls_nvml_open(library);
     m->start = m->last = ls_time_now();
-    m->last_cpu = cpu_seconds();
+    m->last_cpu = ls_time_cpu();
     return 0;
 }
 
@@ -53,7 +44,7 @@ void ls_usage_close(ls_usage_meter **m)
 
 void ls_usage_sample(ls_usage_meter *m, ls_usage *u)
 {
-    double now = ls_time_now(), cpu = cpu_seconds();
+    double now = ls_time_now(), cpu = ls_time_cpu();
     if (now - m->last > 1e-3) { // below this, the clocks' granularity would show
         m->cpu_percent = 100 * (cpu - m->last_cpu) / (now - m->last);
         m->last = now;

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FEW (LS_CHUNK_FRAMES)      /* frames of the short sample, */
@@ -35,11 +34,6 @@ typedef struct cost {
 typedef struct measurement {
     double wall, cpu;
 } measurement;
-
-static double cpu_now(void)
-{
-    return (double)clock() / CLOCKS_PER_SEC;
-}
 
 /* The job under another name, alone. */
 static int open_job(ls_sync **job, const ls_sync_settings *s, const char *folder, ls_error *err)
@@ -70,14 +64,14 @@ static int run_sample(const ls_sync_settings *s, const char *folder, ls_sync_sam
                       measurement *m, ls_error *err)
 {
     ls_sync *job = NULL;
-    const double start = ls_time_now(), start_cpu = cpu_now();
+    const double start = ls_time_now(), start_cpu = ls_time_cpu();
     int ret = open_job(&job, s, folder, err);
     if (!ret) {
         job->sample = sample;
         ret = ls_sync_run(job, err);
     }
     close_job(&job);
-    *m = (measurement){ls_time_now() - start, cpu_now() - start_cpu};
+    *m = (measurement){ls_time_now() - start, ls_time_cpu() - start_cpu};
     return ret;
 }
 
