@@ -74,7 +74,7 @@ typedef struct ls_pull_settings {
     void *opaque;
     int insecure; /* 1: http to other hosts than this one is allowed */
     int syncnet;  /* 1: SyncNet's weights too, for ls_check_video; an import takes them where it
-                     finds  them, and lists them as missing only if this is set */
+                     finds them, and lists them as missing only if this is set */
 } ls_pull_settings;
 
 enum ls_pull_when {

@@ -19,6 +19,14 @@ static bool is_quality_open(const cli_call *call)
     return open;
 }
 
+static int read_settings(const cli_call *call, ls_sync_settings *s, ls_error *err)
+{
+    const int ret = cli_set_sync(call, s, err);
+    if (s->preview > 0 && is_quality_open(call))
+        s->quality = LS_QUALITY_FAST;
+    return ret;
+}
+
 /* What the whole can make of a preview. */
 static void print_use(const cli_call *call, const ls_sync_summary *s)
 {
@@ -75,10 +83,10 @@ static int finish(cli_call *call, const ls_sync *job, enum work work, uint64_t s
     cli_end_line(&call->console);
     if (cli_event(call, "done", done))
         return CLI_OK;
-    if (s && call->console.level >= LS_MESSAGE_INFO)
+    if (s && call->console.level >= LS_MESSAGE_INFO) {
         print_summary(s, sent ? "standard output" : s->output);
-    if (s && call->console.level >= LS_MESSAGE_INFO)
         print_use(call, s);
+    }
     if (work == PLAN)
         printf("%" PRIu64 "\n", segments);
     return sent ? cli_stdout_send(sent) : cli_flush();
@@ -125,11 +133,9 @@ static int run_to(cli_call *call, enum work work, const char *sent)
     s.opaque = call;
     cli_event_start(call, cli_text(call, "output"), named);
     const bool is_new = call->command->library & LS_OPTION_SYNC;
-    int ret = cli_set_sync(call, &s, &err);
+    int ret = read_settings(call, &s, &err);
     if (sent)
         s.output = sent;
-    if (s.preview > 0 && is_quality_open(call))
-        s.quality = LS_QUALITY_FAST;
     if (!ret)
         ret = is_new ? ls_sync_open(&job, &s, &err) : ls_sync_open_job(&job, named, &s, &err);
     if (!ret && is_new)
@@ -154,11 +160,9 @@ static int dry_run(cli_call *call)
     ls_error err = {0};
     ls_sync_default_settings(&s, sizeof s);
     s.cancel = cli_cancel();
-    int ret = cli_set_sync(call, &s, &err);
+    int ret = read_settings(call, &s, &err);
     if (!strcmp(s.output, "-"))
         s.output = NULL;
-    if (s.preview > 0 && is_quality_open(call))
-        s.quality = LS_QUALITY_FAST;
     if (!ret && s.output)
         ret = ls_sync_open(&job, &s, &err);
     ls_sync_close(&job);

@@ -3,14 +3,14 @@
  *
  * - The colors of the patch are moved by a smooth offset, at most 20 levels, that takes what the
  *   networks made along the mask's border to what the frame has there: six terms of x and y for
- * each of R, G, B, fitted by iteratively reweighted least squares (Holland and Welsch, 1977) with
- * the weights of Geman and McClure (1985), so that a jaw or hair that has moved counts little.
+ *   each of R, G, B, fitted by iteratively reweighted least squares (Holland and Welsch, 1977) with
+ *   the weights of Geman and McClure (1985), so that a jaw or hair that has moved counts little.
  * - Where the frame is finer than the face image, the patch is sharpened (its difference from a
  *   Gaussian of one pixel is added, hardly beyond the values around), as far as its gradients along
  *   the border then have no more energy than the frame's own there. Where the frame is coarser, the
  *   patch is smoothed instead.
  * - The patch is sampled with Catmull and Rom's cubic at the frame's pixels, without a step
- * between.
+ *   between.
  *
  * Everything is a function of one frame and its face. */
 #ifndef LS_FACE_PASTE_H
