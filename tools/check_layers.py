@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks what the source files may include and call:
   - a module of src/ includes only itself and the modules below it;
-  - libav* is included by src/media alone, oneDNN by src/backend/onednn alone, libcurl by src/net;
+  - libav* is included by src/media alone, oneDNN by src/backend/onednn alone, libcurl by src/net,
+    libmicrohttpd, SQLite and Nettle by src/server;
   - what only some systems have, and /proc, is in src/base/os/; ALLOWED says who may do otherwise;
   - the library does not print, exit or abort.
 `--selftest` shows that each rule can fail."""
@@ -14,17 +15,18 @@ BELOW = {"base": [], "monitor": ["base"], "media": ["base"], "tensor": ["base"],
 for name, on in [("backend", ["tensor"]), ("weights", ["backend"]), ("nn", ["weights"]),
                  ("models", ["nn"]), ("diffusion", ["models"]), ("face", ["models"]),
                  ("pull", ["net", "face"]),
-                 ("pipeline", ["monitor", "media", "diffusion", "face"]), ("cli", []),
-                 ("server", ["pipeline"])]:
+                 ("pipeline", ["monitor", "media", "diffusion", "face"]), ("server", []), ("cli", ["server"])]:
     BELOW[name] = sorted({b for o in on for b in [o, *BELOW[o]]})
 
 FOREIGN = [(re.compile(r"^lib(av|sw)\w*/"), "src/media/"),
            (re.compile(r"^(oneapi/)?dnnl"), "src/backend/onednn/"),
-           (re.compile(r"^curl/"), "src/net/")]
+           (re.compile(r"^curl/"), "src/net/"),
+           (re.compile(r"^(microhttpd|sqlite3|nettle/)"), "src/server/")]
 SYSTEM = re.compile(r"^(sys/(?!stat\.h|types\.h)|linux/|asm/|(dlfcn|fcntl|malloc|sched|execinfo)\.h)")
 ALLOWED = [("fcntl.h", r"base|media|net|pipeline|pull|weights"),  # open()'s flags
            ("sys/mman.h", r"weights"), ("dlfcn.h", r"backend|models|monitor"), ("sys/ioctl.h", r"cli"), ("malloc.h", r"cli"),
-           ("sys/file.h", r"pull"), ("sys/statvfs.h", r"net")]
+           ("sys/file.h", r"pull"), ("sys/statvfs.h", r"net"),
+           *[(name, r"server") for name in ("fcntl.h", "sys/random.h", "sys/socket.h", "sys/un.h")]]
 CALLS = re.compile(r"(?<![\w.>])((printf|puts|putchar|vprintf|perror|exit|_exit|abort)\s*\(|std(out|err)\b)")
 
 
@@ -44,7 +46,7 @@ def problems(path, text):
             if SYSTEM.match(name) and not path.startswith("src/base/os/") and not any(
                     name == header and re.fullmatch(modules, module) for header, modules in ALLOWED):
                 yield f"{where} only src/base/os/ includes {name}"
-        if '"/proc' in line and not path.startswith("src/base/os/"):
+        if '"/proc' in line and not path.startswith(("src/base/os/", "src/server/", "src/cli/cmd_serve.c")):
             yield f"{where} only src/base/os/ reads /proc"
         if module not in ("cli", "server") and CALLS.search(re.sub(r'"(\\.|[^"\\])*"|//.*', "", line)):
             yield f"{where} the library does not print, exit or abort"

@@ -157,6 +157,7 @@ int cmd_import(cli_call *call);
 int cmd_models_check(cli_call *call);
 int cmd_random(cli_call *call);
 int cmd_report(cli_call *call);
+int cmd_serve(cli_call *call);
 int cmd_info(cli_call *call);
 int cmd_help(cli_call *call);
 int cmd_version(cli_call *call);

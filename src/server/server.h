@@ -4,6 +4,7 @@
 
 #include "latentsync/latentsync.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,9 +32,9 @@ typedef struct server_settings {
     void *opaque;
 } server_settings;
 
-/* Serves until `cancel` is requested. `ready` is called once with the address to open. LS_EINVAL
+/* Serves until *stop. `ready` is called once with the address to open. LS_EINVAL
  * for settings, LS_EBUSY for an address or a data folder in use, LS_EIO. */
-int server_run(const server_settings *s, const ls_cancel *cancel,
+int server_run(const server_settings *s, const atomic_bool *stop,
                void (*ready)(void *opaque, const char *url), ls_error *err);
 
 #endif

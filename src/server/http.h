@@ -1,0 +1,145 @@
+/* The HTTP side of the server: one thread of libmicrohttpd that finds the route of a request,
+ * checks who may make it, collects its body and answers. Handlers run in that thread and must not
+ * wait; one that has to holds its request instead. */
+#ifndef LS_SERVER_HTTP_H
+#define LS_SERVER_HTTP_H
+
+#include "server/listen.h"
+#include "server/queue.h"
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdarg.h>
+
+enum {
+    HTTP_MAX_JSON = 64 << 10,  /* bytes of a JSON body */
+    HTTP_MAX_DRAIN = 16 << 20, /* of a refused body that are read so that the answer arrives */
+    HTTP_CONNECTIONS = 512,
+    HTTP_SECONDS = 30, /* without a byte, or for headers and a small body */
+    HTTP_MEMORY = 32 << 10
+};
+
+typedef struct http_server http_server;
+typedef struct http_request http_request;
+typedef struct http_stream http_stream;
+typedef struct http_writer http_writer;
+typedef struct http_form http_form;
+
+enum {
+    HTTP_OPEN = 1,  /* needs no token */
+    HTTP_JSON = 2,  /* has a JSON body, read before `run` */
+    HTTP_BYTES = 4, /* `begin` says where its body goes */
+};
+
+typedef struct http_route {
+    const char *method;
+    const char *path; /* {id} is an ID, {name} a plain file name */
+    int flags;
+    void (*begin)(http_request *r); /* when the headers are there; NULL: nothing to do */
+    void (*run)(http_request *r);   /* when the body is */
+} http_route;
+
+struct http_request {
+    http_server *server;
+    struct MHD_Connection *connection;
+    const http_route *route;
+    char id[QUEUE_ID_SIZE], name[64]; /* of the route */
+    char *body;
+    size_t body_size;
+    json_t *json; /* the body of HTTP_JSON: an object */
+    /* Takes a part of the body; NULL: it is dropped. False: the connection is closed. */
+    bool (*take)(http_request *r, const char *data, size_t size);
+    http_writer *writer; /* of an upload */
+    http_form *form;
+    struct MHD_Response *response;
+    unsigned status;
+    uint64_t drained;
+    /* A held request: */
+    http_request *next_held;
+    bool is_held;
+    void (*resume)(http_request *r); /* when it was answered, with one of these: */
+    json_t *result;
+    ls_error error;
+};
+
+typedef struct http_connection {
+    struct http_connection *next, **link;
+    int fd;
+    double deadline; /* 0: none */
+} http_connection;
+
+struct http_server {
+    const server_settings *settings;
+    queue *queue;
+    struct MHD_Daemon *daemon;
+    struct http_guard *guard;
+    listen_address address;
+    char url[300];
+    pthread_mutex_t gate; /* held while a handler runs */
+    bool is_closing;      /* under `gate`: the queue is not to be used any more */
+    pthread_mutex_t lock; /* of the lists */
+    http_request *held;
+    http_stream *streams;
+    http_connection *connections;
+    http_writer *writers; /* only libmicrohttpd's thread touches it */
+    double started;
+    uint64_t answers[6], received, sent; /* answers by the first digit of their status */
+};
+
+/* Opens the address of `s` and begins to answer. LS_EINVAL, LS_EBUSY, LS_EIO; *out is then NULL. */
+int http_start(http_server **out, const server_settings *s, queue *q, ls_error *err);
+/* What to open in a browser. */
+const char *http_url(const http_server *h);
+/* To be called several times a second: ends what is too slow, keeps streams alive. */
+void http_tick(http_server *h);
+/* From here on no handler uses the queue, which may then be closed. */
+void http_quiesce(http_server *h);
+/* After queue_close. Takes NULL. */
+void http_stop(http_server *h);
+
+/* Answers. The first counts. */
+void http_reply(http_request *r, unsigned status, struct MHD_Response *response);
+void http_reply_json(http_request *r, unsigned status, json_t *object); /* takes it over */
+void http_reply_empty(http_request *r, unsigned status);
+void http_header(http_request *r, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* With a code by the status; `hint` may be NULL. */
+void http_fail(http_request *r, unsigned status, const char *hint, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* With a status by err->code. */
+void http_fail_error(http_request *r, const ls_error *err);
+/* A file, or the range of it that was asked for; 404 if it is not there. `name`: what to call it
+ * when it is saved; NULL: it is to be shown. `cache`: of Cache-Control. */
+void http_reply_file(http_request *r, const char *path, const char *type, const char *name,
+                     const char *cache);
+void http_reply_page(http_request *r, const char *path);
+
+/* Suspends the request until http_answer, in any thread; `resume` is then called in the thread of
+ * the handlers. */
+void http_hold(http_request *r, void (*resume)(http_request *r));
+/* A queue_answer. */
+void http_answer(void *request, json_t *result, const ls_error *err);
+
+const char *http_value(const http_request *r, const char *header);
+const char *http_argument(const http_request *r, const char *name);
+/* How many bytes the body will have; UINT64_MAX: unknown. */
+uint64_t http_length(const http_request *r);
+
+/* Routes, ended by one without a method. */
+extern const http_route http_routes[];
+
+/* Host, Origin and token. */
+typedef struct http_guard http_guard;
+int http_guard_open(http_guard **out, const server_settings *s, const char *host, unsigned port,
+                    ls_error *err);
+void http_guard_close(http_guard *g);
+/* False after an answer. */
+bool http_guard_allows(http_request *r);
+/* Whether `token` is the one of the file; true where there is none. */
+bool http_guard_is_token(const http_guard *g, const char *token);
+bool http_guard_has_token(const http_guard *g);
+const char *http_guard_cookie(const http_guard *g);
+
+double http_now(void);
+
+#endif

@@ -1,0 +1,13 @@
+#include "server/fail.h"
+#include "server/server.h"
+
+int server_run(const server_settings *s, const atomic_bool *stop,
+               void (*ready)(void *opaque, const char *url), ls_error *err)
+{
+    (void)s;
+    (void)stop;
+    (void)ready;
+    return server_fail(err, LS_EUNSUPPORTED,
+                       "this build of latentsync has no server: it was built without "
+                       "libmicrohttpd, SQLite or Nettle");
+}

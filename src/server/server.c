@@ -1,0 +1,46 @@
+#include "server/fail.h"
+#include "server/http.h"
+#include "server/listen.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static int check_prefix(const char *prefix, ls_error *err)
+{
+    const size_t n = strlen(prefix);
+    const char *good = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/";
+    if (!n || (*prefix == '/' && n < 200 && prefix[n - 1] != '/' && strspn(prefix, good) == n &&
+               !strstr(prefix, "//")))
+        return 0;
+    return server_fail(err, LS_EINVAL, "\"%s\" is no prefix: expected a path such as /lips",
+                       prefix);
+}
+
+static void wait(http_server *h, const atomic_bool *stop)
+{
+    while (!atomic_load(stop)) {
+        nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+        http_tick(h);
+    }
+}
+
+int server_run(const server_settings *s, const atomic_bool *stop,
+               void (*ready)(void *opaque, const char *url), ls_error *err)
+{
+    queue *q = NULL;
+    http_server *h = NULL;
+    int ret = check_prefix(s->prefix, err);
+    if (!ret)
+        ret = queue_open(&q, s, err);
+    if (!ret)
+        ret = http_start(&h, s, q, err);
+    if (!ret) {
+        ready(s->opaque, http_url(h));
+        wait(h, stop);
+        http_quiesce(h);
+    }
+    queue_close(q);
+    http_stop(h);
+    return ret;
+}
