@@ -202,6 +202,8 @@ typedef struct ls_sync_settings {
     const char *syncnet; /* of ls_check_video: file of SyncNet's weights; NULL: that of the model
                             directory, if it has one */
     int silence;         /* LS_SILENCE_CLOSE */
+    const char *newest_frame; /* NULL, or a file that is replaced, at most once a second, by a JPEG
+                                 of the frame finished last, at most 640 pixels wide */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

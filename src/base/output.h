@@ -20,6 +20,9 @@ int ls_output_write(const ls_output_file *o, const void *data, size_t size, ls_e
  * on failure, removes it. Returns `ret`, or the error that occurred here. */
 int ls_output_close(ls_output_file *o, int ret, ls_error *err);
 
+/* The same without forcing anything to the disk, for what is of no use after a power failure. */
+int ls_output_place(ls_output_file *o, int ret, ls_error *err);
+
 /* Removes what killed processes have left of attempts to write this file. Only for use while no
  * other process may be writing it. */
 void ls_output_remove_stale(const char *path);

@@ -174,12 +174,19 @@ ls_color_matrix ls_format_matrix(const AVFrame *f)
     }
 }
 
-int ls_sws_colors(struct SwsContext *sws, const AVFrame *src, bool full_range_out)
+int ls_sws_colors_to(struct SwsContext *sws, const AVFrame *src, ls_color_matrix to,
+                     bool full_range_out)
 {
     static const int matrices[] = {[LS_COLOR_BT601] = SWS_CS_ITU601,
                                    [LS_COLOR_BT709] = SWS_CS_ITU709,
                                    [LS_COLOR_BT2020] = SWS_CS_BT2020};
-    const int *m = sws_getCoefficients(matrices[ls_format_matrix(src)]);
-    return sws_setColorspaceDetails(sws, m, src->color_range == AVCOL_RANGE_JPEG, m, full_range_out,
-                                    0, 1 << 16, 1 << 16);
+    return sws_setColorspaceDetails(sws, sws_getCoefficients(matrices[ls_format_matrix(src)]),
+                                    src->color_range == AVCOL_RANGE_JPEG,
+                                    sws_getCoefficients(matrices[to]), full_range_out, 0, 1 << 16,
+                                    1 << 16);
+}
+
+int ls_sws_colors(struct SwsContext *sws, const AVFrame *src, bool full_range_out)
+{
+    return ls_sws_colors_to(sws, src, ls_format_matrix(src), full_range_out);
 }

@@ -22,7 +22,9 @@ int ls_format_convert(struct SwsContext **sws, AVFrame *f, enum AVPixelFormat wa
 
 /* The frame's matrix; by its size where it has none: BT.709 in high definition, as players do. */
 ls_color_matrix ls_format_matrix(const AVFrame *f);
-/* Tells swscale the matrices and ranges of both ends. */
+/* Tells swscale the matrices and ranges of both ends; the second as the first. */
+int ls_sws_colors_to(struct SwsContext *sws, const AVFrame *src, ls_color_matrix to,
+                     bool full_range_out);
 int ls_sws_colors(struct SwsContext *sws, const AVFrame *src, bool full_range_out);
 
 #endif

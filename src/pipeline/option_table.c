@@ -658,6 +658,14 @@ static const ls_option_row rows[] = {
       .help = "append a line of JSON every second, for \"latentsync report\""},
      LS_MEMBER_STRING,
      SYNC(stats)},
+    {{.name = "newest-frame",
+      .type = LS_OPTION_OUTPUT,
+      .used_by = MADE | JOB,
+      .value = "FILE",
+      .group = "Job",
+      .help = "keep a small JPEG of the newest finished frame, renewed once a second"},
+     LS_MEMBER_STRING,
+     SYNC(newest_frame)},
 };
 
 const ls_option_row *ls_option_row_at(size_t index)

@@ -102,7 +102,8 @@ static int check_outputs(const ls_sync_settings *s, ls_error *err)
     } outputs[] = {{s->output, "output"},
                    {target, "output"},
                    {s->save_track, "save-track"},
-                   {s->stats, "stats"}};
+                   {s->stats, "stats"},
+                   {s->newest_frame, "newest-frame"}};
     struct stat out, in;
     for (size_t o = 0; !ret && o < LS_COUNT(outputs); o++) {
         const char *path = outputs[o].path;

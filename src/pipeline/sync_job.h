@@ -6,6 +6,7 @@
 #include "latentsync/sync.h"
 #include "media/pcm.h"
 #include "media/segment.h"
+#include "media/snapshot.h"
 #include "pipeline/budget.h"
 #include "pipeline/calibration.h"
 #include "pipeline/engine.h"
@@ -86,6 +87,7 @@ struct ls_sync {
     ls_segment *segment;
     char segment_path[PATH_MAX];
     ls_segment_info preview; /* its only segment */
+    ls_snapshot *snapshot;   /* NULL: not wanted, or it cannot be written */
     /* of the thread that detects faces */
     char track_path[PATH_MAX], index_path[PATH_MAX]; /* empty: not to be written */
     ls_error faces_err;

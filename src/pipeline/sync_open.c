@@ -86,6 +86,7 @@ int ls_sync_open_inputs(ls_sync *job, ls_error *err)
 void ls_sync_close_parts(ls_sync *job)
 {
     ls_segment_close(&job->segment);
+    ls_snapshot_close(&job->snapshot);
     ls_stream_close(&job->stream);
     for (size_t i = 0; i < job->model_count; i++)
         ls_generator_close(&job->generators[i]);

@@ -26,6 +26,17 @@ static void drop_chunks(const ls_sync *job, uint64_t segment)
     ls_chunk_store_drop(job->folder, at, at + chunks);
 }
 
+/* For the eye alone: where it fails, the job goes on without. */
+static void show(ls_sync *job, const ls_frame *f)
+{
+    ls_error err;
+    if (job->snapshot && ls_snapshot_take(job->snapshot, f, &err)) {
+        ls_log_msg(&job->log, LS_LOG_WARN, "%s; the newest frame is no longer written",
+                   err.message);
+        ls_snapshot_close(&job->snapshot);
+    }
+}
+
 /* The next frame of the output, to its segment. */
 static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err)
 {
@@ -51,6 +62,7 @@ static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err
                 drop_chunks(job, k);
         }
     }
+    show(job, f);
     ls_job_progress_count_frame(&job->progress);
     return ret;
 }
@@ -259,6 +271,9 @@ int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *
     ls_job_progress_set_in_flight(&job->progress, job->choice.frames);
     ls_pingpong_set_window(job->source, job->choice.window_bytes);
     int ret = begin_sample(job, err);
+    if (!ret && job->s.newest_frame)
+        ret = ls_snapshot_open(&job->snapshot, job->s.newest_frame, ls_pingpong_video(job->source),
+                               err);
     if (!ret)
         ret = open_generators(job, err);
     const ls_stream_parts parts = {.source = job->source,

@@ -62,19 +62,25 @@ void ls_output_sync_name(const char *path)
     free(folder);
 }
 
-int ls_output_close(ls_output_file *o, int ret, ls_error *err)
+int ls_output_place(ls_output_file *o, int ret, ls_error *err)
 {
-    if (!ret && fsync(o->fd))
-        ret = ls_fail_errno(err, errno, "cannot write %s", o->path);
     if (o->fd >= 0 && close(o->fd) && !ret)
         ret = ls_fail_errno(err, errno, "cannot write %s", o->path);
     if (!ret && rename(o->temporary, o->path))
         ret = ls_fail_errno(err, errno, "cannot write %s", o->path);
     if (ret)
         unlink(o->temporary);
-    else
-        ls_output_sync_name(o->path);
     free(o->temporary);
+    return ret;
+}
+
+int ls_output_close(ls_output_file *o, int ret, ls_error *err)
+{
+    if (!ret && fsync(o->fd))
+        ret = ls_fail_errno(err, errno, "cannot write %s", o->path);
+    ret = ls_output_place(o, ret, err);
+    if (!ret)
+        ls_output_sync_name(o->path);
     return ret;
 }
 
