@@ -8,4 +8,21 @@ void api_health(http_request *r);
 void api_index(http_request *r);
 void api_page(http_request *r);
 
+void api_upload_add(http_request *r);
+void api_upload_get(http_request *r);
+void api_upload_begin(http_request *r);
+void api_upload_end(http_request *r);
+void api_upload_remove(http_request *r);
+
+void api_job_add(http_request *r);
+void api_job_list(http_request *r);
+void api_job_get(http_request *r);
+void api_job_cancel(http_request *r);
+void api_job_resume(http_request *r);
+void api_job_remove(http_request *r);
+/* The answer of queue_job_add to a held request. */
+void api_job_added(http_request *r);
+/* The Idempotency-Key, or NULL. False after an answer. */
+bool api_read_key(http_request *r, const char **key);
+
 #endif

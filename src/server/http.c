@@ -1,5 +1,7 @@
 #include "server/http.h"
 #include "server/fail.h"
+#include "server/tasks.h"
+#include "server/upload.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -132,7 +134,7 @@ static bool take_json(http_request *r, const char *data, size_t size)
     return true;
 }
 
-static void begin_json(http_request *r)
+void http_begin_json(http_request *r)
 {
     const char *type = http_value(r, "Content-Type");
     const uint64_t length = http_length(r);
@@ -145,7 +147,7 @@ static void begin_json(http_request *r)
                   HTTP_MAX_JSON);
 }
 
-static void read_json(http_request *r)
+void http_read_json(http_request *r)
 {
     json_error_t e;
     r->json = json_loadb(r->body ? r->body : "", r->body_size, JSON_REJECT_DUPLICATES, &e);
@@ -162,9 +164,9 @@ static void set_deadline(http_request *r, double seconds)
     http_connection *c = i ? i->socket_context : NULL;
     if (!c)
         return;
-    pthread_mutex_lock(&r->server->lock);
+    pthread_mutex_lock(&r->server->sockets);
     c->deadline = seconds > 0 ? http_now() + seconds : 0;
-    pthread_mutex_unlock(&r->server->lock);
+    pthread_mutex_unlock(&r->server->sockets);
 }
 
 static void begin(http_request *r, const char *method, const char *path)
@@ -173,7 +175,7 @@ static void begin(http_request *r, const char *method, const char *path)
     if (!http_guard_allows(r) || r->response)
         return;
     if (r->route->flags & HTTP_JSON)
-        begin_json(r);
+        http_begin_json(r);
     if (!r->response && r->route->begin)
         r->route->begin(r);
 }
@@ -181,7 +183,7 @@ static void begin(http_request *r, const char *method, const char *path)
 static void run(http_request *r)
 {
     if (r->route->flags & HTTP_JSON)
-        read_json(r);
+        http_read_json(r);
     if (!r->response)
         r->route->run(r);
 }
@@ -286,6 +288,7 @@ static void on_completed(void *opaque, struct MHD_Connection *c, void **context,
         return;
     pthread_mutex_lock(&h->gate);
     set_deadline(r, HTTP_SECONDS);
+    upload_abandon(r);
     if (r->response)
         MHD_destroy_response(r->response);
     json_decref(r->json);
@@ -310,7 +313,7 @@ static void on_connection(void *opaque, struct MHD_Connection *connection, void 
     http_server *h = opaque;
     const union MHD_ConnectionInfo *i =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    pthread_mutex_lock(&h->lock);
+    pthread_mutex_lock(&h->sockets);
     if (code == MHD_CONNECTION_NOTIFY_CLOSED && *context) {
         forget(*context);
         *context = NULL;
@@ -327,7 +330,7 @@ static void on_connection(void *opaque, struct MHD_Connection *connection, void 
             *context = c;
         }
     }
-    pthread_mutex_unlock(&h->lock);
+    pthread_mutex_unlock(&h->sockets);
 }
 
 static void on_log(void *opaque, const char *fmt, va_list ap)
@@ -346,7 +349,6 @@ void http_hold(http_request *r, void (*resume)(http_request *r))
     http_server *h = r->server;
     r->resume = resume;
     pthread_mutex_lock(&h->lock);
-    r->is_held = true;
     r->next_held = h->held;
     h->held = r;
     MHD_suspend_connection(r->connection);
@@ -361,7 +363,6 @@ static void release(http_server *h, http_request *r)
             *p = r->next_held;
             break;
         }
-    r->is_held = false;
     MHD_resume_connection(r->connection);
 }
 
@@ -429,7 +430,10 @@ int http_start(http_server **out, const server_settings *s, queue *q, ls_error *
     h->started = http_now();
     pthread_mutex_init(&h->gate, NULL);
     pthread_mutex_init(&h->lock, NULL);
-    ret = open_socket(h, &fd, err);
+    pthread_mutex_init(&h->sockets, NULL);
+    ret = tasks_open(&h->tasks, err);
+    if (!ret)
+        ret = open_socket(h, &fd, err);
     if (!ret)
         ret = start_daemon(h, fd, err);
     if (ret)
@@ -442,26 +446,29 @@ int http_start(http_server **out, const server_settings *s, queue *q, ls_error *
 void http_tick(http_server *h)
 {
     const double now = http_now();
-    pthread_mutex_lock(&h->lock);
+    pthread_mutex_lock(&h->sockets);
     for (http_connection *c = h->connections; c; c = c->next)
         if (c->deadline > 0 && now > c->deadline) {
             shutdown(c->fd, SHUT_RDWR); // its thread sees the end and closes it
             c->deadline = 0;
         }
-    pthread_mutex_unlock(&h->lock);
+    pthread_mutex_unlock(&h->sockets);
 }
 
 void http_quiesce(http_server *h)
 {
     pthread_mutex_lock(&h->gate);
     h->is_closing = true;
+    upload_abandon_all(h);
     pthread_mutex_unlock(&h->gate);
+    tasks_close(&h->tasks);
 }
 
 void http_stop(http_server *h)
 {
     if (!h)
         return;
+    tasks_close(&h->tasks);
     pthread_mutex_lock(&h->lock);
     while (h->held)
         release(h, h->held);
@@ -472,5 +479,6 @@ void http_stop(http_server *h)
     http_guard_close(h->guard);
     pthread_mutex_destroy(&h->gate);
     pthread_mutex_destroy(&h->lock);
+    pthread_mutex_destroy(&h->sockets);
     free(h);
 }

@@ -56,7 +56,6 @@ struct http_request {
     uint64_t drained;
     /* A held request: */
     http_request *next_held;
-    bool is_held;
     void (*resume)(http_request *r); /* when it was answered, with one of these: */
     json_t *result;
     ls_error error;
@@ -71,17 +70,19 @@ typedef struct http_connection {
 struct http_server {
     const server_settings *settings;
     queue *queue;
+    struct tasks *tasks;
     struct MHD_Daemon *daemon;
     struct http_guard *guard;
     listen_address address;
     char url[300];
     pthread_mutex_t gate; /* held while a handler runs */
     bool is_closing;      /* under `gate`: the queue is not to be used any more */
-    pthread_mutex_t lock; /* of the lists */
+    pthread_mutex_t lock; /* of these lists: */
     http_request *held;
     http_stream *streams;
+    http_writer *writers;
+    pthread_mutex_t sockets; /* of this one, and held by callbacks of libmicrohttpd: */
     http_connection *connections;
-    http_writer *writers; /* only libmicrohttpd's thread touches it */
     double started;
     uint64_t answers[6], received, sent; /* answers by the first digit of their status */
 };
@@ -124,6 +125,10 @@ const char *http_value(const http_request *r, const char *header);
 const char *http_argument(const http_request *r, const char *name);
 /* How many bytes the body will have; UINT64_MAX: unknown. */
 uint64_t http_length(const http_request *r);
+
+/* The body of HTTP_JSON, for a route that takes others too; both may answer. */
+void http_begin_json(http_request *r);
+void http_read_json(http_request *r);
 
 /* Routes, ended by one without a method. */
 extern const http_route http_routes[];

@@ -150,9 +150,9 @@ int queue_job_add(queue *q, const json_t *request, const char *key, queue_answer
     json_object_set_new(job, "id", json_string(id));
     json_object_set_new(job, "state", json_string("queued"));
     pthread_mutex_lock(&q->lock);
-    json_object_set(q->jobs, id, job);
+    json_object_set_new(q->jobs, id, job);
     pthread_mutex_unlock(&q->lock);
-    answer(opaque, job, NULL);
+    answer(opaque, json_pack("{s:o, s:b}", "job", json_deep_copy(job), "is_replayed", 0), NULL);
     return 0;
 }
 

@@ -1,0 +1,114 @@
+#include "server/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void show(http_request *r, unsigned status, json_t *job)
+{
+    if (job)
+        http_reply_json(r, status, job);
+    else
+        http_fail(r, MHD_HTTP_NOT_FOUND, NULL, "there is no such job");
+}
+
+void api_job_get(http_request *r)
+{
+    show(r, MHD_HTTP_OK, queue_job(r->server->queue, r->id));
+}
+
+void api_job_list(http_request *r)
+{
+    const char *text = http_argument(r, "limit");
+    char *end = NULL;
+    const unsigned long limit = text ? strtoul(text, &end, 10) : 50;
+    ls_error err = {0};
+    if ((end && *end) || limit < 1 || limit > 1000) {
+        http_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "limit: expected 1 to 1000");
+        return;
+    }
+    json_t *list = queue_jobs(r->server->queue, limit, http_argument(r, "after"),
+                              http_argument(r, "state"), &err);
+    if (list)
+        http_reply_json(r, MHD_HTTP_OK, list);
+    else
+        http_fail_error(r, &err);
+}
+
+/* What is missing or busy is not what the path names. */
+static void refuse(http_request *r, const ls_error *err)
+{
+    if (err->code == LS_EBUSY)
+        http_fail(r, MHD_HTTP_TOO_MANY_REQUESTS, NULL, "%s", err->message);
+    else if (err->code == LS_ENOENT)
+        http_fail(r, MHD_HTTP_UNPROCESSABLE_CONTENT, NULL, "%s", err->message);
+    else
+        http_fail_error(r, err);
+}
+
+void api_job_added(http_request *r)
+{
+    json_t *job = json_object_get(r->result, "job");
+    const char *id = json_string_value(json_object_get(job, "id"));
+    if (!job) {
+        refuse(r, &r->error);
+        return;
+    }
+    http_reply_json(r, MHD_HTTP_ACCEPTED, json_incref(job));
+    http_header(r, "Location", "%s/v1/jobs/%s", r->server->settings->prefix, id);
+    if (json_is_true(json_object_get(r->result, "is_replayed")))
+        http_header(r, "Idempotency-Replayed", "true");
+}
+
+bool api_read_key(http_request *r, const char **key)
+{
+    *key = http_value(r, "Idempotency-Key");
+    const size_t n = *key ? strlen(*key) : 1;
+    bool ok = n >= 1 && n <= 255;
+    for (size_t i = 0; *key && i < n; i++)
+        ok = ok && (*key)[i] >= ' ' && (*key)[i] <= '~';
+    if (!ok)
+        http_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+                  "Idempotency-Key: expected 1 to 255 printable characters");
+    return ok;
+}
+
+void api_job_add(http_request *r)
+{
+    const char *key;
+    ls_error err = {0};
+    if (!api_read_key(r, &key))
+        return;
+    http_hold(r, api_job_added);
+    if (queue_job_add(r->server->queue, r->json, key, http_answer, r, &err))
+        http_answer(r, NULL, &err);
+}
+
+static void change(http_request *r, int (*act)(queue *, const char *, ls_error *))
+{
+    ls_error err = {0};
+    if (!act(r->server->queue, r->id, &err))
+        show(r, MHD_HTTP_ACCEPTED, queue_job(r->server->queue, r->id));
+    else if (err.code == LS_EINVAL)
+        http_fail(r, MHD_HTTP_CONFLICT, NULL, "%s", err.message);
+    else
+        http_fail_error(r, &err);
+}
+
+void api_job_cancel(http_request *r)
+{
+    change(r, queue_job_cancel);
+}
+
+void api_job_resume(http_request *r)
+{
+    change(r, queue_job_resume);
+}
+
+void api_job_remove(http_request *r)
+{
+    ls_error err = {0};
+    if (queue_job_remove(r->server->queue, r->id, &err))
+        http_fail_error(r, &err);
+    else
+        http_reply_empty(r, MHD_HTTP_NO_CONTENT);
+}

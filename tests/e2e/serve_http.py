@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""What the server answers to HTTP: uploads, ranges, who may ask, slow and broken clients."""
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+
+from common import LS, main, test
+
+
+class Server:
+    """A server of its own, on a free port."""
+
+    def __init__(self, *options, data="data"):
+        self.process = subprocess.Popen([LS, "serve", "--listen", "127.0.0.1:0", "--data", data, *options],
+                                        stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        assert line.startswith("latentsync: ready at http://"), line
+        self.url = line.split()[-1]
+        self.port = urllib.parse.urlparse(self.url).port
+
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    def ask(self, method, path, body=None, **headers):
+        """Status, headers and body, parsed if it is JSON."""
+        c = self.connect()
+        headers = {k.replace("_", "-"): v for k, v in headers.items()}
+        if isinstance(body, dict):
+            body = json.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
+        c.request(method, path, body, headers)
+        r = c.getresponse()
+        data = r.read()
+        c.close()
+        if r.getheader("Content-Type") == "application/json" and data:
+            data = json.loads(data)
+        return r.status, r.headers, data
+
+    def upload(self, data, name="a.mp4", **more):
+        status, headers, made = self.ask("POST", "/v1/uploads", {"name": name, "size": len(data), **more})
+        assert status == 201, (status, made)
+        return headers["Location"], made
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        return self.process.wait(60)
+
+
+SERVER = None
+
+
+def setup():
+    global SERVER
+    SERVER = Server()
+
+
+def refused(answer, status, code):
+    assert answer[0] == status and answer[2]["error"]["code"] == code and answer[2]["error"]["message"], answer
+
+
+BYTES = bytes(range(256)) * 4096  # 1 MiB
+
+
+@test
+def health_and_page():
+    assert SERVER.ask("GET", "/health")[2]["status"] == "ok"
+    status, headers, page = SERVER.ask("GET", "/")
+    assert status == 200 and b"<html" in page and "script-src 'self'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert SERVER.ask("GET", "/", If_None_Match=headers["ETag"])[0] == 304
+    status, headers, nothing = SERVER.ask("HEAD", "/")
+    assert status == 200 and int(headers["Content-Length"]) == len(page) and not nothing
+    refused(SERVER.ask("GET", "/v1/nothing"), 404, "not_found")
+    refused(SERVER.ask("GET", "/v1/jobs/../../etc"), 404, "not_found")
+    status, headers, _ = SERVER.ask("PUT", "/v1/jobs", b"x")
+    assert status == 405 and set(headers["Allow"].split(", ")) == {"GET", "HEAD", "POST"}
+
+
+@test
+def upload_in_parts():
+    where, made = SERVER.upload(BYTES, sha256=hashlib.sha256(BYTES).hexdigest())
+    assert made["received"] == 0 and made["state"] == "receiving" and "sha256" not in made
+    refused(SERVER.ask("PATCH", where, BYTES), 400, "invalid")  # no offset
+    status, headers, _ = SERVER.ask("PATCH", where, BYTES[5:9], Upload_Offset="5")
+    assert status == 409 and headers["Upload-Offset"] == "0"
+    status, headers, _ = SERVER.ask("PATCH", where, BYTES[:1000], Upload_Offset="0")
+    assert status == 204 and headers["Upload-Offset"] == "1000"
+    status, headers, _ = SERVER.ask("HEAD", where)
+    assert (headers["Upload-Offset"], headers["Upload-Length"]) == ("1000", str(len(BYTES)))
+    refused(SERVER.ask("PATCH", where, BYTES, Upload_Offset="1000"), 413, "too_large")
+    assert SERVER.ask("PATCH", where, BYTES[1000:], Upload_Offset="1000")[0] == 204
+    assert SERVER.ask("GET", where)[2]["state"] == "complete"
+    refused(SERVER.ask("PATCH", where, b"", Upload_Offset=str(len(BYTES))), 409, "conflict")
+    assert open(f"data/uploads/{made['id']}", "rb").read() == BYTES
+    assert SERVER.ask("DELETE", where)[0] == 204 and SERVER.ask("GET", where)[0] == 404
+    assert not os.path.exists(f"data/uploads/{made['id']}")
+
+
+@test
+def upload_with_the_wrong_digest():
+    where, _ = SERVER.upload(BYTES, sha256="0" * 64)
+    refused(SERVER.ask("PATCH", where, BYTES, Upload_Offset="0"), 422, "unprocessable")
+    assert SERVER.ask("GET", where)[2]["received"] == 0
+    where, _ = SERVER.upload(b"abc", sha256=hashlib.sha256(b"abc").hexdigest().upper())
+    assert SERVER.ask("PATCH", where, b"abd", Upload_Offset="0")[0] == 422
+    assert SERVER.ask("PATCH", where, b"abc", Upload_Offset="0")[0] == 204
+
+
+def cut(where, sent, announced, at=0):
+    """Sends less than it says it will."""
+    s = socket.create_connection(("127.0.0.1", SERVER.port))
+    s.sendall(f"PATCH {where} HTTP/1.1\r\nHost: localhost:{SERVER.port}\r\nUpload-Offset: {at}\r\n"
+              f"Content-Length: {announced}\r\n\r\n".encode() + sent)
+    return s
+
+
+def arrived(where, count):
+    for _ in range(100):
+        if SERVER.ask("GET", where)[2]["received"] == count:
+            return
+        time.sleep(0.05)
+    raise AssertionError(SERVER.ask("GET", where))
+
+
+@test
+def what_arrived_before_a_cut_counts():
+    where, made = SERVER.upload(BYTES)
+    cut(where, BYTES[:300000], len(BYTES)).close()
+    arrived(where, 300000)
+    second = cut(where, BYTES[300000:400000], len(BYTES) - 300000, 300000)  # still open
+    arrived(where, 400000)
+    assert SERVER.ask("PATCH", where, BYTES[400000:], Upload_Offset="400000")[0] == 204
+    second.sendall(b"not any more")
+    assert second.recv(100) == b""
+    assert open(f"data/uploads/{made['id']}", "rb").read() == BYTES
+
+
+@test
+def requests_that_are_wrong():
+    for body in ({"name": "a", "size": 0}, {"name": "", "size": 1}, {"size": 1}, {"name": "a\nb", "size": 1},
+                 {"name": "a", "size": "1"}, {"name": "a", "size": 1, "sha256": "12"}, {"name": "a" * 256, "size": 1}):
+        refused(SERVER.ask("POST", "/v1/uploads", body), 400, "invalid")
+    refused(SERVER.ask("POST", "/v1/uploads", {"name": "a", "size": 1 << 60}), 413, "too_large")
+    refused(SERVER.ask("POST", "/v1/uploads", "{}", Content_Type="text/plain"), 415, "unsupported")
+    for text in ("{", "[]", "", '{"a":1,"a":2}', "\0"):
+        refused(SERVER.ask("POST", "/v1/uploads", text, Content_Type="application/json"), 400, "invalid")
+    refused(SERVER.ask("POST", "/v1/jobs", " " * 70000, Content_Type="application/json"), 413, "too_large")
+    refused(SERVER.ask("GET", "/v1/jobs?limit=0"), 400, "invalid")
+
+
+@test
+def ends_in_order():
+    assert SERVER.stop() == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(setup))
