@@ -13,6 +13,11 @@ void api_upload_get(http_request *r);
 void api_upload_begin(http_request *r);
 void api_upload_end(http_request *r);
 void api_upload_remove(http_request *r);
+void api_upload_content(http_request *r);
+void api_upload_probe(http_request *r);
+void api_upload_faces(http_request *r);
+void api_upload_face(http_request *r);
+void api_estimate(http_request *r);
 
 void api_job_add(http_request *r);
 void api_job_list(http_request *r);
@@ -20,6 +25,10 @@ void api_job_get(http_request *r);
 void api_job_cancel(http_request *r);
 void api_job_resume(http_request *r);
 void api_job_remove(http_request *r);
+void api_job_output(http_request *r);
+void api_job_preview(http_request *r);
+void api_job_playlist(http_request *r);
+void api_job_segment(http_request *r);
 /* The answer of queue_job_add to a held request. */
 void api_job_added(http_request *r);
 /* The Idempotency-Key, or NULL. False after an answer. */

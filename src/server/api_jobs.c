@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static void show(http_request *r, unsigned status, json_t *job)
 {
@@ -111,4 +112,66 @@ void api_job_remove(http_request *r)
         http_fail_error(r, &err);
     else
         http_reply_empty(r, MHD_HTTP_NO_CONTENT);
+}
+
+static void show_file(http_request *r, const char *file, const char *cache)
+{
+    char path[4096];
+    queue_job_path(r->server->queue, r->id, file, path, sizeof path);
+    http_reply_file(r, path, http_media_type(path), NULL, cache);
+}
+
+void api_job_preview(http_request *r)
+{
+    show_file(r, "newest.jpg", "private, no-cache");
+}
+
+void api_job_playlist(http_request *r)
+{
+    show_file(r, "stream/stream.m3u8", "private, no-cache");
+}
+
+void api_job_segment(http_request *r)
+{
+    char file[80];
+    const char *extension = strrchr(r->name, '.');
+    snprintf(file, sizeof file, "stream/%s", r->name);
+    if (extension && (!strcmp(extension, ".mp4") || !strcmp(extension, ".m4s")))
+        show_file(r, file, "private, no-cache");
+    else
+        http_fail(r, MHD_HTTP_NOT_FOUND, NULL, "there is nothing under this path");
+}
+
+/* The job's name with the extension of its output. */
+static void output_name(const json_t *job, const char *path, char *out, size_t size)
+{
+    const char *name = json_string_value(json_object_get(job, "name"));
+    const char *extension = strrchr(path, '.');
+    size_t n;
+    name = name && *name ? name : "latentsync";
+    extension = extension && !strchr(extension, '/') ? extension : "";
+    n = strlen(name) > strlen(extension) ? strlen(name) - strlen(extension) : 0;
+    if (n && *extension && !strcasecmp(name + n, extension))
+        extension = "";
+    snprintf(out, size, "%s%s", name, extension);
+}
+
+void api_job_output(http_request *r)
+{
+    char path[4096], name[512];
+    json_t *job = queue_job(r->server->queue, r->id);
+    const char *state = json_string_value(json_object_get(job, "state"));
+    if (!job) {
+        http_fail(r, MHD_HTTP_NOT_FOUND, NULL, "there is no such job");
+        return;
+    }
+    if (!state || strcmp(state, "done")) {
+        http_fail(r, MHD_HTTP_CONFLICT, NULL, "the job is not done");
+    } else {
+        queue_job_path(r->server->queue, r->id, "output", path, sizeof path);
+        output_name(job, path, name, sizeof name);
+        http_reply_file(r, path, http_media_type(path), http_argument(r, "inline") ? NULL : name,
+                        "private, no-cache");
+    }
+    json_decref(job);
 }

@@ -157,3 +157,73 @@ void api_upload_remove(http_request *r)
     upload_stop(r->server, r->id);
     http_reply_empty(r, MHD_HTTP_NO_CONTENT);
 }
+
+void api_upload_content(http_request *r)
+{
+    char path[4096];
+    json_t *row = find(r);
+    const char *name = json_string_value(json_object_get(row, "name"));
+    const char *state = json_string_value(json_object_get(row, "state"));
+    if (!row)
+        return;
+    queue_upload_path(r->server->queue, r->id, path, sizeof path);
+    if (!name || !state || strcmp(state, "complete"))
+        http_fail(r, MHD_HTTP_CONFLICT, NULL, "the upload is not complete");
+    else
+        http_reply_file(r, path, http_media_type(name), NULL, "private, no-cache");
+    json_decref(row);
+}
+
+static void probed(http_request *r)
+{
+    if (r->result)
+        http_reply_json(r, MHD_HTTP_OK, json_incref(r->result));
+    else if (r->error.code == LS_EBUSY)
+        http_fail(r, MHD_HTTP_TOO_MANY_REQUESTS, NULL, "%s", r->error.message);
+    else
+        http_fail_error(r, &r->error);
+}
+
+void api_upload_probe(http_request *r)
+{
+    ls_error err = {0};
+    http_hold(r, probed);
+    if (queue_probe(r->server->queue, r->id, http_answer, r, &err))
+        http_answer(r, NULL, &err);
+}
+
+void api_estimate(http_request *r)
+{
+    ls_error err = {0};
+    http_hold(r, probed);
+    if (queue_estimate(r->server->queue, r->json, http_answer, r, &err))
+        http_answer(r, NULL, &err);
+}
+
+void api_upload_faces(http_request *r)
+{
+    ls_error err = {0};
+    json_t *faces = queue_faces(r->server->queue, r->id, &err);
+    const char *state = json_string_value(json_object_get(faces, "state"));
+    if (!faces) {
+        r->error = err;
+        probed(r);
+    } else if (state && !strcmp(state, "done")) {
+        http_reply_json(r, MHD_HTTP_OK, faces);
+    } else {
+        http_reply_json(r, MHD_HTTP_ACCEPTED, faces);
+        http_header(r, "Retry-After", "1");
+    }
+}
+
+void api_upload_face(http_request *r)
+{
+    char path[4096], *end;
+    const unsigned long n = strtoul(r->name, &end, 10);
+    if (r->name[strspn(r->name, "0123456789")] != '.' || n > 1000000 || strcmp(end, ".png")) {
+        http_fail(r, MHD_HTTP_NOT_FOUND, NULL, "there is nothing under this path");
+        return;
+    }
+    queue_face_path(r->server->queue, r->id, (unsigned)n, path, sizeof path);
+    http_reply_file(r, path, "image/png", NULL, "private, max-age=3600");
+}

@@ -241,7 +241,7 @@ static enum MHD_Result proceed(http_request *r, const char *data, size_t *size)
         answer_held(r);
     else if (!r->response)
         run(r);
-    return r->response ? send_answer(r) : MHD_YES;
+    return r->response ? send_answer(r) : r->resume ? MHD_YES : MHD_NO;
 }
 
 static enum MHD_Result first(http_server *h, struct MHD_Connection *c, const char *path,

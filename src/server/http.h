@@ -113,6 +113,8 @@ void http_fail_error(http_request *r, const ls_error *err);
  * when it is saved; NULL: it is to be shown. `cache`: of Cache-Control. */
 void http_reply_file(http_request *r, const char *path, const char *type, const char *name,
                      const char *cache);
+/* By the extension of a file; nothing that a browser would run. */
+const char *http_media_type(const char *name);
 void http_reply_page(http_request *r, const char *path);
 
 /* Suspends the request until http_answer, in any thread; `resume` is then called in the thread of

@@ -6,7 +6,7 @@
 
 void http_header(http_request *r, const char *name, const char *fmt, ...)
 {
-    char value[1024];
+    char value[2048];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(value, sizeof value, fmt, ap);

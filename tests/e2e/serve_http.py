@@ -143,6 +143,42 @@ def what_arrived_before_a_cut_counts():
 
 
 @test
+def ranges():
+    where, _ = SERVER.upload(BYTES, name="talk.mp4")
+    refused(SERVER.ask("GET", where + "/content"), 409, "conflict")
+    SERVER.ask("PATCH", where, BYTES, Upload_Offset="0")
+    where += "/content"
+    n = len(BYTES)
+    status, headers, data = SERVER.ask("GET", where)
+    assert status == 200 and data == BYTES and headers["Content-Type"] == "video/mp4" and headers["Accept-Ranges"] == "bytes"
+    tag, date = headers["ETag"], headers["Last-Modified"]
+    for text, first, last in (("0-0", 0, 0), ("5-", 5, n - 1), ("-7", n - 7, n - 1), (f"9-{n * 2}", 9, n - 1), (f"-{n * 2}", 0, n - 1)):
+        status, headers, data = SERVER.ask("GET", where, Range="bytes=" + text)
+        assert status == 206 and headers["Content-Range"] == f"bytes {first}-{last}/{n}" and data == BYTES[first:last + 1], text
+    for text in (f"{n}-", "-0", f"{n + 5}-{n + 9}"):
+        status, headers, _ = SERVER.ask("GET", where, Range="bytes=" + text)
+        assert status == 416 and headers["Content-Range"] == f"bytes */{n}", text
+    for text in ("bytes=5-2", "bytes=a-b", "bytes=0-1,4-5", "lines=1-2", "bytes=", "bytes=99999999999999999999-", "bytes=-"):
+        assert SERVER.ask("GET", where, Range=text)[0] == 200, text
+    assert SERVER.ask("GET", where, Range="bytes=0-1", If_Range=tag)[0] == 206
+    assert SERVER.ask("GET", where, Range="bytes=0-1", If_Range=date)[0] == 206
+    assert SERVER.ask("GET", where, Range="bytes=0-1", If_Range='"other"')[0] == 200
+    for known in (tag, "*", f'"x", {tag}', "W/" + tag):
+        assert SERVER.ask("GET", where, If_None_Match=known)[0] == 304, known
+    assert SERVER.ask("GET", where, If_None_Match='"x"')[0] == 200
+    status, headers, data = SERVER.ask("HEAD", where)
+    assert status == 200 and int(headers["Content-Length"]) == n and not data
+
+
+@test
+def a_page_among_the_uploads_is_not_shown():
+    where, _ = SERVER.upload(b"<script>", name="x.html")
+    SERVER.ask("PATCH", where, b"<script>", Upload_Offset="0")
+    status, headers, _ = SERVER.ask("GET", where + "/content")
+    assert headers["Content-Type"] == "application/octet-stream" and "sandbox" in headers["Content-Security-Policy"]
+
+
+@test
 def requests_that_are_wrong():
     for body in ({"name": "a", "size": 0}, {"name": "", "size": 1}, {"size": 1}, {"name": "a\nb", "size": 1},
                  {"name": "a", "size": "1"}, {"name": "a", "size": 1, "sha256": "12"}, {"name": "a" * 256, "size": 1}):
