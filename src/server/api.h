@@ -25,6 +25,7 @@ void api_job_get(http_request *r);
 void api_job_cancel(http_request *r);
 void api_job_resume(http_request *r);
 void api_job_remove(http_request *r);
+void api_job_events(http_request *r);
 void api_job_output(http_request *r);
 void api_job_preview(http_request *r);
 void api_job_playlist(http_request *r);

@@ -439,7 +439,7 @@ int http_start(http_server **out, const server_settings *s, queue *q, ls_error *
     if (ret)
         http_stop(h);
     else
-        *out = h;
+        queue_listen(q, http_events_changed, *out = h);
     return ret;
 }
 
@@ -453,6 +453,7 @@ void http_tick(http_server *h)
             c->deadline = 0;
         }
     pthread_mutex_unlock(&h->sockets);
+    http_events_tick(h);
 }
 
 void http_quiesce(http_server *h)
@@ -473,6 +474,7 @@ void http_stop(http_server *h)
     while (h->held)
         release(h, h->held);
     pthread_mutex_unlock(&h->lock);
+    http_events_end(h);
     if (h->daemon)
         MHD_stop_daemon(h->daemon);
     listen_remove(&h->address);

@@ -123,6 +123,11 @@ void http_hold(http_request *r, void (*resume)(http_request *r));
 /* A queue_answer. */
 void http_answer(void *request, json_t *result, const ls_error *err);
 
+/* Streams of events: `changed` is for queue_listen, `tick` as http_tick, `end` before the stop. */
+void http_events_changed(void *server, const char *id);
+void http_events_tick(http_server *h);
+void http_events_end(http_server *h);
+
 const char *http_value(const http_request *r, const char *header);
 const char *http_argument(const http_request *r, const char *name);
 /* How many bytes the body will have; UINT64_MAX: unknown. */

@@ -16,6 +16,7 @@ const http_route http_routes[] = {
     {"GET", "/v1/jobs", 0, NULL, api_job_list},
     {"GET", "/v1/jobs/{id}", 0, NULL, api_job_get},
     {"DELETE", "/v1/jobs/{id}", 0, NULL, api_job_remove},
+    {"GET", "/v1/jobs/{id}/events", 0, NULL, api_job_events},
     {"GET", "/v1/jobs/{id}/output", 0, NULL, api_job_output},
     {"GET", "/v1/jobs/{id}/preview.jpg", 0, NULL, api_job_preview},
     {"GET", "/v1/jobs/{id}/stream.m3u8", 0, NULL, api_job_playlist},
