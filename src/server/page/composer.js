@@ -169,7 +169,7 @@ export class Composer {
   }
 
   renderQuality() {
-    const list = byId('quality-list');
+    const list = byId('quality-list'), isMeasuring = Boolean(this.estimateKey && !this.estimates && !this.estimateError);
     if (!list.children.length) list.append(...qualities.map((name) => this.qualityChoice(name)));
     for (const tile of list.children) {
       const name = tile.firstChild.value;
@@ -177,7 +177,8 @@ export class Composer {
       const [title, time, help] = tile.querySelectorAll('span, b, small');
       tile.firstChild.checked = name === this.quality;
       title.textContent = t(`qualities.${name}`);
-      time.textContent = e ? t('about', { time: format.seconds(e.run_seconds) }) : '';
+      time.textContent = e ? t('about', { time: format.seconds(e.run_seconds) }) : isMeasuring ? '…' : '';
+      time.classList.toggle('waiting', isMeasuring);
       help.textContent = e ? this.memoryOf(e) : t(`qualityHelp.${name}`);
     }
     byId('quality-note').textContent = this.qualityNote();

@@ -1,5 +1,5 @@
 import { api, url } from './api.js';
-import { announce, byId, clone, confirm, element, say, translate } from './dom.js';
+import { announce, byId, clone, confirm, element, say, setIcon, translate } from './dom.js';
 import * as format from './format.js';
 import { Player } from './player.js';
 import { t } from './strings.js';
@@ -112,10 +112,9 @@ class Card {
   render() {
     const { parts: p, job } = this;
     const isDone = job.state === 'done', isRunning = job.state === 'running';
-    translate(this.root);
     p.name.textContent = job.name;
     p.state.dataset.state = job.state;
-    p.state.textContent = job.position > 1 ? t('queuePosition', { n: job.position }) : t(`states.${job.state}`);
+    p.state.textContent = stateOf(job);
     p.about.textContent = describe(job);
     p.bar.hidden = !isActive(job);
     p.bar.setAttribute('aria-label', t('progressOf', { name: job.name }));
@@ -133,6 +132,7 @@ class Card {
     const isDone = job.state === 'done', isRunning = job.state === 'running';
     const isOver = job.state === 'failed' || job.state === 'canceled';
     p.watch.hidden = !isDone && !(isRunning && job.progress?.frame > 0 && !job.preview);
+    setIcon(p.watch, this.player ? 'close' : 'play');
     p.watchText.textContent = t(this.player ? 'hide' : isDone ? 'watch' : 'watchLive');
     p.watch.setAttribute('aria-expanded', Boolean(this.player));
     p.download.hidden = !isDone;
@@ -146,22 +146,22 @@ class Card {
 
   /* Figures stay the same elements, so that reading them is not interrupted. */
   renderFigures(rows) {
-    const names = new Set(rows.map(([name]) => name));
+    const all = this.parts.figures, names = new Set(rows.map(([name]) => name));
     for (const [name, e] of this.figures) if (!names.has(name)) {
       e.root.remove();
       this.figures.delete(name);
     }
-    for (const [name, value] of rows) {
+    rows.forEach(([name, value], k) => {
       if (!this.figures.has(name)) {
         const dt = element('dt'), dd = element('dd');
         const root = element('div', {}, dt, dd);
         this.figures.set(name, { root, dt, dd });
-        this.parts.figures.append(root);
       }
-      const { dt, dd } = this.figures.get(name);
+      const { root, dt, dd } = this.figures.get(name);
+      if (all.children[k] !== root) all.insertBefore(root, all.children[k] || null);
       dt.textContent = t(name);
       dd.textContent = value;
-    }
+    });
   }
 
   /* The newest frame, asked for when there is another, and then only once at a time. */
@@ -184,6 +184,11 @@ class Card {
   }
 }
 
+function stateOf({ state, position, progress }) {
+  if (position > 1) return t('queuePosition', { n: position });
+  return t(state === 'running' && progress ? `stages.${progress.stage}` : `states.${state}`);
+}
+
 function describe(job) {
   const { quality, face, ...others } = job.options;
   return [
@@ -199,7 +204,6 @@ function measures(p) {
   if (!p) return [];
   const gpu = p.gpu || p.gpus?.[0];
   return [
-    ['stage', t(`stages.${p.stage}`, {}, p.stage)],
     ['step', p.steps > 0 && `${p.step} / ${p.steps}`],
     ['frame', p.frames > 0 && `${format.number(p.frame)} / ${format.number(p.frames)}`],
     ['left', p.seconds_left > 0 && format.seconds(p.seconds_left)],
@@ -220,7 +224,7 @@ function results(job) {
   const r = job.result || {};
   return [
     ['length', r.seconds > 0 && format.seconds(r.seconds)],
-    ['frame', r.frames > 0 && format.number(r.frames)],
+    ['frames', r.frames > 0 && format.number(r.frames)],
     ['size', r.bytes > 0 && format.bytes(r.bytes)],
     ['took', r.elapsed_seconds > 0 && format.seconds(r.elapsed_seconds)],
     ['memoryShort', r.peak_resident_bytes > 0 && format.bytes(r.peak_resident_bytes)],
@@ -325,6 +329,7 @@ export class Jobs {
 
   render() {
     for (const card of this.cards.values()) {
+      translate(card.root);
       card.render();
       card.player?.render();
     }

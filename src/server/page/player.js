@@ -92,6 +92,7 @@ export class Player {
     p.full.hidden = !document.fullscreenEnabled;
     for (const name of ['play', 'pause', 'volumechange', 'timeupdate', 'durationchange', 'seeked', 'ended'])
       video.addEventListener(name, () => this.renderControls());
+    video.addEventListener('loadedmetadata', () => p.stage.style.setProperty('--ratio', video.videoWidth / video.videoHeight || 1));
     video.addEventListener('ended', () => {
       if (this.job.state !== 'done') return;
       video.currentTime = 0;

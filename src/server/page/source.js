@@ -1,5 +1,5 @@
 import { api, url } from './api.js';
-import { announce, clone, element, icon, memory, say } from './dom.js';
+import { announce, clone, element, icon, label, memory, say, setIcon } from './dom.js';
 import * as format from './format.js';
 import { canRecord, record } from './record.js';
 import { t } from './strings.js';
@@ -52,6 +52,11 @@ export class Source {
     p.remove.addEventListener('click', () => {
       this.drop();
       p.file.focus();
+    });
+    p.play.addEventListener('click', () => {
+      const video = p.view.querySelector('video');
+      if (video.paused) video.play();
+      else video.pause();
     });
     p.record.addEventListener('click', () => this.startRecording());
     p.stop.addEventListener('click', () => this.endRecording(true));
@@ -125,15 +130,29 @@ export class Source {
   show(type, file) {
     const view = this.parts.view;
     const src = this.local || url(`v1/uploads/${this.upload}/content`);
-    const broken = () => view.replaceChildren(icon(this.kind, 'icon big'));
+    const broken = () => {
+      view.replaceChildren(icon(this.kind, 'icon big'));
+      this.parts.play.hidden = true;
+    };
+    this.parts.play.hidden = true;
     if (this.kind === 'audio') {
       view.replaceChildren(element('audio', { src, controls: true, preload: 'metadata' }));
       if (this.size <= waveLimit) wave(file || src, this.work.signal).then((e) => e && view.prepend(e));
     } else if (type.startsWith('image/')) {
       view.replaceChildren(element('img', { src, alt: '', onerror: broken }));
     } else {
-      view.replaceChildren(element('video', { src, controls: true, muted: true, playsInline: true, preload: 'metadata', onerror: broken }));
+      this.parts.play.hidden = false;
+      const onpause = () => this.renderPlay();
+      view.replaceChildren(element('video', { src, loop: true, playsInline: true, preload: 'auto', onplay: onpause, onpause, onerror: broken }));
+      this.renderPlay();
     }
+  }
+
+  renderPlay() {
+    const { play, view } = this.parts;
+    const isPaused = view.querySelector('video')?.paused ?? true;
+    setIcon(play, isPaused ? 'play' : 'pause');
+    label(play, t(isPaused ? 'play' : 'pause'));
   }
 
   async startRecording() {
@@ -185,7 +204,7 @@ export class Source {
     p.drop.hidden = isChosen && !this.isHalf || Boolean(this.recorder);
     p.recording.hidden = !this.recorder;
     p.chosen.hidden = !isChosen;
-    p.view.hidden = this.isHalf;
+    p.view.parentElement.hidden = this.isHalf;
     p.name.textContent = p.name.title = this.name;
     p.facts.textContent = this.facts();
     p.bar.hidden = this.sent >= this.size || Boolean(this.error);
@@ -193,6 +212,7 @@ export class Source {
     p.bar.setAttribute('aria-label', t('uploadBar', { name: this.name }));
     say(p.notes, (this.probe?.notes || []).join(' · '));
     say(p.error, this.error);
+    this.renderPlay();
   }
 }
 
