@@ -26,7 +26,7 @@ SYSTEM = re.compile(r"^(sys/(?!stat\.h|types\.h)|linux/|asm/|(dlfcn|fcntl|malloc
 ALLOWED = [("fcntl.h", r"base|media|net|pipeline|pull|weights"),  # open()'s flags
            ("sys/mman.h", r"weights"), ("dlfcn.h", r"backend|models|monitor"), ("sys/ioctl.h", r"cli"), ("malloc.h", r"cli"),
            ("sys/file.h", r"pull"), ("sys/statvfs.h", r"net"),
-           *[(name, r"server") for name in ("fcntl.h", "sys/random.h", "sys/socket.h", "sys/un.h")]]
+           *[(name, r"server") for name in ("fcntl.h", "sys/random.h", "sys/socket.h", "sys/un.h", "sys/wait.h")]]
 CALLS = re.compile(r"(?<![\w.>])((printf|puts|putchar|vprintf|perror|exit|_exit|abort)\s*\(|std(out|err)\b)")
 
 

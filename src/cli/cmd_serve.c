@@ -39,16 +39,14 @@ static bool read_duration(const char *text, double *out)
     return false;
 }
 
-/* The user's folder for data; false: there is none. */
-static bool find_folder(char *out, size_t size)
+/* LS_ENOENT: the user has no folder for data. */
+static int find_folder(char *out, size_t size, ls_error *err)
 {
-    const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-    int n = -1;
-    if (data && *data == '/')
-        n = snprintf(out, size, "%s/latentsync/server", data);
-    else if (home && *home == '/')
-        n = snprintf(out, size, "%s/.local/share/latentsync/server", home);
-    return n > 0 && (size_t)n < size;
+    const int ret = ls_models_home(out, size, err);
+    const size_t n = ret ? 0 : strlen(out);
+    if (!ret)
+        snprintf(out + n, size - n, "/server");
+    return ret;
 }
 
 int cmd_serve(cli_call *call)
@@ -78,8 +76,8 @@ int cmd_serve(cli_call *call)
     };
     if (!read_duration(cli_text(call, "keep"), &s.keep_seconds))
         return cli_usage(call->command, "--keep: expected a time such as 7d, 12h or 0 (never)");
-    if (!s.data && !find_folder(folder, sizeof folder))
-        return cli_usage(call->command, "--data is needed, since there is no home folder");
+    if (!s.data && find_folder(folder, sizeof folder, &err))
+        return cli_usage(call->command, "--data is needed: %s", err.message);
     s.data = s.data ? s.data : folder;
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);

@@ -7,6 +7,12 @@
 void api_health(http_request *r);
 void api_index(http_request *r);
 void api_page(http_request *r);
+void api_description(http_request *r);
+void api_ready(http_request *r);
+void api_metrics(http_request *r);
+void api_capabilities(http_request *r);
+void api_session_open(http_request *r);
+void api_session_close(http_request *r);
 
 void api_upload_add(http_request *r);
 void api_upload_get(http_request *r);

@@ -3,6 +3,12 @@
 
 const http_route http_routes[] = {
     {"GET", "/health", HTTP_OPEN, NULL, api_health},
+    {"GET", "/ready", 0, NULL, api_ready},
+    {"GET", "/metrics", 0, NULL, api_metrics},
+    {"GET", "/v1/capabilities", 0, NULL, api_capabilities},
+    {"GET", "/v1/openapi.json", 0, NULL, api_description},
+    {"POST", "/v1/session", HTTP_OPEN | HTTP_JSON, NULL, api_session_open},
+    {"DELETE", "/v1/session", HTTP_OPEN, NULL, api_session_close},
     {"POST", "/v1/uploads", HTTP_JSON, NULL, api_upload_add},
     {"GET", "/v1/uploads/{id}", 0, NULL, api_upload_get},
     {"PATCH", "/v1/uploads/{id}", HTTP_BYTES, api_upload_begin, api_upload_end},

@@ -41,8 +41,6 @@ static int bind_file(int *fd, listen_address *a, const char *path, ls_error *err
         return server_fail(err, LS_EINVAL, "%s: the path of a socket has 1 to %zu bytes", path,
                            sizeof sun.sun_path - 1);
     strcpy(sun.sun_path, path);
-    strcpy(a->host, path);
-    a->is_loopback = true;
     if (!lstat(path, &st)) {
         if (!S_ISSOCK(st.st_mode) || is_alive(&sun))
             return server_fail(err, LS_EBUSY, "%s is there already", path);
@@ -54,6 +52,8 @@ static int bind_file(int *fd, listen_address *a, const char *path, ls_error *err
     umask(mask);
     if (ret)
         return server_fail(err, LS_EIO, "cannot make the socket %s: %s", path, strerror(errno));
+    strcpy(a->host, path); // ours from here on
+    a->is_loopback = true;
     return 0;
 }
 

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -189,6 +190,135 @@ def requests_that_are_wrong():
         refused(SERVER.ask("POST", "/v1/uploads", text, Content_Type="application/json"), 400, "invalid")
     refused(SERVER.ask("POST", "/v1/jobs", " " * 70000, Content_Type="application/json"), 413, "too_large")
     refused(SERVER.ask("GET", "/v1/jobs?limit=0"), 400, "invalid")
+
+
+@test
+def what_the_server_tells_of_itself():
+    assert SERVER.ask("GET", "/ready")[2] == {"ready": True, "reason": None}
+    status, headers, text = SERVER.ask("GET", "/metrics")
+    assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    for line in text.decode().splitlines():
+        assert re.fullmatch(r'# (HELP|TYPE) latentsync_\w+ .+|latentsync_\w+(\{\w+="\w+"\})? [-+.e0-9]+', line), line
+    assert "3.1" in SERVER.ask("GET", "/v1/openapi.json")[2]["openapi"]
+    tells = SERVER.ask("GET", "/v1/capabilities")[2]
+    assert tells["limits"]["max_upload"] == 4 << 30 and "libx264" in tells["encoders"] and tells["devices"][0]["name"] == "cpu"
+    info = json.loads(subprocess.run([LS, "info", "--json"], capture_output=True, check=True).stdout)
+    assert tells["machine"]["cpu"] == info["cpu"] and tells["version"] == info["version"]
+    steps = next(o for o in tells["options"] if o["name"] == "steps")  # whose default follows from the quality
+    assert steps["type"] == "integer" and steps["default"] is None and steps["min"] == 1
+    assert not {"output", "models", "job", "face-track"} & {o["name"] for o in tells["options"]}
+    paths = [text for text in re.findall(r'"(/[^"]*)"', json.dumps({**tells, "options": []}))]
+    assert not paths, paths
+
+
+@test
+def other_sites_are_refused():
+    port = SERVER.port
+    for host in ("evil.example", f"evil.example:{port}", "localhost", f"127.0.0.1:{port + 1}", f"127.0.0.1.evil.example:{port}",
+                 "", f"[::2]:{port}"):
+        status, _, answer = SERVER.ask("GET", "/health", Host=host)
+        assert status == 421 and answer["error"]["code"] == "forbidden", (host, status)
+    for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"LOCALHOST:{port}", f"[::1]:{port}"):
+        assert SERVER.ask("GET", "/health", Host=host)[0] == 200, host
+    new = {"name": "a", "size": 1}
+    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": f"http://localhost:{port}"},
+                    {"Origin": f"http://127.0.0.1:{port + 1}"}, {"Sec_Fetch_Site": "cross-site"}, {"Origin": f"file://127.0.0.1:{port}"}):
+        refused(SERVER.ask("POST", "/v1/uploads", new, **headers), 403, "forbidden")
+    assert SERVER.ask("POST", "/v1/uploads", new, Origin=f"http://127.0.0.1:{port}", Sec_Fetch_Site="same-origin")[0] == 201
+
+
+@test
+def token():
+    secret = "0123456789abcdef-secret"
+    with open("token", "w") as f:
+        f.write(secret + "\n")
+    s = Server("--token-file", "token", "--host", "lips.example,other.example:8080", "--prefix", "/lips", data="data-token")
+    assert s.ask("GET", "/lips/")[0] == s.ask("GET", "/lips/health")[0] == s.ask("GET", "/health")[0] == 200
+    status, headers, _ = s.ask("GET", "/lips")
+    assert status == 308 and headers["Location"] == "/lips/"
+    status, headers, answer = s.ask("GET", "/lips/v1/jobs")
+    assert status == 401 and headers["WWW-Authenticate"] == "Bearer" and answer["error"]["code"] == "unauthorized"
+    for path in ("/ready", "/metrics", "/v1/capabilities", "/v1/jobs/" + "0" * 32):
+        assert s.ask("GET", path)[0] == 401, path
+    for given in (secret[:-1], secret + "x", "", "Bearer", secret.upper()):
+        assert s.ask("GET", "/v1/jobs", Authorization="Bearer " + given)[0] == 401, given
+    assert s.ask("GET", "/v1/jobs", Authorization="Bearer " + secret)[0] == 200
+    assert s.ask("POST", "/v1/session", {"token": "wrong"})[0] == 401
+    status, headers, _ = s.ask("POST", "/lips/v1/session", {"token": secret})
+    cookie = headers["Set-Cookie"]
+    assert status == 204 and secret not in cookie and all(w in cookie for w in ("HttpOnly", "SameSite=Strict", "Path=/lips/"))
+    cookie = cookie.split(";")[0]
+    assert s.ask("GET", "/v1/jobs", Cookie=cookie)[0] == 200 and s.ask("GET", "/v1/jobs", Cookie=cookie[:-1])[0] == 401
+    status, headers, _ = s.ask("DELETE", "/lips/v1/session")
+    assert status == 204 and "Max-Age=0" in headers["Set-Cookie"]
+    bearer = {"Authorization": "Bearer " + secret}
+    for host in ("lips.example", "lips.example:443", "other.example:8080"):
+        assert s.ask("GET", "/v1/jobs", Host=host, **bearer)[0] == 200, host
+    assert s.ask("GET", "/v1/jobs", Host="other.example", **bearer)[0] == 421
+    status, headers, made = s.ask("POST", "/lips/v1/uploads", {"name": "a", "size": 1}, Host="lips.example", Origin="https://lips.example", **bearer)
+    assert status == 201 and headers["Location"] == f"/lips/v1/uploads/{made['id']}"
+    assert s.stop() == 0
+
+
+def fails(*options):
+    r = subprocess.run([LS, "serve", "--listen", "127.0.0.1:0", "--data", "data-x", *options], capture_output=True, text=True, timeout=60)
+    assert not r.stdout, r.stdout
+    return r.returncode, r.stderr
+
+
+@test
+def addresses():
+    for address in ("127.0.0.1", "127.0.0.1:", ":80", "127.0.0.1:99999", "127.0.0.1:x", "::1:80", "unix:", ""):
+        status, said = fails("--listen", address)
+        assert status == 2 and "listen" in said or "socket" in said, (address, said)
+    status, said = fails("--listen", f"127.0.0.1:{SERVER.port}")
+    assert status == 7 and str(SERVER.port) in said, said
+    status, said = fails("--listen", "0.0.0.0:0")
+    assert status == 2 and "token" in said, said
+    with open("short", "w") as f:
+        f.write("short\n")
+    status, said = fails("--token-file", "short")
+    assert status == 2 and "16" in said, said
+    assert fails("--token-file", "missing")[0] == 3
+    assert fails("--prefix", "lips")[0] == fails("--keep", "soon")[0] == 2
+
+
+class Unix(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect("socket")
+
+
+@test
+def socket_file():
+    for how in (signal.SIGKILL, signal.SIGTERM):  # what a killed server leaves is replaced
+        p = subprocess.Popen([LS, "serve", "--listen", "unix:socket", "--data", "data-unix"], stdout=subprocess.PIPE, text=True)
+        assert p.stdout.readline() == "latentsync: ready at unix:socket\n"
+        assert os.stat("socket").st_mode & 0o777 == 0o660
+        c = Unix("localhost")
+        c.request("GET", "/health")
+        assert c.getresponse().status == 200
+        status, said = fails("--listen", "unix:socket")
+        assert status == 7, said
+        p.send_signal(how)
+        p.wait(60)
+    assert not os.path.exists("socket")
+    with open("file", "w") as f:
+        f.write("mine")
+    assert fails("--listen", "unix:file")[0] == 7 and open("file").read() == "mine"
+
+
+@test
+def slow_clients_do_not_stop_others():
+    slow = [socket.create_connection(("127.0.0.1", SERVER.port)) for _ in range(50)]
+    for i, s in enumerate(slow):
+        s.sendall(b"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{"[:1 + i])
+    start = time.monotonic()
+    for _ in range(20):
+        assert SERVER.ask("GET", "/health")[0] == 200
+    assert time.monotonic() - start < 10
+    for s in slow:
+        s.close()
 
 
 @test
