@@ -1,5 +1,5 @@
 /* Every word of the page, in each language. {name} stands for a value. */
-const strings = {
+export const strings = {
   en: {
     language: 'Language',
     themeAuto: 'Colors: as the system',
