@@ -2,7 +2,7 @@
 """Checks what the source files may include and call:
   - a module of src/ includes only itself and the modules below it;
   - libav* is included by src/media alone, oneDNN by src/backend/onednn alone, libcurl by src/net,
-    libmicrohttpd, SQLite and Nettle by src/server;
+    libmicrohttpd, SQLite, libseccomp and Nettle by src/server;
   - what only some systems have, and /proc, is in src/base/os/; ALLOWED says who may do otherwise;
   - the library does not print, exit or abort.
 `--selftest` shows that each rule can fail."""
@@ -21,12 +21,18 @@ for name, on in [("backend", ["tensor"]), ("weights", ["backend"]), ("nn", ["wei
 FOREIGN = [(re.compile(r"^lib(av|sw)\w*/"), "src/media/"),
            (re.compile(r"^(oneapi/)?dnnl"), "src/backend/onednn/"),
            (re.compile(r"^curl/"), "src/net/"),
-           (re.compile(r"^(microhttpd|sqlite3|nettle/)"), "src/server/")]
+           (re.compile(r"^(microhttpd|seccomp|sqlite3|nettle/)"), "src/server/")]
 SYSTEM = re.compile(r"^(sys/(?!stat\.h|types\.h)|linux/|asm/|(dlfcn|fcntl|malloc|sched|execinfo)\.h)")
 ALLOWED = [("fcntl.h", r"base|media|net|pipeline|pull|weights"),  # open()'s flags
            ("sys/mman.h", r"weights"), ("dlfcn.h", r"backend|models|monitor"), ("sys/ioctl.h", r"cli"), ("malloc.h", r"cli"),
            ("sys/file.h", r"pull"), ("sys/statvfs.h", r"net"),
+<<<<<<< HEAD
            *[(name, r"server") for name in ("fcntl.h", "sys/random.h", "sys/socket.h", "sys/un.h", "sys/wait.h")]]
+=======
+           *[(name, r"server") for name in (
+               "fcntl.h", "linux/filter.h", "linux/seccomp.h", "sys/eventfd.h", "sys/file.h", "sys/mman.h", "sys/pidfd.h",
+               "sys/prctl.h", "sys/random.h", "sys/resource.h", "sys/socket.h", "sys/statvfs.h", "sys/un.h", "sys/wait.h")]]
+>>>>>>> 80541d7 (server: the queue: jobs in SQLite, run as processes in a sandbox)
 CALLS = re.compile(r"(?<![\w.>])((printf|puts|putchar|vprintf|perror|exit|_exit|abort)\s*\(|std(out|err)\b)")
 
 
