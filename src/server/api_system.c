@@ -155,20 +155,12 @@ static json_t *option_json(const ls_option *o)
                      o->group, "help", o->help);
 }
 
-/* The output depends on it, and it names no file. */
-static bool is_offered(const ls_option *o)
-{
-    return o->used_by & LS_OPTION_SYNC && o->type != LS_OPTION_INPUT &&
-           o->type != LS_OPTION_OUTPUT && o->type != LS_OPTION_DIRECTORY &&
-           (o->is_result || !strcmp(o->name, "quality"));
-}
-
 static json_t *options(void)
 {
     const ls_option *o;
     json_t *all = json_array();
     for (size_t i = 0; (o = ls_option_at(i)); i++)
-        if (is_offered(o))
+        if (queue_takes_option(o))
             json_array_append_new(all, option_json(o));
     return all;
 }
