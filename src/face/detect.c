@@ -7,6 +7,7 @@
 
 #define MAX_SIDE 32768
 #define MAX_CANDIDATES 1024
+#define INSIDE 0.9 /* of a box: what is part of another face */
 
 /* Letterbox: cv::resize for 8-bit images */
 
@@ -199,12 +200,17 @@ static double score_of(const ls_face_grid *g, size_t row)
     return s;
 }
 
-static double overlap_of(const double a[4], const double b[4])
+static double area_of(const double a[4])
+{
+    return (a[2] - a[0] + 1) * (a[3] - a[1] + 1);
+}
+
+/* Whether `a` is the face `b` again, or part of it, as an eye: no other face fits into its box. */
+static bool belongs_to(const double a[4], const double b[4], double overlap)
 {
     double w = fmin(a[2], b[2]) - fmax(a[0], b[0]) + 1, h = fmin(a[3], b[3]) - fmax(a[1], b[1]) + 1;
     double both = fmax(w, 0) * fmax(h, 0);
-    double sum = (a[2] - a[0] + 1) * (a[3] - a[1] + 1) + (b[2] - b[0] + 1) * (b[3] - b[1] + 1);
-    return both / (sum - both);
+    return !(both / (area_of(a) + area_of(b) - both) <= overlap) || both > INSIDE * area_of(a);
 }
 
 static void unfit(ls_face *f, ls_fit fit)
@@ -240,7 +246,7 @@ size_t ls_detect_decode(const ls_face_net *net, double threshold, double overlap
         bool keep = decode_row(&g, yunet, c[i].row, cell % g.width, cell / g.width, f);
         unfit(f, fit);
         for (size_t k = 0; keep && k < found; k++)
-            keep = overlap_of(f->box, faces[k].box) <= overlap;
+            keep = !belongs_to(f->box, faces[k].box, overlap);
         found += keep;
     }
     return found;

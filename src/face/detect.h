@@ -31,9 +31,10 @@ int ls_letterbox_run(ls_letterbox *l, const ls_rgb *picture, bool border, ls_lev
 
 /* Decodes a detector's output: faces with a score of at least `threshold`, most confident first,
  * without those that overlap a more confident one by more than `overlap` (intersection over union
- * of boxes one pixel larger each way, as in InsightFace's nms). Coordinates are those of the image
- * that lies in the input at `fit`. Returns the number of faces written, at most `max`. Candidates
- * with numbers that are not finite, or scores above 1, are ignored. SCRFD: InsightFace's
+ * of boxes one pixel larger each way, as in InsightFace's nms), and, other than there, without
+ * those of whose box 90 % lie within that of a more confident one. Coordinates are those of the
+ * image that lies in the input at `fit`. Returns the number of faces written, at most `max`.
+ * Candidates with numbers that are not finite, or scores above 1, are ignored. SCRFD: InsightFace's
  * SCRFD.forward (distance2bbox, distance2kps), cell centres at whole strides. YuNet: OpenCV's
  * FaceDetectorYN. */
 size_t ls_detect_decode(const ls_face_net *net, double threshold, double overlap, ls_fit fit,

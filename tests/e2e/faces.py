@@ -297,6 +297,14 @@ def what_one_frame_shows_is_no_face(world):
 
 
 @test
+def an_eye_is_no_second_face():
+    """In frame 28 the network takes an eye of this speaker for one."""
+    good(run(PUPPET, "--seed", 50007, "--size", 512, "--speech", RECORDING + ".wav", "--phones", RECORDING + ".txt", "eye"))
+    _, frames, tracks = search(Drawn(), "eye/face.mp4")
+    assert len(frames) > 60 and all(len(f["faces"]) == 1 for f in frames) and len(tracks) == 1, tracks
+
+
+@test
 def what_one_frame_shows_beside_a_face_is_not_listed():
     world = Drawn()
     made("flash.mkv", "-i", world.video(0, 20), "-i", world.video(1, 20), "-filter_complex",
