@@ -26,13 +26,9 @@ SYSTEM = re.compile(r"^(sys/(?!stat\.h|types\.h)|linux/|asm/|(dlfcn|fcntl|malloc
 ALLOWED = [("fcntl.h", r"base|media|net|pipeline|pull|weights"),  # open()'s flags
            ("sys/mman.h", r"weights"), ("dlfcn.h", r"backend|models|monitor"), ("sys/ioctl.h", r"cli"), ("malloc.h", r"cli"),
            ("sys/file.h", r"pull"), ("sys/statvfs.h", r"net"),
-<<<<<<< HEAD
-           *[(name, r"server") for name in ("fcntl.h", "sys/random.h", "sys/socket.h", "sys/un.h", "sys/wait.h")]]
-=======
            *[(name, r"server") for name in (
                "fcntl.h", "linux/filter.h", "linux/seccomp.h", "sys/eventfd.h", "sys/file.h", "sys/mman.h", "sys/pidfd.h",
                "sys/prctl.h", "sys/random.h", "sys/resource.h", "sys/socket.h", "sys/statvfs.h", "sys/un.h", "sys/wait.h")]]
->>>>>>> 80541d7 (server: the queue: jobs in SQLite, run as processes in a sandbox)
 CALLS = re.compile(r"(?<![\w.>])((printf|puts|putchar|vprintf|perror|exit|_exit|abort)\s*\(|std(out|err)\b)")
 
 
