@@ -158,6 +158,7 @@ int cmd_models_check(cli_call *call);
 int cmd_random(cli_call *call);
 int cmd_report(cli_call *call);
 int cmd_serve(cli_call *call);
+int cmd_slurm_job(cli_call *call);
 int cmd_info(cli_call *call);
 int cmd_help(cli_call *call);
 int cmd_version(cli_call *call);

@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 #include "server/server.h"
+#include "server/slurm.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -82,4 +83,11 @@ int cmd_serve(cli_call *call)
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     return server_run(&s, &stop, show_address, &err) ? cli_fail(call, &err, NULL) : CLI_OK;
+}
+
+/* For the server alone. */
+int cmd_slurm_job(cli_call *call)
+{
+    signal(SIGTERM, on_signal);
+    return slurm_follow(cli_text(call, "folder"), &stop);
 }

@@ -347,6 +347,13 @@ static const ls_option shell_operand[] = {{.name = "shell",
                                            .help = "bash, zsh or fish"},
                                           {0}};
 
+static const ls_option slurm_operand[] = {{.name = "folder",
+                                           .type = LS_OPTION_DIRECTORY,
+                                           .is_required = 1,
+                                           .value = "FOLDER",
+                                           .help = "folder of the job"},
+                                          {0}};
+
 static const cli_command commands[] = {
     {.name = "sync",
      .summary = "make a lip-synced video",
@@ -549,6 +556,11 @@ static const cli_command commands[] = {
      .reports = true,
      .options = serve_options,
      .run = cmd_serve},
+    {.name = "slurm-job",
+     .summary = "follow a job of the server on a cluster",
+     .is_hidden = true,
+     .operands = slurm_operand,
+     .run = cmd_slurm_job},
     {.name = "bench",
      .summary = "check and measure a graphics card",
      .examples = "latentsync bench gpu"},

@@ -1,4 +1,5 @@
 #include "server/queue_state.h"
+#include "server/slurm.h"
 #include "latentsync/machine.h"
 
 #include <errno.h>
@@ -133,7 +134,7 @@ int queue_check_space(queue *q, uint64_t bytes, ls_error *err)
 }
 
 int queue_start_worker(queue *q, worker *w, const arguments *a, const char *temporary,
-                       int death_signal, ls_error *err)
+                       const sandbox *box, int death_signal, ls_error *err)
 {
     char cache[QUEUE_PATH];
     folder_space space = {0};
@@ -145,7 +146,7 @@ int queue_start_worker(queue *q, worker *w, const arguments *a, const char *temp
         .argv = (const char *const *)a->list,
         .temporary = temporary,
         .cache = cache,
-        .sandbox = q->sandbox,
+        .sandbox = box,
         .death_signal = death_signal,
         .file_bytes = space.free > space.reserve ? space.free - space.reserve : 0};
     return worker_start(w, &settings, err);
@@ -235,7 +236,9 @@ static void share_out(queue *q)
     uint64_t all = q->s->max_memory ? q->s->max_memory : free_memory(&m) / 10 * 7;
     all = all > own + least ? all - own : least;
     q->workers = q->s->workers;
-    if (!q->workers) {
+    if (!q->workers && q->is_cluster) {
+        q->workers = 8;
+    } else if (!q->workers) {
         q->workers = cores / 8 < all / usual ? cores / 8 : (size_t)(all / usual);
         if (ls_machine_get_device(&card, sizeof card, 1))
             q->workers = 1; // it takes all cards
@@ -271,7 +274,10 @@ static int open_folder(queue *q, ls_error *err)
 static int open_all(queue *q, ls_error *err)
 {
     ls_error none = {0};
-    int ret = open_folder(q, err);
+    q->is_cluster = q->s->executor && !strcmp(q->s->executor, "slurm");
+    int ret = q->is_cluster ? slurm_find(err) : 0;
+    if (!ret)
+        ret = open_folder(q, err);
     if (ret)
         return ret;
     if (sandbox_open(&q->sandbox, &none) && q->s->message)

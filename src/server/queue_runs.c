@@ -26,26 +26,35 @@ size_t queue_runs_poll(queue *q, struct pollfd *fds)
     return count;
 }
 
-/* Members of an event that everybody may see: numbers, and short words. */
-static json_t *pick(const json_t *event, const char *const *names)
+static bool fits(const json_t *value, const json_t *as)
 {
-    json_t *out = json_object();
-    for (size_t i = 0; names[i]; i++) {
-        json_t *value = json_object_get(event, names[i]);
-        if (json_is_number(value) || (json_is_string(value) && json_string_length(value) < 200))
-            json_object_set(out, names[i], value);
+    return json_is_string(as) ? json_is_string(value) && json_string_length(value) < 200
+           : json_is_real(as) ? json_is_number(value)
+                              : json_is_integer(value);
+}
+
+/* Members of an event that everybody may see: those of `defaults`, which is taken over. */
+static json_t *pick(const json_t *event, json_t *defaults)
+{
+    const char *name;
+    json_t *value, *out = json_copy(defaults);
+    json_object_foreach(defaults, name, value)
+    {
+        if (fits(json_object_get(event, name), value))
+            json_object_set(out, name, json_object_get(event, name));
     }
+    json_decref(defaults);
     return out;
 }
 
 static void take_progress(queue_run *r, const json_t *event)
 {
-    static const char *const names[] = {"stage",          "frame",        "frames",
-                                        "step",           "steps",        "chunk",
-                                        "chunks",         "fraction",     "frames_per_second",
-                                        "seconds_left",   "seconds",      "cpu_percent",
-                                        "resident_bytes", "budget_bytes", NULL};
-    queue_event(r->q, r->number, r->id, r, "progress", pick(event, names), NULL);
+    json_t *defaults =
+        json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:i, s:i}", "stage",
+                  "prepare", "frame", 0, "frames", 0, "step", 0, "steps", 0, "chunk", 0, "chunks",
+                  0, "fraction", 0., "frames_per_second", 0., "seconds_left", 0., "seconds", 0.,
+                  "cpu_percent", 0., "resident_bytes", 0, "budget_bytes", 0);
+    queue_event(r->q, r->number, r->id, r, "progress", pick(event, defaults), NULL);
 }
 
 static void take_message(queue_run *r, const json_t *event)
@@ -63,22 +72,13 @@ static void take_message(queue_run *r, const json_t *event)
 
 static void take_done(queue_run *r, const json_t *event)
 {
-    static const char *const names[] = {"frames",
-                                        "start",
-                                        "seconds",
-                                        "elapsed_seconds",
-                                        "frames_generated",
-                                        "frames_with_face",
-                                        "peak_resident_bytes",
-                                        "audio",
-                                        "seed",
-                                        "frames_covered",
-                                        "frames_turned",
-                                        "frames_hidden",
-                                        "chunks_kept",
-                                        NULL};
+    json_t *defaults =
+        json_pack("{s:i, s:f, s:f, s:f, s:i, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:i}", "frames", 0,
+                  "start", 0., "seconds", 0., "elapsed_seconds", 0., "frames_generated", 0,
+                  "frames_with_face", 0, "peak_resident_bytes", 0, "audio", "", "seed", 0,
+                  "frames_covered", 0, "frames_turned", 0, "frames_hidden", 0, "chunks_kept", 0);
     json_decref(r->result);
-    r->result = pick(event, names);
+    r->result = pick(event, defaults);
 }
 
 static void take_line(void *opaque, const char *text, size_t bytes)
@@ -108,25 +108,9 @@ static bool is_resumable(queue *q, const char *id, const json_t *request)
            S_ISREG(st.st_mode);
 }
 
-/* A job that was begun resumes as it was begun; a preview is asked for again. */
-static void job_arguments(queue *q, arguments *a, const char *id, const json_t *request)
+static void input_arguments(queue *q, arguments *a, const char *id, const json_t *request)
 {
     const char *features = json_string_value(json_object_get(request, "features_from"));
-    const bool resumes = is_resumable(q, id, request);
-    arguments_add(a, "%s", q->s->program);
-    arguments_add(a, resumes ? "resume" : "sync");
-    arguments_add(a, "--progress=json");
-    arguments_add(a, "--max-memory=%llu", (unsigned long long)q->worker_memory);
-    if (q->worker_threads)
-        arguments_add(a, "--threads=%d", q->worker_threads);
-    if (ls_option_find("newest-frame"))
-        arguments_add(a, "--newest-frame=%s/jobs/%s/newest.jpg", q->data, id);
-    if (ls_option_find("stream") && !json_is_number(json_object_get(request, "preview")))
-        arguments_add(a, "--stream=%s/jobs/%s/stream", q->data, id);
-    if (resumes) {
-        arguments_add(a, "%s/jobs/%s/job", q->data, id);
-        return;
-    }
     if (q->s->models)
         arguments_add(a, "--models=%s", q->s->models);
     if (q->s->device)
@@ -142,6 +126,68 @@ static void job_arguments(queue *q, arguments *a, const char *id, const json_t *
                   json_string_value(json_object_get(request, "audio")));
 }
 
+/* A job that was begun resumes as it was begun; a preview is asked for again. */
+static void local_arguments(queue *q, arguments *a, const char *id, const json_t *request)
+{
+    const bool resumes = is_resumable(q, id, request);
+    arguments_add(a, "%s", q->s->program);
+    arguments_add(a, resumes ? "resume" : "sync");
+    arguments_add(a, "--progress=json");
+    arguments_add(a, "--max-memory=%llu", (unsigned long long)q->worker_memory);
+    if (q->worker_threads)
+        arguments_add(a, "--threads=%d", q->worker_threads);
+    arguments_add(a, "--newest-frame=%s/jobs/%s/newest.jpg", q->data, id);
+    if (ls_option_find("stream") && !json_is_number(json_object_get(request, "preview")))
+        arguments_add(a, "--stream=%s/jobs/%s/stream", q->data, id);
+    if (resumes)
+        arguments_add(a, "%s/jobs/%s/job", q->data, id);
+    else
+        input_arguments(q, a, id, request);
+}
+
+/* A command line for the cluster, which knows its program by a name of its own. */
+static void add_stage(queue *q, json_t *spec, const char *command, const char *id,
+                      const json_t *request)
+{
+    char program[QUEUE_PATH];
+    arguments a = {0};
+    if (!realpath(q->s->program, program))
+        snprintf(program, sizeof program, "%s", q->s->program);
+    arguments_add(&a, "%s", program);
+    arguments_add(&a, "%s", command);
+    arguments_add(&a, "--progress=json");
+    if (request)
+        input_arguments(q, &a, id, request);
+    else
+        arguments_add(&a, "%s/jobs/%s/job", q->data, id);
+    json_t *list = json_array();
+    for (size_t i = 0; i < a.count; i++)
+        json_array_append_new(list, json_string(a.list[i]));
+    json_object_set_new(spec, command, list);
+    arguments_free(&a);
+}
+
+static int slurm_arguments(queue *q, arguments *a, const char *id, const json_t *request,
+                           ls_error *err)
+{
+    char path[QUEUE_PATH];
+    json_t *spec = json_object();
+    if (json_is_number(json_object_get(request, "preview"))) {
+        add_stage(q, spec, "sync", id, request);
+    } else {
+        add_stage(q, spec, "plan", id, request);
+        add_stage(q, spec, "render", id, NULL);
+        add_stage(q, spec, "join", id, NULL);
+    }
+    snprintf(path, sizeof path, "%s/jobs/%s/slurm.json", q->data, id);
+    const int failed = json_dump_file(spec, path, JSON_COMPACT);
+    json_decref(spec);
+    arguments_add(a, "%s", q->s->program);
+    arguments_add(a, "slurm-job");
+    arguments_add(a, "%s/jobs/%s", q->data, id);
+    return failed ? server_fail(err, LS_EIO, "%s cannot be written", path) : 0;
+}
+
 static int launch(queue *q, queue_run *r, const json_t *request, ls_error *err)
 {
     char folder[QUEUE_PATH], temporary[QUEUE_PATH];
@@ -151,9 +197,13 @@ static int launch(queue *q, queue_run *r, const json_t *request, ls_error *err)
     int ret = folder_make(folder, err);
     if (!ret)
         ret = folder_make(temporary, err);
-    job_arguments(q, &a, r->id, request);
+    if (!ret && q->is_cluster)
+        ret = slurm_arguments(q, &a, r->id, request, err);
+    else
+        local_arguments(q, &a, r->id, request);
     if (!ret)
-        ret = queue_start_worker(q, &r->worker, &a, temporary, SIGTERM, err);
+        ret = queue_start_worker(q, &r->worker, &a, temporary, q->is_cluster ? NULL : q->sandbox,
+                                 SIGTERM, err);
     arguments_free(&a);
     return ret;
 }

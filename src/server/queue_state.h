@@ -43,6 +43,7 @@ struct queue {
     pthread_mutex_t lock;
     pthread_t thread;
     bool has_thread, stop, must_purge;
+    bool is_cluster; /* jobs run elsewhere; their processes here only follow them */
     int wake, folder;
     store *store;
     sandbox *sandbox;
@@ -77,7 +78,7 @@ json_t *queue_clean_error(queue *q, const json_t *event);
 int queue_error_code(const char *name);
 /* Starts `w` for this program. */
 int queue_start_worker(queue *q, worker *w, const arguments *a, const char *temporary,
-                       int death_signal, ls_error *err);
+                       const sandbox *box, int death_signal, ls_error *err);
 void queue_common_arguments(queue *q, arguments *a);
 
 /* Adds an event; `r` is NULL for a job that does not run. Takes `data` over. */

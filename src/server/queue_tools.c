@@ -138,7 +138,7 @@ static int launch(queue *q, queue_tool *t, ls_error *err)
         ret = folder_make(path, err);
     tool_arguments(q, t, &a);
     if (!ret)
-        ret = queue_start_worker(q, &t->worker, &a, path, SIGKILL, err);
+        ret = queue_start_worker(q, &t->worker, &a, path, q->sandbox, SIGKILL, err);
     arguments_free(&a);
     return ret;
 }

@@ -31,9 +31,9 @@ static bool is_kept(const char *variable)
     static const char *const names[] = {
         "PATH=",           "HOME=",          "LANG=",         "TZ=", "LD_LIBRARY_PATH=",
         "XDG_CACHE_HOME=", "XDG_DATA_HOME=", "XDG_DATA_DIRS="};
-    static const char *const prefixes[] = {"LC_",     "LS_",       "OMP_",  "DNNL_",
-                                           "ONEDNN_", "OPENBLAS_", "CUDA_", "NVIDIA_",
-                                           "ASAN_",   "LSAN_",     "UBSAN_"};
+    static const char *const prefixes[] = {"LC_",       "LS_",    "OMP_",    "DNNL_", "ONEDNN_",
+                                           "OPENBLAS_", "CUDA_",  "NVIDIA_", "ASAN_", "LSAN_",
+                                           "UBSAN_",    "SLURM_", "SBATCH_"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strncmp(variable, names[i], strlen(names[i])))
             return true;
