@@ -204,6 +204,9 @@ typedef struct ls_sync_settings {
     int silence;         /* LS_SILENCE_CLOSE */
     const char *newest_frame; /* NULL, or a file that is replaced, at most once a second, by a JPEG
                                  of the frame finished last, at most 640 pixels wide */
+    const char *stream;       /* NULL, or a folder that is made, in which stream.m3u8 lists what is
+                                 finished of the output, as HLS, while the rest is made; resuming goes
+                                 on with it. For ls_sync_run */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

@@ -1,5 +1,4 @@
 #include "media/audio_out.h"
-#include "media/container.h"
 #include "media/input.h"
 #include "media/tags.h"
 #include "base/alloc.h"
@@ -14,6 +13,7 @@
 
 struct ls_audio_out {
     char *path;
+    const ls_container *container;
     AVFormatContext *in, *mux;
     const AVStream *from;
     int64_t zero; /* its time stamp that is at the first frame */
@@ -80,7 +80,7 @@ static bool can_copy(const ls_audio_out *a)
     const AVCodecParameters *par = a->from->codecpar;
     AVFormatContext *trial = NULL;
     uint8_t *header = NULL;
-    if (!ls_container_takes_audio(ls_container_of(a->mux->oformat), par->codec_id) ||
+    if (!ls_container_takes_audio(a->container, par->codec_id) ||
         avformat_query_codec(a->mux->oformat, par->codec_id, FF_COMPLIANCE_EXPERIMENTAL) != 1 ||
         avformat_alloc_output_context2(&trial, a->mux->oformat, NULL, NULL) < 0)
         return false;
@@ -120,14 +120,13 @@ static int encoder_rate(const AVCodec *codec, int rate)
 
 static int open_encoder(ls_audio_out *a, const ls_mix_settings *mix, ls_error *err)
 {
-    const ls_container *container = ls_container_of(a->mux->oformat);
-    const AVCodec *codec = avcodec_find_encoder_by_name(container->audio_encoder);
+    const AVCodec *codec = avcodec_find_encoder_by_name(a->container->audio_encoder);
     int ret = ls_mix_open(&a->mix, mix, err);
     if (ret)
         return ret;
     if (!codec)
         return ls_fail(err, LS_EUNSUPPORTED, "libavcodec lacks the encoder %s for the audio",
-                       container->audio_encoder);
+                       a->container->audio_encoder);
     AVCodecContext *c = a->encoder = avcodec_alloc_context3(codec);
     a->frame = av_frame_alloc();
     a->planes = av_frame_alloc();
@@ -152,7 +151,7 @@ static int open_encoder(ls_audio_out *a, const ls_mix_settings *mix, ls_error *e
     a->to->time_base = c->time_base;
     if (ret < 0)
         return ls_fail_av(err, ret, "cannot encode the audio of %s as %s", a->path,
-                          container->audio_name);
+                          a->container->audio_name);
     a->delay = delay_of(a, c->codec_id, c->initial_padding, c->sample_rate);
     return ls_mix_start(a->mix, &c->ch_layout, c->sample_rate, err);
 }
@@ -175,11 +174,13 @@ static int open_input(ls_audio_out *a, int wanted, const ls_log *log, ls_error *
 }
 
 int ls_audio_out_open(ls_audio_out **out, const ls_mix_settings *mix, const ls_sound_facts *facts,
-                      AVFormatContext *mux, const ls_log *log, ls_error *err)
+                      const ls_container *container, AVFormatContext *mux, const ls_log *log,
+                      ls_error *err)
 {
     ls_audio_out *a = *out = ls_calloc_array(1, sizeof *a);
     if (!a)
         return ls_fail(err, LS_ENOMEM, "out of memory");
+    a->container = container;
     a->mux = mux;
     a->at = -1;
     a->last_dts = AV_NOPTS_VALUE;

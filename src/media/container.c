@@ -31,6 +31,18 @@ static const ls_container containers[] = {
     {".webm", "webm", webm_video, webm_audio, false, "libopus", "Opus", NULL},
 };
 
+static const enum AVCodecID hls_video[] = {AV_CODEC_ID_H264, AV_CODEC_ID_HEVC, AV_CODEC_ID_AV1,
+                                           AV_CODEC_ID_VP9, AV_CODEC_ID_NONE},
+                            hls_audio[] = {AV_CODEC_ID_AAC, AV_CODEC_ID_NONE};
+
+const ls_container ls_container_hls = {.muxer = "mp4",
+                                       .video = hls_video,
+                                       .audio = hls_audio,
+                                       .audio_encoder = "aac",
+                                       .audio_name = "AAC",
+                                       .movflags =
+                                           "+frag_custom+delay_moov+default_base_moof+skip_sidx"};
+
 static bool lists(const enum AVCodecID *list, enum AVCodecID id)
 {
     while (*list != AV_CODEC_ID_NONE && *list != id)
@@ -58,14 +70,6 @@ int ls_container_choose(const ls_container **out, const char *path, ls_error *er
     ls_fail(err, LS_EINVAL, "%s: the container is chosen by the file extension; use %s", path,
             list);
     return ls_advise(err, LS_EINVAL, LS_HINT_OTHER_OUTPUT, "output");
-}
-
-const ls_container *ls_container_of(const AVOutputFormat *muxer)
-{
-    const ls_container *c = containers;
-    while (strcmp(c->muxer, muxer->name))
-        c++;
-    return c;
 }
 
 /* The containers that hold a codec, or the encoders whose codec a container holds: "a, b". */
@@ -100,6 +104,18 @@ int ls_container_check_video(const ls_container *c, const char *path, const char
             "%s: %s holds no %s video, which %s makes; what does: %s; encoders for %s: %s", path,
             c->extension, avcodec_get_name(codec), encoder, others, c->extension, encoders);
     return ls_advise(err, LS_EINVAL, LS_HINT_OTHER_OUTPUT, "output");
+}
+
+int ls_container_check_hls(const char *encoder, ls_error *err)
+{
+    char encoders[160];
+    const AVCodec *codec = avcodec_find_encoder_by_name(encoder);
+    if (!codec || lists(hls_video, codec->id)) // an unknown one is reported where it is opened
+        return 0;
+    list_encoders(encoders, sizeof encoders, &ls_container_hls);
+    ls_fail(err, LS_EINVAL, "stream: HLS holds no %s video, which %s makes; encoders for it: %s",
+            avcodec_get_name(codec->id), encoder, encoders);
+    return ls_advise(err, LS_EINVAL, LS_HINT_NONE, "video-codec");
 }
 
 bool ls_container_takes_audio(const ls_container *c, enum AVCodecID codec)

@@ -14,15 +14,18 @@ typedef struct ls_container {
     const char *movflags;
 } ls_container;
 
+/* Fragments of a stream (hls.h); has no extension. */
+extern const ls_container ls_container_hls;
+
 /* Of the output's name; LS_EINVAL, naming those there are. */
 int ls_container_choose(const ls_container **out, const char *path, ls_error *err);
-/* Of a muxer that ls_container_choose gave. */
-const ls_container *ls_container_of(const AVOutputFormat *muxer);
 
 /* LS_EINVAL, with what could be done, if it cannot hold what an encoder of that name and codec
  * makes. `path` is for the message. */
 int ls_container_check_video(const ls_container *c, const char *path, const char *encoder,
                              enum AVCodecID codec, ls_error *err);
+/* The same for a stream. */
+int ls_container_check_hls(const char *encoder, ls_error *err);
 /* Whether sound of that codec may be copied, as far as the codec alone tells. */
 bool ls_container_takes_audio(const ls_container *c, enum AVCodecID codec);
 

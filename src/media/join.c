@@ -15,6 +15,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define FRAGMENT_BYTES (2 << 20)
+#define FRAGMENT_FRAMES 256
+
 struct ls_join {
     ls_join_settings s;
     const ls_container *container;
@@ -28,6 +31,8 @@ struct ls_join {
     ls_extras *extras;
     AVPacket *packet;
     uint64_t frames; /* of the segments so far */
+    bool has_header; /* with a sink: has got it */
+    size_t held;     /* bytes of video that it has not got */
 };
 
 static bool is_same_file(const char *a, const char *b)
@@ -52,8 +57,10 @@ static int check_path(const ls_join_settings *s, ls_error *err)
  * replaces it. */
 static int open_streams(ls_join *j, bool trial, const ls_log *log, ls_error *err)
 {
-    int ret = check_path(&j->s, err);
-    if (!ret)
+    int ret = 0;
+    if (j->s.sink.write)
+        j->container = &ls_container_hls;
+    else if (!(ret = check_path(&j->s, err)))
         ret = ls_container_choose(&j->container, j->s.path, err);
     if (ret)
         return ret;
@@ -70,7 +77,7 @@ static int open_streams(ls_join *j, bool trial, const ls_log *log, ls_error *err
         ls_encoder_close(&j->encoder);
         ret = ls_encoder_open_small(&j->encoder, j->s.encoding, err);
     }
-    if (!ret)
+    if (!ret && !j->s.sink.write)
         ret = ls_container_check_video(j->container, j->s.path, j->s.encoding->codec,
                                        j->encoder->codec_id, err);
     if (ret)
@@ -79,6 +86,8 @@ static int open_streams(ls_join *j, bool trial, const ls_log *log, ls_error *err
     if (!j->stream)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     j->frame = j->encoder->time_base;
+    if (j->s.sink.write && j->s.delay < (uint64_t)j->stream->codecpar->video_delay)
+        j->s.delay = (uint64_t)j->stream->codecpar->video_delay; // later segments may need it
     j->segments = ls_segment_container(j->encoder);
     if (ls_video_times(j->s.encoding->like))
         j->stream->time_base = ls_times_base(ls_video_times(j->s.encoding->like));
@@ -96,8 +105,9 @@ static int open_streams(ls_join *j, bool trial, const ls_log *log, ls_error *err
         .begin = begin,
         .seconds = j->s.sound_seconds};
     if (!ret)
-        ret = ls_audio_out_open(&j->audio, &mix, j->s.facts, mux, log, err);
-    return ret ? ret
+        ret = ls_audio_out_open(&j->audio, &mix, j->s.facts, j->container, mux, log, err);
+    return ret || j->s.sink.write
+               ? ret
                : ls_extras_open(&j->extras, j->s.encoding->like, mux, j->stream, j->s.first,
                                 j->s.seconds > 0 ? j->s.seconds : INFINITY, log, err);
 }
@@ -123,6 +133,22 @@ int ls_join_open(ls_join **out, const ls_join_settings *s, ls_error *err)
     return ret;
 }
 
+/* What was written since the last time; av_free(). */
+static size_t take_fragment(ls_join *j, uint8_t **data)
+{
+    *data = NULL;
+    const int size = j->mux.format->pb ? avio_close_dyn_buf(j->mux.format->pb, data) : 0;
+    j->mux.format->pb = NULL;
+    return size > 0 ? (size_t)size : 0;
+}
+
+static void drop_fragment(ls_join *j)
+{
+    uint8_t *data;
+    take_fragment(j, &data);
+    av_free(data);
+}
+
 void ls_join_close(ls_join **pj)
 {
     ls_join *j = *pj;
@@ -131,6 +157,8 @@ void ls_join_close(ls_join **pj)
     ls_audio_out_close(&j->audio);
     ls_extras_close(&j->extras);
     ls_encoder_close(&j->encoder);
+    if (j->s.sink.write && j->mux.format)
+        drop_fragment(j);
     ls_muxer_close(&j->mux);
     av_packet_free(&j->packet);
     free(j);
@@ -163,23 +191,55 @@ static int64_t duration_of(const ls_join *j, int64_t index)
     return limit > (double)start && limit < (double)end ? llrint(limit) - start : end - start;
 }
 
+/* All that plays beside the video before `seconds`. */
+static int write_until(ls_join *j, double seconds, ls_error *err)
+{
+    int ret = ls_audio_out_write_until(j->audio, seconds, err);
+    if (!ret && j->extras)
+        ret = ls_extras_write_until(j->extras, seconds, err);
+    return ret ? ls_fail_context(err, ret, "cannot write %s", j->s.path) : 0;
+}
+
+/* Gives the sink what the muxer holds. */
+static int flush(ls_join *j, ls_error *err)
+{
+    AVFormatContext *mux = j->mux.format;
+    uint8_t *data;
+    int ret = ls_muxer_check(&j->mux, av_interleaved_write_frame(mux, NULL), err);
+    for (bool again = true; !ret && again;) {
+        ret = ls_muxer_check(&j->mux, av_write_frame(mux, NULL), err);
+        const size_t size = take_fragment(j, &data);
+        again = !j->has_header;
+        if (!ret && size)
+            ret = j->s.sink.write(j->s.sink.opaque, again, data, size, err);
+        av_free(data);
+        if (!ret && avio_open_dyn_buf(&mux->pb) < 0)
+            ret = ls_fail(err, LS_ENOMEM, "out of memory");
+        j->has_header = true;
+    }
+    j->held = 0;
+    return ret;
+}
+
 /* Writes j->packet, the `n`th of its segment. Segments are closed, so decoding precedes display by
- * the same delay throughout. */
+ * the same delay throughout. A fragment ends where the decoding times of its frames do. */
 static int write_packet(ls_join *j, uint64_t n, ls_error *err)
 {
     AVPacket *p = j->packet;
     p->stream_index = j->stream->index;
-    const int64_t shown = p->pts + (int64_t)j->frames;
+    const int64_t shown = p->pts + (int64_t)j->frames,
+                  decoded = (int64_t)(j->frames + n) - (int64_t)j->s.delay;
     p->pts = time_of(j, shown);
-    p->dts = time_of(j, (int64_t)(j->frames + n) - (int64_t)j->s.delay);
-    p->duration = duration_of(j, shown);
+    p->dts = time_of(j, decoded);
+    p->duration = j->s.sink.write ? time_of(j, decoded + 1) - p->dts : duration_of(j, shown);
     p->pos = -1;
-    const double at = (double)p->dts * av_q2d(j->stream->time_base);
-    int ret = ls_audio_out_write_until(j->audio, at, err);
+    j->held += (size_t)p->size;
+    int ret = write_until(j, (double)p->dts * av_q2d(j->stream->time_base), err);
     if (!ret)
-        ret = ls_extras_write_until(j->extras, at, err);
-    return ret ? ls_fail_context(err, ret, "cannot write %s", j->s.path)
-               : ls_muxer_check(&j->mux, av_interleaved_write_frame(j->mux.format, p), err);
+        ret = ls_muxer_check(&j->mux, av_interleaved_write_frame(j->mux.format, p), err);
+    return !ret && j->s.sink.write && (j->held >= FRAGMENT_BYTES || (n + 1) % FRAGMENT_FRAMES == 0)
+               ? flush(j, err)
+               : ret;
 }
 
 /* A few frames, and the sound and all else beside them, as a whole file. */
@@ -272,7 +332,8 @@ static int start(ls_join *j, const AVCodecParameters *segment, ls_error *err)
                                                        (size_t)segment->extradata_size))
         return ls_fail(err, LS_ENOMEM, "out of memory");
     j->started = true;
-    return ls_muxer_start(&j->mux, j->s.path, j->container->movflags, err);
+    return j->s.sink.write ? ls_muxer_start_memory(&j->mux, j->container->movflags, err)
+                           : ls_muxer_start(&j->mux, j->s.path, j->container->movflags, err);
 }
 
 int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cancel *cancel,
@@ -302,14 +363,20 @@ int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cance
         ret = ls_fail(err, LS_EFORMAT, "%s holds %llu frames instead of %llu", segment,
                       (unsigned long long)n, (unsigned long long)frames);
     j->frames += frames;
+    if (!ret && j->s.sink.write) {
+        ret = write_until(j, (double)time_of(j, (int64_t)j->frames) * av_q2d(j->stream->time_base),
+                          err);
+        if (!ret)
+            ret = flush(j, err);
+    }
     return ret;
 }
 
 int ls_join_finish(ls_join *j, ls_error *err)
 {
-    int ret = ls_audio_out_write_until(j->audio, INFINITY, err);
-    if (!ret)
-        ret = ls_extras_write_until(j->extras, INFINITY, err);
+    int ret = write_until(j, INFINITY, err);
+    if (j->s.sink.write)
+        return ret ? ret : flush(j, err);
     if (!ret)
         ret = ls_muxer_end(&j->mux, err);
     return ret ? ret : ls_muxer_name(&j->mux, 0, err);

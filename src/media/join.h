@@ -8,6 +8,13 @@
 #include "media/encoder.h"
 #include "media/mix.h"
 
+/* Takes a stream of fragmented MP4: its header, called once, then fragments, of a few megabytes
+ * each. */
+typedef struct ls_join_sink {
+    int (*write)(void *opaque, bool is_header, const uint8_t *data, size_t size, ls_error *err);
+    void *opaque;
+} ls_join_sink;
+
 typedef struct ls_join_settings {
     const char *path; /* its extension chooses the container */
     const char *audio;
@@ -16,11 +23,13 @@ typedef struct ls_join_settings {
     const ls_sound_facts *facts; /* of the speech with its offset; NULL: taken for plain */
     ls_mix_own own;
     double sound_seconds; /* where the sound ends in the whole, if not with the speech; else 0 */
-    uint64_t delay;       /* the largest of the segments' */
+    uint64_t delay;       /* the largest of the segments'; with a sink at least the first one's */
     uint64_t first;       /* frame of the whole that the output begins with */
     double seconds;       /* length of the video; 0: not known yet */
     const ls_encoding *encoding;
     const ls_log *log;
+    ls_join_sink sink; /* what takes picture and sound instead of a file; write NULL: none. Each
+                          segment begins and ends with a fragment; `path` is for messages */
 } ls_join_settings;
 
 /* One thread at a time. */
@@ -38,7 +47,8 @@ int ls_join_open(ls_join **out, const ls_join_settings *s, ls_error *err);
 /* Appends a segment, which must hold `frames` frames. */
 int ls_join_add(ls_join *j, const char *segment, uint64_t frames, const ls_cancel *cancel,
                 ls_error *err);
-/* Completes the file, forces it to the disk and gives it its name. */
+/* Completes the file, forces it to the disk and gives it its name; or gives the sink what is left
+ * of the sound. */
 int ls_join_finish(ls_join *j, ls_error *err);
 /* Removes the temporary file unless ls_join_finish succeeded. Sets *j to NULL; takes NULL. */
 void ls_join_close(ls_join **j);

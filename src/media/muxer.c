@@ -11,6 +11,24 @@ int ls_muxer_open(ls_muxer *m, const AVOutputFormat *format, ls_error *err)
     return 0;
 }
 
+static int write_header(AVFormatContext *f, const char *movflags)
+{
+    AVDictionary *options = NULL;
+    if (movflags)
+        av_dict_set(&options, "movflags", movflags, 0);
+    const int ret = avformat_write_header(f, &options);
+    av_dict_free(&options);
+    return ret;
+}
+
+int ls_muxer_start_memory(ls_muxer *m, const char *movflags, ls_error *err)
+{
+    if (avio_open_dyn_buf(&m->format->pb) < 0)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    const int ret = write_header(m->format, movflags);
+    return ret < 0 ? ls_fail_av(err, ret, "cannot begin the stream") : 0;
+}
+
 int ls_muxer_start(ls_muxer *m, const char *path, const char *movflags, ls_error *err)
 {
     int ret = ls_output_open(&m->file, path, err);
@@ -19,16 +37,12 @@ int ls_muxer_start(ls_muxer *m, const char *path, const char *movflags, ls_error
         return ret;
     }
     AVFormatContext *f = m->format;
-    AVDictionary *options = NULL;
     f->url = av_asprintf("file:%s", m->file.temporary);
     if (!f->url)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     ret = avio_open(&f->pb, f->url, AVIO_FLAG_WRITE);
-    if (movflags)
-        av_dict_set(&options, "movflags", movflags, 0);
     if (ret >= 0)
-        ret = avformat_write_header(f, &options);
-    av_dict_free(&options);
+        ret = write_header(f, movflags);
     return ret < 0 ? ls_fail_av(err, ret, "cannot write %s", path) : 0;
 }
 
@@ -36,7 +50,7 @@ int ls_muxer_check(const ls_muxer *m, int averror, ls_error *err)
 {
     if (averror >= 0 && m->format->pb->error < 0)
         averror = m->format->pb->error;
-    const char *path = m->file.path ? m->file.path : "a trial of it";
+    const char *path = m->file.path ? m->file.path : "a part of it";
     return averror < 0 ? ls_fail_av(err, averror, "cannot write %s", path) : 0;
 }
 

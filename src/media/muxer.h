@@ -15,6 +15,8 @@ int ls_muxer_open(ls_muxer *m, const AVOutputFormat *format, ls_error *err);
 /* Creates the temporary file and writes the header of the streams added to `format`; `movflags` may
  * be NULL. `path` must outlive the muxer. */
 int ls_muxer_start(ls_muxer *m, const char *path, const char *movflags, ls_error *err);
+/* The same into a buffer of libavformat's (avio_open_dyn_buf), which the caller closes. */
+int ls_muxer_start_memory(ls_muxer *m, const char *movflags, ls_error *err);
 /* Of the result of writing a packet: fails if it is negative, or earlier output did not arrive. */
 int ls_muxer_check(const ls_muxer *m, int averror, ls_error *err);
 /* Writes the trailer and closes the temporary file. */

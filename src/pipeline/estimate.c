@@ -42,7 +42,7 @@ static int open_job(ls_sync **job, const ls_sync_settings *s, const char *folder
     char output[LS_PATH_SIZE];
     int ret = ls_path_join(output, sizeof output, folder, "sample.mkv", err);
     own.output = output;
-    own.job = own.stats = own.save_track = own.newest_frame = NULL;
+    own.job = own.stats = own.save_track = own.newest_frame = own.stream = NULL;
     own.keep_job = own.no_overwrite = 0;
     own.preview = 0;
     own.restart = 1;

@@ -666,6 +666,15 @@ static const ls_option_row rows[] = {
       .help = "keep a small JPEG of the newest finished frame, renewed once a second"},
      LS_MEMBER_STRING,
      SYNC(newest_frame)},
+    {{.name = "stream",
+      .type = LS_OPTION_OUTPUT,
+      .used_by = MADE | JOB,
+      .value = "DIR",
+      .group = "Job",
+      .help = "write what is finished as HLS, to be watched while the rest is made: "
+              "DIR/stream.m3u8"},
+     LS_MEMBER_STRING,
+     SYNC(stream)},
 };
 
 const ls_option_row *ls_option_row_at(size_t index)

@@ -124,6 +124,11 @@ static int check_outputs(const ls_sync_settings *s, ls_error *err)
                         ls_fail(err, LS_EINVAL, "%s: the track needs another name than the video",
                                 s->save_track),
                         LS_HINT_OTHER_OUTPUT, "save-track");
+    if (!ret && s->stream && !stat(s->stream, &out) && !S_ISDIR(out.st_mode))
+        ret = ls_advise(err, ls_fail(err, LS_EINVAL, "stream: %s is not a folder", s->stream),
+                        LS_HINT_OTHER_OUTPUT, "stream");
+    if (!ret)
+        ret = check_folder(s->stream, "stream", err);
     return ret ? ret : check_folder(s->job, "job", err);
 }
 

@@ -474,15 +474,14 @@ static void summarize(ls_sync *job, const char *audio)
     job->complete = true;
 }
 
-static int join(ls_sync *job, ls_error *err)
+ls_join_settings ls_sync_join_settings(const ls_sync *job, const ls_encoding *e)
 {
-    const ls_encoding e = ls_sync_encoding(job);
     const double begin = ls_sync_seconds_at(job, job->first),
                  end = ls_sync_seconds_at(job, job->end);
     const bool is_part =
         job->end - job->first<job->span.frames, goes_on = job->span.frames> job->span.mouths,
                mixes = job->has_sound && (goes_on || job->s.keep_sound);
-    ls_join_settings s = {
+    return (ls_join_settings){
         .path = job->target,
         .audio = job->s.audio,
         .audio_stream = job->s.audio_stream,
@@ -491,12 +490,18 @@ static int join(ls_sync *job, ls_error *err)
         .own = {.path = mixes ? job->s.video : NULL,
                 .under = job->s.keep_sound ? ls_settings_gain(job->s.keep_sound) : 0,
                 .period =
-                    goes_on ? 0 : ls_video_seconds(e.like, ls_video_get_info(e.like)->frames)},
+                    goes_on ? 0 : ls_video_seconds(e->like, ls_video_get_info(e->like)->frames)},
         .sound_seconds = goes_on || is_part ? end : 0,
         .first = job->first,
         .seconds = end - begin,
-        .encoding = &e,
+        .encoding = e,
         .log = &job->log};
+}
+
+static int join(ls_sync *job, ls_error *err)
+{
+    const ls_encoding e = ls_sync_encoding(job);
+    ls_join_settings s = ls_sync_join_settings(job, &e);
     ls_join *out = NULL;
     const bool previews = job->s.preview > 0;
     const uint64_t n = previews ? 1 : ls_job_folder_segments(job->folder);
@@ -590,7 +595,9 @@ int ls_sync_run(ls_sync *job, ls_error *err)
     if (done)
         ls_log_msg(&job->log, LS_LOG_INFO, "resuming: %llu of %llu segments in %s are finished",
                    (unsigned long long)done, (unsigned long long)n, job->s.job);
-    if (done < n)
+    if (!ret && job->s.stream)
+        ret = ls_sync_open_live(job, err);
+    if (!ret && done < n)
         ret = ls_sync_render_segments(job, 0, n, err);
     ls_sync_close_parts(job);
     return end(job, ret ? ret : join(job, err));
@@ -621,13 +628,25 @@ int ls_sync_survey(ls_sync *job, const ls_sync_settings *each, ls_sync_sample *s
     return end(job, ret);
 }
 
+/* A stream is of segments in their order, which only ls_sync_run knows to come. */
+static int refuse_stream(const ls_sync *job, ls_error *err)
+{
+    return job->s.stream ? ls_advise(err,
+                                     ls_fail(err, LS_EINVAL,
+                                             "stream: only a job that runs as a whole makes it"),
+                                     LS_HINT_NONE, "stream")
+                         : 0;
+}
+
 int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err)
 {
     if (job->s.preview > 0)
         return ls_advise(
             err, ls_fail(err, LS_EINVAL, "preview: a preview is made as a whole, not planned"),
             LS_HINT_NONE, "preview");
-    int ret = start(job, LS_JOB_CREATE, LS_JOB_ALL, true, err);
+    int ret = refuse_stream(job, err);
+    if (!ret)
+        ret = start(job, LS_JOB_CREATE, LS_JOB_ALL, true, err);
     if (!ret && ls_face_feed_runs(job->faces))
         ret = ls_sync_plan_faces(job, err);
     if (!ret && *job->index_path && access(job->index_path, F_OK)) { // no detection has made one
@@ -643,7 +662,9 @@ int ls_sync_plan(ls_sync *job, uint64_t *segments, ls_error *err)
 
 int ls_sync_render(ls_sync *job, uint64_t segment, ls_error *err)
 {
-    int ret = start(job, LS_JOB_EXISTING, (int64_t)segment, true, err);
+    int ret = refuse_stream(job, err);
+    if (!ret)
+        ret = start(job, LS_JOB_EXISTING, (int64_t)segment, true, err);
     if (!ret && segment >= ls_job_folder_segments(job->folder))
         ret = ls_fail(err, LS_EINVAL, "segment %llu: %s has segments 0 to %llu",
                       (unsigned long long)segment, job->s.job,
@@ -661,7 +682,9 @@ int ls_sync_render(ls_sync *job, uint64_t segment, ls_error *err)
 
 int ls_sync_join(ls_sync *job, ls_error *err)
 {
-    int ret = check_trust(job, err);
+    int ret = refuse_stream(job, err);
+    if (!ret)
+        ret = check_trust(job, err);
     if (!ret)
         ret = start(job, LS_JOB_EXISTING, LS_JOB_ALL, false, err);
     ls_sync_close_parts(job);

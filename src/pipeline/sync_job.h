@@ -5,6 +5,7 @@
 #include "backend/team.h"
 #include "latentsync/sync.h"
 #include "media/pcm.h"
+#include "media/hls.h"
 #include "media/segment.h"
 #include "media/snapshot.h"
 #include "pipeline/budget.h"
@@ -88,6 +89,8 @@ struct ls_sync {
     char segment_path[PATH_MAX];
     ls_segment_info preview; /* its only segment */
     ls_snapshot *snapshot;   /* NULL: not wanted, or it cannot be written */
+    ls_hls *hls;             /* likewise */
+    uint64_t streamed;       /* segments that it was given */
     /* of the thread that detects faces */
     char track_path[PATH_MAX], index_path[PATH_MAX]; /* empty: not to be written */
     ls_error faces_err;
@@ -103,6 +106,8 @@ const char *ls_sync_segment_file(const ls_sync *job, uint64_t segment);
 double ls_sync_seconds_at(const ls_sync *job, uint64_t frame);
 ls_encoding ls_sync_encoding(const ls_sync *job);
 ls_generator_settings ls_sync_generator_settings(const ls_sync *job);
+/* Of the output, but for the delay. `e` must outlive what they are used for. */
+ls_join_settings ls_sync_join_settings(const ls_sync *job, const ls_encoding *e);
 
 /* Whether a path is there, but not a file that can be read more than once. */
 bool ls_sync_is_stream(const char *path);
@@ -120,6 +125,11 @@ int ls_sync_use_cpu(ls_sync *job, int ret, ls_error *err);
 void ls_sync_return_models(ls_sync *job);
 /* Closes what the output is made of: joining needs little memory. */
 void ls_sync_close_parts(ls_sync *job);
+
+/* Begins the stream with what is finished; adds what has been finished since, if nothing before it
+ * is missing. */
+int ls_sync_open_live(ls_sync *job, ls_error *err);
+int ls_sync_extend_live(ls_sync *job, ls_error *err);
 
 /* Renders segments [from, to) that are not finished, detecting faces meanwhile if need be. */
 int ls_sync_render_segments(ls_sync *job, uint64_t from, uint64_t to, ls_error *err);

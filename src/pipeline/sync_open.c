@@ -87,6 +87,7 @@ void ls_sync_close_parts(ls_sync *job)
 {
     ls_segment_close(&job->segment);
     ls_snapshot_close(&job->snapshot);
+    ls_hls_close(&job->hls);
     ls_stream_close(&job->stream);
     for (size_t i = 0; i < job->model_count; i++)
         ls_generator_close(&job->generators[i]);
@@ -174,6 +175,8 @@ static int open_job(ls_sync *job, ls_error *err)
         ret = ls_engine_open(&job->own_engine, err);
     if (job->own_engine)
         job->engine = job->own_engine;
+    if (!ret && job->s.stream)
+        ret = ls_hls_check(job->s.video_codec, err);
     if (!ret)
         ret = choose_models(job, err);
     if (!ret)

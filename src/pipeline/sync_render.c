@@ -37,6 +37,17 @@ static void show(ls_sync *job, const ls_frame *f)
     }
 }
 
+/* Likewise. */
+static void extend_stream(ls_sync *job)
+{
+    ls_error err;
+    const int ret = job->hls ? ls_sync_extend_live(job, &err) : 0;
+    if (ret && ret != LS_ECANCELED)
+        ls_log_msg(&job->log, LS_LOG_WARN, "%s; the stream ends here", err.message);
+    if (ret)
+        ls_hls_close(&job->hls);
+}
+
 /* The next frame of the output, to its segment. */
 static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err)
 {
@@ -61,6 +72,8 @@ static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err
             if (!ret)
                 drop_chunks(job, k);
         }
+        if (!ret)
+            extend_stream(job);
     }
     show(job, f);
     ls_job_progress_count_frame(&job->progress);
