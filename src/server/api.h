@@ -25,6 +25,7 @@ void api_upload_faces(http_request *r);
 void api_upload_face(http_request *r);
 void api_estimate(http_request *r);
 
+void api_job_begin(http_request *r);
 void api_job_add(http_request *r);
 void api_job_list(http_request *r);
 void api_job_get(http_request *r);

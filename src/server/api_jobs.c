@@ -1,4 +1,5 @@
 #include "server/api.h"
+#include "server/form.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -51,9 +52,12 @@ void api_job_added(http_request *r)
     json_t *job = json_object_get(r->result, "job");
     const char *id = json_string_value(json_object_get(job, "id"));
     if (!job) {
+        form_remove_uploads(r);
         refuse(r, &r->error);
         return;
     }
+    if (json_is_true(json_object_get(r->result, "is_replayed")))
+        form_remove_uploads(r);
     http_reply_json(r, MHD_HTTP_ACCEPTED, json_incref(job));
     http_header(r, "Location", "%s/v1/jobs/%s", r->server->settings->prefix, id);
     if (json_is_true(json_object_get(r->result, "is_replayed")))
@@ -73,11 +77,28 @@ bool api_read_key(http_request *r, const char **key)
     return ok;
 }
 
-void api_job_add(http_request *r)
+void api_job_begin(http_request *r)
 {
     const char *key;
-    ls_error err = {0};
     if (!api_read_key(r, &key))
+        return;
+    if (form_is(r))
+        form_begin(r);
+    else
+        http_begin_json(r);
+}
+
+void api_job_add(http_request *r)
+{
+    const char *key = NULL;
+    ls_error err = {0};
+    api_read_key(r, &key);
+    if (r->form) {
+        form_end(r, key, api_job_added);
+        return;
+    }
+    http_read_json(r);
+    if (r->response)
         return;
     http_hold(r, api_job_added);
     if (queue_job_add(r->server->queue, r->json, key, http_answer, r, &err))

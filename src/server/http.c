@@ -1,5 +1,6 @@
 #include "server/http.h"
 #include "server/fail.h"
+#include "server/form.h"
 #include "server/tasks.h"
 #include "server/upload.h"
 
@@ -208,6 +209,11 @@ static enum MHD_Result send_answer(http_request *r)
 static bool take(http_request *r, const char *data, size_t size)
 {
     r->server->received += size;
+    r->recent += size;
+    if (r->recent >= (size_t)HTTP_SECONDS * HTTP_LEAST_RATE) {
+        r->recent = 0;
+        set_deadline(r, HTTP_SECONDS);
+    }
     if (!r->response && r->take)
         return r->take(r, data, size);
     r->drained += size;
@@ -257,7 +263,7 @@ static enum MHD_Result first(http_server *h, struct MHD_Connection *c, const cha
         close_down(r);
     else
         begin(r, method, path);
-    set_deadline(r, r->route && r->route->flags & HTTP_BYTES ? 0 : HTTP_SECONDS);
+    set_deadline(r, HTTP_SECONDS);
     return is_early(r) ? send_answer(r) : MHD_YES;
 }
 
@@ -289,6 +295,7 @@ static void on_completed(void *opaque, struct MHD_Connection *c, void **context,
     pthread_mutex_lock(&h->gate);
     set_deadline(r, HTTP_SECONDS);
     upload_abandon(r);
+    form_free(r->form);
     if (r->response)
         MHD_destroy_response(r->response);
     json_decref(r->json);

@@ -15,7 +15,8 @@ enum {
     HTTP_MAX_JSON = 64 << 10,  /* bytes of a JSON body */
     HTTP_MAX_DRAIN = 16 << 20, /* of a refused body that are read so that the answer arrives */
     HTTP_CONNECTIONS = 512,
-    HTTP_SECONDS = 30, /* without a byte, or for headers and a small body */
+    HTTP_SECONDS = 30,         /* without a byte, or for headers and a small body */
+    HTTP_LEAST_RATE = 1 << 10, /* bytes a second of a body */
     HTTP_MEMORY = 32 << 10
 };
 
@@ -54,6 +55,7 @@ struct http_request {
     struct MHD_Response *response;
     unsigned status;
     uint64_t drained;
+    size_t recent; /* bytes of the body since the deadline was set */
     /* A held request: */
     http_request *next_held;
     void (*resume)(http_request *r); /* when it was answered, with one of these: */

@@ -18,7 +18,7 @@ const http_route http_routes[] = {
     {"GET", "/v1/uploads/{id}/faces", 0, NULL, api_upload_faces},
     {"GET", "/v1/uploads/{id}/faces/{name}", 0, NULL, api_upload_face},
     {"POST", "/v1/estimate", HTTP_JSON, NULL, api_estimate},
-    {"POST", "/v1/jobs", HTTP_JSON, NULL, api_job_add},
+    {"POST", "/v1/jobs", HTTP_BYTES, api_job_begin, api_job_add},
     {"GET", "/v1/jobs", 0, NULL, api_job_list},
     {"GET", "/v1/jobs/{id}", 0, NULL, api_job_get},
     {"DELETE", "/v1/jobs/{id}", 0, NULL, api_job_remove},

@@ -192,6 +192,53 @@ def requests_that_are_wrong():
     refused(SERVER.ask("GET", "/v1/jobs?limit=0"), 400, "invalid")
 
 
+def form(boundary="b0undary", **fields):
+    """A multipart body; a file is (name, bytes)."""
+    body = b""
+    for name, value in fields.items():
+        file = f'; filename="{value[0]}"' if isinstance(value, tuple) else ""
+        body += (f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n').encode()
+        body += (value[1] if isinstance(value, tuple) else value.encode()) + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode()
+
+
+FORM = "multipart/form-data; boundary=b0undary"
+
+
+def uploads():
+    return set(os.listdir("data/uploads"))
+
+
+@test
+def forms_that_are_wrong():
+    before = uploads()
+    good = {"video": ("a.mp4", BYTES), "audio": ("a.wav", BYTES)}
+    for status, fields in ((422, {"video": ("a.mp4", b""), "audio": ("a.wav", b"x")}), (400, {**good, "extra": ("x", b"x")}),
+                           (400, {**good, "priority": "high"}), (400, {**good, "options": "{"}), (400, {**good, "preview": "2x"}),
+                           (413, {**good, "name": "n" * 70000}), (400, {**good, "x" * 70: "1"})):
+        answer = SERVER.ask("POST", "/v1/jobs", form(**fields), Content_Type=FORM)
+        assert answer[0] == status, (status, answer, list(fields))
+    body = form(**good)
+    assert SERVER.ask("POST", "/v1/jobs", body + body.replace(b"--b0undary--", b""), Content_Type=FORM)[0] in (400, 422)
+    for cut_body in (body[:-30], body[:1000], b"", b"--b0undary"):
+        assert SERVER.ask("POST", "/v1/jobs", cut_body, Content_Type=FORM)[0] in (400, 422), len(cut_body)
+    assert SERVER.ask("POST", "/v1/jobs", body, Content_Type="multipart/form-data")[0] == 415
+    s = socket.create_connection(("127.0.0.1", SERVER.port))
+    s.sendall(f"POST /v1/jobs HTTP/1.1\r\nHost: localhost:{SERVER.port}\r\nContent-Type: {FORM}\r\n"
+              f"Content-Length: {len(body)}\r\n\r\n".encode() + body[:500000])
+    for _ in range(100):
+        if uploads() != before:
+            break
+        time.sleep(0.05)
+    assert uploads() != before
+    s.close()
+    for _ in range(100):
+        if uploads() == before:
+            return
+        time.sleep(0.05)
+    raise AssertionError(uploads() - before)
+
+
 @test
 def what_the_server_tells_of_itself():
     assert SERVER.ask("GET", "/ready")[2] == {"ready": True, "reason": None}
