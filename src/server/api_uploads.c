@@ -71,7 +71,8 @@ void api_upload_add(http_request *r)
     if (r->response)
         return;
     queue_new_id(id);
-    if (queue_upload_add(r->server->queue, id, name, (uint64_t)bytes, json_string_value(sha256),
+    if (queue_check_space(r->server->queue, (uint64_t)bytes, &err) ||
+        queue_upload_add(r->server->queue, id, name, (uint64_t)bytes, json_string_value(sha256),
                          &err)) {
         http_fail_error(r, &err);
         return;

@@ -187,6 +187,7 @@ void form_begin(http_request *r)
 {
     const uint64_t most = r->server->settings->max_upload, length = http_length(r);
     http_form *f = calloc(1, sizeof *f);
+    ls_error err = {0};
     if (!f)
         return;
     r->form = f;
@@ -201,6 +202,8 @@ void form_begin(http_request *r)
     else if (length != UINT64_MAX && length / PARTS > most)
         http_fail(r, MHD_HTTP_CONTENT_TOO_LARGE, NULL, "the server takes files of up to %llu bytes",
                   (unsigned long long)most);
+    else if (queue_check_space(r->server->queue, length == UINT64_MAX ? 0 : length, &err))
+        http_fail_error(r, &err);
 }
 
 typedef struct form_task {
