@@ -1,6 +1,7 @@
 #include "server/api.h"
 #include "server/form.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -147,9 +148,40 @@ void api_job_preview(http_request *r)
     show_file(r, "newest.jpg", "private, no-cache");
 }
 
+enum { MOST_PLAYLIST = 1 << 20 };
+
+/* The playlist is beside its segments, but shown one folder above them. */
+static void print_playlist(FILE *in, FILE *out)
+{
+    static const char map[] = "#EXT-X-MAP:URI=\"";
+    char line[256];
+    while (ftell(out) < MOST_PLAYLIST && fgets(line, sizeof line, in)) {
+        if (!strncmp(line, map, sizeof map - 1))
+            fprintf(out, "%sstream/%s", map, line + sizeof map - 1);
+        else
+            fprintf(out, "%s%s", *line == '#' || *line == '\n' ? "" : "stream/", line);
+    }
+}
+
 void api_job_playlist(http_request *r)
 {
-    show_file(r, "stream/stream.m3u8", "private, no-cache");
+    char path[4096], *text = NULL;
+    size_t size;
+    queue_job_path(r->server->queue, r->id, "stream/stream.m3u8", path, sizeof path);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    FILE *in = fd >= 0 ? fdopen(fd, "r") : NULL, *out = in ? open_memstream(&text, &size) : NULL;
+    if (out)
+        print_playlist(in, out);
+    if (in)
+        fclose(in);
+    if (!out || fclose(out)) {
+        free(text);
+        http_fail(r, MHD_HTTP_NOT_FOUND, NULL, "there is nothing to watch yet");
+        return;
+    }
+    http_reply(r, MHD_HTTP_OK, MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE));
+    http_header(r, "Content-Type", "%s", http_media_type(path));
+    http_header(r, "Cache-Control", "no-store");
 }
 
 void api_job_segment(http_request *r)

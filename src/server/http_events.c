@@ -38,7 +38,8 @@ static void append(http_stream *s, const char *text)
 static void append_event(http_stream *s, const json_t *event)
 {
     const char *name = json_string_value(json_object_get(event, "event"));
-    char *data = json_dumps(json_object_get(event, "data"), JSON_COMPACT | JSON_ENCODE_ANY);
+    char *data = json_dumps(json_object_get(event, "data"),
+                            JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
     char head[128];
     s->after = (uint64_t)json_integer_value(json_object_get(event, "id"));
     snprintf(head, sizeof head, "id: %" PRIu64 "\nevent: %.60s\ndata: ", s->after,

@@ -162,10 +162,25 @@ static bool is_own(const http_guard *g, const char *host)
            (g->is_any && is_address(host, n));
 }
 
+static enum MHD_Result count_host(void *opaque, enum MHD_ValueKind kind, const char *name,
+                                  const char *value)
+{
+    unsigned *count = opaque;
+    (void)kind, (void)value;
+    *count += !strcasecmp(name, "Host");
+    return MHD_YES;
+}
+
 static bool check_host(http_request *r)
 {
     const http_guard *g = r->server->guard;
     const char *host = http_value(r, "Host");
+    unsigned count = 0;
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, count_host, &count);
+    if (count > 1) {
+        http_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "there is more than one header Host");
+        return false;
+    }
     if (host && (is_own(g, host) || is_listed(g, host)))
         return true;
     http_fail(r, MHD_HTTP_MISDIRECTED_REQUEST, "start the server with --host NAME",

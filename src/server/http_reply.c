@@ -35,7 +35,7 @@ void http_reply_empty(http_request *r, unsigned status)
 
 void http_reply_json(http_request *r, unsigned status, json_t *object)
 {
-    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     const bool is_new = !r->response;
     json_decref(object);
     if (!text) {
