@@ -8,94 +8,28 @@
 #define N_FFT 400
 #define HOP 160
 #define PAD (N_FFT / 2)
-#define DIRECT 25      /* points transformed without splitting, */
-#define DIRECT_BINS 13 /* and the bins of them that real input needs */
-#define LEAST (-10)    /* log10 of the power in silence */
-#define RANGE 8        /* by which log10 of the power may be below the loudest */
-#define BLOCK 256      /* frames transformed from one read */
+#define LEAST (-10) /* log10 of the power in silence */
+#define RANGE 8     /* by which log10 of the power may be below the loudest */
+#define BLOCK 256   /* frames transformed from one read */
 #define BLOCK_SAMPLES ((BLOCK - 1) * HOP + N_FFT)
-
-typedef struct cplx {
-    double re, im;
-} cplx;
 
 struct ls_log_mel {
     ls_pcm_source source;
-    double window[N_FFT];
-    cplx twiddle[N_FFT]; /* exp(-2 pi i k / 400) */
-    cplx direct[DIRECT][DIRECT_BINS];
-    float filters[LS_MEL_BANDS][LS_MEL_BINS];
-    int first[LS_MEL_BANDS], last[LS_MEL_BANDS]; /* bins of each filter; `last` is exclusive */
-    float floor;                                 /* the loudest log10 value, minus 8 */
+    ls_mel_bank bank;
+    float floor; /* the loudest log10 value, minus 8 */
     int16_t pcm[BLOCK_SAMPLES];
     float block[BLOCK][LS_MEL_BANDS];
 };
 
-static double hz_of_mel(double mel)
-{
-    return mel < 15 ? mel * 200 / 3 : 1000 * exp((mel - 15) * log(6.4) / 27);
-}
-
-void ls_mel_filters(float filters[LS_MEL_BANDS][LS_MEL_BINS])
-{
-    double top = 15 + log(8.0) * 27 / log(6.4), hz[LS_MEL_BANDS + 2]; // 8000 Hz in mel
-    for (int i = 0; i < LS_MEL_BANDS + 2; i++)
-        hz[i] = hz_of_mel(top * i / (LS_MEL_BANDS + 1));
-    for (int i = 0; i < LS_MEL_BANDS; i++) {
-        for (int k = 0; k < LS_MEL_BINS; k++) {
-            double f = k * 16000.0 / N_FFT;
-            double up = (f - hz[i]) / (hz[i + 1] - hz[i]);
-            double down = (hz[i + 2] - f) / (hz[i + 2] - hz[i + 1]);
-            filters[i][k] = (float)(fmax(0, fmin(up, down)) * 2 / (hz[i + 2] - hz[i]));
-        }
-    }
-}
-
-/* Decimation in time: 400 = 2 * 2 * 2 * 2 * 25, and 25 points directly. x is real. */
-static void fft(const ls_log_mel *m, const double *x, size_t stride, size_t n, cplx *y)
-{
-    if (n == DIRECT) {
-        cplx s[DIRECT_BINS] = {{0, 0}};
-        for (size_t j = 0; j < DIRECT; j++) {
-            for (size_t k = 0; k < DIRECT_BINS; k++) {
-                s[k].re += x[j * stride] * m->direct[j][k].re;
-                s[k].im += x[j * stride] * m->direct[j][k].im;
-            }
-        }
-        y[0] = s[0];
-        for (size_t k = 1; k < DIRECT_BINS; k++) {
-            y[k] = s[k];
-            y[DIRECT - k] = (cplx){s[k].re, -s[k].im};
-        }
-        return;
-    }
-    size_t half = n / 2;
-    fft(m, x, 2 * stride, half, y);
-    fft(m, x + stride, 2 * stride, half, y + half);
-    for (size_t k = 0; k < half; k++) {
-        const cplx *t = &m->twiddle[k * (N_FFT / n)], a = y[k], b = y[half + k];
-        cplx c = {b.re * t->re - b.im * t->im, b.re * t->im + b.im * t->re};
-        y[k] = (cplx){a.re + c.re, a.im + c.im};
-        y[half + k] = (cplx){a.re - c.re, a.im - c.im};
-    }
-}
-
 /* log10 of the mel power of one frame. */
 static void transform(const ls_log_mel *m, const int16_t *pcm, float *out)
 {
-    double x[N_FFT], power[LS_MEL_BINS];
-    cplx y[N_FFT];
+    double x[N_FFT], power[LS_MEL_BANDS];
     for (int i = 0; i < N_FFT; i++)
-        x[i] = pcm[i] / 32768.0 * m->window[i];
-    fft(m, x, 1, N_FFT, y);
-    for (int k = 0; k < LS_MEL_BINS; k++)
-        power[k] = y[k].re * y[k].re + y[k].im * y[k].im;
-    for (int i = 0; i < LS_MEL_BANDS; i++) {
-        double sum = 0;
-        for (int k = m->first[i]; k < m->last[i]; k++)
-            sum += m->filters[i][k] * power[k];
-        out[i] = log10f(fmaxf((float)sum, 1e-10f)); // LEAST
-    }
+        x[i] = pcm[i] / 32768.0;
+    ls_mel_bank_run(&m->bank, x, false, power);
+    for (int i = 0; i < LS_MEL_BANDS; i++)
+        out[i] = log10f(fmaxf((float)power[i], 1e-10f)); // LEAST
 }
 
 /* Samples from `start` on; the recording is reflected at both ends without repeating the end
@@ -159,20 +93,7 @@ int ls_log_mel_open(ls_log_mel **out, const ls_pcm_source *source, const ls_canc
     if (!m)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     m->source = *source;
-    for (int i = 0; i < N_FFT; i++) {
-        m->window[i] = 0.5 - 0.5 * cos(2 * M_PI * i / N_FFT);
-        m->twiddle[i] = (cplx){cos(2 * M_PI * i / N_FFT), -sin(2 * M_PI * i / N_FFT)};
-    }
-    for (int j = 0; j < DIRECT; j++)
-        for (int k = 0; k < DIRECT_BINS; k++)
-            m->direct[j][k] = m->twiddle[j * k % DIRECT * (N_FFT / DIRECT)];
-    ls_mel_filters(m->filters);
-    for (int i = 0; i < LS_MEL_BANDS; i++) {
-        while (m->filters[i][m->first[i]] == 0)
-            m->first[i]++;
-        for (int k = m->first[i]; k < LS_MEL_BINS && m->filters[i][k] > 0; k++)
-            m->last[i] = k + 1;
-    }
+    ls_mel_bank_init(&m->bank, N_FFT, 0, 8000);
     int ret = find_floor(m, cancel, err);
     if (ret)
         ls_log_mel_close(&m);

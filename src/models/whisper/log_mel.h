@@ -5,12 +5,10 @@
 
 #include "base/cancel.h"
 #include "base/error.h"
+#include "models/whisper/mel_bank.h"
 
 #include <stddef.h>
 #include <stdint.h>
-
-#define LS_MEL_BANDS 80
-#define LS_MEL_BINS 201 /* of a 400-point transform */
 
 /* 16 kHz mono samples with random access. */
 typedef struct ls_pcm_source {
@@ -42,8 +40,5 @@ int ls_log_mel_read(ls_log_mel *m, size_t start, size_t n, float *dst, ls_error 
 float ls_log_mel_loudest(const ls_log_mel *m);
 /* What ls_log_mel_read writes in every band where the samples are 0. */
 float ls_log_mel_silence(const ls_log_mel *m);
-
-/* The Slaney filter bank [80, 201] (librosa.filters.mel(sr=16000, n_fft=400, n_mels=80)). */
-void ls_mel_filters(float filters[LS_MEL_BANDS][LS_MEL_BINS]);
 
 #endif
