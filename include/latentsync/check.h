@@ -26,22 +26,25 @@ typedef struct ls_check_stretch {
 } ls_check_stretch;
 
 typedef struct ls_check {
-    const char *method;     /* "SyncNet", "mouth opening" */
+    const char *method;     /* "StableSyncNet", "SyncNet", "mouth opening" */
     double least;           /* confidence from which on there is a verdict */
     ls_check_stretch whole; /* the video */
     size_t stretch_count;   /* of 10 s each, but the last */
     const ls_check_stretch *stretches;
+    const char *why; /* this method: "its weights were given" */
 } ls_check;
 
 /* Compares the lips of a video with its own sound. Of the settings those count that have an option
  * used by LS_OPTION_CHECK, and audio_stream, a stream of the video's file; `cancel`, `message`,
  * `progress` and `opaque` as for a job.
  *
- * With the weights of SyncNet (settings: syncnet) that is done as LatentSync's evaluation does it;
- * confidence is the median of the mean distances over the lags minus the least. Without them, the
- * opening of the mouth, by how dark it is, is correlated with what the loudness of eight bands of
- * the sound lets expect, and confidence is the best correlation in standard deviations of what
- * unrelated series like these give by chance.
+ * Weights decide how (settings: syncnet): those of LatentSync's StableSyncNet, or those of SyncNet,
+ * which is then used as LatentSync's evaluation does it. Of the former, confidence is the mean
+ * cosine of lips and sound at the best lag, and there is no verdict either where half of all lags
+ * reach `least`; of the latter, the median of the mean distances over the lags minus the least.
+ * Without weights, the opening of the mouth, by how dark it is, is correlated with what the
+ * loudness of eight bands of the sound lets expect, and confidence is the best correlation in
+ * standard deviations of what unrelated series like these give by chance.
  *
  * Unnamed files are made in TMPDIR; memory does not depend on the video's length but for the list
  * of stretches. On failure *out is NULL: LS_ENOFACE; LS_EFORMAT, also for a video without sound;

@@ -199,8 +199,8 @@ typedef struct ls_sync_settings {
                        before its extension. Their chunks stay in the job's folder: the job itself
                        uses them, if it is run with settings that make the same faces, so with the
                        same quality. For ls_sync_run */
-    const char *syncnet; /* of ls_check_video: file of SyncNet's weights; NULL: that of the model
-                            directory, if it has one */
+    const char *syncnet; /* of ls_check_video: file of StableSyncNet's or SyncNet's weights; NULL:
+                            that of the model directory, if it has one */
     int silence;         /* LS_SILENCE_CLOSE */
     const char *newest_frame; /* NULL, or a file that is replaced, at most once a second, by a JPEG
                                  of the frame finished last, at most 640 pixels wide */

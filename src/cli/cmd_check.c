@@ -20,26 +20,36 @@ static const char *verdict_of(const ls_check_stretch *s, char *text, size_t size
     }
 }
 
-static void print_stretch(const ls_check_stretch *s)
+/* With the digits that its scale needs. */
+static const char *confidence_of(const ls_check *c, const ls_check_stretch *s, char *text,
+                                 size_t size)
 {
-    char begin[40], end[40], text[40];
-    printf("%s-%s  %-16s  confidence %.1f\n", cli_clock(s->start, begin, sizeof begin),
+    snprintf(text, size, "%.*f", c->least < 1 ? 2 : 1, s->confidence);
+    return text;
+}
+
+static void print_stretch(const ls_check *c, const ls_check_stretch *s)
+{
+    char begin[40], end[40], text[40], number[40];
+    printf("%s-%s  %-16s  confidence %s\n", cli_clock(s->start, begin, sizeof begin),
            cli_clock(s->start + s->seconds, end, sizeof end), verdict_of(s, text, sizeof text),
-           s->confidence);
+           confidence_of(c, s, number, sizeof number));
 }
 
 static void print_check(const ls_check *c)
 {
-    char text[40];
+    char text[40], number[40];
     const bool told = c->whole.verdict != LS_CHECK_UNKNOWN;
     printf("%s", verdict_of(&c->whole, text, sizeof text));
     if (told)
         printf(": the sound is %.0f ms %s the lips", fabs(c->whole.lag) * 1000,
                c->whole.lag < 0 ? "before" : "behind");
-    printf(" (confidence %.1f, at least %g is needed; by %s, %" PRIu64 " frames with a face)\n",
-           c->whole.confidence, c->least, c->method, c->whole.frames);
+    printf(" (confidence %s, at least %g is needed; by %s, as %s; %" PRIu64
+           " frames with a face)\n",
+           confidence_of(c, &c->whole, number, sizeof number), c->least, c->method, c->why,
+           c->whole.frames);
     for (size_t i = 0; c->stretch_count > 1 && i < c->stretch_count; i++)
-        print_stretch(&c->stretches[i]);
+        print_stretch(c, &c->stretches[i]);
 }
 
 static json_t *stretch_json(const ls_check_stretch *s)
@@ -58,6 +68,7 @@ static json_t *check_json(const ls_check *c)
     for (size_t i = 0; i < c->stretch_count; i++)
         json_array_append_new(stretches, stretch_json(&c->stretches[i]));
     json_object_set_new(whole, "method", json_string(c->method));
+    json_object_set_new(whole, "reason", json_string(c->why));
     json_object_set_new(whole, "least_confidence", json_real(c->least));
     json_object_set_new(whole, "stretches", stretches);
     return whole;

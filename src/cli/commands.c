@@ -462,10 +462,10 @@ static const cli_command commands[] = {
      .summary = "tell whether the lips of a video follow its sound",
      .description =
          "Finds by how much the sound of VIDEO comes before or after the lips, up to 0.6 s, over "
-         "all of it and in stretches of 10 s: with SyncNet where its weights are, else from how "
-         "far the mouth is open. Prints \"in sync\" (within a frame and a half of 25 a second), "
-         "\"late\" or \"early\", which is what the sound is, or \"cannot tell\". The exit status "
-         "is 0 if it is in sync, else 1.",
+         "all of it and in stretches of 10 s: with StableSyncNet or SyncNet where their weights "
+         "are, else from how far the mouth is open. Prints \"in sync\" (within a frame and a half "
+         "of 25 a second), \"late\" or \"early\", which is what the sound is, or \"cannot "
+         "tell\". The exit status is 0 if it is in sync, else 1.",
      .examples = "latentsync check dubbed.mp4\nlatentsync check --json --face left talk.mkv",
      .library = LS_OPTION_CHECK,
      .reports = true,

@@ -9,6 +9,7 @@
 #include "media/pcm.h"
 #include "models/models.h"
 #include "pipeline/check_mouth.h"
+#include "pipeline/check_stable.h"
 #include "pipeline/check_syncnet.h"
 #include "pipeline/events.h"
 #include "pipeline/face_feed.h"
@@ -28,6 +29,7 @@
 #define IN_SYNC 1.5          /* frames */
 #define LEAST_DEVIATIONS 4.5 /* unrelated drawn lips and sounds reach 4.3 */
 #define LEAST_DISTANCE 3.0   /* below it LatentSync drops clips from its training data */
+#define LEAST_COSINE 0.5     /* above it LatentSync's evaluation takes a window to be in sync */
 
 typedef struct found {
     ls_check result;
@@ -44,8 +46,9 @@ typedef struct check {
     ls_face_feed *faces;
     ls_error faces_err;
     ls_pcm *pcm;
-    ls_check_syncnet *syncnet; /* NULL: by the opening of the mouth: */
-    ls_log_mel *mel;
+    ls_check_stable *stable; /* at most one of these two; */
+    ls_check_syncnet *syncnet;
+    ls_log_mel *mel; /* neither: by the opening of the mouth */
     ls_check_mouth *mouth;
     ls_lag_sum whole;
     ls_check_stretch now;
@@ -58,31 +61,57 @@ static int read_pcm(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_err
     return ls_pcm_read(opaque, start, n, dst, err);
 }
 
-/* The weights of SyncNet that were given or are installed; empty: none. */
-static int find_syncnet(const check *c, char *path, size_t size, ls_error *err)
+/* The weights that were given, or those that are installed and to be preferred; empty: none. */
+static int find_weights(check *c, char *path, size_t size, ls_error *err)
 {
-    path[0] = '\0';
+    static const struct {
+        const char *file, *why;
+    } installed[] = {{LS_STABLE_SYNCNET_FILE, "its weights are installed"},
+                     {LS_SYNCNET_FILE, "its weights are installed, StableSyncNet's are not"}};
+    ls_check *result = &c->found->result;
+    result->why = "its weights were given";
     if (c->s.syncnet)
         return snprintf(path, size, "%s", c->s.syncnet) < (int)size
                    ? 0
                    : ls_fail(err, LS_EINVAL, "%s: the path is too long", c->s.syncnet);
-    int ret = c->s.models ? ls_path_join(path, size, c->s.models, LS_SYNCNET_FILE, err) : 0;
-    if (!ret && access(path, R_OK))
-        path[0] = '\0';
-    return ret;
+    for (size_t i = 0; c->s.models && i < LS_COUNT(installed); i++) {
+        const int ret = ls_path_join(path, size, c->s.models, installed[i].file, err);
+        result->why = installed[i].why;
+        if (ret || !access(path, R_OK))
+            return ret;
+    }
+    result->why = "there are no weights of a SyncNet";
+    path[0] = '\0';
+    return 0;
+}
+
+static int open_network(check *c, const char *path, const ls_pcm_source *sound, ls_error *err)
+{
+    ls_check *result = &c->found->result;
+    ls_weights *w;
+    int ret = ls_weights_open(&w, path, err);
+    if (ret)
+        return ret;
+    if (ls_stable_syncnet_is(w)) {
+        result->method = "StableSyncNet";
+        result->least = LEAST_COSINE;
+        c->s.resolution = LS_STABLE_SYNCNET_RESOLUTION;
+        return ls_check_stable_open(&c->stable, &w, sound, c->s.threads, err);
+    }
+    result->method = "SyncNet";
+    result->least = LEAST_DISTANCE;
+    return ls_check_syncnet_open(&c->syncnet, &w, sound, c->s.threads, err);
 }
 
 static int open_method(check *c, ls_error *err)
 {
     const ls_pcm_source sound = {ls_pcm_samples(c->pcm), read_pcm, c->pcm};
     char path[LS_PATH_SIZE];
-    int ret = find_syncnet(c, path, sizeof path, err);
+    int ret = find_weights(c, path, sizeof path, err);
     if (ret)
         return ret;
     if (*path) {
-        c->found->result.method = "SyncNet";
-        c->found->result.least = LEAST_DISTANCE;
-        ret = ls_check_syncnet_open(&c->syncnet, path, &sound, c->s.threads, err);
+        ret = open_network(c, path, &sound, err);
         return ret ? ls_models_unusable(ret, err) : 0;
     }
     c->found->result.method = "mouth opening";
@@ -124,6 +153,7 @@ static int open_check(check *c, ls_error *err)
 static void close_check(check *c)
 {
     ls_face_feed_close(&c->faces);
+    ls_check_stable_close(&c->stable);
     ls_check_syncnet_close(&c->syncnet);
     ls_check_mouth_close(&c->mouth);
     ls_log_mel_close(&c->mel);
@@ -165,13 +195,15 @@ static void report(check *c, uint64_t frame, bool done)
 /* The video's clock begins with the file, that of the sound where a player starts it. */
 static void judge(const check *c, ls_check_stretch *s, const ls_lag_sum *sum)
 {
-    const ls_lag lag = c->syncnet ? ls_lag_of_distances(sum) : ls_lag_of_correlation(sum);
+    const ls_lag lag = c->stable    ? ls_lag_of_cosines(sum, LEAST_COSINE)
+                       : c->syncnet ? ls_lag_of_distances(sum)
+                                    : ls_lag_of_correlation(sum);
     s->lag = lag.frames / FPS + ls_pcm_facts(c->pcm)->lead;
     s->confidence = lag.confidence;
-    s->verdict = !lag.is_inside || lag.confidence < c->found->result.least ? LS_CHECK_UNKNOWN
-                 : fabs(s->lag) * FPS < IN_SYNC                            ? LS_CHECK_IN_SYNC
-                 : s->lag > 0                                              ? LS_CHECK_LATE
-                                                                           : LS_CHECK_EARLY;
+    s->verdict = !lag.is_clear || lag.confidence < c->found->result.least ? LS_CHECK_UNKNOWN
+                 : fabs(s->lag) * FPS < IN_SYNC                           ? LS_CHECK_IN_SYNC
+                 : s->lag > 0                                             ? LS_CHECK_LATE
+                                                                          : LS_CHECK_EARLY;
 }
 
 static int keep_stretch(found *f, const ls_check_stretch *s, ls_error *err)
@@ -194,7 +226,9 @@ static int end_stretch(check *c, uint64_t first, uint64_t end, ls_error *err)
 {
     ls_lag_sum sum;
     int ret = 0;
-    if (c->syncnet)
+    if (c->stable)
+        ls_check_stable_end(c->stable, &sum);
+    else if (c->syncnet)
         ls_check_syncnet_end(c->syncnet, &sum);
     else
         ret = ls_check_mouth_end(c->mouth, first, &sum, err);
@@ -220,9 +254,11 @@ static int take_frame(check *c, uint64_t index, const ls_frame *frame, ls_error 
     if (ret < 0)
         return ret;
     c->now.frames += ret == 1;
-    return c->syncnet
-               ? ls_check_syncnet_take(c->syncnet, frame, index, ret ? box : NULL, &c->cancel, err)
-               : ls_check_mouth_take(c->mouth, frame, ret ? &place.matrix : NULL, err);
+    if (c->syncnet)
+        return ls_check_syncnet_take(c->syncnet, frame, index, ret ? box : NULL, &c->cancel, err);
+    const ls_matrix *m = ret ? &place.matrix : NULL;
+    return c->stable ? ls_check_stable_take(c->stable, frame, index, m, &c->cancel, err)
+                     : ls_check_mouth_take(c->mouth, frame, m, err);
 }
 
 static int watch(check *c, ls_error *err)

@@ -22,29 +22,26 @@ struct ls_check_syncnet {
     ls_lag_sum sum;
 };
 
-static int open_net(ls_check_syncnet *c, const char *path, int threads, ls_error *err)
-{
-    ls_weights *w;
-    int ret = ls_weights_open(&w, path, err);
-    return ret ? ret : ls_syncnet_open(&c->net, &w, threads, err);
-}
-
-int ls_check_syncnet_open(ls_check_syncnet **out, const char *path, const ls_pcm_source *sound,
+int ls_check_syncnet_open(ls_check_syncnet **out, ls_weights **w, const ls_pcm_source *sound,
                           int threads, ls_error *err)
 {
     ls_check_syncnet *c = *out = ls_calloc_array(1, sizeof *c);
-    if (!c)
+    if (!c) {
+        ls_weights_close(w);
         return ls_fail(err, LS_ENOMEM, "out of memory");
+    }
+    int ret = ls_syncnet_open(&c->net, w, threads, err);
     c->sounds = (int64_t)(sound->samples / FRAME_SAMPLES) - LS_SYNCNET_FRAMES;
     c->sound = ls_calloc_array(LS_LAGS, sizeof *c->sound);
     bool whole = c->sound;
     for (size_t i = 0; i < LS_SYNCNET_FRAMES; i++)
         whole &= (c->faces[i] = malloc(LS_SYNCNET_FACE)) != NULL;
-    int ret = whole ? ls_mfcc_open(&c->mfcc, sound, err) : ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret && !whole)
+        ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret)
+        ret = ls_mfcc_open(&c->mfcc, sound, err);
     if (!ret)
         ret = ls_rgb_converter_open(&c->rgb, err);
-    if (!ret)
-        ret = open_net(c, path, threads, err);
     if (ret)
         ls_check_syncnet_close(out);
     return ret;

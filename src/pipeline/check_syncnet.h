@@ -10,8 +10,9 @@
 
 typedef struct ls_check_syncnet ls_check_syncnet;
 
-/* `path`: the file of weights. `sound` is copied; its `opaque` must outlive *out. */
-int ls_check_syncnet_open(ls_check_syncnet **out, const char *path, const ls_pcm_source *sound,
+/* Takes ownership of *w, on success and on failure. `sound` is copied; its `opaque` must outlive
+ * *out. */
+int ls_check_syncnet_open(ls_check_syncnet **out, ls_weights **w, const ls_pcm_source *sound,
                           int threads, ls_error *err);
 void ls_check_syncnet_close(ls_check_syncnet **c);
 

@@ -91,8 +91,8 @@ static size_t best_of(const ls_lag_sum *sum)
 static ls_lag find(const ls_lag_sum *sum)
 {
     const size_t k = best_of(sum);
-    ls_lag lag = {.frames = (double)k - LS_LAG_MOST, .is_inside = k > 0 && k + 1 < LS_LAGS};
-    if (lag.is_inside) {
+    ls_lag lag = {.frames = (double)k - LS_LAG_MOST, .is_clear = k > 0 && k + 1 < LS_LAGS};
+    if (lag.is_clear) {
         const double before = sum->fit[k - 1], after = sum->fit[k + 1],
                      bend = 2 * sum->fit[k] - before - after;
         lag.frames += bend > 0 ? (after - before) / (2 * bend) : 0;
@@ -121,13 +121,29 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-ls_lag ls_lag_of_distances(const ls_lag_sum *sum)
+/* The median over the lags. */
+static double usual_fit(const ls_lag_sum *sum)
 {
-    ls_lag lag = find(sum);
     double sorted[LS_LAGS];
     memcpy(sorted, sum->fit, sizeof sorted);
     qsort(sorted, LS_LAGS, sizeof *sorted, compare);
+    return sorted[LS_LAGS / 2];
+}
+
+ls_lag ls_lag_of_distances(const ls_lag_sum *sum)
+{
+    ls_lag lag = find(sum);
     if (sum->frames > 0)
-        lag.confidence = (sorted[LS_LAGS - 1] - sorted[LS_LAGS / 2]) / sum->frames;
+        lag.confidence = (sum->fit[best_of(sum)] - usual_fit(sum)) / sum->frames;
+    return lag;
+}
+
+ls_lag ls_lag_of_cosines(const ls_lag_sum *sum, double least)
+{
+    ls_lag lag = find(sum);
+    if (sum->frames > 0) {
+        lag.confidence = 1 + sum->fit[best_of(sum)] / sum->frames;
+        lag.is_clear &= 1 + usual_fit(sum) / sum->frames < least;
+    }
     return lag;
 }

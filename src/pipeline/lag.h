@@ -23,7 +23,8 @@ void ls_lag_add(ls_lag_sum *to, const ls_lag_sum *more);
 typedef struct ls_lag {
     double frames;     /* the best lag, between whole frames too; positive: the sound is late */
     double confidence; /* see the functions below */
-    bool is_inside;    /* it is not at the end of the range, beyond which there may be a better */
+    bool is_clear;     /* it is not at the end of the range, beyond which there may be a better, nor
+                          one of many (ls_lag_of_cosines) */
 } ls_lag;
 
 /* The correlation of `lips` [n] with `sound` [n + 2 * LS_LAG_MOST], whose first value is
@@ -40,5 +41,8 @@ ls_lag ls_lag_of_correlation(const ls_lag_sum *sum);
 void ls_lag_add_distances(ls_lag_sum *sum, const double distances[LS_LAGS]);
 /* Confidence: the median of the mean distances minus the least (SyncNet's). */
 ls_lag ls_lag_of_distances(const ls_lag_sum *sum);
+/* Of distances that are 1 minus a cosine. Confidence: the mean cosine at the best lag; the lag is
+ * not clear if half of all reach `least`. */
+ls_lag ls_lag_of_cosines(const ls_lag_sum *sum, double least);
 
 #endif

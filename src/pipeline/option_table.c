@@ -408,9 +408,10 @@ static const ls_option_row rows[] = {
       .type = LS_OPTION_INPUT,
       .used_by = CHECK,
       .value = "FILE",
-      .automatic = "DIR/auxiliary/syncnet_v2.model; without it, how far the mouth is open",
+      .automatic = "DIR/stable_syncnet.pt or DIR/auxiliary/syncnet_v2.model; without them, how far "
+                   "the mouth is open",
       .group = "Model",
-      .help = "weights of SyncNet to compare lips and sound with, in the published layout"},
+      .help = "weights of StableSyncNet or SyncNet to compare lips and sound with"},
      LS_MEMBER_STRING,
      SYNC(syncnet)},
 

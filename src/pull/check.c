@@ -3,6 +3,7 @@
 #include "base/path.h"
 #include "face/detector.h"
 #include "models/models.h"
+#include "models/syncnet/stable_syncnet.h"
 #include "models/syncnet/syncnet.h"
 
 #include <math.h>
@@ -89,6 +90,31 @@ static int check_syncnet(const char *dir, void (*report)(void *opaque, const ls_
     return ret;
 }
 
+static int check_stable_syncnet(const char *dir,
+                                void (*report)(void *opaque, const ls_models_report *r),
+                                void *opaque, const ls_cancel *cancel, ls_error *err)
+{
+    char path[LS_PATH_SIZE], text[SUMMARY];
+    ls_weights *w;
+    ls_stable_syncnet *net = NULL;
+    ls_models_report r = {.role = "StableSyncNet", .summary = text};
+    int ret = ls_path_join(path, sizeof path, dir, LS_STABLE_SYNCNET_FILE, err);
+    if (ret || access(path, F_OK))
+        return ret;
+    ret = ls_weights_open(&w, path, err);
+    if (!ret)
+        ret = ls_stable_syncnet_open(&net, &w, 1, err);
+    if (!ret)
+        ret = scan(&r, ls_network_weights(ls_stable_syncnet_network(net)), cancel, err);
+    if (!ret) {
+        snprintf(text, sizeof text, "windows of %zu frames, %zu wide, for latentsync check",
+                 ls_stable_syncnet_frames(net), ls_stable_syncnet_width(net));
+        report(opaque, &r);
+    }
+    ls_stable_syncnet_close(&net);
+    return ret;
+}
+
 static int check_faces(const char *dir, void (*report)(void *opaque, const ls_models_report *r),
                        void *opaque, ls_error *err)
 {
@@ -134,6 +160,8 @@ int ls_models_check(const char *dir, void (*report)(void *opaque, const ls_model
         ret = check_faces(dir, report, opaque, err);
     if (!ret)
         ret = check_syncnet(dir, report, opaque, err);
+    if (!ret)
+        ret = check_stable_syncnet(dir, report, opaque, cancel, err);
     ls_models_close(&m);
     return ls_models_unusable(ret, err);
 }

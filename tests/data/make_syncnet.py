@@ -113,4 +113,5 @@ def main():
     print("offset of the original", 15 - int(dist.argmin()), "confidence", conf, "mean |lips|", lip.abs().mean().item())
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """latentsync check: drawn speakers whose sound is early, late, another's, or none.
 usage: check.py LATENTSYNC PUPPET [--table FIRST COUNT]: tests, or the figures of docs/QUALITY.md."""
+import array
 import os
+import random
 import shutil
 import sys
 
@@ -106,6 +108,104 @@ def stretches_show_what_the_whole_hides():
     stretches = check("o.mkv")["stretches"]
     assert [s["start"] for s in stretches] == [0, 10], stretches
     assert [s["verdict"] for s in stretches] == ["in sync", "late"] and abs(stretches[1]["lag_ms"] - 200) <= 40, stretches
+
+
+def stable_syncnet(path, **other):
+    """Random weights of a narrow StableSyncNet in its published layout; `other`: tensors of another shape, None for one that is missing,
+    or a value that all numbers of one have, by the names in which "_" stands for "."."""
+    shapes = {}
+
+    def layer(name, *shape):
+        shapes[name + ".weight"], shapes[name + ".bias"] = shape, shape[:1]
+
+    for side, inputs, halves, attends in (("visual_encoder", 48, "11111111", "00001100"), ("audio_encoder", 1, "1110111", "0001100")):
+        layer(f"{side}.conv_in", 32, inputs, 3, 3)
+        layer(f"{side}.norm_out", 32)
+        module = 0
+        for half, attend in zip(halves, attends):
+            block = f"{side}.down_blocks.{module}"
+            for i in (1, 2):
+                layer(f"{block}.norm{i}", 32)
+                layer(f"{block}.conv{i}", 32, 32, 3, 3)
+            if half == "1":
+                layer(f"{block}.downsample_conv", 32, 32, 3, 3)
+            if attend == "1":
+                module += 1
+                block = f"{side}.down_blocks.{module}"
+                for name in ("norm1", "norm2", "norm3"):
+                    layer(f"{block}.{name}", 32)
+                for name in ("conv_in", "conv_out"):
+                    layer(f"{block}.{name}", 32, 32, 1, 1)
+                for name in ("to_q", "to_k", "to_v", "to_out.0"):
+                    layer(f"{block}.attn.{name}", 32, 32)
+                layer(f"{block}.ff.net.0.proj", 256, 32)
+                layer(f"{block}.ff.net.2", 32, 128)
+            module += 1
+    rng, header, data = random.Random(3), {}, b""
+    for name, shape in shapes.items():
+        change = other.get(name.replace(".", "_"), shape)
+        if change is None:
+            continue
+        shape = change if isinstance(change, tuple) else shape
+        n = 1
+        for size in shape:
+            n *= size
+        scale = (3 / (n / shape[0])) ** 0.5 if len(shape) > 1 else 0.1
+        middle = 1 if "norm" in name and name.endswith("weight") else 0
+        values = array.array("f", [change] * n if isinstance(change, float) else (middle + rng.uniform(-scale, scale) for _ in range(n)))
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * n]}
+        data += values.tobytes()
+    text = json.dumps(header).encode()
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(len(text).to_bytes(8, "little") + text + data)
+
+
+@test
+def stable_syncnet_where_it_is_installed():
+    stable_syncnet("o.models/stable_syncnet.pt")
+    join("o.mp4", 50001)
+    args = [LS, "check", "--json", "-q", "-t", "s50001/track.jsonl", "o.mp4"]
+    for more, reason in ((["--models", "o.models"], "its weights are installed"), (["--syncnet", "o.models/stable_syncnet.pt"], "its weights were given")):
+        r = run(*args, *more)
+        c = json.loads(r.stdout)
+        assert c["method"] == "StableSyncNet" and c["reason"] == reason and c["least_confidence"] == 0.5, c
+        assert 0 <= c["confidence"] <= 1 and r.returncode == (c["verdict"] != "in sync"), (r, c)
+        assert c["confidence"] >= 0.5 or c["verdict"] == "cannot tell", c
+    r = run(LS, "check", "-q", "-t", "s50001/track.jsonl", "--models", "o.models", "o.mp4")
+    assert "at least 0.5 is needed; by StableSyncNet, as its weights are installed; " in r.stdout, r
+    os.makedirs("o.models/auxiliary")
+    with open("o.models/auxiliary/syncnet_v2.model", "wb") as f:
+        f.write(b"nonsense")
+    assert json.loads(run(*args, "--models", "o.models").stdout)["method"] == "StableSyncNet"
+    os.remove("o.models/stable_syncnet.pt")
+    r = run(*args, "--models", "o.models")
+    assert r.returncode == 4 and "syncnet_v2.model" in r.stderr and not r.stdout, r
+    shutil.rmtree("o.models/auxiliary")
+    assert json.loads(run(*args, "--models", "o.models").stdout)["reason"] == "there are no weights of a SyncNet"
+
+
+@test
+def stable_syncnets_that_cannot_be_used():
+    join("o.mp4", 50001)
+    good(run(LS, "models", "random", "--size", "mini", "--out", "o.mini"))
+    path = "o.mini/stable_syncnet.pt"
+    stable_syncnet(path)
+    r = good(run(LS, "models", "check", "o.mini"))
+    assert "StableSyncNet " + path in r.stdout and "windows of 16 frames, 32 wide" in r.stdout, r.stdout
+    for change, *words in (({"visual_encoder_conv_in_weight": (32, 64, 3, 3)}, "visual_encoder.conv_in.weight", "64 channels", "latents"),
+                           ({"audio_encoder_conv_in_bias": None}, "audio_encoder.conv_in.bias [32]", "missing"),
+                           ({"visual_encoder_down_blocks_2_conv2_weight": (32, 16, 3, 3)}, "visual_encoder.down_blocks.2.conv2.weight",
+                            "[32, 16, 3, 3]", "expected [32, 32, 3, 3]"),
+                           ({"audio_encoder_down_blocks_1_downsample_conv_weight": None}, "audio encoder", "80 x 52"),
+                           ({"audio_encoder_conv_in_bias": float("nan")}, "not finite")):
+        stable_syncnet(path, **change)
+        for r in (run(LS, "models", "check", "o.mini"), run(LS, "check", "-t", "s50001/track.jsonl", "--syncnet", path, "o.mp4")):
+            assert r.returncode == 4 and all(w in r.stderr for w in [path, *words]) and "confidence" not in r.stdout, (change, r)
+    with open(path, "r+b") as f:
+        f.truncate(100000)
+    r = run(LS, "check", "-t", "s50001/track.jsonl", "--syncnet", path, "o.mp4")
+    assert r.returncode == 4 and path in r.stderr and not r.stdout, r
 
 
 @test

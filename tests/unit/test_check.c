@@ -32,7 +32,7 @@ static void finds_every_lag(void **state)
             lips[i] = i % 7 ? 3 - 2 * noise[i] + 2.5 * sound[i + LS_LAG_MOST + lag] : NAN;
         ls_lag_correlate(&sum, lips, sound, N);
         const ls_lag found = ls_lag_of_correlation(&sum);
-        assert_true(found.is_inside);
+        assert_true(found.is_clear);
         assert_true(fabs(found.frames - lag) < 0.5);
         assert_true(found.confidence > 5);
     }
@@ -97,7 +97,7 @@ static void the_end_of_the_range_is_not_inside(void **state)
     memcpy(lips, sound, sizeof lips); // the sound is 15 frames early
     ls_lag_correlate(&sum, lips, sound, N);
     const ls_lag found = ls_lag_of_correlation(&sum);
-    assert_true(found.frames == -LS_LAG_MOST && !found.is_inside);
+    assert_true(found.frames == -LS_LAG_MOST && !found.is_clear);
 }
 
 /* Two stretches that are half as sure of the same lag are together surer than either. */

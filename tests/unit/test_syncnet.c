@@ -149,7 +149,7 @@ static void the_lag_is_the_originals(void **state)
     for (int k = 0; k < LS_LAGS; k++)
         assert_true(fabs(-sum.fit[k] / sum.frames - (double)want[k]) < 1e-4);
     const ls_lag lag = ls_lag_of_distances(&sum);
-    assert_true(lag.is_inside && fabs(lag.frames - 3) < 0.5);
+    assert_true(lag.is_clear && fabs(lag.frames - 3) < 0.5);
     assert_true(fabs(lag.confidence - (double)*confidence) < 1e-4);
     golden_close(g);
 }

@@ -238,33 +238,39 @@ void ls_syncnet_close(ls_syncnet **ps)
     *ps = NULL;
 }
 
-static int run(branch *b, float *out, const ls_cancel *cancel, ls_error *err)
+static int run(ls_syncnet *s, int which, float *out, const ls_cancel *cancel, ls_error *err)
 {
+    branch *b = &s->branches[which];
     const ls_binding bindings[] = {{"input", b->input, b->input_bytes},
                                    {"embedding", out, LS_SYNCNET_WIDTH * sizeof *out}};
-    return ls_plan_run(b->plan, b->arena, bindings, LS_COUNT(bindings), cancel, err);
+    int ret = ls_plan_run(b->plan, b->arena, bindings, LS_COUNT(bindings), cancel, err);
+    for (size_t i = 0; !ret && i < LS_SYNCNET_WIDTH; i++)
+        if (!isfinite(out[i]))
+            ret = ls_fail(err, LS_EMODEL,
+                          "%s: the network's results are not finite; the weights are damaged",
+                          ls_weights_path(s->weights));
+    return ret;
 }
 
 int ls_syncnet_lips(ls_syncnet *s, const uint8_t *const faces[LS_SYNCNET_FRAMES],
                     float out[LS_SYNCNET_WIDTH], const ls_cancel *cancel, ls_error *err)
 {
-    branch *b = &s->branches[LIPS];
-    float *to = b->input;
+    float *to = s->branches[LIPS].input;
     for (size_t i = 0; i < LS_SYNCNET_FACE; i += 3)
         for (size_t c = 0; c < 3; c++)
             for (size_t t = 0; t < LS_SYNCNET_FRAMES; t++)
                 *to++ = faces[t][i + c];
-    return run(b, out, cancel, err);
+    return run(s, LIPS, out, cancel, err);
 }
 
 int ls_syncnet_sound(ls_syncnet *s, const float *mfcc, float out[LS_SYNCNET_WIDTH],
                      const ls_cancel *cancel, ls_error *err)
 {
-    branch *b = &s->branches[SOUND];
+    float *to = s->branches[SOUND].input;
     for (size_t t = 0; t < LS_SYNCNET_ROWS; t++)
         for (size_t c = 0; c < LS_MFCC_COUNT; c++)
-            b->input[c * LS_SYNCNET_ROWS + t] = mfcc[t * LS_MFCC_COUNT + c];
-    return run(b, out, cancel, err);
+            to[c * LS_SYNCNET_ROWS + t] = mfcc[t * LS_MFCC_COUNT + c];
+    return run(s, SOUND, out, cancel, err);
 }
 
 static void add_spec(ls_weight_spec *specs, size_t *n, size_t ndim, const size_t *shape,
