@@ -73,8 +73,9 @@ typedef struct ls_pull_settings {
     void (*progress)(void *opaque, const ls_models_progress *p);
     void *opaque;
     int insecure; /* 1: http to other hosts than this one is allowed */
-    int syncnet;  /* 1: SyncNet's weights too, for ls_check_video; an import takes them where it
-                     finds them, and lists them as missing only if this is set */
+    int syncnet;  /* 1: the weights of SyncNet and StableSyncNet too, for ls_check_video; an import
+                     takes them where it finds them, and lists them as missing only if this is set
+                   */
 } ls_pull_settings;
 
 enum ls_pull_when {

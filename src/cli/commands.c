@@ -108,7 +108,8 @@ static const ls_option probe_operand[] = {{.name = "file",
 
 #define SYNCNET_OPTION                                                                             \
     {                                                                                              \
-        .name = "syncnet", .help = "SyncNet too (55 MB), with which \"latentsync check\" measures" \
+        .name = "syncnet",                                                                         \
+        .help = "StableSyncNet and SyncNet too (1.7 GB), which \"latentsync check\" measures with" \
     }
 
 static const ls_option pull_operands[] = {VERSION_OPERAND, {0}};
@@ -497,6 +498,7 @@ static const cli_command commands[] = {
          "  vae/diffusion_pytorch_model.safetensors  stabilityai/sd-vae-ft-mse\n"
          "  face/det_10g.onnx, face/2d106det.onnx    InsightFace's buffalo_l.zip\n"
          "  auxiliary/syncnet_v2.model (--syncnet)   ByteDance/LatentSync-VERSION\n"
+         "  stable_syncnet.pt (--syncnet)            ByteDance/LatentSync-1.6\n"
          "Each file is checked by its SHA-256 and gets its name when it is complete. Files that "
          "exist are checked, and kept. After an interruption the same command resumes.\n\n"
          "On a terminal you are asked to accept the terms of InsightFace's face networks; "

@@ -1,7 +1,7 @@
 /* The published files as they were when this was written: for the hub's, the same values that the
- * server sends (X-Linked-Etag); for SyncNet and InsightFace's archive, what many programs pin. They
- * identify a file that exists already, and one from a mirror that sends no hash; the archive must
- * match. */
+ * server sends (X-Linked-Etag); for the SyncNets and InsightFace's archive, what other programs
+ * pin. They identify a file that exists already, and one from a mirror that sends no hash; the
+ * archive must match. */
 #ifndef LS_PULL_KNOWN_H
 #define LS_PULL_KNOWN_H
 

@@ -11,6 +11,8 @@ static const ls_pull_item items[] = {
     {"the VAE sd-vae-ft-mse, by Stability AI", "MIT", 334643276, LS_PULL_ALWAYS},
     {"SyncNet, by the University of Oxford, from LatentSync's files",
      "not stated for the weights; MIT for the authors' code", 54573114, LS_PULL_SYNCNET},
+    {"LatentSync's StableSyncNet, by ByteDance", "OpenRAIL++: use with the restrictions it lists",
+     1605328746, LS_PULL_SYNCNET},
     {"the face networks det_10g and 2d106det, from InsightFace's buffalo_l.zip",
      "for non-commercial research only", 288621354, LS_PULL_FACES},
 };

@@ -29,6 +29,8 @@ static const struct {
      HUB "/stabilityai/sd-vae-ft-mse/resolve/main/diffusion_pytorch_model.safetensors"},
     {"auxiliary/syncnet_v2.model", "auxiliary/syncnet_v2.model",
      HUB "/ByteDance/LatentSync-%s/resolve/main/auxiliary/syncnet_v2.model"},
+    {"stable_syncnet.pt", "stable_syncnet.pt",
+     HUB "/ByteDance/LatentSync-1.6/resolve/main/stable_syncnet.pt"},
     {"face/buffalo_l.zip", "buffalo_l.zip",
      "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip"},
 };
@@ -293,7 +295,7 @@ int ls_model_store_open(ls_model_store *st, const ls_pull_settings *s, bool all,
     for (size_t i = 0; i < LS_MODEL_STORE_FILES; i++) {
         const bool face = i >= LS_MODEL_STORE_FACES;
         st->files[i].wanted = face                          ? all || st->s.faces
-                              : i == LS_MODEL_STORE_SYNCNET ? st->s.syncnet
+                              : i >= LS_MODEL_STORE_SYNCNET ? st->s.syncnet
                                                             : true;
         st->files[i].name = face ? faces[i - LS_MODEL_STORE_FACES] : downloads[i].file;
         st->files[i].known =

@@ -7,12 +7,12 @@
 
 #include <limits.h>
 
-/* UNet, Whisper, VAE and SyncNet are files of the directory that are downloaded as they are; the
- * two face networks behind them come in one archive. */
+/* UNet, Whisper, VAE and the two SyncNets are files of the directory that are downloaded as they
+ * are; the two face networks behind them come in one archive. */
 enum {
-    LS_MODEL_STORE_SYNCNET = 3,
-    LS_MODEL_STORE_FACES = 4,
-    LS_MODEL_STORE_FILES = 6,
+    LS_MODEL_STORE_SYNCNET = 3, /* the first of them */
+    LS_MODEL_STORE_FACES = 5,
+    LS_MODEL_STORE_FILES = 7,
     LS_MODEL_STORE_ARCHIVE = LS_MODEL_STORE_FACES
 };
 
@@ -32,8 +32,8 @@ typedef struct ls_model_store {
 } ls_model_store;
 
 /* Creates and locks the directory, and looks which files are there, or in another version's
- * directory beside it: those that the settings want, or `all`, of which only SyncNet is then not
- * wanted unless the settings say so. `s` must outlive it. After a failure, too,
+ * directory beside it: those that the settings want, or `all`, of which only the SyncNets are then
+ * not wanted unless the settings say so. `s` must outlive it. After a failure, too,
  * ls_model_store_close is due. */
 int ls_model_store_open(ls_model_store *st, const ls_pull_settings *s, bool all, ls_error *err);
 void ls_model_store_close(ls_model_store *st);

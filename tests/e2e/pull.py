@@ -30,6 +30,7 @@ BODY = {f: rng.randbytes(n) for f, n in ((UNET, 3_000_000), (TINY, 70_000), (VAE
                                          (LANDMARKS, 9_000))}
 OLD_UNET = rng.randbytes(3_000_000)  # of version 1.5
 SYNCNET, SYNCNET_BODY = "auxiliary/syncnet_v2.model", rng.randbytes(50_000)
+STABLE, STABLE_BODY = "stable_syncnet.pt", rng.randbytes(60_000)
 
 
 def sha(data):
@@ -176,7 +177,7 @@ def publish(server, version="1.6"):
 
 def know(**other):
     """What the command under test takes for published."""
-    files = {"1.6/" + UNET: BODY[UNET], "1.5/" + UNET: OLD_UNET, "buffalo_l.zip": ZIP, SYNCNET: SYNCNET_BODY,
+    files = {"1.6/" + UNET: BODY[UNET], "1.5/" + UNET: OLD_UNET, "buffalo_l.zip": ZIP, SYNCNET: SYNCNET_BODY, STABLE: STABLE_BODY,
              **{f: BODY[f] for f in (TINY, VAE, DET, LANDMARKS)}, **other}
     with open("known", "w") as f:
         for name, body in files.items():
@@ -952,30 +953,37 @@ def import_from_other_programs():
 
 
 @test
-def syncnet_if_wanted():
-    with Server() as s:
-        publish(s)
-        s.items[HUB % ("1.6", SYNCNET)] = Item(SYNCNET_BODY)
-        r = good(pull(s))
-        complete()
-        assert "SyncNet" not in r.stderr, r.stderr
-        before = len(s.log)
-        r = good(pull(s, "--syncnet"))
-        assert "SyncNet" in r.stderr and "MIT" in r.stderr, r.stderr
-        assert digest("o.models/1.6/" + SYNCNET) == sha(SYNCNET_BODY)
-        assert {p for p, _ in s.log[before:]} == {HUB % ("1.6", SYNCNET), "/storage" + HUB % ("1.6", SYNCNET)}
+def syncnets_if_wanted():
+    wanted = {SYNCNET: SYNCNET_BODY, STABLE: STABLE_BODY}
+    for version in ("1.6", "1.5"):
+        urls = {HUB % (version, SYNCNET), HUB % ("1.6", STABLE)}  # it is the same for both
+        with Server() as s:
+            publish(s, version)
+            s.items.update({HUB % (version, SYNCNET): Item(SYNCNET_BODY), HUB % ("1.6", STABLE): Item(STABLE_BODY)})
+            out = f"o.models{version}"
+            r = good(pull(s, version, out=out))
+            complete(version, out)
+            assert "SyncNet" not in r.stderr, r.stderr
+            before = len(s.log)
+            r = good(pull(s, version, "--syncnet", out=out))
+            assert "StableSyncNet, by ByteDance" in r.stderr and "MIT" in r.stderr, r.stderr
+            assert all(digest(f"{out}/{version}/{f}") == sha(body) for f, body in wanted.items())
+            assert {p for p, _ in s.log[before:]} == urls | {"/storage" + u for u in urls}, s.log[before:]
     put("o.from/vae", BODY[VAE])
     r = good(take("o.from", "--syncnet", out="o.more"))
-    assert [x[2] for x in listed(r.stderr)] == ["o.more/1.6/" + f for f in (UNET, TINY, SYNCNET, "face/buffalo_l.zip")]
-    put("o.from/sync", SYNCNET_BODY)
+    assert [x[2] for x in listed(r.stderr)] == ["o.more/1.6/" + f for f in (UNET, TINY, SYNCNET, STABLE, "face/buffalo_l.zip")]
+    for name, body in wanted.items():
+        put("o.from/" + os.path.basename(name) + "2", body)
     r = good(take("o.from", out="o.more"))
-    assert os.path.samefile("o.more/1.6/" + SYNCNET, "o.from/sync")
+    assert all(os.path.samefile("o.more/1.6/" + f, "o.from/" + os.path.basename(f) + "2") for f in wanted)
     assert len(listed(r.stderr)) == 3, r.stderr
-    good(run(LS, "models", "random", "--size", "mini", "--out", "o.mini"))
-    good(run(LS, "models", "check", "o.mini"))
-    put("o.mini/" + SYNCNET, SYNCNET_BODY)
-    r = run(LS, "models", "check", "o.mini")
-    assert r.returncode == 4 and SYNCNET in r.stderr, r.stderr
+    for name, body in wanted.items():
+        good(run(LS, "models", "random", "--size", "mini", "--out", "o.mini"))
+        good(run(LS, "models", "check", "o.mini"))
+        put("o.mini/" + name, body)
+        r = run(LS, "models", "check", "o.mini")
+        assert r.returncode == 4 and name in r.stderr, r.stderr
+        shutil.rmtree("o.mini")
 
 
 @test
