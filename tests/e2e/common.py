@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import wave
 
 LS = os.path.abspath(sys.argv[1])
@@ -114,9 +115,19 @@ def test(f):
     return f
 
 
+def took(what, since=(0, 0)):
+    """Prints the seconds of the clock and of the processors since `since`; those until now."""
+    now = time.monotonic(), sum(os.times()[:4])
+    if what:
+        print(f"# {what}: {now[0] - since[0]:.1f} s, {now[1] - since[1]:.1f} s of processors", flush=True)
+    return now
+
+
 def main(setup):
     """Runs the tests; the exit status."""
+    begin = last = took(None)
     setup()
+    last = took("setup", last)
     print(f"1..{len(TESTS)}")
     failed = 0
     for i, t in enumerate(TESTS, 1):
@@ -129,9 +140,11 @@ def main(setup):
             print("# " + str(e).replace("\n", "\n# ") + f" ({type(e).__name__})", flush=True)
         else:
             print(f"ok {i} {t.__name__}" + (f" # SKIP {skipped}" if skipped else ""), flush=True)
+        last = took(t.__name__, last)
         for f in os.listdir("."):
             if f.startswith("o."):
                 shutil.rmtree(f) if os.path.isdir(f) else os.remove(f)
+    took("all", begin)
     for folder in (DIR, os.environ["XDG_CACHE_HOME"]):
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if failed else 0
