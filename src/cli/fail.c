@@ -184,7 +184,7 @@ int cli_fail(cli_call *call, const ls_error *err, const char *folder)
     else if (status == CLI_USAGE && *err->option)
         print_try(call->command);
     if (folder && cli_has(call, "preview"))
-        fputs("latentsync: finished chunks are kept; the same command goes on\n", stderr);
+        fputs("latentsync: finished chunks are kept; the same command resumes\n", stderr);
     else if (folder && !is_about_job)
         fprintf(stderr,
                 "latentsync: finished segments are kept; resume with \"latentsync resume %s\"\n",
