@@ -60,11 +60,11 @@ function online(isOnline) {
 async function start() {
   try {
     capabilities = await api('GET', 'v1/capabilities');
-    showAbout();
-    await composer.open(capabilities);
   } catch {
-    online(false);
+    return online(false);
   }
+  showAbout();
+  composer.open(capabilities);
 }
 
 choose([memory.get('language'), ...navigator.languages].filter(Boolean));

@@ -13,11 +13,13 @@ export class Composer {
     this.jobs = jobs;
     this.video = new Source('video', () => this.changed('video'));
     this.audio = new Source('audio', () => this.changed('audio'));
+    this.voice = new Source('voice', () => this.changed('voice'));
     this.face = this.wantedFace = 'largest';
     this.quality = 'balanced';
     this.settings = {};
     this.options = [];
     byId('sources').append(this.video.root, this.audio.root);
+    byId('voice').append(this.voice.root);
     byId('composer').addEventListener('submit', (e) => {
       e.preventDefault();
       this.make(null);
@@ -31,33 +33,42 @@ export class Composer {
   async open(capabilities) {
     this.options = (capabilities.options || []).filter((o) => !elsewhere.has(o.name));
     this.renderSettings();
-    for (const source of [this.video, this.audio]) {
+    for (const source of this.sources) {
       const id = memory.get(`draft.${source.kind}`);
       if (id && !source.name) source.restore(id).then(() => source.error && source.drop());
     }
   }
 
+  get sources() {
+    return [this.video, this.audio, this.voice];
+  }
+
+  get isReady() {
+    return this.video.isReady && this.audio.isReady && !this.voice.isBusy;
+  }
+
   takeDropped(file, zone) {
     const isSound = file.type.startsWith('audio/') || /\.(wav|mp3|m4a|aac|flac|ogg|opus)$/i.test(file.name);
-    (isSound || zone === this.audio.root ? this.audio : this.video).take(file);
+    const source = this.sources.find(({ root }) => root === zone);
+    (source && (isSound || source !== this.audio) ? source : isSound ? this.audio : this.video).take(file);
   }
 
   /* A job's files and settings again. */
   async again(job) {
     const { quality, face, ...settings } = job.options;
     Object.assign(this, { quality: quality || 'auto', settings, wantedFace: String(face || 'largest') });
-    byId('more').open = Object.keys(settings).length > 0;
+    byId('more').open = Object.keys(settings).length > 0 || Boolean(job.features_from);
+    if (!job.features_from) this.voice.drop();
     this.renderSettings();
     this.render();
     byId('composer').scrollIntoView({ block: 'start' });
     byId('quality-list').querySelector(':checked').focus();
-    await Promise.all([this.video.restore(job.video.id), this.audio.restore(job.audio.id)]);
+    await Promise.all([this.video.restore(job.video.id), this.audio.restore(job.audio.id),
+      job.features_from && this.voice.restore(job.features_from)]);
   }
 
   changed(kind) {
-    if (kind === 'video') {
-      this.lookForFaces();
-    }
+    if (kind === 'video') this.lookForFaces();
     this.estimate();
     this.render();
   }
@@ -112,8 +123,7 @@ export class Composer {
   }
 
   async make(preview) {
-    const isReady = this.video.isReady && this.audio.isReady;
-    if (!isReady) {
+    if (!this.isReady) {
       say(byId('composer-error'), t('needVideo'));
       return;
     }
@@ -124,7 +134,8 @@ export class Composer {
     let error = '';
     try {
       await this.jobs.add({
-        video: this.video.upload, audio: this.audio.upload, name: this.video.name.replace(/\.\w{1,5}$/, ''), preview, options,
+        video: this.video.upload, audio: this.audio.upload, features_from: this.voice.upload,
+        name: this.video.name.replace(/\.\w{1,5}$/, ''), preview, options,
       });
     } catch (e) {
       error = [e.message, e.hint].filter(Boolean).join('. ');
@@ -135,14 +146,12 @@ export class Composer {
   }
 
   render() {
-    this.video.render();
-    this.audio.render();
+    for (const source of this.sources) source.render();
     this.renderFaces();
     this.renderQuality();
-    const isReady = this.video.isReady && this.audio.isReady;
-    byId('make').disabled = byId('make-preview').disabled = !isReady || Boolean(this.isSending);
-    byId('composer-note').textContent = isReady ? '' :
-      t(this.video.isBusy || this.audio.isBusy ? 'needUpload' : 'needVideo');
+    byId('make').disabled = byId('make-preview').disabled = !this.isReady || Boolean(this.isSending);
+    byId('composer-note').textContent = this.isReady ? '' :
+      t(this.sources.some((source) => source.isBusy) ? 'needUpload' : 'needVideo');
     byId('composer-error').hidden = true;
   }
 

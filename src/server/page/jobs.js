@@ -170,7 +170,7 @@ class Card {
     const frame = job.state === 'done' ? 'done' : job.progress?.frame || 0;
     const alt = t('frameOf', { name: job.name });
     if (this.image) this.image.alt = alt;
-    if (!frame && job.state === 'running' || frame === this.frame || this.isLoading || job.state === 'queued') return;
+    if (!frame || frame === this.frame || this.isLoading) return;
     this.isLoading = true;
     this.frame = frame;
     const image = element('img', { alt });
@@ -202,7 +202,6 @@ function describe(job) {
 
 function measures(p) {
   if (!p) return [];
-  const gpu = p.gpu || p.gpus?.[0];
   return [
     ['step', p.steps > 0 && `${p.step} / ${p.steps}`],
     ['frame', p.frames > 0 && `${format.number(p.frame)} / ${format.number(p.frames)}`],
@@ -210,14 +209,12 @@ function measures(p) {
     ['speed', p.frames_per_second > 0 && t('perSecond', { n: format.number(p.frames_per_second, 1) })],
     ['cpu', p.cpu_percent > 0 && format.percent(p.cpu_percent)],
     ['memoryShort', p.resident_bytes > 0 && format.bytes(p.resident_bytes)],
-    ['card', gpu && card(gpu)],
+    ['card', p.gpu && card(p.gpu)],
   ].filter(([, value]) => value);
 }
 
-function card(gpu) {
-  const load = gpu.percent ?? gpu.load_percent ?? gpu.utilization_percent;
-  const used = gpu.used_bytes ?? gpu.memory_bytes;
-  return [load !== undefined && format.percent(load), used && format.bytes(used)].filter(Boolean).join(', ');
+function card({ percent, bytes }) {
+  return [percent >= 0 && format.percent(percent), bytes > 0 && format.bytes(bytes)].filter(Boolean).join(', ');
 }
 
 function results(job) {
@@ -244,7 +241,9 @@ export class Jobs {
   }
 
   async makeWhole(job) {
-    await this.add({ video: job.video.id, audio: job.audio.id, name: job.name, preview: null, options: job.options });
+    await this.add({
+      video: job.video.id, audio: job.audio.id, features_from: job.features_from ?? null, name: job.name, preview: null, options: job.options,
+    });
   }
 
   async add(request) {
@@ -305,6 +304,7 @@ export class Jobs {
       if (!this.hasMore) this.next = next;
       this.renderEmpty();
       this.online(true);
+      this.showTitle();
       if (jobs.some(isActive)) wait = 3;
     } catch {
       this.online(false);
@@ -320,6 +320,12 @@ export class Jobs {
     const oldest = jobs.at(-1)?.created;
     for (const [id, card] of this.cards)
       if (!known.has(id) && (!next || card.job.created > oldest)) this.forget(id);
+  }
+
+  /* How far the first running job is, for those who look at other tabs. */
+  showTitle() {
+    const running = [...this.cards.values()].find(({ job }) => job.state === 'running')?.job;
+    document.title = running ? `${format.percent(Math.floor(100 * (running.progress?.fraction || 0)))} · latentsync` : 'latentsync';
   }
 
   renderEmpty() {

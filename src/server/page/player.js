@@ -1,4 +1,4 @@
-import { api, url } from './api.js';
+import { url } from './api.js';
 import { clone, element, label, memory, say, setIcon } from './dom.js';
 import { clock } from './format.js';
 import { playLive } from './live.js';
@@ -45,13 +45,10 @@ export class Player {
     this.play();
   }
 
-  async openDone() {
+  openDone() {
     const { id, video } = this.job;
     this.video.src = url(`v1/jobs/${id}/output?inline=1`);
     this.play();
-    const probe = await api('GET', `v1/uploads/${video.id}/probe`).catch(() => null);
-    if (this.end.signal.aborted) return;
-    if (!probe) return this.say('noBefore');
     const src = url(`v1/uploads/${video.id}/content`);
     const onerror = () => {
       this.setMode('only');
@@ -59,13 +56,11 @@ export class Player {
       this.before = null;
       this.render();
     };
-    this.before = isPicture(probe)
+    this.before = isPicture(video.name)
       ? element('img', { src, alt: '', onerror })
       : element('video', { src, muted: true, playsInline: true, preload: 'auto', onerror });
     this.parts.before.prepend(this.before);
     this.setMode(memory.get('view') || 'wiping');
-    this.render();
-    this.follow();
   }
 
   say(key) {

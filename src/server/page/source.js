@@ -6,7 +6,8 @@ import { t } from './strings.js';
 import { send } from './upload.js';
 import { wave } from './wave.js';
 
-const accepts = { video: 'video/*,image/*', audio: 'audio/*,video/*' };
+const accepts = { video: 'video/*,image/*', audio: 'audio/*,video/*', voice: 'audio/*,video/*' };
+const hints = { video: 'dropVideo', audio: 'dropAudio', voice: 'dropVoice' };
 const waveLimit = 64 << 20; // bytes that are decoded to draw them
 
 /* A file that a job needs: chosen, dropped or recorded, uploaded, and what is in it. `changed` is
@@ -23,6 +24,10 @@ export class Source {
 
   get root() {
     return this.parts.root;
+  }
+
+  get icon() {
+    return this.kind === 'video' ? 'video' : 'audio';
   }
 
   get isReady() {
@@ -74,7 +79,7 @@ export class Source {
   async take(file) {
     this.clear();
     Object.assign(this, { name: file.name, size: file.size, local: URL.createObjectURL(file) });
-    this.show(file.type, file);
+    this.show(file);
     this.render();
     this.changed();
     await this.attempt(async (signal) => {
@@ -124,21 +129,21 @@ export class Source {
     if (!(this.kind === 'video' ? probe.is_video : probe.is_speech))
       throw new Error(t(this.kind === 'video' ? 'notVideo' : 'notSpeech'));
     Object.assign(this, { upload: id, probe });
-    if (!this.parts.view.firstChild) this.show(isPicture(probe) ? 'image/' : `${this.kind}/`, null);
+    if (!this.parts.view.firstChild) this.show(null);
   }
 
-  show(type, file) {
+  show(file) {
     const view = this.parts.view;
     const src = this.local || url(`v1/uploads/${this.upload}/content`);
     const broken = () => {
-      view.replaceChildren(icon(this.kind, 'icon big'));
+      view.replaceChildren(icon(this.icon, 'icon big'));
       this.parts.play.hidden = true;
     };
     this.parts.play.hidden = true;
-    if (this.kind === 'audio') {
+    if (this.kind !== 'video') {
       view.replaceChildren(element('audio', { src, controls: true, preload: 'metadata' }));
       if (this.size <= waveLimit) wave(file || src, this.work.signal).then((e) => e && view.prepend(e));
-    } else if (type.startsWith('image/')) {
+    } else if (isPicture(this.name)) {
       view.replaceChildren(element('img', { src, alt: '', onerror: broken }));
     } else {
       this.parts.play.hidden = false;
@@ -190,7 +195,7 @@ export class Source {
       return t('uploading', { percent: format.percent(100 * this.sent / this.size), size: format.bytes(this.size) });
     if (!this.probe) return this.error ? format.bytes(this.size) : t('examining');
     const p = this.probe;
-    const known = [isPicture(p) ? t('picture') : p.seconds > 0 && format.seconds(p.seconds)];
+    const known = [isPicture(this.name) ? t('picture') : p.seconds > 0 && format.seconds(p.seconds)];
     if (this.kind === 'video') known.push(`${p.width} × ${p.height}`);
     return [...known, format.bytes(this.size)].filter(Boolean).join(' · ');
   }
@@ -198,8 +203,8 @@ export class Source {
   render() {
     const p = this.parts, isChosen = Boolean(this.name);
     p.title.textContent = t(this.kind);
-    p.hint.textContent = t(this.kind === 'video' ? 'dropVideo' : 'dropAudio');
-    p.icon.setAttribute('href', `#i-${this.kind}`);
+    p.hint.textContent = t(hints[this.kind]);
+    p.icon.setAttribute('href', `#i-${this.icon}`);
     p.record.hidden = this.kind !== 'audio' || !canRecord();
     p.drop.hidden = isChosen && !this.isHalf || Boolean(this.recorder);
     p.recording.hidden = !this.recorder;
@@ -216,5 +221,4 @@ export class Source {
   }
 }
 
-/* One frame and no time. */
-export const isPicture = (probe) => /image2|_pipe|^(png|gif|webp)/.test(probe.format);
+export const isPicture = (name) => /\.(png|jpe?g|webp|bmp|tiff?)$/i.test(name);
