@@ -17,6 +17,7 @@ export class Composer {
     this.face = this.wantedFace = 'largest';
     this.quality = 'balanced';
     this.settings = {};
+    this.error = '';
     this.options = [];
     byId('sources').append(this.video.root, this.audio.root);
     byId('voice').append(this.voice.root);
@@ -69,6 +70,7 @@ export class Composer {
 
   changed(kind) {
     if (kind === 'video') this.lookForFaces();
+    this.error = '';
     this.estimate();
     this.render();
   }
@@ -124,25 +126,25 @@ export class Composer {
 
   async make(preview) {
     if (!this.isReady) {
-      say(byId('composer-error'), t('needVideo'));
+      this.error = t('needVideo');
+      this.render();
       return;
     }
     const options = { ...this.settings, quality: this.quality };
     if (this.face !== 'largest') options.face = this.face;
     this.isSending = true;
+    this.error = '';
     this.render();
-    let error = '';
     try {
       await this.jobs.add({
         video: this.video.upload, audio: this.audio.upload, features_from: this.voice.upload,
         name: this.video.name.replace(/\.\w{1,5}$/, ''), preview, options,
       });
     } catch (e) {
-      error = [e.message, e.hint].filter(Boolean).join('. ');
+      this.error = [e.message, e.hint].filter(Boolean).join('. ');
     }
     this.isSending = false;
     this.render();
-    say(byId('composer-error'), error);
   }
 
   render() {
@@ -152,7 +154,7 @@ export class Composer {
     byId('make').disabled = byId('make-preview').disabled = !this.isReady || Boolean(this.isSending);
     byId('composer-note').textContent = this.isReady ? '' :
       t(this.sources.some((source) => source.isBusy) ? 'needUpload' : 'needVideo');
-    byId('composer-error').hidden = true;
+    say(byId('composer-error'), this.error);
   }
 
   renderFaces() {

@@ -52,7 +52,9 @@ class Card {
     const { id, name } = this.job;
     if (!await confirm(t('deleteAsk', { name }), t('delete'))) return;
     await api('DELETE', `v1/jobs/${id}`);
+    const next = this.root.nextElementSibling || this.root.previousElementSibling;
     this.list.forget(id);
+    (next || byId('composer').querySelector('button, input')).focus();
     announce(t('deleted', { name }));
   }
 
@@ -257,12 +259,9 @@ export class Jobs {
   }
 
   forget(id) {
-    const { root } = this.cards.get(id);
-    const next = root.nextElementSibling || root.previousElementSibling;
     this.cards.get(id).close();
     this.cards.delete(id);
     this.renderEmpty();
-    if (next) next.focus();
   }
 
   put(jobs) {

@@ -50,7 +50,7 @@ export const strings = {
     qualityHelp: {
       fast: 'fewest steps', balanced: 'for most videos', best: 'most detail', auto: 'LatentSync’s own steps',
     },
-    estimating: 'measuring…',
+    estimating: 'Measuring what each takes; there is no need to wait for it.',
     about: '≈ {time}',
     memory: '{size} of memory',
     memoryCard: '{size} on the card',
@@ -182,7 +182,7 @@ export const strings = {
     quality: '质量',
     qualities: { fast: '快速', balanced: '均衡', best: '最佳', auto: '原版' },
     qualityHelp: { fast: '步数最少', balanced: '适合多数视频', best: '细节最多', auto: 'LatentSync 原有步数' },
-    estimating: '正在测量……',
+    estimating: '正在测量各项所需的时间和内存，无需等待。',
     about: '≈ {time}',
     memory: '内存 {size}',
     memoryCard: '显存 {size}',
