@@ -137,7 +137,7 @@ static void local_arguments(queue *q, arguments *a, const char *id, const json_t
     if (q->worker_threads)
         arguments_add(a, "--threads=%d", q->worker_threads);
     arguments_add(a, "--newest-frame=%s/jobs/%s/newest.jpg", q->data, id);
-    if (ls_option_find("stream") && !json_is_number(json_object_get(request, "preview")))
+    if (!json_is_number(json_object_get(request, "preview")))
         arguments_add(a, "--stream=%s/jobs/%s/stream", q->data, id);
     if (resumes)
         arguments_add(a, "%s/jobs/%s/job", q->data, id);
