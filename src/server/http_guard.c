@@ -229,7 +229,6 @@ static bool check_token(http_request *r)
     if (has_session(r))
         return true;
     http_fail(r, MHD_HTTP_UNAUTHORIZED, NULL, "this needs the server's token");
-    http_header(r, "WWW-Authenticate", "Bearer");
     return false;
 }
 

@@ -87,6 +87,8 @@ static void fail(http_request *r, unsigned status, const char *hint, const char 
                               hint));
     if (status == MHD_HTTP_TOO_MANY_REQUESTS)
         http_header(r, "Retry-After", "10");
+    if (status == MHD_HTTP_UNAUTHORIZED)
+        http_header(r, "WWW-Authenticate", "Bearer");
 }
 
 void http_fail(http_request *r, unsigned status, const char *hint, const char *fmt, ...)
