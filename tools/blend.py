@@ -4,24 +4,17 @@ model moves, and clips whose faces are pasted back as they were cut out. docs/QU
 usage: blend.py BUILD [--speakers N] [--frames FOLDER] [CLIP DETECTOR]..."""
 import json
 import os
-import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
+
+from command import run
 
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TEXT = "A quick brown fox jumps over the lazy dog."
 SIZES = 480, 720, 1080
 WAYS = "crop", "mask --sharpen 0", "mask"
 COLUMNS = ("step_luma", "step_chroma", "flicker_luma", "flicker_chroma", "psnr_eyes", "psnr_kept", "sharp", "sharp_kept")
-
-
-def run(*args):
-    r = subprocess.run([str(a) for a in args], capture_output=True, text=True)
-    if r.returncode:
-        sys.exit(f"{shlex.join(map(str, args))}: {r.stderr}")
-    return r.stdout
 
 
 def row(name, way, found):

@@ -5,20 +5,13 @@ pixels are those of the source. docs/QUALITY.md#covered-mouths-and-turned-heads 
 usage: occlusion.py BUILD [--speakers N] [--first SEED] [--models DIR] [VIDEO]..."""
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
+
+from command import run
 
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SPOKEN = f"{TREE}/tools/puppet/recordings/fox"
 SHOWS = {"": [], "hand": ["--hand", "32-52"], "microphone": ["--microphone", "32-52"], "turn": ["--turn", "32-52"]}
-
-
-def run(*args):
-    r = subprocess.run([str(a) for a in args], capture_output=True, text=True)
-    if r.returncode:
-        sys.exit(f"{' '.join(map(str, args))}: {r.stderr}")
-    return r.stdout
 
 
 def pictures(path):

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 
+from command import run
+
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TEXT = "Good morning everybody, and welcome to the show. A quick brown fox jumps over the lazy dog."
 ORIGINAL = "--sampler ddim --steps 20 --cache-interval 3 --guidance-interval 0:1"
@@ -21,13 +23,6 @@ ROWS = [ORIGINAL, "--quality best", "--quality balanced", "--quality fast"]
 CACHED = 1 / 12  # of a whole step of the published UNet: docs/PERFORMANCE.md
 FACE = "crop=iw*0.5:ih*0.5:iw*0.25:ih*0.4"
 CHANGE = FACE + ",tblend=all_mode=grainextract"  # from frame to frame
-
-
-def run(*args):
-    r = subprocess.run([str(a) for a in args], capture_output=True, text=True)
-    if r.returncode:
-        sys.exit(f"{shlex.join(map(str, args))}: {r.stderr}")
-    return r.stdout + r.stderr
 
 
 def sync(seed, options, output):
@@ -52,7 +47,7 @@ def work(s):
 
 def mse(a, b, chain):
     """Of the luma of two videos, each through a chain of filters."""
-    said = run("ffmpeg", "-nostdin", "-i", a, "-i", b, "-lavfi", f"[0:v]{chain}[a];[1:v]{chain}[b];[a][b]psnr", "-f", "null", "-")
+    said = run("ffmpeg", "-nostdin", "-i", a, "-i", b, "-lavfi", f"[0:v]{chain}[a];[1:v]{chain}[b];[a][b]psnr", "-f", "null", "-", report=True)
     psnr = float(re.search(r"PSNR y:(\S+)", said)[1])
     return 0 if math.isinf(psnr) else 255 ** 2 / 10 ** (psnr / 10)
 

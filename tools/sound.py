@@ -8,22 +8,16 @@ import math
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import wave
+
+from command import run
 
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FPS = 25
 VOICES = ["en-us+f2", "de+m3", "it+f4", "es+m1"]
 QUICK = ["--preset", "veryfast", "--crf", "14"]
-
-
-def run(*args):
-    r = subprocess.run([str(a) for a in args], capture_output=True, text=True)
-    if r.returncode:
-        sys.exit(f"{' '.join(map(str, args))}: {r.stderr}")
-    return r.stdout
 
 
 def read_wav(path):
