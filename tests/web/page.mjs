@@ -5,7 +5,20 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { strings } from '../../src/server/page/strings.js';
 import {
-  checkAccess, checkWidth, close, drawSpeaker, drop, expectMessages, folder, openBrowser, openPage, patience, probe, removeFolder, Server, state,
+  checkAccess,
+  checkWidth,
+  close,
+  drawSpeaker,
+  drop,
+  expectMessages,
+  folder,
+  openBrowser,
+  openPage,
+  patience,
+  probe,
+  removeFolder,
+  Server,
+  state,
 } from './setup.mjs';
 
 let browser, files;
@@ -36,12 +49,19 @@ async function make(page, quality = 'fast') {
 }
 
 test('every string exists in every language', () => {
-  const keys = (table, at = '') => Object.entries(table).flatMap(([key, value]) =>
-    (typeof value === 'object' ? keys(value, `${at}${key}.`) : [`${at}${key}`]));
+  const keys = (table, at = '') =>
+    Object.entries(table).flatMap(([key, value]) =>
+      typeof value === 'object' ? keys(value, `${at}${key}.`) : [`${at}${key}`],
+    );
   const values = (text) => (text.match(/\{\w+\}/g) || []).sort().join();
   const find = (table, key) => key.split('.').reduce((part, name) => part?.[name], table);
   const english = keys(strings.en).filter((key) => !key.startsWith('units.'));
-  assert.deepEqual(keys(strings.zh).filter((key) => !key.startsWith('units.')).sort(), english.sort());
+  assert.deepEqual(
+    keys(strings.zh)
+      .filter((key) => !key.startsWith('units.'))
+      .sort(),
+    english.sort(),
+  );
   for (const key of english) assert.equal(values(find(strings.zh, key)), values(find(strings.en, key)), key);
 });
 
@@ -63,7 +83,12 @@ test('from drop to download, reloaded on the way', async () => {
   await fill(page);
   assert.match(await page.locator('.source').first().innerText(), /256 × 256/);
   await page.locator('.face img').first().waitFor();
-  assert.ok(await page.locator('.face img').first().evaluate((e) => e.decode().then(() => e.naturalWidth > 0)));
+  assert.ok(
+    await page
+      .locator('.face img')
+      .first()
+      .evaluate((e) => e.decode().then(() => e.naturalWidth > 0)),
+  );
   await page.locator('.tile:has(input[value=best]) b', { hasText: '≈' }).waitFor();
   await checkAccess(page);
   await make(page);
@@ -74,7 +99,10 @@ test('from drop to download, reloaded on the way', async () => {
   await page.locator('#make:enabled').waitFor(); // the files are still chosen
   await state(page, 'done');
   await page.locator('.job:first-child .thumb img').waitFor();
-  const [download] = await Promise.all([page.waitForEvent('download'), page.locator('.job:first-child [data-part=download]').click()]);
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.locator('.job:first-child [data-part=download]').click(),
+  ]);
   assert.match(download.suggestedFilename(), /^face.*\.mp4$/);
   const path = join(folder, 'downloaded.mp4');
   await download.saveAs(path);
@@ -186,7 +214,9 @@ test('a recording from the microphone', async () => {
   await page.locator('[data-part=clock]', { hasText: '0:02' }).waitFor();
   await page.locator('[data-part=stop]:visible').click();
   await page.locator('.source:nth-child(2) [data-part=facts]', { hasText: 'kB' }).waitFor();
-  await page.waitForFunction(() => /^\d.* s · .*B$/.test(document.querySelectorAll('[data-part=facts]')[1].textContent));
+  await page.waitForFunction(() =>
+    /^\d.* s · .*B$/.test(document.querySelectorAll('[data-part=facts]')[1].textContent),
+  );
   await close(page);
 });
 
@@ -202,7 +232,9 @@ test('an upload that is cut goes on where it was', async () => {
   const path = join(folder, 'cut.wav');
   writeFileSync(path, Buffer.concat([readFileSync(files.speech), Buffer.from('not heard')]));
   await drop(page, '.source:nth-child(2)', path);
-  await page.waitForFunction(() => /^\d.* s · .*B$/.test(document.querySelectorAll('[data-part=facts]')[1].textContent));
+  await page.waitForFunction(() =>
+    /^\d.* s · .*B$/.test(document.querySelectorAll('[data-part=facts]')[1].textContent),
+  );
   assert.equal(offsets.length, 1);
   expectMessages(page, /ERR_CONNECTION_RESET/);
   await close(page);
@@ -229,7 +261,10 @@ test('the server is killed and starts again', async () => {
   await server.start();
   await page.locator('#offline').waitFor({ state: 'hidden' });
   await state(page, 'done');
-  expectMessages(page, /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED_ENCODING/);
+  expectMessages(
+    page,
+    /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED_ENCODING/,
+  );
   await close(page);
 });
 
@@ -239,7 +274,10 @@ test('Chinese, chosen and kept', async () => {
   await page.locator('#language').selectOption('en');
   assert.equal(await page.locator('#make').innerText(), strings.en.make);
   await page.reload();
-  await page.waitForFunction((words) => document.querySelector('#make').textContent === words, strings.en.make);
+  await page.waitForFunction(
+    (words) => document.querySelector('#make').textContent === words,
+    strings.en.make,
+  );
   await page.locator('#language').selectOption('zh');
   await checkAccess(page);
   await close(page);

@@ -18,11 +18,17 @@ export const folder = mkdtempSync(join(tmpdir(), 'latentsync-web-'));
 export function drawSpeaker() {
   const puppet = join(root, 'build/tools/puppet');
   const draw = (name, recording, options) => {
-    const out = join(folder, name), sound = join(root, 'tools/puppet/recordings', recording);
-    execFileSync(puppet, [...options, '--seed', '50009', '--speech', `${sound}.wav`, '--phones', `${sound}.txt`, out], { stdio: 'ignore' });
+    const out = join(folder, name),
+      sound = join(root, 'tools/puppet/recordings', recording);
+    execFileSync(
+      puppet,
+      [...options, '--seed', '50009', '--speech', `${sound}.wav`, '--phones', `${sound}.txt`, out],
+      { stdio: 'ignore' },
+    );
     return out;
   };
-  const speaker = draw('speaker', 'fox', ['--size', '256']), speech = draw('speech', 'morning', ['--speech-only']);
+  const speaker = draw('speaker', 'fox', ['--size', '256']),
+    speech = draw('speech', 'morning', ['--speech-only']);
   return { video: join(speaker, 'face.mp4'), speech: join(speech, 'speech.wav') };
 }
 
@@ -34,9 +40,19 @@ export class Server {
   }
 
   async start() {
-    const args = ['serve', '--listen', this.listen, '--data', this.data, '--models', join(root, 'models/mini'), ...this.options];
+    const args = [
+      'serve',
+      '--listen',
+      this.listen,
+      '--data',
+      this.data,
+      '--models',
+      join(root, 'models/mini'),
+      ...this.options,
+    ];
     this.process = spawn(join(root, 'build/latentsync'), args, {
-      stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, LS_CUDA_LIBRARY: 'none', OMP_WAIT_POLICY: 'passive' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, LS_CUDA_LIBRARY: 'none', OMP_WAIT_POLICY: 'passive' },
     });
     this.ended = new Promise((resolve) => this.process.once('exit', resolve));
     const ready = new Promise((resolve) => {
@@ -47,7 +63,12 @@ export class Server {
         if (url) resolve(url[0].replace(/\/?$/, '/'));
       });
     });
-    this.url = await Promise.race([ready, this.ended.then((code) => { throw new Error(`the server ended with ${code}`); })]);
+    this.url = await Promise.race([
+      ready,
+      this.ended.then((code) => {
+        throw new Error(`the server ended with ${code}`);
+      }),
+    ]);
     this.listen = new URL(this.url).host; // a restart has the same address
   }
 
@@ -62,13 +83,25 @@ const executables = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin
 export function openBrowser() {
   const executablePath = process.env.CHROMIUM || executables.find(existsSync);
   return chromium.launch({
-    executablePath, args: ['--no-sandbox', '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--autoplay-policy=no-user-gesture-required'],
+    executablePath,
+    timeout: patience,
+    args: [
+      '--no-sandbox',
+      '--use-fake-device-for-media-stream',
+      '--use-fake-ui-for-media-stream',
+      '--autoplay-policy=no-user-gesture-required',
+    ],
   });
 }
 
 // A page in a profile of its own. Its `messages` are all that the console and failing scripts said.
 export async function openPage(browser, server, { width = 1024, locale = 'en-US', ...options } = {}) {
-  const context = await browser.newContext({ viewport: { width, height: 900 }, locale, acceptDownloads: true, ...options });
+  const context = await browser.newContext({
+    viewport: { width, height: 900 },
+    locale,
+    acceptDownloads: true,
+    ...options,
+  });
   const page = await context.newPage();
   page.messages = [];
   page.setDefaultTimeout(patience);
@@ -87,8 +120,12 @@ export async function close(page) {
 export async function checkAccess(page) {
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    const found = await page.evaluate(`${axe};axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })`);
-    const broken = found.violations.map((v) => `${colorScheme}: ${v.id}: ${v.nodes.map((n) => n.target).join(', ')}`);
+    const found = await page.evaluate(
+      `${axe};axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })`,
+    );
+    const broken = found.violations.map(
+      (v) => `${colorScheme}: ${v.id}: ${v.nodes.map((n) => n.target).join(', ')}`,
+    );
     assert.deepEqual(broken, []);
   }
 }
@@ -105,23 +142,38 @@ export async function checkWidth(page) {
 
 // Drops files on an element, as from the desktop.
 export async function drop(page, selector, ...files) {
-  const parts = files.map((path) => ({ name: path.split('/').pop(), base64: readFileSync(path).toString('base64') }));
+  const parts = files.map((path) => ({
+    name: path.split('/').pop(),
+    base64: readFileSync(path).toString('base64'),
+  }));
   const data = await page.evaluateHandle(async (list) => {
     const transfer = new DataTransfer();
     for (const { name, base64 } of list) {
       const blob = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-      transfer.items.add(new File([blob], name, { type: name.endsWith('.wav') ? 'audio/wav' : 'video/mp4', lastModified: 1 }));
+      transfer.items.add(
+        new File([blob], name, { type: name.endsWith('.wav') ? 'audio/wav' : 'video/mp4', lastModified: 1 }),
+      );
     }
     return transfer;
   }, parts);
   await page.dispatchEvent(selector, 'drop', { dataTransfer: data });
 }
 
-export const state = (page, wanted, n = 0) => page.locator('.job').nth(n).locator(`.state[data-state="${wanted}"]`).waitFor();
+export const state = (page, wanted, n = 0) =>
+  page.locator('.job').nth(n).locator(`.state[data-state="${wanted}"]`).waitFor();
 
 // What ffprobe says of a file: codecs and the number of frames.
 export function probe(path) {
-  const out = execFileSync('ffprobe', ['-v', 'error', '-count_frames', '-show_entries', 'stream=codec_type,nb_read_frames', '-of', 'json', path]);
+  const out = execFileSync('ffprobe', [
+    '-v',
+    'error',
+    '-count_frames',
+    '-show_entries',
+    'stream=codec_type,nb_read_frames',
+    '-of',
+    'json',
+    path,
+  ]);
   return JSON.parse(out).streams;
 }
 

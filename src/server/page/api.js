@@ -18,7 +18,9 @@ export function onUnauthorized(ask) {
 }
 
 export function authorize() {
-  pending ??= logIn().finally(() => { pending = null; });
+  pending ??= logIn().finally(() => {
+    pending = null;
+  });
   return pending;
 }
 

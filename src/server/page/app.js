@@ -22,13 +22,18 @@ byId('theme').addEventListener('click', () => {
 });
 
 function showAbout() {
-  byId('about').textContent = capabilities ? t('footer', {
-    version: capabilities.version, model: capabilities.model?.name || capabilities.model || '', device: (capabilities.devices || []).map((d) => d.name || d).join(', '),
-  }) : '';
+  byId('about').textContent = capabilities
+    ? t('footer', {
+        version: capabilities.version,
+        model: capabilities.model?.name || capabilities.model || '',
+        device: (capabilities.devices || []).map((d) => d.name || d).join(', '),
+      })
+    : '';
 }
 
 onUnauthorized(() => {
-  const dialog = byId('login'), token = byId('login-token');
+  const dialog = byId('login'),
+    token = byId('login-token');
   dialog.oncancel = (e) => e.preventDefault();
   byId('login-error').hidden = true;
   dialog.showModal();

@@ -64,8 +64,11 @@ export class Composer {
     this.render();
     byId('composer').scrollIntoView({ block: 'start' });
     byId('quality-list').querySelector(':checked').focus();
-    await Promise.all([this.video.restore(job.video.id), this.audio.restore(job.audio.id),
-      job.features_from && this.voice.restore(job.features_from)]);
+    await Promise.all([
+      this.video.restore(job.video.id),
+      this.audio.restore(job.audio.id),
+      job.features_from && this.voice.restore(job.features_from),
+    ]);
   }
 
   changed(kind) {
@@ -103,20 +106,31 @@ export class Composer {
 
   facesNote() {
     if (this.facesError) return this.facesError;
-    if (!this.faces) return t('facesLooking', { percent: this.facesFraction ? format.percent(100 * this.facesFraction) : '' });
+    if (!this.faces)
+      return t('facesLooking', {
+        percent: this.facesFraction ? format.percent(100 * this.facesFraction) : '',
+      });
     return t(['facesNone', 'facesOne'][this.faces.length] || 'facesFound');
   }
 
   /* Measured anew when the files or the settings are others; those of before stay until then. */
   async estimate() {
-    const key = this.video.isReady && this.audio.isReady ? JSON.stringify([this.video.upload, this.audio.upload, this.settings]) : '';
+    const key =
+      this.video.isReady && this.audio.isReady
+        ? JSON.stringify([this.video.upload, this.audio.upload, this.settings])
+        : '';
     if (key === this.estimateKey) return;
     Object.assign(this, { estimateKey: key, estimates: null, estimateError: '' });
     if (!key) return;
     await sleep(0.6);
     if (key !== this.estimateKey) return;
     try {
-      const answer = await api('POST', 'v1/estimate', { video: this.video.upload, audio: this.audio.upload, options: this.settings }, { patient: true });
+      const answer = await api(
+        'POST',
+        'v1/estimate',
+        { video: this.video.upload, audio: this.audio.upload, options: this.settings },
+        { patient: true },
+      );
       if (key === this.estimateKey) this.estimates = new Map(answer.estimates.map((e) => [e.quality, e]));
     } catch (e) {
       if (key === this.estimateKey) this.estimateError = e.message;
@@ -137,8 +151,12 @@ export class Composer {
     this.render();
     try {
       await this.jobs.add({
-        video: this.video.upload, audio: this.audio.upload, features_from: this.voice.upload,
-        name: this.video.name.replace(/\.\w{1,5}$/, ''), preview, options,
+        video: this.video.upload,
+        audio: this.audio.upload,
+        features_from: this.voice.upload,
+        name: this.video.name.replace(/\.\w{1,5}$/, ''),
+        preview,
+        options,
       });
     } catch (e) {
       this.error = [e.message, e.hint].filter(Boolean).join('. ');
@@ -152,8 +170,9 @@ export class Composer {
     this.renderFaces();
     this.renderQuality();
     byId('make').disabled = byId('make-preview').disabled = !this.isReady || Boolean(this.isSending);
-    byId('composer-note').textContent = this.isReady ? '' :
-      t(this.sources.some((source) => source.isBusy) ? 'needUpload' : 'needVideo');
+    byId('composer-note').textContent = this.isReady
+      ? ''
+      : t(this.sources.some((source) => source.isBusy) ? 'needUpload' : 'needVideo');
     say(byId('composer-error'), this.error);
   }
 
@@ -163,24 +182,39 @@ export class Composer {
     const faces = this.faces || [];
     const choices = faces.length > 1 ? [{ id: 'largest' }, ...faces] : faces;
     const shown = JSON.stringify([choices, document.documentElement.lang]);
-    if (shown !== this.facesShown) byId('faces-list').replaceChildren(...choices.map((face) => this.faceChoice(face)));
+    if (shown !== this.facesShown)
+      byId('faces-list').replaceChildren(...choices.map((face) => this.faceChoice(face)));
     this.facesShown = shown;
-    for (const input of byId('faces-list').querySelectorAll('input')) input.checked = input.value === this.face || faces.length === 1;
+    for (const input of byId('faces-list').querySelectorAll('input'))
+      input.checked = input.value === this.face || faces.length === 1;
   }
 
   faceChoice(face) {
     const value = String(face.id);
     const isTrack = face.id !== 'largest';
     const input = element('input', { type: 'radio', name: 'face', value });
-    input.addEventListener('change', () => { this.face = value; });
-    return element('label', { className: 'face' }, input,
-      isTrack ? element('img', { src: url(`v1/uploads/${this.facesOf}/faces/${face.id}.png`), alt: '' }) : icon('face'),
+    input.addEventListener('change', () => {
+      this.face = value;
+    });
+    return element(
+      'label',
+      { className: 'face' },
+      input,
+      isTrack
+        ? element('img', { src: url(`v1/uploads/${this.facesOf}/faces/${face.id}.png`), alt: '' })
+        : icon('face'),
       element('b', { textContent: isTrack ? t('faceNumber', { n: face.id }) : t('faceLargest') }),
-      element('small', { textContent: isTrack ? t('faceShare', { percent: format.percent(100 * face.share) }) : t('faceLargestHelp') }));
+      element('small', {
+        textContent: isTrack
+          ? t('faceShare', { percent: format.percent(100 * face.share) })
+          : t('faceLargestHelp'),
+      }),
+    );
   }
 
   renderQuality() {
-    const list = byId('quality-list'), isMeasuring = Boolean(this.estimateKey && !this.estimates && !this.estimateError);
+    const list = byId('quality-list'),
+      isMeasuring = Boolean(this.estimateKey && !this.estimates && !this.estimateError);
     if (!list.children.length) list.append(...qualities.map((name) => this.qualityChoice(name)));
     for (const tile of list.children) {
       const name = tile.firstChild.value;
@@ -214,18 +248,24 @@ export class Composer {
     if (this.estimateError) return t('estimateFailed', { why: this.estimateError });
     if (!this.estimates) return t(this.estimateKey ? 'estimating' : 'estimateWaits');
     const e = this.estimates.get(this.quality);
-    return e ? t('estimateFor', {
-      seconds: format.seconds(e.seconds), quality: t(`qualities.${this.quality}`), idle: format.seconds(e.idle_seconds),
-    }) : '';
+    return e
+      ? t('estimateFor', {
+          seconds: format.seconds(e.seconds),
+          quality: t(`qualities.${this.quality}`),
+          idle: format.seconds(e.idle_seconds),
+        })
+      : '';
   }
 
   renderSettings() {
     const groups = [...new Set(this.options.map((o) => o.group))];
     byId('more').hidden = !groups.length;
-    byId('settings').replaceChildren(...groups.flatMap((group) => [
-      element('h3', { textContent: t(`groups.${group}`, {}, group) }),
-      ...this.options.filter((o) => o.group === group).map((o) => this.setting(o)),
-    ]));
+    byId('settings').replaceChildren(
+      ...groups.flatMap((group) => [
+        element('h3', { textContent: t(`groups.${group}`, {}, group) }),
+        ...this.options.filter((o) => o.group === group).map((o) => this.setting(o)),
+      ]),
+    );
   }
 
   setting(option) {
@@ -238,9 +278,16 @@ export class Composer {
       this.estimate();
       this.render();
     });
-    const title = t(`options.${name}`, {}, name) + (option.unit ? ` (${t(`units.${option.unit}`, {}, option.unit)})` : '');
-    return element('label', {}, element('span', { textContent: title }), input,
-      element('small', { textContent: option.help, lang: 'en' }));
+    const title =
+      t(`options.${name}`, {}, name) +
+      (option.unit ? ` (${t(`units.${option.unit}`, {}, option.unit)})` : '');
+    return element(
+      'label',
+      {},
+      element('span', { textContent: title }),
+      input,
+      element('small', { textContent: option.help, lang: 'en' }),
+    );
   }
 }
 
@@ -250,13 +297,24 @@ function field(option) {
   const choices = option.type === 'flag' ? ['1', '0'] : option.choices;
   if (choices) {
     const words = (value) => (option.type === 'flag' ? t(value === '1' ? 'yes' : 'no') : value);
-    return element('select', {},
-      element('option', { value: '', textContent: `${t('automatic')}${option.default ? ` (${words(String(option.default))})` : ''}` }),
-      ...choices.map((value) => element('option', { value, textContent: words(value) })));
+    return element(
+      'select',
+      {},
+      element('option', {
+        value: '',
+        textContent: `${t('automatic')}${option.default ? ` (${words(String(option.default))})` : ''}`,
+      }),
+      ...choices.map((value) => element('option', { value, textContent: words(value) })),
+    );
   }
   const isNumber = option.type === 'integer' || option.type === 'number';
   const input = element('input', { type: isNumber ? 'number' : 'text', placeholder: initial });
-  if (isNumber) Object.assign(input, { step: option.type === 'integer' ? 1 : 'any', min: option.min ?? '', max: option.max ?? '' });
+  if (isNumber)
+    Object.assign(input, {
+      step: option.type === 'integer' ? 1 : 'any',
+      min: option.min ?? '',
+      max: option.max ?? '',
+    });
   return input;
 }
 
@@ -269,7 +327,9 @@ function acceptDrops(take) {
     e.preventDefault();
     root.classList.add('dragging');
   });
-  document.addEventListener('dragleave', (e) => { if (!e.relatedTarget) root.classList.remove('dragging'); });
+  document.addEventListener('dragleave', (e) => {
+    if (!e.relatedTarget) root.classList.remove('dragging');
+  });
   document.addEventListener('drop', (e) => {
     root.classList.remove('dragging');
     if (!hasFiles(e)) return;

@@ -80,6 +80,8 @@ export const memory = {
   set(key, value) {
     try {
       localStorage.setItem(`latentsync.${key}`, JSON.stringify(value));
-    } catch { /* private windows may have no room */ }
+    } catch {
+      /* private windows may have no room */
+    }
   },
 };

@@ -35,5 +35,7 @@ export function clock(value) {
 export const percent = (value) => `${number(value)} %`;
 
 export function moment(rfc3339) {
-  return new Intl.DateTimeFormat(language(), { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(rfc3339));
+  return new Intl.DateTimeFormat(language(), { dateStyle: 'medium', timeStyle: 'short' }).format(
+    new Date(rfc3339),
+  );
 }

@@ -24,18 +24,21 @@ class Card {
 
   connect() {
     const p = this.parts;
-    const act = (button, task) => button.addEventListener('click', async () => {
-      button.disabled = true;
-      await task().catch((e) => say(p.error, t('failed', { why: e.message })));
-      button.disabled = false;
-    });
+    const act = (button, task) =>
+      button.addEventListener('click', async () => {
+        button.disabled = true;
+        await task().catch((e) => say(p.error, t('failed', { why: e.message })));
+        button.disabled = false;
+      });
     act(p.cancel, () => this.request('POST', '/cancel'));
     act(p.resume, () => this.request('POST', '/resume'));
     act(p.whole, () => this.list.makeWhole(this.job));
     act(p.remove, () => this.remove());
     p.again.addEventListener('click', () => this.list.again(this.job));
     p.watch.addEventListener('click', () => this.toggle());
-    p.thumb.addEventListener('click', () => { if (!p.watch.hidden && !this.player) this.toggle(); });
+    p.thumb.addEventListener('click', () => {
+      if (!p.watch.hidden && !this.player) this.toggle();
+    });
   }
 
   async request(method, action) {
@@ -50,7 +53,7 @@ class Card {
 
   async remove() {
     const { id, name } = this.job;
-    if (!await confirm(t('deleteAsk', { name }), t('delete'))) return;
+    if (!(await confirm(t('deleteAsk', { name }), t('delete')))) return;
     await api('DELETE', `v1/jobs/${id}`);
     const next = this.root.nextElementSibling || this.root.previousElementSibling;
     this.list.forget(id);
@@ -92,7 +95,10 @@ class Card {
     }
     if (!wanted || this.events) return;
     this.events = new EventSource(url(`v1/jobs/${this.job.id}/events`));
-    const reload = () => this.refresh().catch(() => { /* the list is asked for again soon */ });
+    const reload = () =>
+      this.refresh().catch(() => {
+        /* the list is asked for again soon */
+      });
     for (const name of ['state', 'done']) this.events.addEventListener(name, reload);
     this.events.addEventListener('progress', (e) => this.advance(JSON.parse(e.data)));
   }
@@ -113,7 +119,8 @@ class Card {
 
   render() {
     const { parts: p, job } = this;
-    const isDone = job.state === 'done', isRunning = job.state === 'running';
+    const isDone = job.state === 'done',
+      isRunning = job.state === 'running';
     p.name.textContent = job.name;
     p.state.dataset.state = job.state;
     p.state.textContent = stateOf(job);
@@ -123,7 +130,13 @@ class Card {
     if (isRunning && !job.progress?.fraction) p.bar.removeAttribute('value');
     else p.bar.value = job.progress?.fraction || 0;
     this.renderFigures(isDone ? results(job) : isRunning ? measures(job.progress) : []);
-    say(p.notes, (job.messages || []).filter((m) => m.level === 'warning' || m.level === 'notice').map((m) => m.text).join(' · '));
+    say(
+      p.notes,
+      (job.messages || [])
+        .filter((m) => m.level === 'warning' || m.level === 'notice')
+        .map((m) => m.text)
+        .join(' · '),
+    );
     say(p.error, job.error ? [job.error.message, job.error.hint].filter(Boolean).join('. ') : '');
     this.renderFrame();
     this.renderActions();
@@ -131,7 +144,8 @@ class Card {
 
   renderActions() {
     const { parts: p, job } = this;
-    const isDone = job.state === 'done', isRunning = job.state === 'running';
+    const isDone = job.state === 'done',
+      isRunning = job.state === 'running';
     const isOver = job.state === 'failed' || job.state === 'canceled';
     p.watch.hidden = !isDone && !(isRunning && job.progress?.frame > 0 && !job.preview);
     setIcon(p.watch, this.player ? 'close' : 'play');
@@ -148,14 +162,17 @@ class Card {
 
   /* Figures stay the same elements, so that reading them is not interrupted. */
   renderFigures(rows) {
-    const all = this.parts.figures, names = new Set(rows.map(([name]) => name));
-    for (const [name, e] of this.figures) if (!names.has(name)) {
-      e.root.remove();
-      this.figures.delete(name);
-    }
+    const all = this.parts.figures,
+      names = new Set(rows.map(([name]) => name));
+    for (const [name, e] of this.figures)
+      if (!names.has(name)) {
+        e.root.remove();
+        this.figures.delete(name);
+      }
     rows.forEach(([name, value], k) => {
       if (!this.figures.has(name)) {
-        const dt = element('dt'), dd = element('dd');
+        const dt = element('dt'),
+          dd = element('dd');
         const root = element('div', {}, dt, dd);
         this.figures.set(name, { root, dt, dd });
       }
@@ -181,7 +198,9 @@ class Card {
       this.image = image;
       p.thumb.replaceChildren(image);
     };
-    image.onerror = () => { this.isLoading = false; };
+    image.onerror = () => {
+      this.isLoading = false;
+    };
     image.src = url(`v1/jobs/${job.id}/preview.jpg?${frame}`);
   }
 }
@@ -199,7 +218,9 @@ function describe(job) {
     face && (Number(face) ? t('faceNumber', { n: face }) : face),
     ...Object.entries(others).map(([name, value]) => `${t(`options.${name}`, {}, name)} ${value}`),
     format.moment(job.created),
-  ].filter(Boolean).join(' · ');
+  ]
+    .filter(Boolean)
+    .join(' · ');
 }
 
 function measures(p) {
@@ -216,7 +237,9 @@ function measures(p) {
 }
 
 function card({ percent, bytes }) {
-  return [percent >= 0 && format.percent(percent), bytes > 0 && format.bytes(bytes)].filter(Boolean).join(', ');
+  return [percent >= 0 && format.percent(percent), bytes > 0 && format.bytes(bytes)]
+    .filter(Boolean)
+    .join(', ');
 }
 
 function results(job) {
@@ -235,7 +258,9 @@ export class Jobs {
   constructor({ again, online }) {
     Object.assign(this, { again, online, cards: new Map(), next: null, older: [] });
     byId('jobs-more').addEventListener('click', () => this.showMore());
-    document.addEventListener('visibilitychange', () => { if (!document.hidden) this.poll(); });
+    document.addEventListener('visibilitychange', () => {
+      if (!document.hidden) this.poll();
+    });
   }
 
   listening() {
@@ -244,7 +269,12 @@ export class Jobs {
 
   async makeWhole(job) {
     await this.add({
-      video: job.video.id, audio: job.audio.id, features_from: job.features_from ?? null, name: job.name, preview: null, options: job.options,
+      video: job.video.id,
+      audio: job.audio.id,
+      features_from: job.features_from ?? null,
+      name: job.name,
+      preview: null,
+      options: job.options,
     });
   }
 
@@ -324,7 +354,9 @@ export class Jobs {
   /* How far the first running job is, for those who look at other tabs. */
   showTitle() {
     const running = [...this.cards.values()].find(({ job }) => job.state === 'running')?.job;
-    document.title = running ? `${format.percent(Math.floor(100 * (running.progress?.fraction || 0)))} · latentsync` : 'latentsync';
+    document.title = running
+      ? `${format.percent(Math.floor(100 * (running.progress?.fraction || 0)))} · latentsync`
+      : 'latentsync';
   }
 
   renderEmpty() {

@@ -19,14 +19,20 @@ function mimeOf(bytes) {
   const avc = boxAt(bytes, 'avcC');
   if (avc > 0) codecs.push(`avc1.${[1, 2, 3].map((k) => hex(bytes[avc + k])).join('')}`);
   if (boxAt(bytes, 'mp4a') > 0) codecs.push('mp4a.40.2');
-  for (const [box, name] of [['av1C', 'av01.0.08M.08'], ['vpcC', 'vp09.00.40.08'], ['Opus', 'opus'], ['fLaC', 'flac']])
+  for (const [box, name] of [
+    ['av1C', 'av01.0.08M.08'],
+    ['vpcC', 'vp09.00.40.08'],
+    ['Opus', 'opus'],
+    ['fLaC', 'flac'],
+  ])
     if (boxAt(bytes, box) > 0) codecs.push(name);
   return `video/mp4; codecs="${codecs.join(',')}"`;
 }
 
 function parse(text, playlist) {
   const files = [];
-  let map = null, isComplete = false;
+  let map = null,
+    isComplete = false;
   for (const line of text.split('\n').map((each) => each.trim())) {
     const uri = /^#EXT-X-MAP:.*URI="([^"]+)"/.exec(line);
     if (uri) map = new URL(uri[1], playlist).href;
@@ -51,9 +57,15 @@ function append(buffer, bytes) {
 }
 
 async function feed(media, playlist, signal) {
-  let buffer = null, next = 0;
+  let buffer = null,
+    next = 0;
   for (;;) {
-    const list = await load(playlist, signal).then((r) => r.text()).then((text) => parse(text, playlist), () => null);
+    const list = await load(playlist, signal)
+      .then((r) => r.text())
+      .then(
+        (text) => parse(text, playlist),
+        () => null,
+      );
     signal.throwIfAborted();
     if (list?.map && !buffer) {
       const head = await load(list.map, signal).then((r) => r.arrayBuffer());
@@ -81,7 +93,11 @@ export function playLive(video, playlist, signal, failed) {
   const address = URL.createObjectURL(media);
   signal.addEventListener('abort', () => URL.revokeObjectURL(address));
   video.src = address;
-  media.addEventListener('sourceopen', () => {
-    feed(media, playlist, signal).catch((e) => signal.aborted || failed(e));
-  }, { once: true });
+  media.addEventListener(
+    'sourceopen',
+    () => {
+      feed(media, playlist, signal).catch((e) => signal.aborted || failed(e));
+    },
+    { once: true },
+  );
 }

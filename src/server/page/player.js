@@ -41,7 +41,9 @@ export class Player {
 
   openLive() {
     this.say('liveNote');
-    playLive(this.video, url(`v1/jobs/${this.job.id}/stream.m3u8`), this.end.signal, () => this.say('liveFailed'));
+    playLive(this.video, url(`v1/jobs/${this.job.id}/stream.m3u8`), this.end.signal, () =>
+      this.say('liveFailed'),
+    );
     this.play();
   }
 
@@ -69,25 +71,35 @@ export class Player {
   }
 
   play() {
-    this.video.play().catch(() => { /* the browser may want a click first */ });
+    this.video.play().catch(() => {
+      /* the browser may want a click first */
+    });
   }
 
   connect() {
     const { parts: p, video } = this;
     p.play.addEventListener('click', () => (video.paused ? this.play() : video.pause()));
     p.after.addEventListener('click', () => p.play.click());
-    p.mute.addEventListener('click', () => { video.muted = !video.muted; });
-    p.seek.addEventListener('input', () => { video.currentTime = p.seek.value * this.length; });
+    p.mute.addEventListener('click', () => {
+      video.muted = !video.muted;
+    });
+    p.seek.addEventListener('input', () => {
+      video.currentTime = p.seek.value * this.length;
+    });
     p.wipe.addEventListener('input', () => this.wipe());
     p.mode.addEventListener('change', () => {
       memory.set('view', p.mode.value);
       this.setMode(p.mode.value);
     });
-    p.full.addEventListener('click', () => (document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen()));
+    p.full.addEventListener('click', () =>
+      document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen(),
+    );
     p.full.hidden = !document.fullscreenEnabled;
     for (const name of ['play', 'pause', 'volumechange', 'timeupdate', 'durationchange', 'seeked', 'ended'])
       video.addEventListener(name, () => this.renderControls());
-    video.addEventListener('loadedmetadata', () => p.stage.style.setProperty('--ratio', video.videoWidth / video.videoHeight || 1));
+    video.addEventListener('loadedmetadata', () =>
+      p.stage.style.setProperty('--ratio', video.videoWidth / video.videoHeight || 1),
+    );
     video.addEventListener('ended', () => {
       if (this.job.state !== 'done') return;
       video.currentTime = 0;
@@ -148,7 +160,9 @@ export class Player {
   render() {
     const p = this.parts;
     const choice = this.before ? modes : ['only'];
-    p.mode.replaceChildren(...choice.map((value) => element('option', { value, textContent: t(`views.${value}`) })));
+    p.mode.replaceChildren(
+      ...choice.map((value) => element('option', { value, textContent: t(`views.${value}`) })),
+    );
     p.mode.value = this.mode;
     p.mode.hidden = choice.length < 2;
     this.say(this.note);

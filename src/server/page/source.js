@@ -84,11 +84,16 @@ export class Source {
     this.changed();
     await this.attempt(async (signal) => {
       if (!file.size) throw new Error(t('emptyFile'));
-      const id = await send(file, (started) => memory.set(`draft.${this.kind}`, started), (sent) => {
-        if (signal.aborted) return;
-        this.sent = sent;
-        this.render();
-      }, signal);
+      const id = await send(
+        file,
+        (started) => memory.set(`draft.${this.kind}`, started),
+        (sent) => {
+          if (signal.aborted) return;
+          this.sent = sent;
+          this.render();
+        },
+        signal,
+      );
       await this.examine(id, signal);
       announce(t('uploaded', { name: this.name }));
     });
@@ -148,7 +153,17 @@ export class Source {
     } else {
       this.parts.play.hidden = false;
       const onpause = () => this.renderPlay();
-      view.replaceChildren(element('video', { src, loop: true, playsInline: true, preload: 'auto', onplay: onpause, onpause, onerror: broken }));
+      view.replaceChildren(
+        element('video', {
+          src,
+          loop: true,
+          playsInline: true,
+          preload: 'auto',
+          onplay: onpause,
+          onpause,
+          onerror: broken,
+        }),
+      );
       this.renderPlay();
     }
   }
@@ -172,7 +187,9 @@ export class Source {
       return;
     }
     const start = Date.now();
-    const tick = () => { p.clock.textContent = format.clock((Date.now() - start) / 1000); };
+    const tick = () => {
+      p.clock.textContent = format.clock((Date.now() - start) / 1000);
+    };
     this.timer = setInterval(tick, 250);
     tick();
     this.render();
@@ -190,9 +207,12 @@ export class Source {
   }
 
   facts() {
-    if (this.isHalf) return t('continueUpload', { percent: format.percent(100 * this.sent / this.size) });
+    if (this.isHalf) return t('continueUpload', { percent: format.percent((100 * this.sent) / this.size) });
     if (this.sent < this.size)
-      return t('uploading', { percent: format.percent(100 * this.sent / this.size), size: format.bytes(this.size) });
+      return t('uploading', {
+        percent: format.percent((100 * this.sent) / this.size),
+        size: format.bytes(this.size),
+      });
     if (!this.probe) return this.error ? format.bytes(this.size) : t('examining');
     const p = this.probe;
     const known = [isPicture(this.name) ? t('picture') : p.seconds > 0 && format.seconds(p.seconds)];
@@ -201,12 +221,13 @@ export class Source {
   }
 
   render() {
-    const p = this.parts, isChosen = Boolean(this.name);
+    const p = this.parts,
+      isChosen = Boolean(this.name);
     p.title.textContent = t(this.kind);
     p.hint.textContent = t(hints[this.kind]);
     p.icon.setAttribute('href', `#i-${this.icon}`);
     p.record.hidden = this.kind !== 'audio' || !canRecord();
-    p.drop.hidden = isChosen && !this.isHalf || Boolean(this.recorder);
+    p.drop.hidden = (isChosen && !this.isHalf) || Boolean(this.recorder);
     p.recording.hidden = !this.recorder;
     p.chosen.hidden = !isChosen;
     p.view.parentElement.hidden = this.isHalf;

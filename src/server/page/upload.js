@@ -12,7 +12,7 @@ function remember(file, id) {
 /* The upload of the same file from before, as far as it came. */
 async function known(file) {
   const entry = (memory.get('uploads') || []).find(([name]) => name === nameOf(file));
-  const upload = entry && await api('GET', `v1/uploads/${entry[1]}`).catch(() => null);
+  const upload = entry && (await api('GET', `v1/uploads/${entry[1]}`).catch(() => null));
   return upload?.size === file.size ? upload : null;
 }
 
@@ -50,7 +50,8 @@ const isTemporary = (e) => e instanceof TypeError || [401, 408, 429, 502, 503, 5
 
 /* Sends the rest of `file`, through lost connections and restarts of the server. */
 async function sendRest(file, upload, onSent, signal) {
-  let offset = upload.received, wait = 0.5;
+  let offset = upload.received,
+    wait = 0.5;
   while (offset < file.size) {
     try {
       offset = await patch(upload.id, offset, file.slice(offset, offset + slice), onSent, signal);
@@ -70,8 +71,9 @@ async function sendRest(file, upload, onSent, signal) {
 /* Uploads a file, or the rest of one that was begun before. `onStart` is given the upload's ID,
  * `onSent` the number of bytes so far. */
 export async function send(file, onStart, onSent, signal) {
-  const upload = await known(file) ||
-    await api('POST', 'v1/uploads', { name: file.name, size: file.size, sha256: null });
+  const upload =
+    (await known(file)) ||
+    (await api('POST', 'v1/uploads', { name: file.name, size: file.size, sha256: null }));
   remember(file, upload.id);
   onStart(upload.id);
   await sendRest(file, upload, onSent, signal);

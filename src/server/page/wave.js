@@ -25,10 +25,15 @@ export async function wave(source, signal) {
   e.setAttribute('preserveAspectRatio', 'none');
   e.setAttribute('aria-hidden', 'true');
   const path = document.createElementNS(svg, 'path');
-  path.setAttribute('d', levels.map((level, k) => {
-    const h = Math.max(1.5, 96 * Math.sqrt(level / top));
-    return `M${4 * k + 0.6} ${50 - h / 2}h2.8v${h}h-2.8z`;
-  }).join(''));
+  path.setAttribute(
+    'd',
+    levels
+      .map((level, k) => {
+        const h = Math.max(1.5, 96 * Math.sqrt(level / top));
+        return `M${4 * k + 0.6} ${50 - h / 2}h2.8v${h}h-2.8z`;
+      })
+      .join(''),
+  );
   e.append(path);
   return e;
 }
