@@ -153,7 +153,11 @@ void http_read_json(http_request *r)
     json_error_t e;
     r->json = json_loadb(r->body ? r->body : "", r->body_size, JSON_REJECT_DUPLICATES, &e);
     if (!r->json)
-        http_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "the body is not JSON: %s", e.text);
+        http_fail(r,
+                  json_error_code(&e) == json_error_numeric_overflow
+                      ? MHD_HTTP_UNPROCESSABLE_CONTENT
+                      : MHD_HTTP_BAD_REQUEST,
+                  NULL, "the body is not JSON: %s", e.text);
     else if (!json_is_object(r->json))
         http_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "the body is not a JSON object");
 }

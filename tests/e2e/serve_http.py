@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 
@@ -55,11 +56,40 @@ class Server:
 
 
 SERVER = None
+SLOW = []  # threads, each with a connection that sends next to nothing
+
+
+class Slow(threading.Thread):
+    def __init__(self, head):
+        super().__init__(daemon=True)
+        self.head, self.seconds, self.start_time = head, None, time.monotonic()
+        self.socket = socket.create_connection(("127.0.0.1", SERVER.port))
+        self.socket.settimeout(2)
+        self.start()
+
+    def run(self):
+        self.socket.sendall(self.head)
+        while time.monotonic() - self.start_time < 120:
+            try:
+                if self.head:
+                    self.socket.sendall(b" ")
+                if not self.socket.recv(1000):
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        self.seconds = time.monotonic() - self.start_time
 
 
 def setup():
     global SERVER
     SERVER = Server()
+    host = f"Host: localhost:{SERVER.port}\r\n"
+    where, _ = SERVER.upload(b"x" * 1000)
+    body = host + "Content-Type: application/json\r\nContent-Length: 1000\r\nUpload-Offset: 0\r\n\r\n"
+    for head in ("", "G", f"GET / HTTP/1.1\r\n{host}X:", f"POST /v1/uploads HTTP/1.1\r\n{body}", f"PATCH {where} HTTP/1.1\r\n{body}"):
+        SLOW.append(Slow(head.encode()))
 
 
 def refused(answer, status, code):
@@ -366,6 +396,13 @@ def slow_clients_do_not_stop_others():
     assert time.monotonic() - start < 10
     for s in slow:
         s.close()
+
+
+@test
+def slow_clients_are_dropped():
+    for t in SLOW:
+        t.join(150)
+        assert t.seconds and 25 < t.seconds < 60, (t.head, t.seconds)
 
 
 @test
