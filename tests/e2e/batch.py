@@ -8,15 +8,15 @@ import time
 
 from common import LS, QUICK, bad, digest, ffmpeg, good, main, run, sys, test, track
 
-HEAD = "video,speech,output,face-track,models,resolution,steps,preset\r\n"
-REST = "track.jsonl,../models,64,2,ultrafast"
+HEAD = "video,speech,output,face-track,models,resolution,steps,preset,segment-seconds,threads\r\n"
+REST = "track.jsonl,../models,64,2,ultrafast,1.2,1"
 
 
 def setup():
     os.mkdir("in")
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=2", "-c:v", "libx264", "-preset", "ultrafast", "in/a, b.mp4")
     ffmpeg("-f", "lavfi", "-i", "sine=d=1", "in/s.wav")
-    ffmpeg("-f", "lavfi", "-i", "sine=d=60", "in/long.wav")
+    ffmpeg("-f", "lavfi", "-i", "sine=d=6", "in/long.wav")
     track("in/track.jsonl", 50)
     good(run(LS, "models", "random", "--size", "mini", "--out", "models"))
 
@@ -49,7 +49,8 @@ def rows_are_as_single_runs_and_a_failed_one_ends_nothing():
     assert [x["output"] for x in rows] == ['in/o "1".mp4', "in/o2.mp4", "in/o3.mp4"], rows
     assert "missing.mp4" in rows[1]["error"] and not rows[0]["error"] and float(rows[2]["seconds"]) > 0, rows
     assert "row 2 of 3" in r.stderr and "missing.mp4" in r.stderr, r.stderr
-    good(run(LS, "sync", "in/a, b.mp4", "in/s.wav", "-o", "o.single.mp4", "-m", "models", "-t", "in/track.jsonl", *QUICK))
+    good(run(LS, "sync", "in/a, b.mp4", "in/s.wav", "-o", "o.single.mp4", "-m", "models", "-t", "in/track.jsonl", *QUICK,
+             "--segment-seconds", "1.2"))
     assert digest("o.single.mp4") == digest("in/o3.mp4") == digest('in/o "1".mp4')
     assert not os.path.exists("in/o2.mp4")
     remove('in/o "1".mp4', "in/o3.mp4")
@@ -68,7 +69,7 @@ def complete_rows_are_skipped_unless_started_again():
 
 
 @test
-def an_interruption_ends_it_and_the_next_run_goes_on():
+def an_interruption_ends_it_and_the_next_run_resumes():
     name = listed(HEAD + f'"a, b.mp4",s.wav,o1.mp4,{REST}\n"a, b.mp4",long.wav,o2.mp4,{REST}\n'
                   f'"a, b.mp4",s.wav,o3.mp4,{REST}\n')
     p = subprocess.Popen([LS, "batch", name], stderr=subprocess.PIPE, text=True)
@@ -76,7 +77,7 @@ def an_interruption_ends_it_and_the_next_run_goes_on():
     while p.poll() is None and time.time() < end:
         if os.path.isdir("in/o2.mp4.lsjob") and any(f.endswith(".nut") and f[0] != "." for f in os.listdir("in/o2.mp4.lsjob")):
             break
-        time.sleep(.02)
+        time.sleep(.005)
     p.send_signal(signal.SIGINT)
     p.communicate(timeout=120)
     assert p.returncode == 130, p.returncode

@@ -102,7 +102,7 @@ def a_device_that_cannot_be_used_is_an_error():
 
 
 @test
-def a_job_goes_on_with_equal_cards_only():
+def a_job_resumes_with_equal_cards_only():
     job = begun("cards=1,name=NVIDIA A,compute=80")
     d = description()
     card = {"kind": "cuda", "model": "NVIDIA A", "version": "CUDA 12.4, sm_80"}
@@ -122,7 +122,7 @@ def sync_again(settings, *options):
 
 
 @test
-def a_job_goes_on_with_any_device_if_it_may():
+def a_job_resumes_with_any_device_if_it_may():
     for there, here in (("name=NVIDIA A", "name=NVIDIA B"), ("name=NVIDIA A", None), (None, "name=NVIDIA A")):
         begun(there)
         r = good(resume(here, "--any-device"))

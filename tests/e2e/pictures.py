@@ -340,7 +340,7 @@ def only_what_is_repainted_changes():
         inside, outside = changed(before, after, repainted)
         assert inside and outside != same, options
         assert changed(before, after, eyes)[0] != same, options
-    # a job goes on as it was begun
+    # a job resumes as it was begun
     good(run(LS, "plan", "-m", "models", "-t", "track.jsonl", "rich.mp4", "short.wav", "-o", "o.p.mkv", *QUICK))
     r = run(LS, "plan", "-m", "models", "-t", "track.jsonl", "rich.mp4", "short.wav", "-o", "o.p.mkv", *QUICK, "--blend", "crop")
     assert r.returncode and "blend" in r.stderr, r.stderr

@@ -29,7 +29,7 @@ def sync(speech, out, *options, video="video.mp4"):
 def output_lasts_as_long_as_the_speech():
     for seconds in (0.02, 0.04, 0.041, 0.63, 0.64, 0.65, 1.0):  # around a frame and a chunk of 16
         ffmpeg("-f", "lavfi", "-i", f"sine=f=300:r=48000:d={seconds}", "o.wav")
-        for name in ("o.mp4", "o.mkv"):
+        for name in ("o.mp4", "o.mkv") if seconds in (0.041, 0.65) else ("o.mp4",):
             good(sync("o.wav", name))
             frames, sound = int(probe(name)["nb_read_frames"]), probe("o.wav", "a:0")["duration"]
             assert frames == math.ceil(round(float(sound) * 25, 6)), (name, seconds, frames)
@@ -81,14 +81,12 @@ def the_videos_own_sound_lies_under_the_speech():
     good(sync("tone.wav", "o.mp4", video="own.mp4"))
     assert level("o.mp4", 440, 0.1, 0.9) < -60
     loud = level("own.mp4", 440, 0.1, 0.9)
-    for gain in ("-20dB", "-6"):
-        for out in ("o.mp4", "o.mkv", "o.webm"):
-            codec = ["--video-codec", "libvpx-vp9"] if "webm" in out else []
-            good(sync("tone.wav", out, "--keep-sound", gain, *codec, video="own.mp4"))
-            heard = level(out, 440, 0.1, 0.9)
-            assert abs(heard - loud - float(gain.replace("dB", ""))) < 0.5, (out, gain, heard, loud)
-            assert abs(level(out, 1000, 0.1, 0.9) - level("tone.wav", 1000, 0.1, 0.9)) < 0.5
-            assert float(probe(out)["nb_read_frames"]) == 25
+    for out, gain, *codec in (("o.mp4", "-20dB"), ("o.mkv", "-6"), ("o.webm", "-6dB", "--video-codec", "libvpx-vp9")):
+        good(sync("tone.wav", out, "--keep-sound", gain, *codec, video="own.mp4"))
+        heard = level(out, 440, 0.1, 0.9)
+        assert abs(heard - loud - float(gain.replace("dB", ""))) < 0.5, (out, gain, heard, loud)
+        assert abs(level(out, 1000, 0.1, 0.9) - level("tone.wav", 1000, 0.1, 0.9)) < 0.5
+        assert float(probe(out)["nb_read_frames"]) == 25
     # a short video that turns begins its sound again
     ffmpeg("-i", "own.mp4", "-t", "0.4", "-af", "volume=enable='gt(t,0.2)':volume=0", "-c:v", "libx264", "-c:a", "pcm_s16le", "o.short.mov")
     good(sync("tone.wav", "o.mkv", "--keep-sound", "0dB", video="o.short.mov"))

@@ -53,7 +53,7 @@ def streams_are_used_as_wanted():
 
 
 @test
-def a_job_goes_on_with_its_streams():
+def a_job_resumes_with_its_streams():
     ffmpeg("-i", "speech.wav", "-i", "other.wav", "-map", "0", "-map", "1", "-c:a", "flac", "two.mka")
     plan = ["plan", *SYNC[1:], "-t", "track.jsonl", "video.mp4", "two.mka", "-o", "o.mkv"]
     good(run(LS, *plan, "--audio-stream", "0"))
