@@ -25,7 +25,7 @@ if EMULATOR:
         f.write(f'#!/bin/sh\nexec {EMULATOR} {LS} "$@"\n')
     os.chmod("latentsync", 0o755)
     LS = os.path.join(DIR, "latentsync")
-QUICK = ["--resolution", "64", "--steps", "2", "--preset", "ultrafast"]
+QUICK = ["--resolution", "64", "--steps", "2", "--preset", "ultrafast", "--threads", "1"]  # two programs run at a time
 
 
 def run(*args, **kw):

@@ -26,7 +26,7 @@ def setup():
 def no_two_threads_race():
     # one thread in each team: the OpenMP runtime is not built with the sanitizer and its barriers are unknown to it
     env = {**os.environ, "OMP_NUM_THREADS": "1", "TSAN_OPTIONS": f"suppressions={TOOLS}/tsan.supp:halt_on_error=0"}
-    r = run(LS, "sync", "-m", "models", *QUICK, "--threads", "1", "--segment-seconds", "0.7", "--stats", "o.jsonl",
+    r = run(LS, "sync", "-m", "models", *QUICK, "--segment-seconds", "0.7", "--stats", "o.jsonl",
             "face.mp4", "speech.wav", "-o", "o.mp4", env=env)
     assert "ThreadSanitizer" not in r.stderr, r.stderr
     good(r)
