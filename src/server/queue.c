@@ -1,6 +1,6 @@
 #include "server/queue_state.h"
+#include "server/machine.h"
 #include "server/slurm.h"
-#include "latentsync/machine.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -190,10 +190,47 @@ static void end_all(queue *q)
     queue_tools_end(q, NULL);
 }
 
+static uint64_t bytes_of(const json_t *machine, const char *name, uint64_t otherwise)
+{
+    const json_t *value = json_object_get(machine, name);
+    return json_is_integer(value) ? (uint64_t)json_integer_value(value) : otherwise;
+}
+
+static uint64_t free_memory(const json_t *machine)
+{
+    const uint64_t bytes = bytes_of(machine, "available_bytes", 2ull << 30);
+    const uint64_t limit = bytes_of(machine, "cgroup_limit_bytes", UINT64_MAX);
+    const uint64_t used = bytes_of(machine, "cgroup_used_bytes", 0);
+    const uint64_t rest = limit > used ? limit - used : 0;
+    return rest < bytes ? rest : bytes;
+}
+
+/* Shares the machine out. One job makes use of all its cores up to about eight; several beside each
+ * other would each take longer, and make nobody's result earlier. */
+static void share_out(queue *q, const json_t *machine)
+{
+    const uint64_t own = 64u << 20, usual = 6ull << 30, least = 128u << 20;
+    const size_t known = (size_t)bytes_of(machine, "cores", 1), cores = known ? known : 1;
+    const bool has_card = json_array_size(json_object_get(machine, "devices")) > 1;
+    uint64_t all = q->s->max_memory ? q->s->max_memory : free_memory(machine) / 10 * 7;
+    all = all > own + least ? all - own : least;
+    size_t workers = q->s->workers;
+    if (!workers && q->is_cluster)
+        workers = 8;
+    else if (!workers && !has_card) // which one job takes
+        workers = cores / 8 < all / usual ? cores / 8 : (size_t)(all / usual);
+    q->workers = workers < 1 ? 1 : workers > QUEUE_MOST_WORKERS ? QUEUE_MOST_WORKERS : workers;
+    q->worker_memory = all / q->workers;
+    q->worker_threads = q->workers == 1 ? 0 : cores > q->workers ? (int)(cores / q->workers) : 1;
+}
+
 static void *work(void *opaque)
 {
     queue *q = opaque;
+    json_t *machine = machine_ask(q->s);
     pthread_mutex_lock(&q->lock);
+    share_out(q, machine);
+    json_decref(machine);
     while (!q->stop || queue_runs_any(q) || queue_tools_count(q)) {
         if (q->stop)
             end_all(q);
@@ -211,43 +248,6 @@ static void *work(void *opaque)
     deliver(q);
     pthread_mutex_unlock(&q->lock);
     return NULL;
-}
-
-static uint64_t free_memory(const ls_machine *m)
-{
-    uint64_t bytes = m->available;
-    if (m->cgroup_limit && m->cgroup_limit != UINT64_MAX) {
-        const uint64_t rest =
-            m->cgroup_limit > m->cgroup_used ? m->cgroup_limit - m->cgroup_used : 0;
-        bytes = rest < bytes ? rest : bytes;
-    }
-    return bytes;
-}
-
-/* Shares the machine out. One job makes use of all its cores up to about eight; several beside each
- * other would each take longer, and make nobody's result earlier. */
-static void share_out(queue *q)
-{
-    ls_machine m = {.size = sizeof m};
-    ls_machine_device card = {.size = sizeof card};
-    const uint64_t own = 64u << 20, usual = 6ull << 30, least = 128u << 20;
-    ls_machine_get(&m, sizeof m);
-    const size_t cores = m.cores > 0 ? (size_t)m.cores : 1;
-    uint64_t all = q->s->max_memory ? q->s->max_memory : free_memory(&m) / 10 * 7;
-    all = all > own + least ? all - own : least;
-    q->workers = q->s->workers;
-    if (!q->workers && q->is_cluster) {
-        q->workers = 8;
-    } else if (!q->workers) {
-        q->workers = cores / 8 < all / usual ? cores / 8 : (size_t)(all / usual);
-        if (ls_machine_get_device(&card, sizeof card, 1))
-            q->workers = 1; // it takes all cards
-    }
-    q->workers = q->workers < 1                    ? 1
-                 : q->workers > QUEUE_MOST_WORKERS ? QUEUE_MOST_WORKERS
-                                                   : q->workers;
-    q->worker_memory = all / q->workers;
-    q->worker_threads = q->workers == 1 ? 0 : cores > q->workers ? (int)(cores / q->workers) : 1;
 }
 
 static int open_folder(queue *q, ls_error *err)
@@ -282,8 +282,7 @@ static int open_all(queue *q, ls_error *err)
         return ret;
     if (sandbox_open(&q->sandbox, &none) && q->s->message)
         q->s->message(q->s->opaque, LS_MESSAGE_NOTICE, none.message);
-    share_out(q);
-    q->runs = calloc(q->workers, sizeof *q->runs);
+    q->runs = calloc(QUEUE_MOST_WORKERS, sizeof *q->runs);
     q->changed = json_object();
     q->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!q->runs || !q->changed || q->wake < 0)

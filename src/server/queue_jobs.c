@@ -351,10 +351,10 @@ static int check_uploads(queue *q, const json_t *request, ls_error *err)
         json_t *row = id ? queue_upload_row(q, id, err) : NULL;
         if (id && !row)
             ret = err->code;
-        else if (id && (json_is_null(row) || !integer_of(row, "is_complete")))
-            ret = server_fail(err, LS_ENOENT, "%s: %s", members[i],
-                              json_is_null(row) ? "there is no such upload"
-                                                : "the upload is not complete");
+        else if (id && json_is_null(row))
+            ret = server_fail(err, LS_ENOENT, "%s: there is no such upload", members[i]);
+        else if (id && !integer_of(row, "is_complete"))
+            ret = server_fail(err, LS_EINVAL, "%s: the upload is not complete", members[i]);
         json_decref(row);
     }
     return ret;

@@ -48,7 +48,7 @@ struct queue {
     store *store;
     sandbox *sandbox;
     queue_run *runs;
-    size_t workers;
+    size_t workers; /* 0 until the thread knows the machine */
     uint64_t worker_memory;
     int worker_threads; /* 0: all cores */
     queue_tool *tools;

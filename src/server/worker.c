@@ -223,8 +223,9 @@ bool worker_read(worker *w, void (*line)(void *opaque, const char *text, size_t 
     for (int i = 0; i < 4 && (n = take(&w->err, data, sizeof data)) > 0; i++)
         take_tail(w, data, (size_t)n);
     const double now = worker_now();
-    if ((w->kill_at > 0 && now >= w->kill_at) ||
-        (double)w->bytes > burst_bytes + second_bytes * (now - w->started))
+    w->is_flooding =
+        w->is_flooding || (double)w->bytes > burst_bytes + second_bytes * (now - w->started);
+    if (w->is_flooding || (w->kill_at > 0 && now >= w->kill_at))
         kill(-w->pid, SIGKILL);
     if (ended)
         reap(w);
@@ -250,7 +251,9 @@ void worker_kill(worker *w)
 
 void worker_end_text(const worker *w, char *out, size_t size)
 {
-    if (WIFSIGNALED(w->status))
+    if (w->is_flooding)
+        snprintf(out, size, "it wrote more than events do, and was ended");
+    else if (WIFSIGNALED(w->status))
         snprintf(out, size, "it was ended by signal %d (%s)%s", WTERMSIG(w->status),
                  strsignal(WTERMSIG(w->status)),
                  WTERMSIG(w->status) == SIGKILL ? "; memory may have run out" : "");

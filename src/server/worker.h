@@ -15,6 +15,7 @@ typedef struct worker {
     pid_t pid; /* 0: none is running */
     int process, out, err;
     bool is_skipping; /* the rest of a line that was too long */
+    bool is_flooding; /* it was killed for writing too much */
     size_t fill, tail_fill;
     uint64_t bytes; /* that came on standard output */
     double started, kill_at;

@@ -76,6 +76,8 @@ def job(what, folder, output):
         os.write(1, b'{"event":"message","level":"root","text":"x"}\n{"event":"done"}{"event":"done"}\n')
         for i in range(300):
             event("message", level="info", text=f"{i} " + "\u00e9" * 2000)
+    if what == "arguments":
+        event("message", level="info", text=f"memory {OPTIONS['max-memory']} threads {OPTIONS.get('threads')}")
     if what == "flood":
         while True:
             os.write(1, b"x" * 65536)
@@ -98,6 +100,8 @@ def main():
             known = json.load(open(FILES[0] + "/job.json"))
             return job(known.get("what", "crash"), FILES[0], known["output"])
         return job(open(FILES[0]).read(), OPTIONS["job"], OPTIONS["output"])
+    if COMMAND == "info":
+        return print(json.dumps({"cores": 64, "available_bytes": 1 << 36, "devices": [{"name": "cpu"}]}))
     what = open(FILES[0], errors="replace").read()
     if COMMAND == "probe":
         if what == "no media":

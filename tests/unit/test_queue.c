@@ -423,7 +423,9 @@ static void bears_hostile_output(void **state)
            said, sizeof said);
     assert_string_equal(said, "1");
     add_job(&f, "flood", 0, id);
-    json_decref(await_state(&f, id, "failed"));
+    json_t *job = await_state(&f, id, "failed");
+    assert_non_null(strstr(text_at(job, "error", "message"), "more than events do"));
+    json_decref(job);
     close_fixture(&f);
 }
 
@@ -447,7 +449,7 @@ static void checks_requests(void **state)
                {video, "face", "a\nb", LS_EINVAL},     {video, "nonsense", "1", LS_EINVAL},
                {video, "quality", "worst", LS_EINVAL}, {"../../etc/passwd", "seed", "1", LS_EINVAL},
                {sound, "seed", "1", LS_EFORMAT},       {lengthy, "seed", "1", LS_EUNSUPPORTED},
-               {partial, "seed", "1", LS_ENOENT}};
+               {partial, "seed", "1", LS_EINVAL}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         json_t *request = json_pack("{s:s, s:s, s:{s:s}}", "video", bad[i].video, "audio", video,
                                     "options", bad[i].option, bad[i].value);
@@ -714,18 +716,48 @@ static void refuses_other_databases(void **state)
     close_fixture(&f);
 }
 
+/* 64 cores and 64 GB, of which 70 % are for the jobs, in shares of at least 6 GB. */
+static void shares_the_machine_out(void **state)
+{
+    (void)state;
+    fixture f;
+    char id[QUEUE_ID_SIZE];
+    open_fixture(&f)->s.workers = 0;
+    f.s.max_memory = 0;
+    start(&f);
+    add_job(&f, "arguments", 0, id);
+    json_t *job = await_state(&f, id, "done");
+    assert_string_equal(text_at(json_array_get(json_object_get(job, "messages"), 0), "text", NULL),
+                        "memory 6862360692 threads 9");
+    json_decref(job);
+    job = queue_state(f.q);
+    assert_int_equal(json_integer_value(json_object_get(job, "workers")), 7);
+    json_decref(job);
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(runs_a_job),          cmocka_unit_test(keeps_the_order),
-        cmocka_unit_test(cancels_and_resumes), cmocka_unit_test(kills_what_does_not_listen),
-        cmocka_unit_test(retries_crashes),     cmocka_unit_test(reports_errors_without_paths),
-        cmocka_unit_test(keeps_processes_in),  cmocka_unit_test(bears_hostile_output),
-        cmocka_unit_test(checks_requests),     cmocka_unit_test(replays_keys),
-        cmocka_unit_test(limits_the_queue),    cmocka_unit_test(lists_in_pages),
-        cmocka_unit_test(uses_tools),          cmocka_unit_test(protects_uploads_in_use),
-        cmocka_unit_test(survives_a_kill),     cmocka_unit_test(resumes_after_an_orderly_end),
-        cmocka_unit_test(forgets_what_is_old), cmocka_unit_test(refuses_other_databases),
+        cmocka_unit_test(runs_a_job),
+        cmocka_unit_test(keeps_the_order),
+        cmocka_unit_test(cancels_and_resumes),
+        cmocka_unit_test(kills_what_does_not_listen),
+        cmocka_unit_test(retries_crashes),
+        cmocka_unit_test(reports_errors_without_paths),
+        cmocka_unit_test(keeps_processes_in),
+        cmocka_unit_test(bears_hostile_output),
+        cmocka_unit_test(shares_the_machine_out),
+        cmocka_unit_test(checks_requests),
+        cmocka_unit_test(replays_keys),
+        cmocka_unit_test(limits_the_queue),
+        cmocka_unit_test(lists_in_pages),
+        cmocka_unit_test(uses_tools),
+        cmocka_unit_test(protects_uploads_in_use),
+        cmocka_unit_test(survives_a_kill),
+        cmocka_unit_test(resumes_after_an_orderly_end),
+        cmocka_unit_test(forgets_what_is_old),
+        cmocka_unit_test(refuses_other_databases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
