@@ -155,16 +155,17 @@ static json_t *job_object(queue *q, const json_t *row)
     const queue_run *r = queue_find_run(q, text_of(row, "id"));
     return json_pack(
         "{s:O, s:O, s:O, s:o, s:o, s:o, s:O, s:o, s:{s:O, s:O}, s:{s:O, s:O}, s:O?, s:O?, s:O?,"
-        " s:o, s:O?, s:O?, s:o}",
+        " s:O?, s:o, s:O?, s:O?, s:o}",
         "id", json_object_get(row, "id"), "name", json_object_get(row, "name"), "state",
         json_object_get(row, "state"), "created", queue_time_text(json_object_get(row, "created")),
         "started", queue_time_text(json_object_get(row, "started")), "finished",
         queue_time_text(json_object_get(row, "finished")), "priority",
         json_object_get(row, "priority"), "position", position_of(q, row), "video", "id",
         json_object_get(row, "video"), "name", json_object_get(row, "video_name"), "audio", "id",
-        json_object_get(row, "audio"), "name", json_object_get(row, "audio_name"), "options",
-        json_object_get(request, "options"), "preview", json_object_get(request, "preview"),
-        "progress", r && r->progress ? r->progress : json_object_get(row, "progress"), "messages",
+        json_object_get(row, "audio"), "name", json_object_get(row, "audio_name"), "features_from",
+        json_object_get(request, "features_from"), "options", json_object_get(request, "options"),
+        "preview", json_object_get(request, "preview"), "progress",
+        r && r->progress ? r->progress : json_object_get(row, "progress"), "messages",
         messages_of(q, integer_of(row, "number")), "error", json_object_get(row, "error"), "result",
         json_object_get(row, "result"), "links", links_of(q, text_of(row, "id")));
 }

@@ -72,7 +72,7 @@ class Card {
 
   update(job) {
     const last = this.job;
-    this.job = job;
+    this.job = { ...job, name: job.name || job.video.name };
     if (last && last.state !== job.state) this.changeState();
     this.follow();
     this.render();
