@@ -39,7 +39,7 @@ def main():
     write_safetensors(os.path.join(args.models, "vae", "diffusion_pytorch_model.safetensors"),
                       {k: v.numpy() for k, v in half(vae).items()}, {"norm_num_groups": "8"})
     with open(os.path.join(args.models, "model.json"), "w") as f:
-        json.dump({"name": "drawn speakers", "resolution": 128, "guidance_scale": 3}, f)
+        json.dump({"name": "drawn speakers", "resolution": 128, "guidance_scale": 1.5}, f)
         f.write("\n")
     frames = 4
     given = lambda name, *shape: torch.from_numpy(formula(name, shape, 3 ** 0.5))
