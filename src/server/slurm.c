@@ -49,7 +49,7 @@ static void print_event(const char *name, json_t *members)
 {
     json_t *event = json_pack("{s:s}", "event", name);
     json_object_update(event, members);
-    char *text = json_dumps(event, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    char *text = json_dumps(event, JSON_COMPACT | JSON_REAL_PRECISION(6));
     if (text)
         puts(text);
     fflush(stdout);

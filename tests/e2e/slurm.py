@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The pieces of a job on a real Slurm of one node, started and ended here, as the README has it. Prints TAP.
 usage: slurm.py LATENTSYNC"""
+import json
 import os
 import shutil
 import socket
@@ -84,6 +85,19 @@ def setup():
     good(run(LS, "models", "random", "--size", "mini", "--out", "models"))
 
 
+def followed_by_the_server(args):
+    """What `serve --executor slurm` starts for a job."""
+    folder = DIR + "/o.job"
+    os.mkdir(folder)
+    inner, json_lines = folder + "/job", "--progress=json"
+    json.dump({"plan": [LS, "plan", json_lines, "--job", inner, "-o", folder + "/output.mp4", *args],
+               "render": [LS, "render", json_lines, "--threads", "1", inner],
+               "join": [LS, "join", json_lines, inner]}, open(folder + "/slurm.json", "w"))
+    out = good(run(LS, "slurm-job", folder)).stdout
+    assert json.loads(out.splitlines()[-1])["event"] == "done", out
+    assert digest(folder + "/output.mp4") == digest("whole.mp4")
+
+
 @test
 def an_array_of_segments():
     if not can_start():
@@ -102,6 +116,7 @@ def an_array_of_segments():
         assert r.returncode == 0, r.stderr + "".join(logs)
         assert len(logs) == segments
         assert digest("o.mp4") == digest("whole.mp4")
+        followed_by_the_server(args)
     finally:
         for d in reversed(daemons):
             d.terminate()
