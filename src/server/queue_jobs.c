@@ -1,4 +1,5 @@
 #include "server/queue_state.h"
+#include "server/webhook.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -589,8 +590,11 @@ int queue_job_add(queue *q, const json_t *request, const char *key, queue_answer
 {
     json_t *checked = request_check(request, err), *out = NULL;
     bool waits = false;
-    if (!checked)
+    const char *webhook = json_string_value(json_object_get(checked, "webhook"));
+    if (!checked || (webhook && webhook_check(q->s, webhook, err))) {
+        json_decref(checked);
         return err->code;
+    }
     adding *a = malloc(sizeof *a);
     if (!a) {
         json_decref(checked);

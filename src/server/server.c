@@ -1,6 +1,7 @@
 #include "server/fail.h"
 #include "server/http.h"
 #include "server/listen.h"
+#include "server/webhook.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,9 +31,12 @@ int server_run(const server_settings *s, const atomic_bool *stop,
 {
     queue *q = NULL;
     http_server *h = NULL;
+    webhooks *w = NULL;
     int ret = check_prefix(s->prefix, err);
     if (!ret)
         ret = queue_open(&q, s, err);
+    if (!ret)
+        ret = webhook_open(&w, s, q, err);
     if (!ret)
         ret = http_start(&h, s, q, err);
     if (!ret) {
@@ -40,7 +44,9 @@ int server_run(const server_settings *s, const atomic_bool *stop,
         wait(h, stop);
         http_quiesce(h);
     }
+    webhook_quiesce(w);
     queue_close(q);
+    webhook_close(w);
     http_stop(h);
     return ret;
 }
