@@ -39,6 +39,12 @@ void api_job_playlist(http_request *r);
 void api_job_segment(http_request *r);
 /* The answer of queue_job_add to a held request. */
 void api_job_added(http_request *r);
+/* As cog has them; cancel and get take the job's ID. */
+void predict_add(http_request *r);
+void predict_put(http_request *r);
+void predict_get(http_request *r);
+void predict_cancel(http_request *r);
+void predict_health(http_request *r);
 /* The Idempotency-Key, or NULL. False after an answer. */
 bool api_read_key(http_request *r, const char **key);
 
