@@ -44,7 +44,6 @@ void api_session_open(http_request *r)
     if (!token || !http_guard_is_token(g, token)) {
         http_fail(r, token ? MHD_HTTP_UNAUTHORIZED : MHD_HTTP_BAD_REQUEST, NULL,
                   token ? "this is not the server's token" : "token: expected a string");
-        http_header(r, "WWW-Authenticate", "Bearer");
         return;
     }
     http_reply_empty(r, MHD_HTTP_NO_CONTENT);

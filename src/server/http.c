@@ -389,37 +389,18 @@ void http_answer(void *request, json_t *result, const ls_error *err)
     pthread_mutex_unlock(&h->lock);
 }
 
-static int start_daemon(http_server *h, int fd, ls_error *err)
-{
-    h->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, HTTP_SECONDS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_THREAD_STACK_SIZE, (size_t)(512 << 10),
-        MHD_OPTION_END);
-    if (h->daemon)
-        return 0;
-    close(fd);
-    return server_fail(err, LS_EIO, "the HTTP server cannot start");
-}
-
-static int open_socket(http_server *h, int *fd, ls_error *err)
+static int open_socket(http_server *h, ls_error *err)
 {
     const server_settings *s = h->settings;
     listen_address *a = &h->address;
-    int ret = listen_open(fd, a, s->listen, err);
-    if (ret)
-        return ret;
-    ret = http_guard_open(&h->guard, s, a->host, a->port, err);
+    int ret = listen_open(&h->socket, a, s->listen, err);
+    if (!ret)
+        ret = http_guard_open(&h->guard, s, a->host, a->port, err);
     if (!ret && !a->is_loopback && !http_guard_has_token(h->guard))
         ret = server_fail(err, LS_EINVAL,
                           "other machines could reach %s: a file with a token is needed, or an "
                           "address of this machine alone, such as 127.0.0.1",
                           s->listen);
-    if (ret)
-        close(*fd);
     listen_url(a, s->prefix, h->url, sizeof h->url);
     return ret;
 }
@@ -429,29 +410,44 @@ const char *http_url(const http_server *h)
     return h->url;
 }
 
-int http_start(http_server **out, const server_settings *s, queue *q, ls_error *err)
+int http_open(http_server **out, const server_settings *s, ls_error *err)
 {
     http_server *h = calloc(1, sizeof *h);
-    int ret, fd = -1;
     *out = NULL;
     if (!h)
         return server_fail(err, LS_ENOMEM, "out of memory");
     h->settings = s;
-    h->queue = q;
+    h->socket = -1;
     h->started = http_now();
     pthread_mutex_init(&h->gate, NULL);
     pthread_mutex_init(&h->lock, NULL);
     pthread_mutex_init(&h->sockets, NULL);
-    ret = tasks_open(&h->tasks, err);
+    int ret = open_socket(h, err);
     if (!ret)
-        ret = open_socket(h, &fd, err);
-    if (!ret)
-        ret = start_daemon(h, fd, err);
+        ret = tasks_open(&h->tasks, err);
     if (ret)
-        http_stop(h);
+        http_close(h);
     else
-        queue_listen(q, http_events_changed, *out = h);
+        *out = h;
     return ret;
+}
+
+int http_start(http_server *h, queue *q, ls_error *err)
+{
+    h->queue = q;
+    queue_listen(q, http_events_changed, h);
+    h->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_LISTEN_SOCKET, h->socket,
+        MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, HTTP_SECONDS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_THREAD_STACK_SIZE, (size_t)(512 << 10),
+        MHD_OPTION_END);
+    if (!h->daemon)
+        return server_fail(err, LS_EIO, "the HTTP server cannot start");
+    h->socket = -1; // the daemon's
+    return 0;
 }
 
 void http_tick(http_server *h)
@@ -476,7 +472,7 @@ void http_quiesce(http_server *h)
     tasks_close(&h->tasks);
 }
 
-void http_stop(http_server *h)
+void http_close(http_server *h)
 {
     if (!h)
         return;
@@ -488,6 +484,8 @@ void http_stop(http_server *h)
     http_events_end(h);
     if (h->daemon)
         MHD_stop_daemon(h->daemon);
+    if (h->socket >= 0)
+        close(h->socket);
     listen_remove(&h->address);
     http_guard_close(h->guard);
     pthread_mutex_destroy(&h->gate);

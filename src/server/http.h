@@ -14,7 +14,7 @@
 enum {
     HTTP_MAX_JSON = 64 << 10,  /* bytes of a JSON body */
     HTTP_MAX_DRAIN = 16 << 20, /* of a refused body that are read so that the answer arrives */
-    HTTP_CONNECTIONS = 512,
+    HTTP_CONNECTIONS = 400,    /* each may hold a file open too; 1,024 is a usual limit */
     HTTP_SECONDS = 30,         /* without a byte, or for headers and a small body */
     HTTP_LEAST_RATE = 1 << 10, /* bytes a second of a body */
     HTTP_MEMORY = 32 << 10
@@ -76,6 +76,7 @@ struct http_server {
     struct MHD_Daemon *daemon;
     struct http_guard *guard;
     listen_address address;
+    int socket; /* until the daemon has it; -1 */
     char url[300];
     pthread_mutex_t gate; /* held while a handler runs */
     bool is_closing;      /* under `gate`: the queue is not to be used any more */
@@ -89,8 +90,10 @@ struct http_server {
     uint64_t answers[6], received, sent; /* answers by the first digit of their status */
 };
 
-/* Opens the address of `s` and begins to answer. LS_EINVAL, LS_EBUSY, LS_EIO; *out is then NULL. */
-int http_start(http_server **out, const server_settings *s, queue *q, ls_error *err);
+/* Takes the address of `s`. LS_EINVAL, LS_EBUSY, LS_EIO; *out is then NULL. */
+int http_open(http_server **out, const server_settings *s, ls_error *err);
+/* Begins to answer. */
+int http_start(http_server *h, queue *q, ls_error *err);
 /* What to open in a browser. */
 const char *http_url(const http_server *h);
 /* To be called several times a second: ends what is too slow, keeps streams alive. */
@@ -98,7 +101,7 @@ void http_tick(http_server *h);
 /* From here on no handler uses the queue, which may then be closed. */
 void http_quiesce(http_server *h);
 /* After queue_close. Takes NULL. */
-void http_stop(http_server *h);
+void http_close(http_server *h);
 
 /* Answers. The first counts. */
 void http_reply(http_request *r, unsigned status, struct MHD_Response *response);

@@ -2,6 +2,7 @@
 #include "server/http.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -164,7 +165,10 @@ void http_reply_file(http_request *r, const char *path, const char *type, const 
     if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
         if (fd >= 0)
             close(fd);
-        http_fail(r, MHD_HTTP_NOT_FOUND, NULL, "there is nothing under this path");
+        if (fd < 0 && errno != ENOENT && errno != ELOOP && errno != ENOTDIR)
+            http_fail(r, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, "the file cannot be opened");
+        else
+            http_fail(r, MHD_HTTP_NOT_FOUND, NULL, "there is nothing under this path");
         return;
     }
     send_file(r, fd, &st, type);

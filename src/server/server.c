@@ -34,11 +34,13 @@ int server_run(const server_settings *s, const atomic_bool *stop,
     webhooks *w = NULL;
     int ret = check_prefix(s->prefix, err);
     if (!ret)
+        ret = http_open(&h, s, err);
+    if (!ret)
         ret = queue_open(&q, s, err);
     if (!ret)
         ret = webhook_open(&w, s, q, err);
     if (!ret)
-        ret = http_start(&h, s, q, err);
+        ret = http_start(h, q, err);
     if (!ret) {
         ready(s->opaque, http_url(h));
         wait(h, stop);
@@ -47,6 +49,6 @@ int server_run(const server_settings *s, const atomic_bool *stop,
     webhook_quiesce(w);
     queue_close(q);
     webhook_close(w);
-    http_stop(h);
+    http_close(h);
     return ret;
 }
