@@ -62,7 +62,7 @@ int cmd_serve(cli_call *call)
         .device = cli_text(call, "device"),
         .token_file = cli_text(call, "token-file"),
         .hosts = cli_text(call, "host"),
-        .prefix = cli_text(call, "prefix"),
+        .prefix = cli_has(call, "prefix") ? cli_text(call, "prefix") : "",
         .executor = cli_text(call, "executor"),
         .webhook_hosts = cli_text(call, "webhook-hosts"),
         .webhook_secret = cli_text(call, "webhook-secret"),

@@ -238,7 +238,6 @@ static const ls_option serve_options[] = {
     {.name = "prefix",
      .type = LS_OPTION_TEXT,
      .value = "PATH",
-     .initial = "",
      .group = "Address",
      .help = "what a proxy puts before every path, such as /lips"},
     {.name = "data",
@@ -249,6 +248,7 @@ static const ls_option serve_options[] = {
      .help = "keep uploads, jobs and results there"},
     {.name = "models",
      .type = LS_OPTION_DIRECTORY,
+     .letter = 'm',
      .value = "DIR",
      .automatic = "the installed model",
      .group = "Jobs",
@@ -288,7 +288,7 @@ static const ls_option serve_options[] = {
      .min = 1,
      .max = 1e15,
      .group = "Limits",
-     .help = "of one file"},
+     .help = "largest file to take"},
     {.name = "max-seconds",
      .type = LS_OPTION_INTEGER,
      .value = "N",
@@ -297,7 +297,7 @@ static const ls_option serve_options[] = {
      .max = 1e6,
      .unit = "seconds",
      .group = "Limits",
-     .help = "of a video, and of speech"},
+     .help = "longest video and speech to take"},
     {.name = "max-pixels",
      .type = LS_OPTION_INTEGER,
      .value = "N",
@@ -305,7 +305,7 @@ static const ls_option serve_options[] = {
      .min = 1,
      .max = 1e9,
      .group = "Limits",
-     .help = "of one picture of a video; the default allows 4096 x 2304"},
+     .help = "largest picture to take; the default is 4096 x 2304"},
     {.name = "max-queue",
      .type = LS_OPTION_INTEGER,
      .value = "N",
@@ -552,9 +552,8 @@ static const cli_command commands[] = {
          "Jobs run one after the other or several at a time, each as a process of its own; after "
          "an interruption the next server on the same folder resumes them. docs/SERVER.md "
          "describes the API, and how to run it as a service or behind a proxy.",
-     .examples =
-         "latentsync serve\n"
-         "latentsync serve --listen 0.0.0.0:7860 --token-file token --host lips.example.org",
+     .examples = "latentsync serve\n"
+                 "latentsync serve --listen 0.0.0.0:7860 --token-file token --host box.lan",
      .reports = true,
      .options = serve_options,
      .run = cmd_serve},
