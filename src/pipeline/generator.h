@@ -9,6 +9,12 @@
 
 #define LS_CHUNK_FRAMES 16
 
+/* How many chunks have these frames. */
+static inline uint64_t ls_chunks_of(uint64_t frames)
+{
+    return (frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES;
+}
+
 typedef struct ls_generator_settings {
     size_t resolution;
     ls_sampler_settings sampler;

@@ -98,7 +98,7 @@ static void look_at_stream(ls_job_progress *p, ls_report *r, uint64_t first, uin
     if (r->p.frames)
         r->p.fraction = ((double)finished + state.generated) / (double)r->p.frames;
     const uint64_t before = first / LS_CHUNK_FRAMES;
-    r->p.chunks = (first + r->p.frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES - before;
+    r->p.chunks = ls_chunks_of(first + r->p.frames) - before;
     r->p.chunk = state.steps ? state.chunk - before + 1 : 0;
     r->p.step = state.step;
     r->p.steps = state.steps;

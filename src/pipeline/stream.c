@@ -405,7 +405,7 @@ void ls_stream_close(ls_stream **ps)
 /* Where the chunk ends that frames up to `end` need. */
 static uint64_t chunks_end(const ls_stream_span *span, uint64_t end)
 {
-    const uint64_t whole = (end + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES * LS_CHUNK_FRAMES,
+    const uint64_t whole = ls_chunks_of(end) * LS_CHUNK_FRAMES,
                    last = span->frames > span->fed ? span->frames : span->fed;
     return whole < last ? whole : last;
 }

@@ -134,7 +134,7 @@ static ls_stream_span count_frames(double seconds, const ls_video *v, uint64_t f
                                : ceil((seconds - ROUNDING) * fps_of(v));
     ls_stream_span s = {.mouths = lasts > 1 ? (uint64_t)lasts : 1};
     s.mouths = s.mouths < features ? s.mouths : features;
-    s.fed = (s.mouths + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES * LS_CHUNK_FRAMES;
+    s.fed = ls_chunks_of(s.mouths) * LS_CHUNK_FRAMES;
     s.fed = s.fed < features ? s.fed : features;
     s.frames = s.mouths;
     return s;
@@ -184,7 +184,7 @@ static int go_on_until_video(ls_sync *job, ls_error *err)
 static void cut_to_sample(ls_sync *job)
 {
     job->sample->frames = job->end - job->first;
-    const uint64_t chunks = (job->sample->frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES,
+    const uint64_t chunks = ls_chunks_of(job->sample->frames),
                    kept = job->segment_frames / LS_CHUNK_FRAMES + job->model_count;
     job->sample->chunk_bytes =
         ls_chunk_store_bytes(chunks < kept ? chunks : kept, LS_CHUNK_FRAMES, job->s.resolution);
@@ -221,7 +221,7 @@ static int open_speech(ls_sync *job, ls_error *err)
         ret = go_on_until_video(job, err);
     if (ret)
         return ret;
-    const uint64_t chunks = (job->span.frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES;
+    const uint64_t chunks = ls_chunks_of(job->span.frames);
     uint64_t each = job->s.segment_seconds > 0
                         ? (uint64_t)(job->s.segment_seconds * fps / LS_CHUNK_FRAMES + 0.5)
                         : SEGMENT_CHUNKS;
@@ -238,7 +238,7 @@ static int open_speech(ls_sync *job, ls_error *err)
 
 static int open_faces(ls_sync *job, bool whole, ls_error *err)
 {
-    const uint64_t needed = (job->end + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES * LS_CHUNK_FRAMES;
+    const uint64_t needed = ls_chunks_of(job->end) * LS_CHUNK_FRAMES;
     ls_stream_span span = job->span;
     span.mouths = span.mouths < needed ? span.mouths : needed;
     span.fed = span.fed < needed ? span.fed : needed;
@@ -468,8 +468,7 @@ static void summarize(ls_sync *job, const char *audio)
     job->summary.start = ls_sync_seconds_at(job, job->first);
     if (job->s.preview > 0)
         job->summary.chunks_kept =
-            ls_chunk_store_count(job->folder, job->first / LS_CHUNK_FRAMES,
-                                 (job->end + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES);
+            ls_chunk_store_count(job->folder, job->first / LS_CHUNK_FRAMES, ls_chunks_of(job->end));
     job->summary.seed = job->s.seed;
     job->complete = true;
 }

@@ -13,11 +13,6 @@ static double begin_of(const void *opaque, uint64_t chunk)
     return ls_sync_seconds_at(opaque, chunk * LS_CHUNK_FRAMES);
 }
 
-static uint64_t chunk_end(uint64_t frames)
-{
-    return (frames + LS_CHUNK_FRAMES - 1) / LS_CHUNK_FRAMES;
-}
-
 /* Faces are sought from the start of the video up to the preview, so one that comes early is
  * preferred. */
 static int find_near(ls_lively_window found[LS_LIVELY_SECTIONS], size_t *count, ls_sync *job,
@@ -60,7 +55,7 @@ static void narrow(ls_sync *job, uint64_t first, uint64_t end)
     job->first = first;
     job->end = end;
     job->first_segment = 0;
-    job->segment_frames = chunk_end(end) * LS_CHUNK_FRAMES;
+    job->segment_frames = ls_chunks_of(end) * LS_CHUNK_FRAMES;
     ls_face_feed_narrow(job->faces, job->segment_frames);
 }
 
@@ -99,8 +94,8 @@ int ls_sync_choose_preview(ls_sync *job, ls_error *err)
     const uint64_t mouths = job->span.mouths < job->end ? job->span.mouths : job->end;
     const double frames = job->s.preview * v->fps_num / v->fps_den;
     const ls_lively_chunks c = {.first = job->first / LS_CHUNK_FRAMES,
-                                .end = chunk_end(mouths),
-                                .window = chunk_end((uint64_t)ceil(frames - 1e-6)),
+                                .end = ls_chunks_of(mouths),
+                                .window = ls_chunks_of((uint64_t)ceil(frames - 1e-6)),
                                 .seconds = begin_of,
                                 .opaque = job};
     if (job->first >= mouths)
@@ -115,5 +110,5 @@ void ls_sync_drop_other_chunks(ls_sync *job)
     if (!ls_job_folder_is_previewed(job->folder))
         return;
     ls_chunk_store_drop(job->folder, 0, job->first / LS_CHUNK_FRAMES);
-    ls_chunk_store_drop(job->folder, chunk_end(job->end), chunk_end(job->span.fed));
+    ls_chunk_store_drop(job->folder, ls_chunks_of(job->end), ls_chunks_of(job->span.fed));
 }

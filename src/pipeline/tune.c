@@ -4,7 +4,7 @@
 #include "base/path.h"
 #include "base/system.h"
 #include "base/time.h"
-#include "face/restore.h"
+#include "face/paste.h"
 #include "latentsync/estimate.h"
 #include "media/segment.h"
 #include "media/video.h"
@@ -219,12 +219,14 @@ static int tune_restore(const tuning *t, const planes *p, double networks, ls_er
                             .sub_y = 1,
                             .matrix = LS_COLOR_BT709};
     float *image = ls_calloc_array((size_t)FACE * FACE * 3, sizeof *image);
-    ls_restore *r = NULL;
+    uint8_t *face = ls_calloc_array((size_t)FACE * FACE, 3);
+    ls_paste *paste = NULL;
     double least = INFINITY;
-    int ret = image ? ls_restore_open(&r, FACE, err) : ls_fail(err, LS_ENOMEM, "out of memory");
+    int ret = image && face ? ls_paste_open(&paste, FACE, LS_SHARPEN_AUTO, err)
+                            : ls_fail(err, LS_ENOMEM, "out of memory");
     for (int i = 0; !ret && i < RESTORES; i++) {
         const double before = ls_time_cpu();
-        ret = ls_restore_yuv(r, image, &m, 1, &yuv, err);
+        ret = ls_paste_yuv(paste, image, face, &m, 1, &yuv, err);
         least = fmin(least, ls_time_cpu() - before);
     }
     if (!ret)
@@ -233,7 +235,8 @@ static int tune_restore(const tuning *t, const planes *p, double networks, ls_er
               "jobs may "
               "use %d",
               1e3 * least, 1e3 * networks, t->cpu.cores);
-    ls_restore_close(&r);
+    ls_paste_close(&paste);
+    free(face);
     free(image);
     return ret;
 }

@@ -10,7 +10,7 @@
 #define HEADS 8
 #define EPSILON 1e-6f
 #define SIDE LS_STABLE_SYNCNET_RESOLUTION
-#define MOST_CHANNELS LS_STABLE_SYNCNET_MOST_CHANNELS
+#define MOST_CHANNELS 4096
 
 enum { BOTH, LIPS, SOUND }; /* what a graph has: the first number of its key */
 

@@ -13,7 +13,6 @@
     (LS_STABLE_SYNCNET_RESOLUTION / 2 * LS_STABLE_SYNCNET_RESOLUTION * 3) /* bytes of its half */
 #define LS_STABLE_SYNCNET_MOST_FRAMES 25
 #define LS_STABLE_SYNCNET_MOST_BLOCKS 16
-#define LS_STABLE_SYNCNET_MOST_CHANNELS 4096
 
 typedef struct ls_stable_syncnet_block {
     size_t channels;
