@@ -3,6 +3,7 @@
 #include "base/system.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct opener {
@@ -100,10 +101,21 @@ int ls_store_open(ls_store **out, ls_device *dev, unsigned flags, ls_error *err)
     return dev->vtable->open_store(dev, flags, out, err);
 }
 
+int ls_store_new(ls_store **out, ls_device *dev, unsigned flags, size_t size, ls_error *err)
+{
+    ls_store *st = *out = ls_calloc_array(1, size);
+    if (!st)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    st->device = dev;
+    st->flags = flags;
+    return 0;
+}
+
 void ls_store_close(ls_store **st)
 {
-    if (*st)
+    if (*st && (*st)->device->vtable->close_store)
         (*st)->device->vtable->close_store(*st);
+    free(*st);
     *st = NULL;
 }
 

@@ -66,6 +66,7 @@ typedef struct ls_device_vtable {
     int (*read)(ls_device *dev, void *to, const void *from, size_t bytes, ls_error *err);
 
     int (*open_store)(ls_device *dev, unsigned flags, ls_store **out, ls_error *err);
+    /* Releases what the store holds, but not itself. NULL where it holds nothing. */
     void (*close_store)(ls_store *st);
 
     /* Creates the kernel of a node and packs its weights. *scratch is the bytes of working memory
@@ -126,6 +127,10 @@ size_t ls_device_list(ls_device_info *list, size_t most);
 
 int ls_store_open(ls_store **out, ls_device *dev, unsigned flags, ls_error *err);
 void ls_store_close(ls_store **st);
+
+/* For open_store: a store of `size` bytes, zero but for the device and the flags; NULL on failure.
+ */
+int ls_store_new(ls_store **out, ls_device *dev, unsigned flags, size_t size, ls_error *err);
 
 /* Whether `name` is that of a device that uses the process's memory. */
 bool ls_device_is_host(const char *name);

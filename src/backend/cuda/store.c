@@ -283,14 +283,11 @@ int ls_cuda_leave_half(cuda_device *dev, ls_error *err)
 int ls_cuda_open_store(ls_device *base, unsigned flags, ls_store **out, ls_error *err)
 {
     cuda_device *dev = (cuda_device *)base;
-    *out = NULL;
-    cuda_store *st = ls_calloc_array(1, sizeof *st);
-    if (!st)
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    st->base.device = base;
-    st->base.flags = flags;
+    int ret = ls_store_new(out, base, flags, sizeof(cuda_store), err);
+    if (ret)
+        return ret;
+    cuda_store *st = (cuda_store *)*out;
     st->streamed.pinned = true;
-    int ret = 0;
     if (flags & LS_STORE_STREAMED && !ls_store_is_dry(&st->base))
         ret = ls_cuda_enter(dev, err);
     if (!ret && flags & LS_STORE_STREAMED && !ls_store_is_dry(&st->base)) {
@@ -302,9 +299,7 @@ int ls_cuda_open_store(ls_device *base, unsigned flags, ls_store **out, ls_error
         ls_cuda_leave(dev);
     }
     if (ret)
-        ls_cuda_close_store(&st->base);
-    else
-        *out = &st->base;
+        ls_store_close(out);
     return ret;
 }
 
@@ -327,5 +322,4 @@ void ls_cuda_close_store(ls_store *base)
         next = w->next;
         free(w);
     }
-    free(st);
 }

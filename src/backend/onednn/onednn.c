@@ -74,23 +74,18 @@ static int in_place(const ls_kernel *k)
 
 static int open_store(ls_device *base, unsigned flags, ls_store **out, ls_error *err)
 {
-    onednn_store *st = ls_calloc_array(1, sizeof *st);
-    *out = NULL;
-    if (!st)
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    st->base = (ls_store){.device = base, .flags = flags};
-    st->dev = (onednn_device *)base;
+    if (ls_store_new(out, base, flags, sizeof(onednn_store), err))
+        return LS_ENOMEM;
+    ((onednn_store *)*out)->dev = (onednn_device *)base;
     const dnnl_version_t *v = dnnl_version();
-    snprintf(st->base.packing, sizeof st->base.packing, "oneDNN %d.%d.%d %.7s, isa %x", v->major,
+    snprintf((*out)->packing, sizeof(*out)->packing, "oneDNN %d.%d.%d %.7s, isa %x", v->major,
              v->minor, v->patch, v->hash, (unsigned)dnnl_get_effective_cpu_isa());
-    *out = &st->base;
     return 0;
 }
 
 static void close_store(ls_store *base)
 {
     ls_onednn_free_packed((onednn_store *)base);
-    free(base);
 }
 
 static void close_device(ls_device *base)

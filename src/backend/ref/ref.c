@@ -471,16 +471,7 @@ static int enqueue(ls_device *dev, ls_kernel *k, void *const in[LS_MAX_INPUTS], 
 
 static int open_store(ls_device *dev, unsigned flags, ls_store **out, ls_error *err)
 {
-    *out = ls_calloc_array(1, sizeof **out);
-    if (!*out)
-        return ls_fail(err, LS_ENOMEM, "out of memory");
-    **out = (ls_store){.device = dev, .flags = flags};
-    return 0;
-}
-
-static void close_store(ls_store *st)
-{
-    free(st);
+    return ls_store_new(out, dev, flags, sizeof **out, err);
 }
 
 static void close_device(ls_device *dev)
@@ -493,7 +484,6 @@ static const ls_device_vtable vtable = {.alloc = ls_host_alloc,
                                         .write = ls_host_write,
                                         .read = ls_host_read,
                                         .open_store = open_store,
-                                        .close_store = close_store,
                                         .compile = compile,
                                         .free_kernel = free_kernel,
                                         .enqueue = enqueue,
