@@ -6,7 +6,6 @@
 #include "base/system.h"
 #include "base/time.h"
 #include "face/mouth.h"
-#include "media/pcm.h"
 #include "models/models.h"
 #include "pipeline/check_mouth.h"
 #include "pipeline/check_stable.h"
@@ -14,6 +13,7 @@
 #include "pipeline/events.h"
 #include "pipeline/face_feed.h"
 #include "pipeline/options.h"
+#include "pipeline/pcm_source.h"
 #include "pipeline/settings.h"
 
 #include <math.h>
@@ -55,11 +55,6 @@ typedef struct check {
     double start, reported;
     found *found;
 } check;
-
-static int read_pcm(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_error *err)
-{
-    return ls_pcm_read(opaque, start, n, dst, err);
-}
 
 /* The weights that were given, or those that are installed and to be preferred; empty: none. */
 static int find_weights(check *c, char *path, size_t size, ls_error *err)
@@ -105,7 +100,7 @@ static int open_network(check *c, const char *path, const ls_pcm_source *sound, 
 
 static int open_method(check *c, ls_error *err)
 {
-    const ls_pcm_source sound = {ls_pcm_samples(c->pcm), read_pcm, c->pcm};
+    const ls_pcm_source sound = ls_pcm_source_of(c->pcm);
     char path[LS_PATH_SIZE];
     int ret = find_weights(c, path, sizeof path, err);
     if (ret)

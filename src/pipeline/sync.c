@@ -6,6 +6,7 @@
 #include "media/join.h"
 #include "pipeline/chunk_store.h"
 #include "pipeline/describe.h"
+#include "pipeline/pcm_source.h"
 #include "pipeline/settings.h"
 #include "pipeline/sync_job.h"
 
@@ -51,11 +52,6 @@ ls_encoding ls_sync_encoding(const ls_sync *job)
                          .crf = job->s.crf,
                          .like = ls_pingpong_video(job->source),
                          .pixel_format = job->s.pixel_format};
-}
-
-static int read_pcm(void *opaque, uint64_t start, size_t n, int16_t *dst, ls_error *err)
-{
-    return ls_pcm_read(opaque, start, n, dst, err);
 }
 
 static double fps_of(const ls_video *v)
@@ -202,7 +198,7 @@ static int open_speech(ls_sync *job, ls_error *err)
     const ls_video *video = ls_pingpong_video(job->source);
     const ls_video_info *v = ls_video_get_info(video);
     const double fps = fps_of(video);
-    ls_pcm_source pcm = {ls_pcm_samples(job->pcm), read_pcm, job->pcm};
+    const ls_pcm_source pcm = ls_pcm_source_of(job->pcm);
     int ret = ls_log_mel_open(&job->mel, &pcm, &job->cancel, err);
     if (ret && ret != LS_ECANCELED)
         ls_fail_context(err, ret, "%s", job->s.audio);
