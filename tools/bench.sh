@@ -21,6 +21,9 @@ elif [ "${1:-}" = overlap ]; then
 elif [ "${1:-}" = estimate ]; then
     python3 bench/estimate.py build/latentsync build/tools/puppet "${@:2}"
     ran=1
+elif [ "${1:-}" = serve ]; then
+    python3 bench/serve.py build/latentsync build/tools/puppet "${@:2}"
+    ran=1
 elif [ "${1:-}" = quality ]; then
     python3 tools/quality.py build "${@:2}"
     ran=1
