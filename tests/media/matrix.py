@@ -91,20 +91,20 @@ def likeness(out, path, stream, size, fmt, filters):
 
 def look(path):
     """What ffprobe says of a file: its streams, the time of its start, and all packets."""
-    r = run("ffprobe", "-v", "error", "-show_entries", "stream:format=start_time:packet=codec_type,pts_time,duration_time,flags",
+    r = run("ffprobe", "-v", "error", "-show_entries", "stream:format=start_time:packet=stream_index,pts_time,duration_time,flags",
             "-of", "json", path)
     return json.loads(r.stdout)
 
 
-def stream_of(seen, kind):
-    """The first of that type; None where there is none."""
-    return next((s for s in seen["streams"] if s["codec_type"] == kind), None)
+def streams(seen, kind):
+    """Those of that type, but for attached pictures."""
+    return [s for s in seen["streams"] if s["codec_type"] == kind and not s["disposition"]["attached_pic"]]
 
 
 def times(seen):
     """The seconds at which picture begins, and picture and sound end, for a player."""
     spans = [[(float(p["pts_time"]), float(p["pts_time"]) + float(p.get("duration_time", 0))) for p in seen["packets"]
-              if p["codec_type"] == kind and "D" not in p["flags"]] for kind in ("video", "audio")]
+              if p["stream_index"] == streams(seen, kind)[0]["index"] and "D" not in p["flags"]] for kind in ("video", "audio")]
     return min(spans[0])[0], max(end for _, end in spans[0]), max(end for _, end in spans[1])
 
 
@@ -115,7 +115,7 @@ def began(seen):
 
 def heard(path, seen):
     """Seconds from the start, as a player has it, to the click, and to the end. Sound alone starts with its first sample."""
-    begin = "" if stream_of(seen, "video") else ":first_pts=0"
+    begin = "" if streams(seen, "video") else ":first_pts=0"
     r = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, "-map", "0:a:0", "-af",
                         "aresample=48000:async=1:min_hard_comp=.005" + begin, "-ac", "1", "-f", "s16le", "-"],
                        capture_output=True)
@@ -143,12 +143,12 @@ def video(name, file, *make, filters=(), like=None, tags=None, number=0, turned=
             return f"this ffmpeg has no {needs}"
         path, out = "o." + file, "o.out.mkv"
         make[0](path) if callable(make[0]) else ffmpeg(*make, path)
-        have = [s for s in look(path)["streams"] if s["codec_type"] == "video" and not s["disposition"]["attached_pic"]][number]
+        have = streams(look(path), "video")[number]
         size = (have["height"], have["width"]) if turned else (have["width"], have["height"])
         write_track(*size)
         good(run(LS, *SYNC, path, "still.wav", "-o", out))
         seen = look(out)
-        have = stream_of(seen, "video")
+        have = streams(seen, "video")[0]
         frames, away, face = likeness(out, path, f"V:{number}", size, have["pix_fmt"], filters)
         start, seconds, sound = times(seen)
         seconds, sound = seconds - start, sound - start
@@ -177,7 +177,7 @@ def speech(name, file, *make, out="o.out.mkv", needs=None):
         start, seconds, _ = times(seen)
         shift = start - began(seen)
         got, ends, seconds = got - shift, ends - shift, seconds - start
-        have = stream_of(seen, "audio")
+        have = streams(seen, "audio")[0]
         note(f"{name} | {file} | {have['codec_name']} {have['sample_rate']} Hz, {have['channels']} channels | "
              f"click at {at:.4f} s, then at {got:.4f} s | {end:.3f} s, then {ends:.3f} s, {seconds:.3f} s of video")
         assert abs(got - at) < .001, f"the click moved by {(got - at) * 1000:.2f} ms"
