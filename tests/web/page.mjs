@@ -189,11 +189,10 @@ test('by keyboard alone', async () => {
   await reach('#consent-ok');
   await page.keyboard.press('Enter');
   for (const [k, path] of [files.video, files.speech].entries()) {
-    await reach(`.source:nth-child(${k + 1}) input[type=file]`);
+    await reach(`#sources .source:nth-child(${k + 1}) input[type=file]`);
     const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.keyboard.press('Space')]);
     await chooser.setFiles(path);
-    await page.locator(`.source:nth-child(${k + 1}) [data-part=chosen]`).waitFor();
-    await page.evaluate(() => document.activeElement.blur());
+    await page.locator(`#sources .source:nth-child(${k + 1}) [data-part=chosen]`).waitFor();
   }
   await page.locator('#make:enabled').waitFor();
   await reach('#quality input');
@@ -213,7 +212,7 @@ test('a recording from the microphone', async () => {
   await page.locator('[data-part=record]:visible').click();
   await page.locator('[data-part=clock]', { hasText: '0:02' }).waitFor();
   await page.locator('[data-part=stop]:visible').click();
-  await page.locator('.source:nth-child(2) [data-part=facts]', { hasText: 'kB' }).waitFor();
+  await page.locator('#sources .source:nth-child(2) [data-part=facts]', { hasText: 'kB' }).waitFor();
   await page.waitForFunction(() =>
     /^\d.* s · .*B$/.test(document.querySelectorAll('[data-part=facts]')[1].textContent),
   );
@@ -231,7 +230,7 @@ test('an upload that is cut goes on where it was', async () => {
   });
   const path = join(folder, 'cut.wav');
   writeFileSync(path, Buffer.concat([readFileSync(files.speech), Buffer.from('not heard')]));
-  await drop(page, '.source:nth-child(2)', path);
+  await drop(page, '#sources .source:nth-child(2)', path);
   await page.waitForFunction(() =>
     /^\d.* s · .*B$/.test(document.querySelectorAll('[data-part=facts]')[1].textContent),
   );
@@ -244,8 +243,8 @@ test('what is no media is refused in words', async () => {
   const page = await openPage(browser, server);
   const path = join(folder, 'notes.mp4');
   writeFileSync(path, 'this is no video');
-  await drop(page, '.source:nth-child(1)', path);
-  await page.locator('.source:nth-child(1) [data-part=error]:not(:empty)').waitFor();
+  await drop(page, '#sources .source:nth-child(1)', path);
+  await page.locator('#sources .source:nth-child(1) [data-part=error]:not(:empty)').waitFor();
   assert.ok(await page.locator('#make').isDisabled());
   expectMessages(page, /status of 422/);
   await close(page);

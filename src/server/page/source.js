@@ -51,8 +51,11 @@ export class Source {
     const p = this.parts;
     p.file.accept = accepts[this.kind];
     p.file.addEventListener('change', () => {
-      if (p.file.files.length) this.take(p.file.files[0]);
+      const [file] = p.file.files;
       p.file.value = '';
+      if (!file) return;
+      this.take(file);
+      p.remove.focus();
     });
     p.remove.addEventListener('click', () => {
       this.drop();
