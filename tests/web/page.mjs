@@ -296,7 +296,7 @@ test('dark, whatever the system wants', async () => {
 
 test('a server with a token', async () => {
   const tokenFile = join(folder, 'token');
-  writeFileSync(tokenFile, 'correct horse battery staple\n', { mode: 0o600 });
+  writeFileSync(tokenFile, 'correct-horse-battery-staple-17\n', { mode: 0o600 });
   const guarded = new Server('guarded', ['--token-file', tokenFile]);
   await guarded.start();
   const context = await browser.newContext();
@@ -308,7 +308,7 @@ test('a server with a token', async () => {
   await page.locator('#login-token').fill('wrong');
   await page.keyboard.press('Enter');
   await page.locator('#login-error').waitFor();
-  await page.locator('#login-token').fill('correct horse battery staple');
+  await page.locator('#login-token').fill('correct-horse-battery-staple-17');
   await page.keyboard.press('Enter');
   await page.locator('#about:not(:empty)').waitFor();
   await page.reload();
