@@ -153,11 +153,7 @@ void http_read_json(http_request *r)
     json_error_t e;
     r->json = json_loadb(r->body ? r->body : "", r->body_size, JSON_REJECT_DUPLICATES, &e);
     if (!r->json)
-        http_fail(r,
-                  json_error_code(&e) == json_error_numeric_overflow
-                      ? MHD_HTTP_UNPROCESSABLE_CONTENT
-                      : MHD_HTTP_BAD_REQUEST,
-                  NULL, "the body is not JSON: %s", e.text);
+        http_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "the body is not JSON: %s", e.text);
     else if (!json_is_object(r->json))
         http_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "the body is not a JSON object");
 }
@@ -432,6 +428,15 @@ int http_open(http_server **out, const server_settings *s, ls_error *err)
     return ret;
 }
 
+/* An encoded zero would end the path early; as a 1 it is part of a name that does not exist. */
+static size_t unescape(void *opaque, struct MHD_Connection *c, char *text)
+{
+    (void)opaque, (void)c;
+    for (char *p = text; (p = strstr(p, "%00")); p += 3)
+        p[2] = '1';
+    return MHD_http_unescape(text);
+}
+
 int http_start(http_server *h, queue *q, ls_error *err)
 {
     h->queue = q;
@@ -442,8 +447,8 @@ int http_start(http_server *h, queue *q, ls_error *err)
         MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, HTTP_SECONDS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_THREAD_STACK_SIZE, (size_t)(512 << 10),
-        MHD_OPTION_END);
+        MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)(512 << 10), MHD_OPTION_END);
     if (!h->daemon)
         return server_fail(err, LS_EIO, "the HTTP server cannot start");
     h->socket = -1; // the daemon's

@@ -110,6 +110,8 @@ def health_and_page():
     assert status == 200 and int(headers["Content-Length"]) == len(page) and not nothing
     refused(SERVER.ask("GET", "/v1/nothing"), 404, "not_found")
     refused(SERVER.ask("GET", "/v1/jobs/../../etc"), 404, "not_found")
+    refused(SERVER.ask("GET", "/index.html%00.js"), 404, "not_found")
+    refused(SERVER.ask("POST", "/v1/uploads", '{"name":"a","size":' + str(2**70) + "}", Content_Type="application/json"), 400, "invalid")
     status, headers, _ = SERVER.ask("PUT", "/v1/jobs", b"x")
     assert status == 405 and set(headers["Allow"].split(", ")) == {"GET", "HEAD", "POST"}
 
