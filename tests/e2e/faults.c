@@ -56,6 +56,24 @@ EXPORT ssize_t write(int fd, const void *data, size_t n)
     return REAL(write)(fd, data, n);
 }
 
+EXPORT ssize_t pwrite(int fd, const void *data, size_t n, off_t offset)
+{
+    if (fails("LS_FAULT_WRITE", &written, fd, n)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return REAL(pwrite)(fd, data, n, offset);
+}
+
+EXPORT ssize_t pwrite64(int fd, const void *data, size_t n, off64_t offset)
+{
+    if (fails("LS_FAULT_WRITE", &written, fd, n)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return REAL(pwrite64)(fd, data, n, offset);
+}
+
 EXPORT ssize_t read(int fd, void *data, size_t n)
 {
     if (fails("LS_FAULT_READ", &read_bytes, fd, n)) {
