@@ -6,7 +6,7 @@ import sys
 PANELS = (("Audio encoder: error of the mouth", ("probe_loss", "test_probe_loss"), "test_correlation", "correlation of the opening"),
           ("VAE: loss", ("loss",), "test_mouth_psnr", "PSNR at the mouth, dB"),
           ("UNet: error of the noise, weighted", ("loss", "test_loss"), "test_correlation", "correlation after 8 steps"),
-          ("UNet, trained on with pairs", ("loss", "test_loss"), "test_correlation", "correlation after 6 steps"))
+          ("UNet, with guidance learned", ("loss", "test_loss"), "test_correlation", "correlation after 8 steps"))
 COLOURS = ("#2563a8", "#d9772b", "#3f9b5f")
 WIDTH, HEIGHT, LEFT, TOP = 400, 220, 56, 44
 

@@ -197,7 +197,7 @@ def main():
             opt.step()
         sums.append((by_row.item(), by_frame.item()))
         step += 1
-        if step % 100 == 0:
+        if step % min(100, args.steps // 4) == 0:
             mean = np.mean(sums, 0)
             e = evaluate()
             line = "%d,%.5f,%.5f,%.5f,%.5f,%.4f" % (step, *mean, *e)

@@ -10,6 +10,10 @@ neither mouth nor jaw.
 As the original's training: the noise is mixed of one part that all frames share and one of their own, because sampling starts from
 noise that all frames share, while noise shared in full would tell the network how frames differ; now and then there is no audio,
 for guidance.
+
+With --guide W the target is moved by W times what the audio changes, the network's answer less that of the averaged weights without
+audio (Tang et al., 2025, "Diffusion Models without Classifier-free Guidance"): where the noise is plenty, the weights then hold the
+guidance of 1 / (1 - W), and any asked for multiplies it.
 """
 import argparse
 import contextlib
@@ -33,7 +37,7 @@ from train_vae import CHANNELS as VAE_CHANNELS, GROUPS, LAYERS as VAE_LAYERS, pi
 CHANNELS, LAYERS, ATTENTIONS, MOTIONS = (48, 96, 96), 1, (False, True, True), (False, True, False)
 HELD_OUT = 50  # clips, the last, as the VAE
 VIEWS = 3  # of the audio: at other places of a window, among other recordings
-READING = 3.0  # weight of what the head reads
+READING = 3.0  # weight of what the head reads; with --start it has less to teach, and first of all to learn
 
 
 def make_unet():
@@ -140,6 +144,7 @@ def main():
     p.add_argument("--report", type=int, default=500, help="steps between two lines of the log")
     p.add_argument("--resume", help="unet.part.pt to go on from")
     p.add_argument("--start", help="UNet of a model directory to begin with")
+    p.add_argument("--guide", type=float, default=0.0, help="guidance to be learned, 0 to 0.5")
     args = p.parse_args()
     os.makedirs(args.out, exist_ok=True)
     prepare(args)
@@ -180,7 +185,7 @@ def work(rank, args, port):
     # lips and jaw count most: wherever target and source differ
     some = tensor(latents[:train:8, ::4])
     differ = (some[:, :, 0] - some[:, :, 2]).pow(2).mean((0, 1, 2))
-    weight = (1 - F.avg_pool2d(pixels_kept[None], 8)[0]) * (1 + 5 * differ / differ.max()) + 0.05
+    weight = (1 - F.avg_pool2d(pixels_kept[None], 8)[0]) * (1 + 4 * (differ / differ.max()).sqrt()) + 0.05
     weight = weight / weight.mean()
 
     torch.manual_seed(3)
@@ -208,7 +213,7 @@ def work(rank, args, port):
         if not args.resume:
             log.write("step,loss,reading_loss,test_loss,test_correlation\n")
         print("%d parameters" % sum(p.numel() for p in unet.parameters()), flush=True)
-    rng = np.random.default_rng([3, rank, step])
+    rng, shared = (np.random.default_rng([3, r, step]) for r in (rank, args.workers))
     torch.manual_seed(3000 + 1000 * step + rank)
 
     def rest_of(face):
@@ -227,21 +232,29 @@ def work(rank, args, port):
             mouth.append(said[clip, a:a + frames])
         return torch.cat(x), torch.cat(rest), torch.cat(audio), torch.cat(mouth)
 
-    def loss_of(net, data, n, frames, u):
+    def loss_of(net, data, n, frames, u, guide=0.0):
         x, rest, audio, mouth = data
         t = (999 * u).long()
         each = t.repeat_interleave(frames)
         a = ALPHAS[each].view(-1, 1, 1, 1)
         noise = (torch.randn(n, 1, 4, 16, 16) + torch.randn(n, frames, 4, 16, 16)) * 0.5 ** 0.5
         noise = noise.flatten(0, 1)
-        guess = net(torch.cat([a.sqrt() * x + (1 - a).sqrt() * noise, rest], 1), t, audio, frames)
+        sample = torch.cat([a.sqrt() * x + (1 - a).sqrt() * noise, rest], 1)
+        guess, target = net(sample, t, audio, frames), noise.clone()
+        guided = (t > 250) & (audio.view(n, -1).abs().amax(1) > 0)
+        if guide and guided.any():
+            rows = guided.repeat_interleave(frames)
+            with torch.no_grad():
+                target[rows] += guide * (guess[rows] - average(sample[rows], t[guided], torch.zeros_like(audio[rows]), frames))
         # as an error of x0 where it is noise that is plenty, but not to the end
         scale = ((1 - a) / a).clamp(1, 12)
-        denoising = ((guess - noise) ** 2 * weight * scale).mean()
+        denoising = ((guess - target) ** 2 * weight * scale).mean()
         if net is not unet:
             return denoising, None
         heard = (audio.abs().amax((1, 2)) > 0) * each / 999
-        return denoising, (((reader(seen.pop()) - mouth) ** 2).mean(1) * heard).mean()
+        read = seen.pop()
+        read = reader(read.detach() if args.start and step < 100 else read)
+        return denoising, ((read - mouth).square().mean(1) * heard).mean()
 
     def evaluate():
         generator = np.random.default_rng(11)
@@ -266,26 +279,26 @@ def work(rank, args, port):
     while step < args.steps:
         done = step / args.steps
         for g in opt.param_groups:
-            g["lr"] = args.lr * min(1, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-        frames = 4 if done < 0.5 else 16
+            g["lr"] = args.lr * min(1, (step + 1) / (60 if args.start else 300)) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+        frames = (4, 8, 16)[shared.integers(3)] if done < 0.6 else 16
         n = args.batch // frames
         u = (torch.arange(n) + torch.rand(n)) / n  # all levels of noise in each batch
-        loss, reading = loss_of(unet, batch((0, train), n, frames, rng), n, frames, u[torch.randperm(n)])
+        loss, reading = loss_of(unet, batch((0, train), n, frames, rng), n, frames, u[torch.randperm(n)], args.guide)
         gradient.zero_()
-        (loss + READING * reading).backward()
+        (loss + (1 if args.start else READING) * reading).backward()
         distributed.all_reduce(gradient)
         gradient /= args.workers
         if torch.isfinite(nn.utils.clip_grad_norm_(params, 1.0)):
             opt.step()
         step += 1
-        if rank:
-            continue
         keep = min(0.998, (step + 1) / (step + 10))
         with torch.no_grad():
             for a, b in zip(average.parameters(), unet.parameters()):
                 a.lerp_(b, 1 - keep)
+        if rank:
+            continue
         sums.append((loss.item(), reading.item()))
-        if step % args.report == 0:
+        if step % args.report == 0 or step == args.steps:
             line = "%d,%.5f,%.5f,%.5f,%.4f" % (step, *np.mean(sums, 0), *evaluate())
             log.write(line + "\n")
             print(line, "%.0f s" % (time.time() - start), flush=True)
@@ -293,7 +306,6 @@ def work(rank, args, port):
             save("unet.part.pt")
     if rank == 0:
         save("unet.pt")
-        print("done: %d steps" % step, evaluate())
 
 
 if __name__ == "__main__":

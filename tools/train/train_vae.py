@@ -118,7 +118,7 @@ def main():
                 average[k].lerp_(v, 1 - keep)
         sums.append(loss.item())
         step += 1
-        if step % 250 == 0:
+        if step % min(250, args.steps // 4) == 0:
             line = "%d,%.5f,%.2f,%.2f" % (logged + step, np.mean(sums), *psnr())
             log.write(line + "\n")
             print(line, "%.0f s" % (time.time() - start), flush=True)
