@@ -302,7 +302,7 @@ function field(option) {
       {},
       element('option', {
         value: '',
-        textContent: `${t('automatic')}${option.default ? ` (${words(String(option.default))})` : ''}`,
+        textContent: `${t('automatic')}${option.default && option.default !== 'auto' ? ` (${words(String(option.default))})` : ''}`,
       }),
       ...choices.map((value) => element('option', { value, textContent: words(value) })),
     );

@@ -229,7 +229,7 @@ function measures(p) {
     ['step', p.steps > 0 && `${p.step} / ${p.steps}`],
     ['frame', p.frames > 0 && `${format.number(p.frame)} / ${format.number(p.frames)}`],
     ['left', p.seconds_left > 0 && format.seconds(p.seconds_left)],
-    ['speed', p.frames_per_second > 0 && t('perSecond', { n: format.number(p.frames_per_second, 1) })],
+    ['speed', p.frames_per_second > 0 && format.number(p.frames_per_second, 1)],
     ['cpu', p.cpu_percent > 0 && format.percent(p.cpu_percent)],
     ['memoryShort', p.resident_bytes > 0 && format.bytes(p.resident_bytes)],
     ['card', p.gpu && card(p.gpu)],
