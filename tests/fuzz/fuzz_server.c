@@ -69,7 +69,7 @@ static void start(void)
                           .max_upload = 1 << 20,
                           .max_pixels = 1 << 20,
                           .max_seconds = 60};
-    if (queue_open(&q, &s, &err) || http_start(&h, &s, q, &err)) {
+    if (http_open(&h, &s, &err) || queue_open(&q, &s, &err) || http_start(h, q, &err)) {
         fprintf(stderr, "%s\n", err.message);
         abort();
     }
