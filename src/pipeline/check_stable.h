@@ -8,8 +8,9 @@
 #include "models/syncnet/stable_syncnet.h"
 #include "pipeline/lag.h"
 
-#define LS_CHECK_STABLE_STEP 4 /* frames from a window to the next; they overlap by most of them   \
-                                */
+#define LS_CHECK_STABLE_STEP                                                                       \
+    4 /* frames from a window to the next; they overlap by most of them                            \
+       */
 
 typedef struct ls_check_stable ls_check_stable;
 
