@@ -115,7 +115,7 @@ def began(seen):
 
 def heard(path, seen):
     """Seconds from the start, as a player has it, to the click, and to the end. Sound alone starts with its first sample."""
-    begin = "" if streams(seen, "video") else ":first_pts=0"
+    begin = ":first_pts=0" if streams(seen, "video") else ""
     r = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, "-map", "0:a:0", "-af",
                         "aresample=48000:async=1:min_hard_comp=.005" + begin, "-ac", "1", "-f", "s16le", "-"],
                        capture_output=True)
