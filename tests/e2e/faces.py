@@ -201,7 +201,7 @@ def a_face_that_fills_the_picture(world):
     assert "no face in" not in r.stderr, r.stderr
 
 
-@of_both
+@of_drawn
 def a_face_that_comes_close_stays_the_same(world):
     x, y, w, h = world.close
     zoom = f"{world.name}.zoom.mkv"  # from the whole picture to the face alone
@@ -214,7 +214,7 @@ def a_face_that_comes_close_stays_the_same(world):
     assert sum(f["faces"][0].get("interpolated", False) for f in frames) < 3
 
 
-@of_both
+@of_drawn
 def a_still_picture_does_not_tremble(world):
     still = f"{world.name}.still.mkv"
     made(f"{world.name}.png", "-i", world.video(0, 40), "-frames:v", "1")
@@ -225,7 +225,7 @@ def a_still_picture_does_not_tremble(world):
     assert all(f["faces"] == frames[0]["faces"] for f in frames)
 
 
-@of_both
+@of_drawn
 def the_chosen_face_of_two(world):
     side, two = world.side, f"{world.name}.two.mp4"
     made(two, "-i", world.video(0, 30), "-i", world.video(1, 30), "-filter_complex", "hstack", "-an", "-c:v", "libx264",
@@ -372,7 +372,7 @@ def a_size_that_is_odd(world):
     assert "no face in" not in r.stderr, r.stderr
 
 
-@of_both
+@of_drawn
 def a_small_face_is_used_if_wanted(world):
     small, (x, y, w, h) = f"{world.name}.small.mkv", world.hidden
     made(small, "-i", world.video(0, 20), "-an", "-vf", f"scale=iw*56/{h}:-2", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
@@ -391,7 +391,7 @@ def a_small_face_is_used_if_wanted(world):
         bad(sync(world, small, "short.wav", "out.mkv", "--min-face", value), "--min-face", value, code=2)
 
 
-@of_both
+@of_drawn
 def no_face_anywhere(world):
     bad(sync(world, "nobody.mp4", "speech.wav", "out.mkv"), "nobody.mp4", "no face", code=5)
     r = good(run(LS, "faces", "-m", world.name, "nobody.mp4"))
