@@ -482,9 +482,8 @@ static int check_probe(queue *q, const char *member, const json_t *upload, ls_er
         return server_fail(err, LS_EFORMAT, "%s: %s has no %s that can be used", member, name,
                            is_video ? "picture" : "sound");
     if (q->s->max_seconds > 0 && seconds > q->s->max_seconds)
-        return server_fail(err, LS_EUNSUPPORTED,
-                           "%s: %s lasts %.1f seconds; at most %.0f are allowed", member, name,
-                           seconds, q->s->max_seconds);
+        return server_fail(err, LS_EUNSUPPORTED, "%s: %s lasts %.1f s; at most %.0f s are allowed",
+                           member, name, seconds, q->s->max_seconds);
     if (is_video && q->s->max_pixels && pixels > (double)q->s->max_pixels)
         return server_fail(err, LS_EUNSUPPORTED,
                            "%s: the picture of %s has %.0f pixels; at most %.0f are allowed",
