@@ -553,7 +553,7 @@ static const cli_command commands[] = {
          "an interruption the next server on the same folder resumes them. docs/SERVER.md "
          "describes the API, and how to run it as a service or behind a proxy.",
      .examples = "latentsync serve\n"
-                 "latentsync serve --listen 0.0.0.0:7860 --token-file token --host box.lan",
+                 "latentsync serve --listen 0.0.0.0:7860 --token-file token",
      .reports = true,
      .options = serve_options,
      .run = cmd_serve},

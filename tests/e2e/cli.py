@@ -295,7 +295,7 @@ def the_line_fits_the_terminal():
 
 
 COMMANDS = ["sync", "batch", "estimate", "tune", "resume", "plan", "render", "join", "faces", "check", "probe", "models", "models pull", "models import",
-            "models check", "models random", "report", "bench", "bench gpu", "info", "completion", "help", "version"]
+            "models check", "models random", "report", "serve", "bench", "bench gpu", "info", "completion", "help", "version"]
 
 
 @test
