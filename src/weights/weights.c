@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define BLOCK ((size_t)4 << 20) // bytes converted before their pages are released
+#define MIN_RELEASE ((size_t)64 << 10)
 #define MAX_NAME 512
 
 ls_weights *ls_weights_new(const char *path)
@@ -269,9 +270,10 @@ const char *ls_weights_meta_text(const ls_weights *w, const char *key)
     return json_string_value(json_object_get(w->meta, key));
 }
 
+/* Small pieces stay until the file is closed: they are few bytes, and a call each is many calls. */
 static void release(const ls_weights *w, const uint8_t *p, size_t n)
 {
-    if (w->fd >= 0)
+    if (w->fd >= 0 && n >= MIN_RELEASE)
         ls_os_release_pages(p, n);
 }
 
