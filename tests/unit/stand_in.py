@@ -75,7 +75,7 @@ def job(what, folder, output):
         os.write(1, b"x" * 1000000 + b"\n\xff\xfe\0{]\n[[[[[[[[\n{\"event\":5}\n{\"event\":\"progress\",\"fraction\":[1]}\n")
         os.write(1, b'{"event":"message","level":"root","text":"x"}\n{"event":"done"}{"event":"done"}\n')
         for i in range(300):
-            event("message", level="info", text=f"{i} " + "\u00e9" * 2000)
+            event("message", level="info", text=f"{i} " + "\u00e9" * 800)
     if what == "arguments":
         event("message", level="info", text=f"memory {OPTIONS['max-memory']} threads {OPTIONS.get('threads')}")
     if what == "flood":
