@@ -82,7 +82,7 @@ static int check_preview(json_t *out, const json_t *value, ls_error *err)
     if (json_is_false(value))
         return 0;
     const bool is_open = json_is_true(value);
-    if (!is_open && (!json_is_number(value) || !to_text(value, text)))
+    if (!is_open && (!(json_number_value(value) > 0) || !to_text(value, text)))
         return refuse(err, "preview", "true or a number of seconds is expected");
     const int ret = ls_option_parse(o, is_open ? o->implied : text, &parsed, err);
     if (!ret)
