@@ -24,16 +24,6 @@ static ls_matrix matrix_of(const float *m)
     return (ls_matrix){{{m[0], m[1], m[2]}, {m[3], m[4], m[5]}}};
 }
 
-static double relative(const float *got, const float *want, size_t n)
-{
-    double d = 0, w = 0;
-    for (size_t i = 0; i < n; i++) {
-        d += pow(got[i] - want[i], 2);
-        w += pow(want[i], 2);
-    }
-    return sqrt(d / w);
-}
-
 /* 106 landmarks whose groups are the three points. */
 static ls_face face_of(const double p[3][2])
 {
@@ -59,10 +49,10 @@ static void check_align(const char *name, size_t resolution)
         ls_matrix m;
         assert_true(align_next(&a, &f, &m));
         snprintf(key, sizeof(key), "matrix_%d", k);
-        double e = relative(m.m[0], golden_f32(g, key, NULL), 6);
+        double e = golden_error(m.m[0], golden_f32(g, key, NULL), 6);
         snprintf(key, sizeof(key), "p_bias_%d", k);
         const float bias[2] = {(float)a.bias[0], (float)a.bias[1]};
-        double eb = relative(bias, golden_f32(g, key, NULL), 2);
+        double eb = golden_error(bias, golden_f32(g, key, NULL), 2);
         print_message("%s matrix_%d: %.2e, bias %.2e\n", name, k, e, eb);
         assert_true(e < 1e-6 && eb < 1e-4);
     }
@@ -145,7 +135,7 @@ static void frames_to_faces(void **state)
             f.points[i / 2][i % 2] = (double)landmarks[k * 212 + i];
         ls_matrix m;
         assert_true(align_next(&a, &f, &m));
-        worst = fmax(worst, relative(m.m[0], matrices + 6 * k, 6));
+        worst = fmax(worst, golden_error(m.m[0], matrices + 6 * k, 6));
         ls_rgb frame = rgb_of(frames + k * 192 * 256 * 3, 256, 192);
         ls_cropper_run(c, got + k * n * 3, &m, &frame, 0, 0);
         for (size_t i = 0; i < n * 3; i++)

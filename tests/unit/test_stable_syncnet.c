@@ -104,16 +104,6 @@ static void spectrogram_is_numpys(void **state)
     golden_close(g);
 }
 
-static double error_of(const float *got, const float *want, size_t n)
-{
-    double diff = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        diff += pow((double)got[i] - (double)want[i], 2);
-        norm += pow((double)want[i], 2);
-    }
-    return sqrt(diff / norm);
-}
-
 static uint8_t *made_up_faces(void)
 {
     const size_t n = (size_t)FACES * LS_STABLE_SYNCNET_FACE;
@@ -147,10 +137,10 @@ static void embeddings_are_pytorchs(void **state)
             for (size_t t = 0; t < frames; t++)
                 window[t] = faces + (k + t) * LS_STABLE_SYNCNET_FACE;
             assert_int_equal(ls_stable_syncnet_lips(s, window, got, NULL, &err), 0);
-            const double lips_off = error_of(got, lips + k * width, width);
+            const double lips_off = golden_error(got, lips + k * width, width);
             assert_int_equal(
                 ls_stable_syncnet_sound(s, mel + 3 * k * LS_MEL_BANDS, got, NULL, &err), 0);
-            const double sound_off = error_of(got, sound + k * width, width);
+            const double sound_off = golden_error(got, sound + k * width, width);
             print_message("%zu frames, relative errors: lips %.2e, sound %.2e\n", frames, lips_off,
                           sound_off);
             assert_true(lips_off < 1e-5 && sound_off < 1e-5);

@@ -13,16 +13,6 @@
 
 #define FACES 6
 
-static double error_of(const float *got, const float *want, size_t n)
-{
-    double diff = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        diff += pow((double)got[i] - (double)want[i], 2);
-        norm += pow((double)want[i], 2);
-    }
-    return sqrt(diff / norm);
-}
-
 static void mfcc_is_numpys(void **state)
 {
     (void)state;
@@ -83,9 +73,9 @@ static void embeddings_are_pytorchs(void **state)
         for (size_t t = 0; t < LS_SYNCNET_FRAMES; t++)
             window[t] = faces + (k + t) * LS_SYNCNET_FACE;
         assert_int_equal(ls_syncnet_lips(s, window, got, NULL, &err), 0);
-        const double lips_off = error_of(got, lips + k * LS_SYNCNET_WIDTH, LS_SYNCNET_WIDTH);
+        const double lips_off = golden_error(got, lips + k * LS_SYNCNET_WIDTH, LS_SYNCNET_WIDTH);
         assert_int_equal(ls_syncnet_sound(s, mfcc + 4 * k * LS_MFCC_COUNT, got, NULL, &err), 0);
-        const double sound_off = error_of(got, sound + k * LS_SYNCNET_WIDTH, LS_SYNCNET_WIDTH);
+        const double sound_off = golden_error(got, sound + k * LS_SYNCNET_WIDTH, LS_SYNCNET_WIDTH);
         print_message("relative errors: lips %.2e, sound %.2e\n", lips_off, sound_off);
         assert_true(lips_off < 1e-5 && sound_off < 1e-5);
     }
