@@ -6,6 +6,7 @@
 #include "test.h"
 
 #include <jansson.h>
+#include <math.h>
 
 typedef struct golden {
     char *bytes;
@@ -112,6 +113,17 @@ static inline void golden_fill(const char *name, size_t n, double scale, double 
         z ^= z >> 31;
         out[i] = (float)((2 * ((double)(z >> 40) * 0x1p-24) - 1) * scale + offset);
     }
+}
+
+/* The norm of the difference, relative to that of `want`. */
+static inline double golden_error(const float *got, const float *want, size_t n)
+{
+    double diff = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        diff += pow((double)got[i] - (double)want[i], 2);
+        norm += pow((double)want[i], 2);
+    }
+    return sqrt(diff / norm);
 }
 
 /* Pictures: `share` of the samples must be equal, none may differ by more than one level. */

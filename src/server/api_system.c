@@ -1,4 +1,5 @@
 #include "server/api.h"
+#include "server/basics.h"
 #include "server/fail.h"
 #include "server/machine.h"
 #include "server/tasks.h"
@@ -111,7 +112,7 @@ static void print_server(FILE *out, http_server *h)
             "# TYPE latentsync_http_connections gauge\nlatentsync_http_connections %zu\n"
             "# HELP latentsync_uptime_seconds Time since the start.\n"
             "# TYPE latentsync_uptime_seconds gauge\nlatentsync_uptime_seconds %.3f\n",
-            h->received, count_connections(h), http_now() - h->started);
+            h->received, count_connections(h), server_clock() - h->started);
 }
 
 void api_metrics(http_request *r)

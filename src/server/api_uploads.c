@@ -92,10 +92,7 @@ void api_upload_get(http_request *r)
 static bool read_offset(const http_request *r, uint64_t *out)
 {
     const char *text = http_value(r, "Upload-Offset");
-    if (!text || !*text || strlen(text) > 18 || text[strspn(text, "0123456789")])
-        return false;
-    *out = strtoull(text, NULL, 10);
-    return true;
+    return text && http_number(&text, out) && !*text;
 }
 
 static void conflict(http_request *r, uint64_t received, const char *why)

@@ -1,4 +1,5 @@
 #include "server/http.h"
+#include "server/basics.h"
 #include "server/fail.h"
 #include "server/form.h"
 #include "server/tasks.h"
@@ -11,13 +12,6 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-double http_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 const char *http_value(const http_request *r, const char *header)
 {
@@ -166,7 +160,7 @@ static void set_deadline(http_request *r, double seconds)
     if (!c)
         return;
     pthread_mutex_lock(&r->server->sockets);
-    c->deadline = seconds > 0 ? http_now() + seconds : 0;
+    c->deadline = seconds > 0 ? server_clock() + seconds : 0;
     pthread_mutex_unlock(&r->server->sockets);
 }
 
@@ -330,7 +324,7 @@ static void on_connection(void *opaque, struct MHD_Connection *connection, void 
             *c = (http_connection){.next = h->connections,
                                    .link = &h->connections,
                                    .fd = i->connect_fd,
-                                   .deadline = http_now() + HTTP_SECONDS};
+                                   .deadline = server_clock() + HTTP_SECONDS};
             if (c->next)
                 c->next->link = &c->next;
             h->connections = c;
@@ -414,7 +408,7 @@ int http_open(http_server **out, const server_settings *s, ls_error *err)
         return server_fail(err, LS_ENOMEM, "out of memory");
     h->settings = s;
     h->socket = -1;
-    h->started = http_now();
+    h->started = server_clock();
     pthread_mutex_init(&h->gate, NULL);
     pthread_mutex_init(&h->lock, NULL);
     pthread_mutex_init(&h->sockets, NULL);
@@ -457,7 +451,7 @@ int http_start(http_server *h, queue *q, ls_error *err)
 
 void http_tick(http_server *h)
 {
-    const double now = http_now();
+    const double now = server_clock();
     pthread_mutex_lock(&h->sockets);
     for (http_connection *c = h->connections; c; c = c->next)
         if (c->deadline > 0 && now > c->deadline) {

@@ -135,6 +135,8 @@ void http_events_end(http_server *h);
 
 const char *http_value(const http_request *r, const char *header);
 const char *http_argument(const http_request *r, const char *name);
+/* Reads a decimal number of up to 18 digits, and moves on behind it. */
+bool http_number(const char **text, uint64_t *out);
 /* How many bytes the body will have; UINT64_MAX: unknown. */
 uint64_t http_length(const http_request *r);
 
@@ -156,7 +158,5 @@ bool http_guard_allows(http_request *r);
 bool http_guard_is_token(const http_guard *g, const char *token);
 bool http_guard_has_token(const http_guard *g);
 const char *http_guard_cookie(const http_guard *g);
-
-double http_now(void);
 
 #endif

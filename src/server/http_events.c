@@ -1,6 +1,7 @@
 /* Server-sent events: a response without end, whose connection sleeps while there is nothing new.
  */
 #include "server/api.h"
+#include "server/basics.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -66,7 +67,7 @@ static void fill(http_stream *s)
         s->is_over = true;
     json_array_foreach(events, i, event) append_event(s, event);
     json_decref(events);
-    if (!s->size && !s->is_over && http_now() - s->last >= KEEP_ALIVE_SECONDS)
+    if (!s->size && !s->is_over && server_clock() - s->last >= KEEP_ALIVE_SECONDS)
         append(s, ": keep-alive\n\n");
 }
 
@@ -106,7 +107,7 @@ static ssize_t read_stream(void *opaque, uint64_t at, char *out, size_t most)
     const size_t n = s->size - s->sent < most ? s->size - s->sent : most;
     memcpy(out, s->text + s->sent, n);
     s->sent += n;
-    s->last = http_now();
+    s->last = server_clock();
     return (ssize_t)n;
 }
 
@@ -147,7 +148,7 @@ void http_events_changed(void *server, const char *id)
 
 void http_events_tick(http_server *h)
 {
-    const double now = http_now();
+    const double now = server_clock();
     pthread_mutex_lock(&h->lock);
     for (http_stream *s = h->streams; s; s = s->next)
         if (s->is_asleep && now - s->last >= KEEP_ALIVE_SECONDS)
@@ -169,9 +170,8 @@ static uint64_t last_seen(const http_request *r)
 {
     const char *text = http_value(r, "Last-Event-ID");
     text = text ? text : http_argument(r, "after");
-    return text && *text && strlen(text) <= 18 && !text[strspn(text, "0123456789")]
-               ? strtoull(text, NULL, 10)
-               : 0;
+    uint64_t number;
+    return text && http_number(&text, &number) && !*text ? number : 0;
 }
 
 static void reply_stream(http_request *r)
@@ -181,7 +181,7 @@ static void reply_stream(http_request *r)
     if (!s)
         return;
     *s = (http_stream){
-        .server = h, .connection = r->connection, .last = http_now(), .after = last_seen(r)};
+        .server = h, .connection = r->connection, .last = server_clock(), .after = last_seen(r)};
     memcpy(s->id, r->id, sizeof s->id);
     pthread_mutex_lock(&h->lock);
     s->next = h->streams;

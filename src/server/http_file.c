@@ -18,7 +18,7 @@ typedef struct range {
 
 enum { RANGE_NONE, RANGE_PART, RANGE_OUTSIDE };
 
-static bool read_number(const char **text, uint64_t *out)
+bool http_number(const char **text, uint64_t *out)
 {
     const size_t n = strspn(*text, "0123456789");
     if (!n || n > 18)
@@ -38,16 +38,16 @@ static int read_range(const char *text, uint64_t size, range *out)
     text += 6;
     if (*text == '-') {
         text++;
-        if (!read_number(&text, &last) || *text)
+        if (!http_number(&text, &last) || *text)
             return RANGE_NONE;
         first = last < size ? size - last : 0;
         if (!last || !size)
             return RANGE_OUTSIDE;
         last = size - 1;
     } else {
-        if (!read_number(&text, &first) || *text++ != '-')
+        if (!http_number(&text, &first) || *text++ != '-')
             return RANGE_NONE;
-        if (*text && (!read_number(&text, &last) || *text || last < first))
+        if (*text && (!http_number(&text, &last) || *text || last < first))
             return RANGE_NONE;
     }
     if (first >= size)

@@ -2,6 +2,7 @@
  * of its own resolve to this address; what it cannot choose are the headers Host, Origin and
  * Sec-Fetch-Site. */
 #include "server/fail.h"
+#include "server/basics.h"
 #include "server/http.h"
 
 #include <arpa/inet.h>
@@ -42,8 +43,7 @@ static void make_cookie(http_guard *g, const char *token)
     hmac_sha256_set_key(&c, strlen(token), (const uint8_t *)token);
     hmac_sha256_update(&c, sizeof purpose - 1, (const uint8_t *)purpose);
     hmac_sha256_digest(&c, sizeof mac, mac);
-    for (size_t i = 0; i < sizeof mac; i++)
-        snprintf(g->cookie + 2 * i, 3, "%02x", mac[i]);
+    server_hex(mac, sizeof mac, g->cookie);
 }
 
 static int read_token(http_guard *g, const char *path, ls_error *err)

@@ -1,4 +1,5 @@
 #include "server/queue_state.h"
+#include "server/basics.h"
 #include "server/machine.h"
 #include "server/slurm.h"
 
@@ -21,20 +22,12 @@ void queue_new_id(char id[QUEUE_ID_SIZE])
         const ssize_t n = getrandom(bytes + got, sizeof bytes - got, 0);
         got += n > 0 ? (size_t)n : 0;
     }
-    for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(id + 2 * i, 3, "%02x", bytes[i]);
+    server_hex(bytes, sizeof bytes, id);
 }
 
 bool queue_is_id(const char *text)
 {
     return strspn(text, "0123456789abcdef") == QUEUE_ID_SIZE - 1 && !text[QUEUE_ID_SIZE - 1];
-}
-
-double queue_time(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 json_t *queue_time_text(const json_t *seconds)

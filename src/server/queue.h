@@ -39,8 +39,6 @@ int queue_upload_add(queue *q, const char *id, const char *name, uint64_t bytes,
 json_t *queue_upload(queue *q, const char *id);
 int queue_upload_received(queue *q, const char *id, uint64_t bytes, bool is_complete,
                           ls_error *err);
-/* What its bytes turned out to hash to: repeated requests are compared by it. */
-int queue_upload_digest(queue *q, const char *id, const char *sha256, ls_error *err);
 /* With its file and its faces. LS_ENOENT; LS_EBUSY while a job that is not finished uses it. */
 int queue_upload_remove(queue *q, const char *id, ls_error *err);
 void queue_upload_path(const queue *q, const char *id, char *out, size_t size);

@@ -1,4 +1,5 @@
 #include "server/queue_state.h"
+#include "server/basics.h"
 #include "server/webhook.h"
 
 #include <stdio.h>
@@ -100,7 +101,7 @@ int queue_set_state(queue *q, int64_t job, const char *id, queue_run *r, const c
                  " finished=CASE WHEN ?2 IN ('done','failed','canceled') THEN ?3 END,"
                  " started=CASE ?2 WHEN 'running' THEN coalesce(started, ?3) ELSE started END"
                  " WHERE number=?1",
-                 "isd", job, state, queue_time());
+                 "isd", job, state, server_time());
     return ret ? ret : queue_event(q, job, id, r, "state", json_pack("{s:s}", "state", state), err);
 }
 
@@ -513,7 +514,7 @@ static int insert(adding *a, const char *id, ls_error *err)
         " ?3, ?4, ?5, ?6, ?7, ?8) RETURNING number",
         "ssissssd", id, text_of(a->request, "name"), integer_of(a->request, "priority"),
         text_of(a->request, "video"), text_of(a->request, "audio"),
-        text_of(a->request, "features_from"), text ? text : "{}", queue_time());
+        text_of(a->request, "features_from"), text ? text : "{}", server_time());
     const int64_t number = integer_of(row, "number");
     int ret = row ? 0 : err->code;
     free(text);

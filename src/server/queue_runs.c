@@ -1,5 +1,6 @@
 /* Jobs as processes. */
 #include "server/queue_state.h"
+#include "server/basics.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -223,7 +224,7 @@ static void clear(queue_run *r)
 static int wait_again(queue *q, queue_run *r, double delay, ls_error *err)
 {
     const int ret = store_do(q->store, err, "UPDATE jobs SET not_before=?2 WHERE number=?1", "id",
-                             r->number, queue_time() + delay);
+                             r->number, server_time() + delay);
     return ret ? ret : queue_set_state(q, r->number, r->id, r, "queued", err);
 }
 
@@ -255,7 +256,7 @@ void queue_runs_start(queue *q)
             q->store, &err,
             "SELECT number, id, request_json FROM jobs WHERE state='queued' AND wanted=''"
             " AND not_before<=?1 ORDER BY priority DESC, number LIMIT 1",
-            "d", queue_time());
+            "d", server_time());
         const bool failed = !json_is_object(row) || start(q, &q->runs[i], row, &err);
         json_decref(row);
         if (failed)
@@ -387,7 +388,7 @@ static void end(queue *q, queue_run *r)
         *q->problem = '\0';
     }
     q->must_purge = true;
-    q->busy_seconds += worker_now() - r->worker.started;
+    q->busy_seconds += server_clock() - r->worker.started;
     q->frames += (uint64_t)json_integer_value(json_object_get(r->result, "frames_generated"));
     queue_changed(q, r->id);
     clear(r);

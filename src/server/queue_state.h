@@ -65,7 +65,6 @@ struct queue {
     char problem[256]; /* of the last time that the database failed; empty: none */
 };
 
-double queue_time(void); /* seconds since 1970 */
 json_t *queue_time_text(const json_t *seconds);
 void queue_wake(queue *q);
 queue_due *queue_new_due(queue_answer *answer, void *opaque, ls_error *err);

@@ -1,5 +1,6 @@
 /* Commands whose answer somebody waits for: probe, estimate, faces. */
 #include "server/queue_state.h"
+#include "server/basics.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -160,7 +161,7 @@ void queue_tools_start(queue *q)
         if (t->is_started || !may_start(q, t))
             continue;
         t->is_started = true;
-        t->end_at = worker_now() + patience[t->kind];
+        t->end_at = server_clock() + patience[t->kind];
         if (launch(q, t, &err))
             end(q, t, NULL, &err);
     }
@@ -230,9 +231,9 @@ static int keep(queue *q, const queue_tool *t, const json_t *value, ls_error *er
     const int ret =
         t->kind == PROBE
             ? store_do(q->store, err, "UPDATE uploads SET probe_json=?2, used=?3 WHERE id=?1",
-                       "ssd", t->id, text, queue_time())
+                       "ssd", t->id, text, server_time())
             : store_do(q->store, err, "UPDATE uploads SET faces_json=?2, used=?3 WHERE id=?1",
-                       "ssd", t->id, text, queue_time());
+                       "ssd", t->id, text, server_time());
     free(text);
     return ret;
 }
@@ -298,14 +299,14 @@ void queue_tools_read(queue *q)
         next = t->next;
         if (!t->worker.pid)
             continue;
-        if (worker_now() > t->end_at)
+        if (server_clock() > t->end_at)
             worker_stop(&t->worker, 1);
         if (!worker_read(&t->worker, take_line, t))
             continue;
         json_t *result = t->is_unwanted ? NULL : outcome(q, t, &err);
         if (t->is_unwanted)
             server_fail(&err, LS_ECANCELED, "nobody wants to know any more");
-        else if (!result && worker_now() > t->end_at)
+        else if (!result && server_clock() > t->end_at)
             server_fail(&err, LS_EFORMAT, "looking at the file took longer than %.0f s",
                         patience[t->kind]);
         end(q, t, result, &err);

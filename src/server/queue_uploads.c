@@ -1,4 +1,5 @@
 #include "server/queue_state.h"
+#include "server/basics.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,7 +27,7 @@ void queue_face_path(const queue *q, const char *upload, unsigned n, char *out, 
 int queue_upload_add(queue *q, const char *id, const char *name, uint64_t bytes, const char *sha256,
                      ls_error *err)
 {
-    const double now = queue_time();
+    const double now = server_time();
     pthread_mutex_lock(&q->lock);
     const int ret = store_do(q->store, err,
                              "INSERT INTO uploads(id, name, size, sha256, created, used)"
@@ -65,17 +66,8 @@ int queue_upload_received(queue *q, const char *id, uint64_t bytes, bool is_comp
     pthread_mutex_lock(&q->lock);
     int ret = store_do(q->store, err,
                        "UPDATE uploads SET received=?2, is_complete=?3, used=?4 WHERE id=?1",
-                       "siid", id, (int64_t)bytes, (int64_t)is_complete, queue_time());
+                       "siid", id, (int64_t)bytes, (int64_t)is_complete, server_time());
     ret = changed_one(q, ret, id, err);
-    pthread_mutex_unlock(&q->lock);
-    return ret;
-}
-
-int queue_upload_digest(queue *q, const char *id, const char *sha256, ls_error *err)
-{
-    pthread_mutex_lock(&q->lock);
-    const int ret =
-        store_do(q->store, err, "UPDATE uploads SET sha256=?2 WHERE id=?1", "ss", id, sha256);
     pthread_mutex_unlock(&q->lock);
     return ret;
 }
@@ -224,12 +216,12 @@ static void forget_old(queue *q, double before)
 
 void queue_keep(queue *q)
 {
-    const double now = worker_now();
+    const double now = server_clock();
     if (now >= q->next_sweep) {
         q->next_sweep = now + 60;
         q->must_purge = true;
         if (q->s->keep_seconds > 0)
-            forget_old(q, queue_time() - q->s->keep_seconds);
+            forget_old(q, server_time() - q->s->keep_seconds);
     }
     if (q->must_purge)
         purge(q);

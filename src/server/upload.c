@@ -1,4 +1,5 @@
 #include "server/upload.h"
+#include "server/basics.h"
 #include "server/fail.h"
 #include "server/tasks.h"
 
@@ -88,8 +89,7 @@ int upload_digest(int fd, char out[65], ls_error *err)
     if (n)
         return server_fail(err, LS_EIO, "cannot read the upload again: %s", strerror(errno));
     sha256_digest(&c, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    server_hex(digest, sizeof digest, out);
     return 0;
 }
 

@@ -1,4 +1,5 @@
 #include "server/webhook.h"
+#include "server/basics.h"
 #include "server/fail.h"
 
 #include <arpa/inet.h>
@@ -35,13 +36,6 @@ struct webhooks {
     json_t *changed; /* the jobs' IDs are its keys */
     bool is_closing;
 };
-
-static double wall_time(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void say(const webhooks *w, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -200,7 +194,7 @@ static struct curl_slist *make_headers(const webhooks *w, const char *id, const 
     char code[BASE64_ENCODE_RAW_LENGTH(SHA256_DIGEST_SIZE) + 1] = "", line[256], start[160];
     struct curl_slist *list = NULL;
     struct hmac_sha256_ctx ctx;
-    const long long now = (long long)wall_time();
+    const long long now = (long long)server_time();
     const int n = snprintf(start, sizeof start, "%s.%lld.", id, now);
     list = curl_slist_append(list, "Content-Type: application/json");
     list = curl_slist_append(list, "Expect:");
@@ -317,7 +311,7 @@ static void note(webhooks *w, const char *job_id)
         char *body = o ? json_dumps(o, JSON_COMPACT) : NULL;
         if (body)
             query(w, NULL, "INSERT OR IGNORE INTO calls(id, url, body, due) VALUES(?, ?, ?, ?)",
-                  "tttd", id, url, body, wall_time());
+                  "tttd", id, url, body, server_time());
         free(body);
         json_decref(o);
     }
@@ -332,7 +326,8 @@ static void note_all(webhooks *w)
     ls_error err;
     const json_t *job;
     size_t k;
-    query(w, NULL, "DELETE FROM calls WHERE open = 0 AND due < ?", "d", wall_time() - KEPT_SECONDS);
+    query(w, NULL, "DELETE FROM calls WHERE open = 0 AND due < ?", "d",
+          server_time() - KEPT_SECONDS);
     for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
         json_t *list = queue_jobs(w->q, 1000, NULL, states[i], &err);
         json_array_foreach(json_object_get(list, "jobs"), k, job)
@@ -345,13 +340,13 @@ static void settle(webhooks *w, const char *id, int tries, long status, const ch
 {
     const bool taken = status >= 200 && status < 300, gone = status == 410;
     if (taken || gone || tries >= (int)(sizeof pauses / sizeof *pauses)) {
-        query(w, NULL, "UPDATE calls SET open = 0, due = ? WHERE id = ?", "dt", wall_time(), id);
+        query(w, NULL, "UPDATE calls SET open = 0, due = ? WHERE id = ?", "dt", server_time(), id);
         if (!taken)
             say(w, LS_MESSAGE_WARNING, "webhook of %s was given up: status %ld, %s", id, status,
                 why);
     } else {
         query(w, NULL, "UPDATE calls SET tries = tries + 1, due = ? WHERE id = ?", "dt",
-              wall_time() + pauses[tries], id);
+              server_time() + pauses[tries], id);
     }
 }
 
@@ -364,7 +359,7 @@ static double work(webhooks *w)
           "");
     if (!st)
         return 3600;
-    const double left = sqlite3_column_double(st, 4) - wall_time();
+    const double left = sqlite3_column_double(st, 4) - server_time();
     char *id = strdup((const char *)sqlite3_column_text(st, 0)),
          *url = strdup((const char *)sqlite3_column_text(st, 1)),
          *body = strdup((const char *)sqlite3_column_text(st, 2));

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE // pipe2, close_range
 
 #include "server/worker.h"
+#include "server/basics.h"
 #include "server/fail.h"
 
 #include <errno.h>
@@ -18,13 +19,6 @@ extern char **environ;
 
 /* Events are a few kilobytes a second; who writes more than this does not write events. */
 static const double burst_bytes = 4e6, second_bytes = 256e3;
-
-double worker_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static bool is_kept(const char *variable)
 {
@@ -128,7 +122,7 @@ int worker_start(worker *w, const worker_start_settings *s, ls_error *err)
     w->out = fds[0];
     w->err = fds[2];
     w->process = pidfd_open(w->pid, 0);
-    w->started = worker_now();
+    w->started = server_clock();
     if (w->process >= 0)
         return 0;
     server_fail_errno(err, "cannot watch", s->argv[0]);
@@ -222,7 +216,7 @@ bool worker_read(worker *w, void (*line)(void *opaque, const char *text, size_t 
     }
     for (int i = 0; i < 4 && (n = take(&w->err, data, sizeof data)) > 0; i++)
         take_tail(w, data, (size_t)n);
-    const double now = worker_now();
+    const double now = server_clock();
     w->is_flooding =
         w->is_flooding || (double)w->bytes > burst_bytes + second_bytes * (now - w->started);
     if (w->is_flooding || (w->kill_at > 0 && now >= w->kill_at))
@@ -237,7 +231,7 @@ void worker_stop(worker *w, double patience)
     if (!w->pid || w->kill_at > 0)
         return;
     kill(w->pid, SIGTERM);
-    w->kill_at = worker_now() + patience;
+    w->kill_at = server_clock() + patience;
 }
 
 void worker_kill(worker *w)

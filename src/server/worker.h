@@ -34,7 +34,6 @@ typedef struct worker_start_settings {
 } worker_start_settings;
 
 /* Seconds of a clock that only goes forward. */
-double worker_now(void);
 
 /* On failure nothing runs. */
 int worker_start(worker *w, const worker_start_settings *s, ls_error *err);
