@@ -50,9 +50,9 @@ def watched(path, *args):
         try:
             with open(path, "rb") as f:
                 data = f.read()
-            if not seen or seen[-1] != data:
-                seen.append(data)
-                times.append(os.stat(path).st_mtime)
+                if not seen or seen[-1] != data:
+                    seen.append(data)
+                    times.append(os.fstat(f.fileno()).st_mtime)
         except FileNotFoundError:
             pass
         if ended:
