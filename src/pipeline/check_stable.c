@@ -1,5 +1,6 @@
 #include "pipeline/check_stable.h"
 #include "base/alloc.h"
+#include "pipeline/check_sound.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,28 +12,49 @@ struct ls_check_stable {
     ls_stable_mel *mel;
     ls_cropper *cropper;
     ls_rgb_converter *rgb;
-    size_t frames, columns, width; /* of the network */
-    uint8_t *face, *halves;        /* frame i's lower half is at i % frames */
-    uint64_t run;                  /* frames with a face without a gap, up to the latest */
-    int64_t heard;                 /* the next window of sound to compute */
-    float *rows, *lips, *sound;    /* window i's embedding is at i % LS_LAGS */
+    size_t frames, columns; /* of the network */
+    uint8_t *face, *halves; /* frame i's lower half is at i % frames */
+    uint64_t run;           /* frames with a face without a gap, up to the latest */
+    float *rows, *lips;
+    ls_check_sound sound;
     ls_lag_sum sum;
 };
+
+/* The first row of the sound that belongs to frame `index`: 80 a second, 25 frames a second. */
+static int64_t row_of(int64_t index)
+{
+    return (16 * index - (index < 0 ? 4 : 0)) / 5; // rounded down
+}
+
+static int hear(void *opaque, int64_t window, float *embedding, const ls_cancel *cancel,
+                ls_error *err)
+{
+    ls_check_stable *c = opaque;
+    int ret = ls_stable_mel_read(c->mel, row_of(window), c->columns, c->rows, err);
+    return ret ? ret : ls_stable_syncnet_sound(c->net, c->rows, embedding, cancel, err);
+}
+
+/* Of unit vectors. */
+static double distance(const float *lips, const float *sound, size_t width)
+{
+    double d = 1;
+    for (size_t i = 0; i < width; i++)
+        d -= (double)lips[i] * (double)sound[i];
+    return d;
+}
 
 static int open_buffers(ls_check_stable *c, ls_error *err)
 {
     c->frames = ls_stable_syncnet_frames(c->net);
     c->columns = ls_stable_syncnet_columns(c->net);
-    c->width = ls_stable_syncnet_width(c->net);
+    const size_t width = ls_stable_syncnet_width(c->net);
+    c->sound = (ls_check_sound){.hear = hear, .distance = distance, .opaque = c, .width = width};
     c->face = malloc((size_t)SIDE * SIDE * 3);
     c->halves = ls_malloc_array(c->frames, LS_STABLE_SYNCNET_FACE);
     c->rows = ls_malloc_array(c->columns * LS_MEL_BANDS, sizeof *c->rows);
-    c->lips = ls_malloc_array(c->width, sizeof *c->lips);
-    c->sound = ls_malloc_array(LS_LAGS * c->width, sizeof *c->sound);
-    c->heard = INT64_MIN;
-    return c->face && c->halves && c->rows && c->lips && c->sound
-               ? 0
-               : ls_fail(err, LS_ENOMEM, "out of memory");
+    c->lips = ls_malloc_array(width, sizeof *c->lips);
+    return c->face && c->halves && c->rows && c->lips ? ls_check_sound_open(&c->sound, err)
+                                                      : ls_fail(err, LS_ENOMEM, "out of memory");
 }
 
 int ls_check_stable_open(ls_check_stable **out, ls_weights **w, const ls_pcm_source *sound,
@@ -70,55 +92,18 @@ void ls_check_stable_close(ls_check_stable **pc)
     free(c->halves);
     free(c->rows);
     free(c->lips);
-    free(c->sound);
+    ls_check_sound_close(&c->sound);
     free(c);
     *pc = NULL;
-}
-
-static float *sound_at(const ls_check_stable *c, int64_t window)
-{
-    return c->sound + (size_t)((window + LS_LAGS) % LS_LAGS) * c->width;
-}
-
-/* The first row of the sound that belongs to frame `index`: 80 a second, 25 frames a second. */
-static int64_t row_of(int64_t index)
-{
-    return (16 * index - (index < 0 ? 4 : 0)) / 5; // rounded down
-}
-
-/* The embeddings of the sound up to window `last`, the earliest being one of LS_LAGS. */
-static int hear(ls_check_stable *c, int64_t last, const ls_cancel *cancel, ls_error *err)
-{
-    int ret = 0;
-    if (c->heard < last + 1 - LS_LAGS)
-        c->heard = last + 1 - LS_LAGS;
-    for (; !ret && c->heard <= last; c->heard++) {
-        ret = ls_stable_mel_read(c->mel, row_of(c->heard), c->columns, c->rows, err);
-        if (!ret)
-            ret = ls_stable_syncnet_sound(c->net, c->rows, sound_at(c, c->heard), cancel, err);
-    }
-    return ret;
 }
 
 static int take_window(ls_check_stable *c, int64_t window, const ls_cancel *cancel, ls_error *err)
 {
     const uint8_t *faces[LS_STABLE_SYNCNET_MOST_FRAMES];
-    double distances[LS_LAGS];
     for (size_t i = 0; i < c->frames; i++)
         faces[i] = c->halves + ((size_t)window + i) % c->frames * LS_STABLE_SYNCNET_FACE;
     int ret = ls_stable_syncnet_lips(c->net, faces, c->lips, cancel, err);
-    if (!ret)
-        ret = hear(c, window + LS_LAG_MOST, cancel, err);
-    if (ret)
-        return ret;
-    for (int k = 0; k < LS_LAGS; k++) {
-        const float *sound = sound_at(c, window + k - LS_LAG_MOST);
-        distances[k] = 1;
-        for (size_t i = 0; i < c->width; i++)
-            distances[k] -= (double)c->lips[i] * (double)sound[i];
-    }
-    ls_lag_add_distances(&c->sum, distances);
-    return 0;
+    return ret ? ret : ls_check_sound_compare(&c->sound, window, c->lips, &c->sum, cancel, err);
 }
 
 int ls_check_stable_take(ls_check_stable *c, const ls_frame *frame, uint64_t index,

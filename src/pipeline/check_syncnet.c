@@ -1,5 +1,6 @@
 #include "pipeline/check_syncnet.h"
 #include "base/alloc.h"
+#include "pipeline/check_sound.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,10 +18,32 @@ struct ls_check_syncnet {
     uint8_t *faces[LS_SYNCNET_FRAMES]; /* frame i is at i % LS_SYNCNET_FRAMES */
     uint64_t run;                      /* frames with a face without a gap, up to the latest */
     int64_t sounds;                    /* windows of sound in the recording */
-    int64_t heard;                     /* the next one to compute */
-    float lips[LS_SYNCNET_WIDTH], (*sound)[LS_SYNCNET_WIDTH]; /* window i is at i % LS_LAGS */
+    float lips[LS_SYNCNET_WIDTH];
+    ls_check_sound sound;
     ls_lag_sum sum;
 };
+
+/* Beside the recording all numbers are 0. */
+static int hear(void *opaque, int64_t window, float *embedding, const ls_cancel *cancel,
+                ls_error *err)
+{
+    ls_check_syncnet *c = opaque;
+    float rows[LS_SYNCNET_ROWS * LS_MFCC_COUNT];
+    if (window < 0 || window >= c->sounds) {
+        memset(embedding, 0, LS_SYNCNET_WIDTH * sizeof *embedding);
+        return 0;
+    }
+    int ret = ls_mfcc_read(c->mfcc, (size_t)window * 4, LS_SYNCNET_ROWS, rows, err);
+    return ret ? ret : ls_syncnet_sound(c->net, rows, embedding, cancel, err);
+}
+
+static double distance(const float *lips, const float *sound, size_t width)
+{
+    double sum = 0;
+    for (size_t i = 0; i < width; i++)
+        sum += ((double)lips[i] - (double)sound[i]) * ((double)lips[i] - (double)sound[i]);
+    return sqrt(sum);
+}
 
 int ls_check_syncnet_open(ls_check_syncnet **out, ls_weights **w, const ls_pcm_source *sound,
                           int threads, ls_error *err)
@@ -32,12 +55,15 @@ int ls_check_syncnet_open(ls_check_syncnet **out, ls_weights **w, const ls_pcm_s
     }
     int ret = ls_syncnet_open(&c->net, w, threads, err);
     c->sounds = (int64_t)(sound->samples / FRAME_SAMPLES) - LS_SYNCNET_FRAMES;
-    c->sound = ls_calloc_array(LS_LAGS, sizeof *c->sound);
-    bool whole = c->sound;
+    c->sound = (ls_check_sound){
+        .hear = hear, .distance = distance, .opaque = c, .width = LS_SYNCNET_WIDTH};
+    bool whole = true;
     for (size_t i = 0; i < LS_SYNCNET_FRAMES; i++)
         whole &= (c->faces[i] = malloc(LS_SYNCNET_FACE)) != NULL;
     if (!ret && !whole)
         ret = ls_fail(err, LS_ENOMEM, "out of memory");
+    if (!ret)
+        ret = ls_check_sound_open(&c->sound, err);
     if (!ret)
         ret = ls_mfcc_open(&c->mfcc, sound, err);
     if (!ret)
@@ -57,7 +83,7 @@ void ls_check_syncnet_close(ls_check_syncnet **pc)
     ls_rgb_converter_close(&c->rgb);
     for (size_t i = 0; i < LS_SYNCNET_FRAMES; i++)
         free(c->faces[i]);
-    free(c->sound);
+    ls_check_sound_close(&c->sound);
     free(c);
     *pc = NULL;
 }
@@ -130,50 +156,13 @@ void ls_check_syncnet_crop(uint8_t *face, const double box[3], const ls_rgb *rgb
     }
 }
 
-/* The embeddings of the sound up to window `last`, the earliest being one of LS_LAGS. */
-static int hear(ls_check_syncnet *c, int64_t last, const ls_cancel *cancel, ls_error *err)
-{
-    float rows[LS_SYNCNET_ROWS * LS_MFCC_COUNT];
-    int ret = 0;
-    if (c->heard < last + 1 - LS_LAGS)
-        c->heard = last + 1 - LS_LAGS;
-    for (; !ret && c->heard <= last; c->heard++) {
-        float *to = c->sound[(c->heard + LS_LAGS) % LS_LAGS];
-        memset(to, 0, sizeof *c->sound);
-        if (c->heard < 0 || c->heard >= c->sounds)
-            continue;
-        ret = ls_mfcc_read(c->mfcc, (size_t)c->heard * 4, LS_SYNCNET_ROWS, rows, err);
-        if (!ret)
-            ret = ls_syncnet_sound(c->net, rows, to, cancel, err);
-    }
-    return ret;
-}
-
-static void compare(ls_check_syncnet *c, int64_t window)
-{
-    double distances[LS_LAGS];
-    for (int k = 0; k < LS_LAGS; k++) {
-        const float *sound = c->sound[(window + k - LS_LAG_MOST + LS_LAGS) % LS_LAGS];
-        double sum = 0;
-        for (size_t i = 0; i < LS_SYNCNET_WIDTH; i++)
-            sum +=
-                ((double)c->lips[i] - (double)sound[i]) * ((double)c->lips[i] - (double)sound[i]);
-        distances[k] = sqrt(sum);
-    }
-    ls_lag_add_distances(&c->sum, distances);
-}
-
 static int take_window(ls_check_syncnet *c, int64_t window, const ls_cancel *cancel, ls_error *err)
 {
     const uint8_t *faces[LS_SYNCNET_FRAMES];
     for (size_t i = 0; i < LS_SYNCNET_FRAMES; i++)
         faces[i] = c->faces[((size_t)window + i) % LS_SYNCNET_FRAMES];
     int ret = ls_syncnet_lips(c->net, faces, c->lips, cancel, err);
-    if (!ret)
-        ret = hear(c, window + LS_LAG_MOST, cancel, err);
-    if (!ret)
-        compare(c, window);
-    return ret;
+    return ret ? ret : ls_check_sound_compare(&c->sound, window, c->lips, &c->sum, cancel, err);
 }
 
 int ls_check_syncnet_take(ls_check_syncnet *c, const ls_frame *frame, uint64_t index,

@@ -1,5 +1,7 @@
 /* Lips and sound: the lag of made-up series, the opening of made-up mouths. */
+#include "base/alloc.h"
 #include "face/mouth.h"
+#include "pipeline/check_sound.h"
 #include "pipeline/lag.h"
 #include "test.h"
 
@@ -122,6 +124,69 @@ static void stretches_add_up(void **state)
     assert_true(found.confidence > best);
 }
 
+#define WINDOWS 200
+
+typedef struct listener {
+    int heard[WINDOWS + LS_LAGS], fails_at;
+} listener;
+
+/* Embeddings that say which window they are of. */
+static int hear(void *opaque, int64_t window, float *embedding, const ls_cancel *cancel,
+                ls_error *err)
+{
+    (void)cancel;
+    listener *l = opaque;
+    if (window == l->fails_at)
+        return ls_fail(err, LS_EFORMAT, "damaged");
+    l->heard[window + LS_LAG_MOST]++;
+    embedding[0] = (float)window;
+    embedding[1] = (float)(window * window);
+    return 0;
+}
+
+static double distance(const float *lips, const float *sound, size_t width)
+{
+    double d = 0;
+    for (size_t i = 0; i < width; i++)
+        d += fabs((double)lips[i] - (double)sound[i]);
+    return d;
+}
+
+static void every_window_is_compared_with_its_neighbours(void **state)
+{
+    (void)state;
+    static const int64_t windows[] = {0, 4, 8, 9, 40, 140, 144}; // with gaps
+    listener l = {.fails_at = WINDOWS};
+    ls_check_sound sound = {.hear = hear, .distance = distance, .opaque = &l, .width = 2};
+    ls_error err;
+    assert_int_equal(ls_check_sound_open(&sound, &err), 0);
+    for (size_t i = 0; i < LS_COUNT(windows); i++) {
+        const int64_t w = windows[i];
+        const float lips[] = {(float)w, (float)(w * w)};
+        ls_lag_sum sum = {0}, want = {0};
+        double distances[LS_LAGS];
+        assert_int_equal(ls_check_sound_compare(&sound, w, lips, &sum, NULL, &err), 0);
+        for (int64_t k = 0; k < LS_LAGS; k++) {
+            const int64_t other = w + k - LS_LAG_MOST;
+            distances[k] = fabs((double)(w - other)) + fabs((double)(w * w - other * other));
+        }
+        ls_lag_add_distances(&want, distances);
+        assert_memory_equal(&sum, &want, sizeof sum);
+    }
+    for (int64_t w = -LS_LAG_MOST; w < WINDOWS; w++) {
+        int needed = 0;
+        for (size_t i = 0; i < LS_COUNT(windows); i++)
+            needed |= w >= windows[i] - LS_LAG_MOST && w <= windows[i] + LS_LAG_MOST;
+        assert_int_equal(l.heard[w + LS_LAG_MOST], needed); // once
+    }
+    const float lips[2] = {0};
+    ls_lag_sum sum = {0};
+    l.fails_at = 160;
+    assert_int_equal(ls_check_sound_compare(&sound, 148, lips, &sum, NULL, &err), LS_EFORMAT);
+    assert_true(sum.frames == 0);
+    ls_check_sound_close(&sound);
+}
+
 /* A face of one colour with a dark ellipse for a mouth. */
 static double opening_of(uint8_t skin, int half_height)
 {
@@ -156,6 +221,7 @@ int main(void)
         cmocka_unit_test(has_no_confidence_without_change),
         cmocka_unit_test(the_end_of_the_range_is_not_inside),
         cmocka_unit_test(stretches_add_up),
+        cmocka_unit_test(every_window_is_compared_with_its_neighbours),
         cmocka_unit_test(the_opening_grows_with_the_mouth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
