@@ -115,6 +115,18 @@ static int open_method(check *c, ls_error *err)
     return ret ? ret : ls_check_mouth_open(&c->mouth, c->mel, err);
 }
 
+/* With a detector or a track a model directory is of use only if it has the weights of a SyncNet. */
+static int find_models(check *c, ls_error *err)
+{
+    char dir[LS_PATH_SIZE];
+    int built_in;
+    if (!c->s.detector && !c->s.face_track)
+        return ls_settings_find_models(&c->s.models, &c->log, err);
+    return c->s.models || ls_models_find(dir, sizeof dir, &built_in, NULL)
+               ? 0
+               : ls_settings_replace(&c->s.models, dir, err);
+}
+
 static int open_check(check *c, ls_error *err)
 {
     const ls_listener listener = {c->s.message, c->s.progress, c->s.opaque};
@@ -128,8 +140,7 @@ static int open_check(check *c, ls_error *err)
                                      .keep_interlaced = c->s.keep_interlaced,
                                      .log = &c->log,
                                      .cancel = &c->cancel};
-    if (!c->s.detector && !c->s.face_track)
-        ret = ls_settings_find_models(&c->s.models, &c->log, err);
+    ret = find_models(c, err);
     if (!ret)
         ret = ls_video_open(&c->video, c->s.video, &video, err);
     if (!ret) {

@@ -8,6 +8,7 @@ import shutil
 import sys
 
 PUPPET = os.path.abspath(sys.argv[2])
+DETECTOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../models/mini/face/drawn.onnx")
 from common import LS, ffmpeg, good, json, main, run, test  # noqa: E402
 
 # held out: see HELD_OUT in tools/puppet/lines.c
@@ -183,6 +184,22 @@ def stable_syncnet_where_it_is_installed():
     assert r.returncode == 4 and "syncnet_v2.model" in r.stderr and not r.stdout, r
     shutil.rmtree("o.models/auxiliary")
     assert json.loads(run(*args, "--models", "o.models").stdout)["reason"] == "there are no weights of a SyncNet"
+
+
+@test
+def a_syncnet_is_found_wherever_the_faces_come_from():
+    home = ".local/share/latentsync/1.6"
+    for name in ("latentsync_unet.pt", "whisper/tiny.pt", "vae/diffusion_pytorch_model.safetensors"):
+        os.makedirs(os.path.dirname(f"{home}/{name}"), exist_ok=True)
+        open(f"{home}/{name}", "w").close()
+    stable_syncnet(f"{home}/stable_syncnet.pt")
+    join("o.mp4", 50001, None, 0, "-t", "1")
+    try:
+        for faces in (["-t", "s50001/track.jsonl"], ["--detector", DETECTOR]):
+            c = json.loads(run(LS, "check", "--json", "-q", *faces, "o.mp4").stdout)
+            assert c["method"] == "StableSyncNet" and c["reason"] == "its weights are installed", c
+    finally:
+        shutil.rmtree(home)
 
 
 @test
