@@ -81,7 +81,9 @@ def targets(labels):
             near = torch.maximum((x - cx).abs(), (y - cy).abs())
             mine = (f[:, 0] > 0) & (s > 12) & (s > smallest * 0.8) & (s < largest * 1.25)
             positive = mine & (near < 0.8)
-            unsure = (f[:, 0] > 0) & ~positive & (near < torch.clamp(0.35 * s / stride, min=1.0))
+            # elsewhere, in a face for a coarser stride, an eye is not a face
+            reach = torch.where(mine, torch.clamp(0.35 * s / stride, min=1.0), torch.ones_like(s))
+            unsure = (f[:, 0] > 0) & ~positive & (near < reach)
             score[:, 0][unsure & (score[:, 0] == 0)] = -1
             score[:, 0][positive] = 1
             w, h = (f[:, 3] - f[:, 1]).clamp(min=1) / stride, (f[:, 4] - f[:, 2]).clamp(min=1) / stride
