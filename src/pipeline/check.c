@@ -115,7 +115,7 @@ static int open_method(check *c, ls_error *err)
     return ret ? ret : ls_check_mouth_open(&c->mouth, c->mel, err);
 }
 
-/* With a detector or a track a model directory is of use only if it has the weights of a SyncNet. */
+/* With a detector or a track a model directory is of use for the weights of a SyncNet alone. */
 static int find_models(check *c, ls_error *err)
 {
     char dir[LS_PATH_SIZE];
