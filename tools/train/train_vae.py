@@ -24,7 +24,7 @@ HELD_OUT = 50  # clips, the last
 
 def pixels(faces):
     """uint8 [n, 128, 128, 3] -> [n, 3, 128, 128] in -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(faces)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(faces)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def weight_map():
