@@ -1,4 +1,5 @@
 #include "server/api.h"
+#include "server/basics.h"
 #include "server/upload.h"
 
 #include <errno.h>
@@ -33,15 +34,6 @@ static void show(http_request *r, unsigned status, json_t *row)
     http_header(r, "Upload-Length", "%" PRIu64, size);
 }
 
-static bool is_label(const char *text)
-{
-    const size_t n = text ? strlen(text) : 0;
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)text[i] < ' ' || text[i] == 127)
-            return false;
-    return n > 0 && n <= 255;
-}
-
 static bool is_digest(const json_t *value)
 {
     const char *text = json_string_value(value);
@@ -58,7 +50,7 @@ void api_upload_add(http_request *r)
     const json_int_t bytes = json_integer_value(size);
     char id[QUEUE_ID_SIZE];
     ls_error err = {0};
-    if (!is_label(name))
+    if (!server_is_label(name))
         http_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
                   "name: expected 1 to 255 bytes without control characters");
     else if (!json_is_integer(size) || bytes < 1)

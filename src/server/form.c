@@ -1,4 +1,5 @@
 #include "server/form.h"
+#include "server/basics.h"
 #include "server/fail.h"
 #include "server/tasks.h"
 #include "server/upload.h"
@@ -97,24 +98,17 @@ static void take_text(http_form *f, const char *data, size_t size)
     f->texts_size += size;
 }
 
-static bool is_label(const char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < ' ' || *text == 127)
-            return false;
-    return true;
-}
-
 static bool begin_part(http_form *f, form_part *p, const char *field, const char *name)
 {
     char path[4096];
     const char *slash = strrchr(name, '/');
     name = slash ? slash + 1 : name;
-    if (p->fd >= 0 || !is_label(name) || strlen(name) >= sizeof p->name) {
+    name = *name ? name : field;
+    if (p->fd >= 0 || !server_is_label(name)) {
         refuse(f, field, p->fd >= 0 ? "it is there twice" : "the name is malformed or too long");
         return false;
     }
-    strcpy(p->name, *name ? name : field);
+    strcpy(p->name, name);
     queue_new_id(p->id);
     queue_upload_path(f->request->server->queue, p->id, path, sizeof path);
     p->path = strdup(path);

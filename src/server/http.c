@@ -33,12 +33,8 @@ uint64_t http_length(const http_request *r)
 
 static bool is_file_name(const char *text, size_t n)
 {
-    if (!n || n >= sizeof((http_request *)0)->name || *text == '.')
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", text[i]))
-            return false;
-    return true;
+    return n && n < sizeof((http_request *)0)->name && *text != '.' &&
+           server_is_plain(text, n, "._-");
 }
 
 static bool match_part(http_request *r, const char *pattern, const char *text, size_t n)

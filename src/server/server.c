@@ -1,3 +1,4 @@
+#include "server/basics.h"
 #include "server/fail.h"
 #include "server/http.h"
 #include "server/listen.h"
@@ -10,9 +11,8 @@
 static int check_prefix(const char *prefix, ls_error *err)
 {
     const size_t n = strlen(prefix);
-    const char *good = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/";
-    if (!n || (*prefix == '/' && n < 200 && prefix[n - 1] != '/' && strspn(prefix, good) == n &&
-               !strstr(prefix, "//")))
+    if (!n || (*prefix == '/' && n < 200 && prefix[n - 1] != '/' && !strstr(prefix, "//") &&
+               server_is_plain(prefix, n, "._-/")))
         return 0;
     return server_fail(err, LS_EINVAL, "\"%s\" is no prefix: expected a path such as /lips",
                        prefix);
