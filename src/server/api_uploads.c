@@ -148,19 +148,29 @@ void api_upload_remove(http_request *r)
     http_reply_empty(r, MHD_HTTP_NO_CONTENT);
 }
 
+/* The upload, if all of it is there; NULL after an answer. */
+static json_t *find_complete(http_request *r)
+{
+    json_t *row = find(r);
+    const char *state = json_string_value(json_object_get(row, "state"));
+    if (!row || (state && !strcmp(state, "complete")))
+        return row;
+    http_fail(r, MHD_HTTP_CONFLICT, "send the rest with PATCH",
+              "the upload is not complete: %" PRIu64 " of %" PRIu64 " bytes have arrived",
+              number(row, "received"), number(row, "size"));
+    json_decref(row);
+    return NULL;
+}
+
 void api_upload_content(http_request *r)
 {
     char path[4096];
-    json_t *row = find(r);
+    json_t *row = find_complete(r);
     const char *name = json_string_value(json_object_get(row, "name"));
-    const char *state = json_string_value(json_object_get(row, "state"));
     if (!row)
         return;
     queue_upload_path(r->server->queue, r->id, path, sizeof path);
-    if (!name || !state || strcmp(state, "complete"))
-        http_fail(r, MHD_HTTP_CONFLICT, NULL, "the upload is not complete");
-    else
-        http_reply_file(r, path, http_media_type(name), NULL, "private, no-cache");
+    http_reply_file(r, path, http_media_type(name ? name : ""), NULL, "private, no-cache");
     json_decref(row);
 }
 
@@ -177,6 +187,10 @@ static void probed(http_request *r)
 void api_upload_probe(http_request *r)
 {
     ls_error err = {0};
+    json_t *row = find_complete(r);
+    if (!row)
+        return;
+    json_decref(row);
     http_hold(r, probed);
     if (queue_probe(r->server->queue, r->id, http_answer, r, &err))
         http_answer(r, NULL, &err);
@@ -193,6 +207,10 @@ void api_estimate(http_request *r)
 void api_upload_faces(http_request *r)
 {
     ls_error err = {0};
+    json_t *row = find_complete(r);
+    if (!row)
+        return;
+    json_decref(row);
     json_t *faces = queue_faces(r->server->queue, r->id, &err);
     const char *state = json_string_value(json_object_get(faces, "state"));
     if (!faces) {

@@ -47,8 +47,8 @@ void queue_upload_path(const queue *q, const char *id, char *out, size_t size);
  * takes `result` over. */
 typedef void queue_answer(void *opaque, json_t *result, const ls_error *err);
 /* `latentsync probe` and `latentsync estimate` in a process each. The answer is given once,
- * possibly before the function returns. LS_EBUSY: too many are running. LS_ENOENT: no such upload,
- * or it is not complete. */
+ * possibly before the function returns. LS_EBUSY: too many are running. LS_ENOENT: no such upload.
+ * LS_EINVAL: it is not complete. */
 int queue_probe(queue *q, const char *upload, queue_answer *answer, void *opaque, ls_error *err);
 int queue_estimate(queue *q, const json_t *request, queue_answer *answer, void *opaque,
                    ls_error *err);

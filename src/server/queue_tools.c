@@ -338,14 +338,16 @@ void queue_tools_end(queue *q, const char *upload)
     }
 }
 
-/* LS_ENOENT unless it is complete. */
+/* LS_ENOENT; LS_EINVAL unless it is complete. */
 static json_t *complete_upload(queue *q, const char *id, ls_error *err)
 {
     json_t *row = queue_upload_row(q, id, err);
     if (!row || json_integer_value(json_object_get(row, "is_complete")))
         return row;
-    server_fail(err, LS_ENOENT,
-                json_is_null(row) ? "there is no upload %s" : "upload %s is not complete", id);
+    if (json_is_null(row))
+        server_fail(err, LS_ENOENT, "there is no upload %s", id);
+    else
+        server_fail(err, LS_EINVAL, "upload %s is not complete", id);
     json_decref(row);
     return NULL;
 }
