@@ -126,16 +126,24 @@ int queue_check_space(queue *q, uint64_t bytes, ls_error *err)
     return LS_ENOSPC;
 }
 
+void queue_program(const queue *q, char out[QUEUE_PATH])
+{
+    if (!realpath(q->s->program, out))
+        snprintf(out, QUEUE_PATH, "%s", q->s->program);
+}
+
 int queue_start_worker(queue *q, worker *w, const arguments *a, const char *temporary,
                        const sandbox *box, int death_signal, ls_error *err)
 {
-    char cache[QUEUE_PATH];
+    char cache[QUEUE_PATH], program[QUEUE_PATH];
     folder_space space = {0};
+    queue_program(q, program);
     snprintf(cache, sizeof cache, "%s/cache", q->data);
     if (a->is_incomplete)
         return server_fail(err, LS_ENOMEM, "no memory for the arguments of a process");
     folder_get_space(&space, q->data, NULL);
     const worker_start_settings settings = {
+        .program = program,
         .argv = (const char *const *)a->list,
         .temporary = temporary,
         .cache = cache,

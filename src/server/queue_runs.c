@@ -131,7 +131,7 @@ static void input_arguments(queue *q, arguments *a, const char *id, const json_t
 static void local_arguments(queue *q, arguments *a, const char *id, const json_t *request)
 {
     const bool resumes = is_resumable(q, id, request);
-    arguments_add(a, "%s", q->s->program);
+    arguments_add(a, "latentsync");
     arguments_add(a, resumes ? "resume" : "sync");
     arguments_add(a, "--progress=json");
     arguments_add(a, "--max-memory=%llu", (unsigned long long)q->worker_memory);
@@ -152,8 +152,7 @@ static void add_stage(queue *q, json_t *spec, const char *command, const char *i
 {
     char program[QUEUE_PATH];
     arguments a = {0};
-    if (!realpath(q->s->program, program))
-        snprintf(program, sizeof program, "%s", q->s->program);
+    queue_program(q, program);
     arguments_add(&a, "%s", program);
     arguments_add(&a, "%s", command);
     arguments_add(&a, "--progress=json");
@@ -183,7 +182,7 @@ static int slurm_arguments(queue *q, arguments *a, const char *id, const json_t 
     snprintf(path, sizeof path, "%s/jobs/%s/slurm.json", q->data, id);
     const int failed = json_dump_file(spec, path, JSON_COMPACT);
     json_decref(spec);
-    arguments_add(a, "%s", q->s->program);
+    arguments_add(a, "latentsync");
     arguments_add(a, "slurm-job");
     arguments_add(a, "%s/jobs/%s", q->data, id);
     return failed ? server_fail(err, LS_EIO, "%s cannot be written", path) : 0;

@@ -75,6 +75,9 @@ json_t *queue_clean_text(queue *q, const char *text);
 /* What the error event of a process says. */
 json_t *queue_clean_error(queue *q, const json_t *event);
 int queue_error_code(const char *name);
+/* The path of this program, under its name where it still has that: it is what processes are listed
+ * as. */
+void queue_program(const queue *q, char out[QUEUE_PATH]);
 /* Starts `w` for this program. */
 int queue_start_worker(queue *q, worker *w, const arguments *a, const char *temporary,
                        const sandbox *box, int death_signal, ls_error *err);

@@ -100,7 +100,7 @@ static void tool_arguments(queue *q, queue_tool *t, arguments *a)
 {
     static const char *const commands[] = {
         [PROBE] = "probe", [ESTIMATE] = "estimate", [FACES] = "faces"};
-    arguments_add(a, "%s", q->s->program);
+    arguments_add(a, "latentsync");
     arguments_add(a, "%s", commands[t->kind]);
     if (t->kind != PROBE)
         queue_common_arguments(q, a);

@@ -69,7 +69,7 @@ static _Noreturn void become(const worker_start_settings *s, char **env, pid_t p
         dup2(err, 2) == 2 && !close_range(3, ~0U, 0) &&
         !sandbox_enter(s->sandbox, parent, s->death_signal, s->file_bytes) &&
         !sigprocmask(SIG_SETMASK, &none, NULL)) {
-        execve(s->argv[0], (char *const *)s->argv, env);
+        execve(s->program, (char *const *)s->argv, env);
         static const char text[] = "the program could not be started\n";
         if (write(2, text, sizeof text - 1) < 0)
             _exit(127);
@@ -108,7 +108,7 @@ int worker_start(worker *w, const worker_start_settings *s, ls_error *err)
     const pid_t parent = getpid();
     if (!env || make_pipe(fds) || make_pipe(fds + 2) || (w->pid = fork()) < 0) {
         w->pid = 0;
-        server_fail_errno(err, "cannot start", s->argv[0]);
+        server_fail_errno(err, "cannot start", s->program);
         close_all(fds, 4);
         free(env);
         return err->code;
@@ -125,7 +125,7 @@ int worker_start(worker *w, const worker_start_settings *s, ls_error *err)
     w->started = server_clock();
     if (w->process >= 0)
         return 0;
-    server_fail_errno(err, "cannot watch", s->argv[0]);
+    server_fail_errno(err, "cannot watch", s->program);
     worker_kill(w);
     return err->code;
 }

@@ -25,15 +25,14 @@ typedef struct worker {
 } worker;
 
 typedef struct worker_start_settings {
-    const char *const *argv; /* ends with NULL; the program's path first */
+    const char *program;     /* its path */
+    const char *const *argv; /* ends with NULL; what the program is called first */
     const char *temporary;   /* folder for its temporary files */
     const char *cache;       /* cache folder where the environment names none */
     const sandbox *sandbox;  /* or NULL */
     int death_signal;        /* when the server dies */
     uint64_t file_bytes;
 } worker_start_settings;
-
-/* Seconds of a clock that only goes forward. */
 
 /* On failure nothing runs. */
 int worker_start(worker *w, const worker_start_settings *s, ls_error *err);

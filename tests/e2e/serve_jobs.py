@@ -242,6 +242,8 @@ def a_worker_is_killed():
     S.wait(job, "running")
     time.sleep(DRAW.random() / 2)
     for p in workers(S, job):
+        names = [open(f"/proc/{p}/{f}").read() for f in ("cmdline", "comm")]
+        assert names[0].startswith("latentsync\0") and names[1].strip() == os.path.basename(LS)[:15], names
         os.kill(p, signal.SIGKILL)
     j = S.wait(job, "failed", "done")
     if j["state"] == "failed":
