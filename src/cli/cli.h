@@ -30,12 +30,12 @@ enum cli_status {
 typedef struct cli_call cli_call;
 
 typedef struct cli_command {
-    const char *name;        /* "sync"; "models pull" of the family "models" */
-    const char *summary;     /* a phrase for the list of commands */
-    const char *description; /* paragraphs, see cli_wrap; or NULL */
-    const char *examples;    /* command lines; or NULL */
-    int library;             /* takes the library's options with this LS_OPTION_*; 0: none */
-    bool reports;            /* has --progress, --quiet and --verbose */
+    const char *name;         /* "sync"; "models pull" of the family "models" */
+    const char *summary;      /* a phrase for the list of commands */
+    const char *description;  /* paragraphs, see cli_wrap; or NULL */
+    const char *examples;     /* command lines; or NULL */
+    int library;              /* takes the library's options with this LS_OPTION_*; 0: none */
+    const ls_option *reports; /* --progress, --quiet and --verbose, or some of them; or NULL */
     bool is_hidden;
     const ls_option *operands;  /* its own, in order; name NULL past the last; or NULL */
     const ls_option *options;   /* likewise */

@@ -369,7 +369,7 @@ static const cli_command commands[] = {
                  "latentsync sync --preview interview.mp4 speech.wav -o dubbed.mp4\n"
                  "latentsync sync --face left talk.mkv speech.mp3 -o dubbed.mkv",
      .library = LS_OPTION_SYNC,
-     .reports = true,
+     .reports = reporting,
      .options = sync_options,
      .run = cmd_sync},
     {.name = "batch",
@@ -382,7 +382,7 @@ static const cli_command commands[] = {
          "output "
          "is complete are skipped, so after an interruption the same command resumes.",
      .examples = "latentsync batch list.csv",
-     .reports = true,
+     .reports = reporting,
      .operands = batch_operand,
      .options = batch_options,
      .run = cmd_batch},
@@ -415,7 +415,7 @@ static const cli_command commands[] = {
                     "are those the job was started with.",
      .examples = "latentsync resume dubbed.mp4.lsjob",
      .library = LS_OPTION_RESUME,
-     .reports = true,
+     .reports = reporting,
      .operands = job_operand,
      .run = cmd_resume},
     {.name = "plan",
@@ -427,7 +427,7 @@ static const cli_command commands[] = {
          "FILE.lsjob\" writes FILE.",
      .examples = "latentsync plan interview.mp4 speech.wav -o dubbed.mp4",
      .library = LS_OPTION_SYNC,
-     .reports = true,
+     .reports = reporting + 1, /* without --progress */
      .run = cmd_plan},
     {.name = "render",
      .summary = "make one segment of a planned job",
@@ -435,7 +435,7 @@ static const cli_command commands[] = {
                     "at once, on every machine that shares the folder.",
      .examples = "latentsync render dubbed.mp4.lsjob --segment 3",
      .library = LS_OPTION_RESUME,
-     .reports = true,
+     .reports = reporting,
      .operands = job_operand,
      .options = segment_option,
      .run = cmd_render},
@@ -444,7 +444,7 @@ static const cli_command commands[] = {
      .description = "Writes the output from the segments, all of which must be finished.",
      .examples = "latentsync join dubbed.mp4.lsjob",
      .library = LS_OPTION_RESUME,
-     .reports = true,
+     .reports = reporting,
      .operands = job_operand,
      .run = cmd_join},
     {.name = "faces",
@@ -456,7 +456,7 @@ static const cli_command commands[] = {
      .examples = "latentsync faces interview.mp4\n"
                  "latentsync faces --preview faces interview.mp4",
      .library = LS_OPTION_FACES,
-     .reports = true,
+     .reports = reporting,
      .options = faces_options,
      .run = cmd_faces},
     {.name = "check",
@@ -469,7 +469,7 @@ static const cli_command commands[] = {
          "tell\". The exit status is 0 if it is in sync, else 1.",
      .examples = "latentsync check dubbed.mp4\nlatentsync check --json --face left talk.mkv",
      .library = LS_OPTION_CHECK,
-     .reports = true,
+     .reports = reporting,
      .options = json_option,
      .run = cmd_check},
     {.name = "probe",
@@ -506,7 +506,7 @@ static const cli_command commands[] = {
          "Read from the environment: https_proxy and its kin, SSL_CERT_FILE (certificates to "
          "trust instead of the system's), HF_ENDPOINT (as --mirror, for huggingface.co), HF_TOKEN.",
      .examples = "latentsync models pull\nlatentsync models pull 1.5 -o /data/models",
-     .reports = true,
+     .reports = reporting,
      .operands = pull_operands,
      .options = pull_options,
      .run = cmd_pull},
@@ -517,7 +517,7 @@ static const cli_command commands[] = {
          "of Hugging Face, for the published files, recognised by size and SHA-256. They are "
          "linked, or copied where links cannot be made. FOLDER is not changed.",
      .examples = "latentsync models import ~/LatentSync/checkpoints",
-     .reports = true,
+     .reports = reporting,
      .operands = import_operands,
      .options = import_options,
      .run = cmd_import},
@@ -525,7 +525,7 @@ static const cli_command commands[] = {
      .summary = "check a model directory",
      .description = "Opens all networks, checks that they fit together, and reads every tensor.",
      .examples = "latentsync models check ~/.local/share/latentsync/1.6",
-     .reports = true,
+     .reports = reporting,
      .operands = check_operand,
      .run = cmd_models_check},
     {.name = "models random",
@@ -554,7 +554,7 @@ static const cli_command commands[] = {
          "describes the API, and how to run it as a service or behind a proxy.",
      .examples = "latentsync serve\n"
                  "latentsync serve --listen 0.0.0.0:7860 --token-file token",
-     .reports = true,
+     .reports = reporting,
      .options = serve_options,
      .run = cmd_serve},
     {.name = "slurm-job",
@@ -669,7 +669,7 @@ const ls_option *cli_option_at(const cli_command *c, size_t index)
         o = o ? o : of_list(c->options, &f);
         o = o ? o : of_list(help_option, &f);
     }
-    return o ? o : of_list(c->reports ? reporting : NULL, &f);
+    return o ? o : of_list(c->reports, &f);
 }
 
 const ls_option *cli_option_find(const cli_command *c, const char *name)
