@@ -1,7 +1,7 @@
 #include "server/api.h"
+#include "server/folder.h"
 #include "server/form.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -168,7 +168,7 @@ void api_job_playlist(http_request *r)
     char path[4096], *text = NULL;
     size_t size;
     queue_job_path(r->server->queue, r->id, "stream/stream.m3u8", path, sizeof path);
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const int fd = folder_open(path);
     FILE *in = fd >= 0 ? fdopen(fd, "r") : NULL, *out = in ? open_memstream(&text, &size) : NULL;
     if (out)
         print_playlist(in, out);

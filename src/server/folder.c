@@ -1,4 +1,4 @@
-#define _XOPEN_SOURCE 700 // nftw
+#define _GNU_SOURCE // nftw, O_PATH
 
 #include "server/folder.h"
 #include "server/fail.h"
@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -59,6 +60,25 @@ void folder_sweep(const char *path, bool (*is_kept)(void *opaque, const char *na
             folder_remove(inner, NULL);
     if (dir)
         closedir(dir);
+}
+
+int folder_open(const char *path)
+{
+    char name[NAME_MAX + 1];
+    int at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    while (at >= 0 && *path) {
+        path += strspn(path, "/");
+        const size_t n = strcspn(path, "/");
+        const int how = path[n] ? O_PATH | O_DIRECTORY : O_RDONLY | O_NONBLOCK;
+        const bool fits = (size_t)snprintf(name, sizeof name, "%.*s", (int)n, path) < sizeof name;
+        const int next = fits ? openat(at, name, how | O_NOFOLLOW | O_CLOEXEC) : -1;
+        const int number = fits ? errno : ENAMETOOLONG;
+        close(at);
+        errno = number;
+        at = next;
+        path += n;
+    }
+    return at;
 }
 
 int folder_lock(int *fd, const char *path, ls_error *err)

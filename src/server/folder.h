@@ -15,6 +15,9 @@ int folder_make(const char *path, ls_error *err);
 int folder_remove(const char *path, ls_error *err);
 /* Removes what in `path` `is_kept` does not name. */
 void folder_sweep(const char *path, bool (*is_kept)(void *opaque, const char *name), void *opaque);
+/* Opens a file to read it, without following a link anywhere on its absolute path, and without
+ * waiting for what is no file. -1: errno says why. */
+int folder_open(const char *path);
 /* The folder's own lock, until *fd is closed; LS_EBUSY. */
 int folder_lock(int *fd, const char *path, ls_error *err);
 

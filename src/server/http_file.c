@@ -1,9 +1,9 @@
 /* Files with ranges and conditions: RFC 9110, sections 13 and 14. */
+#include "server/folder.h"
 #include "server/http.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,7 +161,7 @@ void http_reply_file(http_request *r, const char *path, const char *type, const 
                      const char *cache)
 {
     struct stat st;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const int fd = folder_open(path);
     if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
         if (fd >= 0)
             close(fd);

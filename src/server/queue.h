@@ -79,7 +79,7 @@ int queue_job_resume(queue *q, const char *id, ls_error *err);
 int queue_job_remove(queue *q, const char *id, ls_error *err);
 /* The path of a job's "output", whose extension says what it is, or of what it writes meanwhile:
  * "newest.jpg", "stream/stream.m3u8". A process that read a hostile file has made them: open them
- * without following links. */
+ * with folder_open. */
 void queue_job_path(queue *q, const char *id, const char *name, char *out, size_t size);
 
 /* The events of a job with numbers above `after`, oldest first: {"id":N,"event":"..","data":{..}};
