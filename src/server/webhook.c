@@ -1,6 +1,7 @@
 #include "server/webhook.h"
 #include "server/basics.h"
 #include "server/fail.h"
+#include "server/store.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -8,7 +9,6 @@
 #include <nettle/base64.h>
 #include <nettle/hmac.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ static const double pauses[] = {1, 5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600};
 struct webhooks {
     const server_settings *s;
     queue *q;
-    sqlite3 *db; /* the thread's, once it runs */
+    store *store; /* the thread's, once it runs */
     CURL *curl;
     uint8_t secret[SECRET_SIZE];
     size_t secret_size;
@@ -254,40 +254,11 @@ static long call(webhooks *w, const char *id, const char *url, const char *body,
     return status;
 }
 
-/* The table; "due" is when it is called next, or was for the last time. */
-static const char schema[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                             "CREATE TABLE IF NOT EXISTS calls(id TEXT PRIMARY KEY NOT NULL,"
-                             " url TEXT NOT NULL, body TEXT NOT NULL, due REAL NOT NULL,"
-                             " tries INTEGER NOT NULL DEFAULT 0, open INTEGER NOT NULL DEFAULT 1);"
-                             "CREATE INDEX IF NOT EXISTS due ON calls(open, due);";
-
-static int db_fail(const webhooks *w, ls_error *err)
+static bool failed(const webhooks *w, int ret, const ls_error *err)
 {
-    return server_fail(err, LS_EIO, "the database of webhooks: %s", sqlite3_errmsg(w->db));
-}
-
-/* A statement with texts and numbers, "t" and "d", in its places; runs it unless `out` is given. */
-static bool query(webhooks *w, sqlite3_stmt **out, const char *sql, const char *kinds, ...)
-{
-    sqlite3_stmt *st = NULL;
-    bool ok = sqlite3_prepare_v2(w->db, sql, -1, &st, NULL) == SQLITE_OK;
-    va_list ap;
-    va_start(ap, kinds);
-    for (int i = 0; kinds[i]; i++)
-        if (kinds[i] == 't')
-            sqlite3_bind_text(st, i + 1, va_arg(ap, const char *), -1, SQLITE_TRANSIENT);
-        else
-            sqlite3_bind_double(st, i + 1, va_arg(ap, double));
-    va_end(ap);
-    const int step = ok ? sqlite3_step(st) : SQLITE_ERROR;
-    ok = step == SQLITE_ROW || step == SQLITE_DONE;
-    if (!ok)
-        say(w, LS_MESSAGE_ERROR, "the database of webhooks: %s", sqlite3_errmsg(w->db));
-    if (out && step == SQLITE_ROW)
-        *out = st;
-    else
-        sqlite3_finalize(st);
-    return ok;
+    if (ret)
+        say(w, LS_MESSAGE_ERROR, "webhooks: %s", err->message);
+    return ret;
 }
 
 static bool has_ended(const char *state)
@@ -300,6 +271,7 @@ static bool has_ended(const char *state)
 static void note(webhooks *w, const char *job_id)
 {
     char id[128], type[32];
+    ls_error err = {0};
     json_t *job = queue_job(w->q, job_id), *request = queue_job_request(w->q, job_id);
     const char *state = json_string_value(json_object_get(job, "state")),
                *finished = json_string_value(json_object_get(job, "finished")),
@@ -310,8 +282,11 @@ static void note(webhooks *w, const char *job_id)
         json_t *o = json_pack("{s:s, s:s, s:O}", "type", type, "timestamp", finished, "data", job);
         char *body = o ? json_dumps(o, JSON_COMPACT) : NULL;
         if (body)
-            query(w, NULL, "INSERT OR IGNORE INTO calls(id, url, body, due) VALUES(?, ?, ?, ?)",
-                  "tttd", id, url, body, server_time());
+            failed(w,
+                   store_do(w->store, &err,
+                            "INSERT OR IGNORE INTO calls(id, url, body, due) VALUES(?, ?, ?, ?)",
+                            "sssd", id, url, body, server_time()),
+                   &err);
         free(body);
         json_decref(o);
     }
@@ -323,11 +298,13 @@ static void note(webhooks *w, const char *job_id)
 static void note_all(webhooks *w)
 {
     static const char *const states[] = {"done", "failed", "canceled"};
-    ls_error err;
+    ls_error err = {0};
     const json_t *job;
     size_t k;
-    query(w, NULL, "DELETE FROM calls WHERE open = 0 AND due < ?", "d",
-          server_time() - KEPT_SECONDS);
+    failed(w,
+           store_do(w->store, &err, "DELETE FROM calls WHERE open = 0 AND due < ?", "d",
+                    server_time() - KEPT_SECONDS),
+           &err);
     for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
         json_t *list = queue_jobs(w->q, 1000, NULL, states[i], &err);
         json_array_foreach(json_object_get(list, "jobs"), k, job)
@@ -336,45 +313,53 @@ static void note_all(webhooks *w)
     }
 }
 
-static void settle(webhooks *w, const char *id, int tries, long status, const char *why)
+static bool settle(webhooks *w, const char *id, size_t tries, long status, const char *why)
 {
+    ls_error err = {0};
     const bool taken = status >= 200 && status < 300, gone = status == 410;
-    if (taken || gone || tries >= (int)(sizeof pauses / sizeof *pauses)) {
-        query(w, NULL, "UPDATE calls SET open = 0, due = ? WHERE id = ?", "dt", server_time(), id);
-        if (!taken)
-            say(w, LS_MESSAGE_WARNING, "webhook of %s was given up: status %ld, %s", id, status,
-                why);
-    } else {
-        query(w, NULL, "UPDATE calls SET tries = tries + 1, due = ? WHERE id = ?", "dt",
-              server_time() + pauses[tries], id);
+    if (!taken && !gone && tries < sizeof pauses / sizeof *pauses) {
+        const int ret =
+            store_do(w->store, &err, "UPDATE calls SET tries = tries + 1, due = ? WHERE id = ?",
+                     "ds", server_time() + pauses[tries], id);
+        return !failed(w, ret, &err);
     }
+    if (!taken)
+        say(w, LS_MESSAGE_WARNING, "webhook of %s was given up: status %ld, %s", id, status, why);
+    return !failed(w,
+                   store_do(w->store, &err, "UPDATE calls SET open = 0, due = ? WHERE id = ?", "ds",
+                            server_time(), id),
+                   &err);
+}
+
+/* False: that it was made could not be recorded. */
+static bool make_call(webhooks *w, const json_t *row)
+{
+    char why[CURL_ERROR_SIZE];
+    ls_error err = {0};
+    const char *id = json_string_value(json_object_get(row, "id")),
+               *url = json_string_value(json_object_get(row, "url")),
+               *body = json_string_value(json_object_get(row, "body"));
+    if (!id || !url || !body)
+        return false;
+    const bool refused = webhook_check(w->s, url, &err); // the list may have changed since
+    const long status = refused ? 410 : call(w, id, url, body, why);
+    return go_on(w, 0, 0, 0, 0) ||
+           settle(w, id, (size_t)json_integer_value(json_object_get(row, "tries")), status,
+                  refused ? err.message : why);
 }
 
 /* Makes the next call that is due. Seconds until another may be; 0: perhaps at once. */
 static double work(webhooks *w)
 {
-    sqlite3_stmt *st = NULL;
-    char why[CURL_ERROR_SIZE];
-    query(w, &st, "SELECT id, url, body, tries, due FROM calls WHERE open = 1 ORDER BY due LIMIT 1",
-          "");
-    if (!st)
-        return 3600;
-    const double left = sqlite3_column_double(st, 4) - server_time();
-    char *id = strdup((const char *)sqlite3_column_text(st, 0)),
-         *url = strdup((const char *)sqlite3_column_text(st, 1)),
-         *body = strdup((const char *)sqlite3_column_text(st, 2));
-    const int tries = sqlite3_column_int(st, 3);
-    sqlite3_finalize(st);
-    if (left <= 0 && id && url && body) {
-        ls_error err = {0};
-        const bool refused = webhook_check(w->s, url, &err); // the list may have changed since
-        const long status = refused ? 410 : call(w, id, url, body, why);
-        if (!go_on(w, 0, 0, 0, 0))
-            settle(w, id, tries, status, refused ? err.message : why);
-    }
-    free(id);
-    free(url);
-    free(body);
+    ls_error err = {0};
+    json_t *row = store_first(
+        w->store, &err,
+        "SELECT id, url, body, tries, due FROM calls WHERE open = 1 ORDER BY due LIMIT 1", "");
+    double left =
+        json_is_object(row) ? json_number_value(json_object_get(row, "due")) - server_time() : 3600;
+    if (!failed(w, row ? 0 : err.code, &err) && left <= 0)
+        left = make_call(w, row) ? 0 : 60;
+    json_decref(row);
     return left > 0 ? left : 0;
 }
 
@@ -445,16 +430,23 @@ static int read_secret(webhooks *w, ls_error *err)
                                         path, SECRET_SIZE - 1);
 }
 
-static int open_db(webhooks *w, ls_error *err)
+/* A connection of its own to the server's database; "due" is when a call is made next, or was for
+ * the last time. */
+static int open_store(webhooks *w, ls_error *err)
 {
     char path[4096];
-    const int n = snprintf(path, sizeof path, "%s/webhooks.db", w->s->data);
+    const int n = snprintf(path, sizeof path, "%s/latentsync.db", w->s->data);
     if (n >= (int)sizeof path)
         return server_fail(err, LS_EINVAL, "the name of the data folder is too long");
-    if (sqlite3_open(path, &w->db) != SQLITE_OK)
-        return db_fail(w, err);
-    sqlite3_busy_timeout(w->db, 5000);
-    return sqlite3_exec(w->db, schema, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_fail(w, err);
+    int ret = store_open(&w->store, path, err);
+    if (!ret)
+        ret = store_do(w->store, err,
+                       "CREATE TABLE IF NOT EXISTS calls(id TEXT PRIMARY KEY NOT NULL,"
+                       " url TEXT NOT NULL, body TEXT NOT NULL, due REAL NOT NULL,"
+                       " tries INTEGER NOT NULL DEFAULT 0, open INTEGER NOT NULL DEFAULT 1)",
+                       "");
+    return ret ? ret
+               : store_do(w->store, err, "CREATE INDEX IF NOT EXISTS due ON calls(open, due)", "");
 }
 
 int webhook_open(webhooks **out, const server_settings *s, queue *q, ls_error *err)
@@ -475,7 +467,7 @@ int webhook_open(webhooks **out, const server_settings *s, queue *q, ls_error *e
     int ret =
         w->changed && w->curl ? read_secret(w, err) : server_fail(err, LS_ENOMEM, "out of memory");
     if (!ret)
-        ret = open_db(w, err);
+        ret = open_store(w, err);
     w->is_closing = ret;
     if (!ret && pthread_create(&w->thread, NULL, run, w)) {
         w->is_closing = true;
@@ -504,7 +496,7 @@ void webhook_close(webhooks *w)
 {
     if (!w)
         return;
-    sqlite3_close(w->db);
+    store_close(w->store);
     curl_easy_cleanup(w->curl);
     json_decref(w->changed);
     pthread_cond_destroy(&w->wake);

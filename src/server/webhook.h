@@ -11,7 +11,7 @@ typedef struct webhooks webhooks;
  * "HOST:PORT", 443 without. LS_EINVAL. */
 int webhook_check(const server_settings *s, const char *url, ls_error *err);
 
-/* Reads the secret, opens DATA/webhooks.db, finds jobs that ended without a call, listens to the
+/* Reads the secret, opens the database, finds jobs that ended without a call, listens to the
  * queue and starts the thread that calls. *out is NULL without s->webhook_hosts, and on failure. */
 int webhook_open(webhooks **out, const server_settings *s, queue *q, ls_error *err);
 /* Ends the thread and what it is doing; the queue is not used any more. Takes NULL. */
