@@ -33,7 +33,8 @@ static bool take(reader *r, const ls_option *o, const char *text)
     ls_error err = {0};
     cli_given given = {.option = o};
     size_t kept = 0;
-    const bool can_send = call->command->run == cmd_sync && !strcmp(o->name, "output");
+    const bool can_send = !strcmp(o->name, "access-log") ||
+                          (call->command->run == cmd_sync && !strcmp(o->name, "output"));
     if (o->type == LS_OPTION_OUTPUT && !can_send && !strcmp(text, "-"))
         return refuse(r, cli_usage(call->command,
                                    "%s cannot be standard output; name a file, or ./- for one of "

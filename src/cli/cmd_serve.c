@@ -63,6 +63,7 @@ int cmd_serve(cli_call *call)
         .token_file = cli_text(call, "token-file"),
         .hosts = cli_text(call, "host"),
         .prefix = cli_has(call, "prefix") ? cli_text(call, "prefix") : "",
+        .access_log = cli_text(call, "access-log"),
         .executor = cli_text(call, "executor"),
         .webhook_hosts = cli_text(call, "webhook-hosts"),
         .webhook_secret = cli_text(call, "webhook-secret"),

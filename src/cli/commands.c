@@ -330,6 +330,11 @@ static const ls_option serve_options[] = {
      .value = "FILE",
      .group = "Webhooks",
      .help = "sign what they are told with the key in this file"},
+    {.name = "access-log",
+     .type = LS_OPTION_OUTPUT,
+     .value = "FILE",
+     .group = "Messages",
+     .help = "add a line for each request to this file; -: to standard output"},
     {0}};
 
 static const ls_option help_operands[] = {
@@ -427,7 +432,7 @@ static const cli_command commands[] = {
          "FILE.lsjob\" writes FILE.",
      .examples = "latentsync plan interview.mp4 speech.wav -o dubbed.mp4",
      .library = LS_OPTION_SYNC,
-     .reports = reporting + 1, /* without --progress */
+     .reports = reporting,
      .run = cmd_plan},
     {.name = "render",
      .summary = "make one segment of a planned job",
@@ -554,7 +559,7 @@ static const cli_command commands[] = {
          "describes the API, and how to run it as a service or behind a proxy.",
      .examples = "latentsync serve\n"
                  "latentsync serve --listen 0.0.0.0:7860 --token-file token",
-     .reports = reporting,
+     .reports = reporting + 1, /* without --progress */
      .options = serve_options,
      .run = cmd_serve},
     {.name = "slurm-job",

@@ -188,11 +188,7 @@ static bool is_early(const http_request *r)
 
 static enum MHD_Result send_answer(http_request *r)
 {
-    const char *length;
-    http_server *h = r->server;
-    h->answers[r->status / 100 % 6]++;
-    if ((length = MHD_get_response_header(r->response, "Content-Length")))
-        h->sent += strtoull(length, NULL, 10);
+    r->server->answers[r->status / 100 % 6]++;
     return MHD_queue_response(r->connection, r->status, r->response);
 }
 
@@ -249,6 +245,7 @@ static enum MHD_Result first(http_server *h, struct MHD_Connection *c, const cha
     *context = r;
     r->server = h;
     r->connection = c;
+    http_log_begin(r, method, path);
     if (h->is_closing)
         close_down(r);
     else
@@ -282,6 +279,7 @@ static void on_completed(void *opaque, struct MHD_Connection *c, void **context,
     (void)why;
     if (!r)
         return;
+    http_log_end(r);
     pthread_mutex_lock(&h->gate);
     set_deadline(r, HTTP_SECONDS);
     upload_abandon(r);
@@ -291,6 +289,7 @@ static void on_completed(void *opaque, struct MHD_Connection *c, void **context,
     json_decref(r->json);
     json_decref(r->result);
     free(r->body);
+    free(r->target);
     free(r);
     pthread_mutex_unlock(&h->gate);
     *context = NULL;
@@ -410,6 +409,8 @@ int http_open(http_server **out, const server_settings *s, ls_error *err)
     pthread_mutex_init(&h->sockets, NULL);
     int ret = open_socket(h, err);
     if (!ret)
+        ret = http_log_open(h, err);
+    if (!ret)
         ret = tasks_open(&h->tasks, err);
     if (ret)
         http_close(h);
@@ -481,6 +482,8 @@ void http_close(http_server *h)
         MHD_stop_daemon(h->daemon);
     if (h->socket >= 0)
         close(h->socket);
+    if (h->log)
+        fclose(h->log);
     listen_remove(&h->address);
     http_guard_close(h->guard);
     pthread_mutex_destroy(&h->gate);

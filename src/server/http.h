@@ -10,6 +10,7 @@
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 enum {
     HTTP_MAX_JSON = 64 << 10,  /* bytes of a JSON body */
@@ -53,7 +54,9 @@ struct http_request {
     http_writer *writer; /* of an upload */
     http_form *form;
     struct MHD_Response *response;
-    unsigned status;
+    unsigned status; /* 0: the client left */
+    double begun;
+    char *target; /* for the log: method and path; NULL: there is none */
     uint64_t drained;
     size_t recent; /* bytes of the body since the deadline was set */
     /* A held request: */
@@ -86,8 +89,9 @@ struct http_server {
     http_writer *writers;
     pthread_mutex_t sockets; /* of this one, and held by callbacks of libmicrohttpd: */
     http_connection *connections;
+    FILE *log; /* or NULL */
     double started;
-    uint64_t answers[6], received, sent; /* answers by the first digit of their status */
+    uint64_t answers[6], received; /* answers by the first digit of their status */
 };
 
 /* Takes the address of `s`. LS_EINVAL, LS_EBUSY, LS_EIO; *out is then NULL. */
@@ -132,6 +136,11 @@ void http_answer(void *request, json_t *result, const ls_error *err);
 void http_events_changed(void *server, const char *id);
 void http_events_tick(http_server *h);
 void http_events_end(http_server *h);
+
+/* The log of requests that the settings ask for. */
+int http_log_open(http_server *h, ls_error *err);
+void http_log_begin(http_request *r, const char *method, const char *path);
+void http_log_end(http_request *r);
 
 const char *http_value(const http_request *r, const char *header);
 const char *http_argument(const http_request *r, const char *name);

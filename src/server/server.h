@@ -18,6 +18,7 @@ typedef struct server_settings {
     const char *token_file;
     const char *hosts;          /* further names it is reached under, with commas between them */
     const char *prefix;         /* "" or "/lips": what a proxy puts before every path */
+    const char *access_log;     /* file, "-", or NULL */
     const char *executor;       /* "local", "slurm" */
     const char *webhook_hosts;  /* NULL: no webhooks */
     const char *webhook_secret; /* file, or NULL */

@@ -117,6 +117,29 @@ def health_and_page():
 
 
 @test
+def requests_are_logged():
+    token = "a-token-that-no-log-may-hold"
+    open("o.token", "w").write(token)
+    server = Server("--access-log", "o.log", "--token-file", "o.token", data="o.logged")
+    bearer = {"Authorization": "Bearer " + token}
+    asked = [("GET", "/health", "/health"), ("GET", "/v1/jobs?limit=3&token=" + token, "/v1/jobs"), ("BREW", "/v1/jobs", "/v1/jobs"),
+             ("GET", "/a%0a%20b%22%c3%bc%25", "/a%0A%20b\"%C3%BC%25"), ("DELETE", "/v1/jobs/" + "0" * 32, "/v1/jobs/" + "0" * 32)]
+    statuses = [server.ask(method, path, **bearer)[0] for method, path, _ in asked]
+    statuses.append(server.ask("POST", "/v1/session", {"token": token})[0])
+    assert statuses == [200, 200, 405, 404, 404, 204], statuses
+    assert server.stop() == 0
+    text = open("o.log").read()
+    lines = [re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ 127\.0\.0\.1 (\S+) (\S+) (\d+) \d+\.\d{3}", x).groups() for x in text.splitlines()]
+    assert lines == [*((m, logged, str(s)) for (m, _, logged), s in zip(asked, statuses)), ("POST", "/v1/session", "204")], lines
+    assert token not in text
+    server = Server("--access-log", "o.log", "--token-file", "o.token", data="o.logged")  # adds to it
+    server.ask("GET", "/health")
+    assert server.stop() == 0 and open("o.log").read().startswith(text) and len(open("o.log").readlines()) == len(lines) + 1
+    r = subprocess.run([LS, "serve", "--listen", "127.0.0.1:0", "--data", "o.logged", "--access-log", "o.none/log"], capture_output=True, text=True)
+    assert r.returncode and "o.none/log" in r.stderr and "ready" not in r.stdout, r
+
+
+@test
 def upload_in_parts():
     where, made = SERVER.upload(BYTES, sha256=hashlib.sha256(BYTES).hexdigest())
     assert made["received"] == 0 and made["state"] == "receiving" and "sha256" not in made
