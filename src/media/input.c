@@ -74,6 +74,10 @@ static int find_format(const AVInputFormat **format, AVIOContext *pb, const char
                                         "sap",    "sdp",  "vobsub", NULL};
     const char *name = strpbrk(path, "%*?{") ? "" : path; // would be a pattern of names
     int ret = av_probe_input_buffer2(pb, format, name, NULL, 0, 0);
+    if (ret >= 0 && (*format)->flags & AVFMT_NOFILE) { // a picture's name; it is what it holds
+        *format = NULL;
+        ret = av_probe_input_buffer2(pb, format, "", NULL, 0, 0);
+    }
     if (ret < 0 && ret != AVERROR_INVALIDDATA)
         return ls_fail_av(err, ret, "cannot read %s", path);
     if (ret < 0 || (*format)->flags & AVFMT_NOFILE)
