@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes models/mini from nothing: draws the speakers, trains the networks, one after another, and writes
 # them with the tensors and curves that belong to them. Four hours on 2 cores; what is finished is not made again.
-# With --quick all of it in ten minutes, with little of everything, and what it writes stays in the folder.
+# With --quick all of it in three minutes, with little of everything, and what it writes stays in the folder.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:?usage: tools/train/train.sh FOLDER [--quick], with 14 GB free}
