@@ -155,10 +155,12 @@ static enum MHD_Result on_value(void *opaque, enum MHD_ValueKind kind, const cha
                                 const char *data, uint64_t at, size_t size)
 {
     http_form *f = opaque;
-    form_part *p = file ? find_part(f, name) : NULL;
     (void)kind, (void)type, (void)encoding;
+    if (!name)
+        refuse(f, "a part of the form", "Content-Disposition names no field");
     if (f->request->response)
         return MHD_YES; // the rest is dropped
+    form_part *p = file ? find_part(f, name) : NULL;
     if (!at)
         begin_field(f, name);
     if (file && !p)

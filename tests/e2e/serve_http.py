@@ -273,6 +273,11 @@ def forms_that_are_wrong():
                            (413, {**good, "name": "n" * 70000}), (400, {**good, "x" * 70: "1"})):
         answer = SERVER.ask("POST", "/v1/jobs", form(**fields), Content_Type=FORM)
         assert answer[0] == status, (status, answer, list(fields))
+    for head in ("Content-Disposition: x", "Content-Disposition: form-data", "X: y", 'Content-Disposition: form-data; filename="a"',
+                 'Content-Disposition: form-data; name=""', "Content-Type: multipart/mixed; boundary=C"):
+        part = f"--b0undary\r\n{head}\r\n\r\n--C\r\n\r\nx\r\n--b0undary--\r\n".encode()
+        answer = SERVER.ask("POST", "/v1/jobs", part, Content_Type=FORM)
+        assert answer[0] == 400 and answer[2]["error"]["message"], (head, answer)
     body = form(**good)
     assert SERVER.ask("POST", "/v1/jobs", body + body.replace(b"--b0undary--", b""), Content_Type=FORM)[0] in (400, 422)
     for cut_body in (body[:-30], body[:1000], b"", b"--b0undary"):
