@@ -107,6 +107,15 @@ def bad(r, *words, code=1):
     assert not left, f"left behind: {left}"
 
 
+def until(condition, seconds=120):
+    """What `condition` gives once that is true; the patience is for a busy machine."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.05)
+    return found
+
+
 TESTS = []
 
 

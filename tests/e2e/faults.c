@@ -94,6 +94,14 @@ EXPORT int fstatvfs64(int fd, struct statvfs64 *fs)
     return ret;
 }
 
+EXPORT int statvfs64(const char *path, struct statvfs64 *fs)
+{
+    const int fd = REAL(open)(path, O_PATH | O_CLOEXEC), ret = fd < 0 ? -1 : fstatvfs64(fd, fs);
+    if (fd >= 0)
+        close(fd);
+    return ret;
+}
+
 extern void *__libc_malloc(size_t n);
 extern void *__libc_calloc(size_t n, size_t size);
 extern void *__libc_realloc(void *p, size_t n);

@@ -8,12 +8,11 @@ import os
 import re
 import socket
 import sys
-import time
 
 import jsonschema
 
 PUPPET = os.path.abspath(sys.argv[2])
-from common import LS, main, run, test  # noqa: E402
+from common import LS, bad, main, run, test, until  # noqa: E402
 import server  # noqa: E402
 from server import API, Server, resolve, speaker, valid  # noqa: E402
 
@@ -117,16 +116,10 @@ def a_cut_upload_is_resumed():
             s = S.connect(request + b"Transfer-Encoding: chunked\r\n\r\n" + f"{cut:x}\r\n".encode() + data[had:had + cut] + b"\r\nffff\r\n")
         else:
             s = S.connect(request + f"Content-Length: {len(data) - had}\r\n\r\n".encode() + data[had:had + cut])
-        end = time.monotonic() + 20
         s.shutdown(socket.SHUT_WR)
-        while True:
-            a = S.ask("HEAD", f"/v1/uploads/{u}")
-            if int(a.headers["Upload-Offset"]) == had + cut or time.monotonic() > end:
-                break
-            time.sleep(0.02)
-        s.close()
         had += cut
-        assert int(a.headers["Upload-Offset"]) == had, (a.headers["Upload-Offset"], had, chunked)
+        until(lambda: int(S.ask("HEAD", f"/v1/uploads/{u}").headers["Upload-Offset"]) == had)
+        s.close()
     rest = b"".join(f"{len(part):x};x=y\r\n".encode() + part + b"\r\n" for part in (data[had:-7], data[-7:]))
     status, got = S.raw(head.format(u, S.port, had).encode() + b"Transfer-Encoding: chunked\r\n\r\n" + rest + b"0\r\n\r\n")
     assert status == 204, got
@@ -138,9 +131,7 @@ def two_clients_cannot_write_one_upload():
     u = S.announce(10)
     head = f"PATCH /v1/uploads/{u} HTTP/1.1\r\nHost: localhost:{S.port}\r\nContent-Type: application/octet-stream\r\nUpload-Offset: 0\r\nContent-Length: 10\r\n\r\n"
     with S.connect(head.encode() + b"01234") as s:
-        end = time.monotonic() + 20
-        while S.want(200, "GET", f"/v1/uploads/{u}").json()["received"] < 5 and time.monotonic() < end:
-            time.sleep(0.02)
+        until(lambda: S.want(200, "GET", f"/v1/uploads/{u}").json()["received"] == 5)
         a = S.ask("PATCH", f"/v1/uploads/{u}", b"abcdefghij", {**BINARY, "Upload-Offset": "0"})
         assert a.status == 409, a.status
         s.sendall(b"56789")
@@ -250,10 +241,10 @@ def what_a_file_holds():
 
 @test
 def faces_to_choose_from():
-    path, end = f"/v1/uploads/{VIDEO}/faces", time.monotonic() + 60
-    while (a := S.ask("GET", path)).status == 202 and time.monotonic() < end:
-        assert a.headers["Retry-After"] == "1"
-        time.sleep(0.1)
+    path = f"/v1/uploads/{VIDEO}/faces"
+    first = S.ask("GET", path)
+    assert first.status == 200 or first.headers["Retry-After"] == "1"
+    a = until(lambda: (a := S.ask("GET", path)).status != 202 and a)
     faces = a.json()["faces"]
     assert a.status == 200 and len(faces) == 1, a.body
     (f,) = faces
@@ -382,6 +373,12 @@ def names_to_download_by():
             d = got.headers["Content-Disposition"]
             assert got.headers["Set-Cookie"] is None and "/" not in d and not re.search(r"[\x00-\x1f\x7f-\xff]", d), d
             S.want(204, "DELETE", f"/v1/jobs/{j['id']}")
+
+
+@test
+def there_is_no_progress_of_a_server():
+    bad(run(LS, "serve", "--progress", "json"), "--progress", code=2)
+    assert "--progress" not in run(LS, "serve", "--help").stdout
 
 
 @test

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.parse
 
-from common import LS, main, test
+from common import LS, main, test, until
 
 
 class Server:
@@ -178,11 +178,7 @@ def cut(where, sent, announced, at=0):
 
 
 def arrived(where, count):
-    for _ in range(100):
-        if SERVER.ask("GET", where)[2]["received"] == count:
-            return
-        time.sleep(0.05)
-    raise AssertionError(SERVER.ask("GET", where))
+    until(lambda: SERVER.ask("GET", where)[2]["received"] == count)
 
 
 @test
@@ -273,30 +269,23 @@ def forms_that_are_wrong():
                            (413, {**good, "name": "n" * 70000}), (400, {**good, "x" * 70: "1"})):
         answer = SERVER.ask("POST", "/v1/jobs", form(**fields), Content_Type=FORM)
         assert answer[0] == status, (status, answer, list(fields))
+    body = form(**good)
+    assert SERVER.ask("POST", "/v1/jobs", body + body.replace(b"--b0undary--", b""), Content_Type=FORM)[0] in (400, 422)
+    for cut_body in (body[:-30], body[:1000], b"", b"--b0undary"):
+        assert SERVER.ask("POST", "/v1/jobs", cut_body, Content_Type=FORM)[0] in (400, 422), len(cut_body)
     for head in ("Content-Disposition: x", "Content-Disposition: form-data", "X: y", 'Content-Disposition: form-data; filename="a"',
                  'Content-Disposition: form-data; name=""', "Content-Type: multipart/mixed; boundary=C"):
         part = f"--b0undary\r\n{head}\r\n\r\n--C\r\n\r\nx\r\n--b0undary--\r\n".encode()
         answer = SERVER.ask("POST", "/v1/jobs", part, Content_Type=FORM)
         assert answer[0] == 400 and answer[2]["error"]["message"], (head, answer)
-    body = form(**good)
-    assert SERVER.ask("POST", "/v1/jobs", body + body.replace(b"--b0undary--", b""), Content_Type=FORM)[0] in (400, 422)
-    for cut_body in (body[:-30], body[:1000], b"", b"--b0undary"):
-        assert SERVER.ask("POST", "/v1/jobs", cut_body, Content_Type=FORM)[0] in (400, 422), len(cut_body)
     assert SERVER.ask("POST", "/v1/jobs", body, Content_Type="multipart/form-data")[0] == 415
+    until(lambda: uploads() == before)
     s = socket.create_connection(("127.0.0.1", SERVER.port))
     s.sendall(f"POST /v1/jobs HTTP/1.1\r\nHost: localhost:{SERVER.port}\r\nContent-Type: {FORM}\r\n"
               f"Content-Length: {len(body)}\r\n\r\n".encode() + body[:500000])
-    for _ in range(100):
-        if uploads() != before:
-            break
-        time.sleep(0.05)
-    assert uploads() != before
+    until(lambda: uploads() != before)
     s.close()
-    for _ in range(100):
-        if uploads() == before:
-            return
-        time.sleep(0.05)
-    raise AssertionError(uploads() - before)
+    until(lambda: uploads() == before)
 
 
 @test

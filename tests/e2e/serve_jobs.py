@@ -14,7 +14,7 @@ import threading
 import time
 
 PUPPET, FAULTS = (os.path.abspath(a) for a in sys.argv[2:4])
-from common import LS, good, main, preload, probe, run, test  # noqa: E402
+from common import LS, good, main, preload, probe, run, test, until  # noqa: E402
 from server import MODELS, OPTIONS, Server, form, left, speaker, sync, valid  # noqa: E402
 
 S = None
@@ -214,10 +214,7 @@ def cancelled_and_resumed():
     other = S.job(LONG, LONG_SPEECH)
     S.wait(other, "running")
     S.want(204, "DELETE", f"/v1/jobs/{other}")
-    end = time.monotonic() + 60
-    while (rest := [f for f in left(S.data) if other in f] + workers(S, other)) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not rest, rest
+    until(lambda: not [f for f in left(S.data) if other in f] + workers(S, other))
     S.want(204, "DELETE", f"/v1/jobs/{job}")
 
 
@@ -262,10 +259,7 @@ def the_server_is_killed():
         time.sleep(DRAW.random())
         before = [S.want(200, "GET", f"/v1/jobs/{j}").json()["state"] for j in jobs]
         S.stop(signal.SIGKILL)
-        end = time.monotonic() + 15
-        while workers(S) and time.monotonic() < end:
-            time.sleep(0.02)
-        assert not workers(S), "workers outlive their server"
+        until(lambda: not workers(S))  # they do not outlive their server
         S.start()
         after = [S.want(200, "GET", f"/v1/jobs/{j}").json()["state"] for j in jobs]
         assert all(b != "done" or a == "done" for a, b in zip(after, before)) and "failed" not in after, (before, after)
@@ -339,6 +333,16 @@ def a_stream_while_it_is_made():
     parts = [S.want(200, "GET", f"/v1/jobs/{job}/{n}").body for n in names]
     open("o.stream.mp4", "wb").write(b"".join(parts))
     assert int(probe("o.stream.mp4")["nb_read_frames"]) == int(probe("long.mp4")["nb_read_frames"])
+    for folder, paths in (("stream", ["stream.m3u8", names[-1]]), ("", ["stream.m3u8", names[-1], "output", "preview.jpg"])):
+        inside = os.path.join(S.data, "jobs", job, folder).rstrip("/")
+        os.rename(inside, "o.elsewhere" + folder)
+        os.symlink(os.path.abspath("o.elsewhere" + folder), inside)
+        for path in paths:  # a link is not followed
+            S.want(404, "GET", f"/v1/jobs/{job}/{path}")
+        os.remove(inside)
+        os.rename("o.elsewhere" + folder, inside)
+        for path in paths:
+            S.want(200, "GET", f"/v1/jobs/{job}/{path}")
     S.want(204, "DELETE", f"/v1/jobs/{job}")
 
 
@@ -356,14 +360,40 @@ def a_full_disk():
         assert left(s.data) == [], left(s.data)
 
 
+@with_no_jobs
+def a_disk_that_is_almost_full():
+    def refused(a):
+        assert a.status == 507 and a.code() == "full" and "space" in a.json()["error"]["message"], a.body
+        return True
+    faults = {"LD_PRELOAD": preload(FAULTS), "LS_FAULT_FREE": str(1_003_000_000)}
+    with Server(data="o.full", env=faults) as s:  # 1 GB is to stay free
+        refused(s.ask("POST", "/v1/uploads", name="x", size=4_000_000))
+        with s.connect(f"POST /v1/jobs HTTP/1.1\r\nHost: localhost:{s.port}\r\nContent-Type: multipart/form-data; boundary=abcd\r\n"
+                       f"Content-Length: 4000000\r\nExpect: 100-continue\r\n\r\n".encode()) as c:
+            assert c.recv(100).startswith(b"HTTP/1.1 507")
+        video, speech = s.upload("face/face.mp4"), s.upload("face/speech.wav")
+        job = s.job(video, speech)
+        s.wait(job)
+        is_whole(s, job)
+        s.want(200, "GET", "/ready")
+    s.env["LS_FAULT_FREE"] = str(999_000_000)
+    with s.start():
+        for a in (s.ask("POST", "/v1/uploads", name="x", size=1), s.ask("POST", "/v1/jobs", {"video": video, "audio": speech, "options": OPTIONS}),
+                  s.ask("POST", "/v1/jobs", *form(video=("v", b"x"), audio=("a", b"x")))):
+            refused(a)
+        assert "full" in s.want(503, "GET", "/ready").json()["reason"]
+        is_whole(s, job)  # what is there can be fetched, and removed
+        assert re.search(r"disk_free_bytes 99[89]\d{6}\n", s.want(200, "GET", "/metrics").body.decode())
+        for path in (f"/v1/jobs/{job}", f"/v1/uploads/{video}", f"/v1/uploads/{speech}"):
+            s.want(204, "DELETE", path)
+        until(lambda: left(s.data) == [])
+
+
 @test
 def nothing_is_left():
     for u in (VIDEO, SPEECH, LONG, LONG_SPEECH):
         S.want(204, "DELETE", f"/v1/uploads/{u}")
-    end = time.monotonic() + 60
-    while (rest := left(S.data)) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not rest, rest
+    until(lambda: not left(S.data))
     S.stop()
     assert sqlite3.connect(os.path.join(S.data, "latentsync.db")).execute("pragma integrity_check").fetchone() == ("ok",)
 
