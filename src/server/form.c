@@ -179,18 +179,41 @@ static bool take(http_request *r, const char *data, size_t size)
     return true;
 }
 
-void form_begin(http_request *r)
+bool form_open(http_request *r)
 {
-    const uint64_t most = r->server->settings->max_upload, length = http_length(r);
     http_form *f = calloc(1, sizeof *f);
-    ls_error err = {0};
     if (!f)
-        return;
+        return false;
     r->form = f;
     f->request = r;
     f->job = json_pack("{s:{}}", "options");
     for (int i = 0; i < PARTS; i++)
         f->parts[i].fd = -1;
+    return true;
+}
+
+void form_add_file(http_request *r, const char *member, const char *data, size_t size)
+{
+    form_part *p = find_part(r->form, member);
+    ls_error err = {0};
+    if (queue_check_space(r->server->queue, size, &err))
+        http_fail_error(r, &err);
+    else if (begin_part(r->form, p, member, ""))
+        take_part(r->form, p, data, size);
+}
+
+json_t *form_job(http_request *r)
+{
+    return r->form->job;
+}
+
+void form_begin(http_request *r)
+{
+    const uint64_t most = r->server->settings->max_upload, length = http_length(r);
+    ls_error err = {0};
+    if (!form_open(r))
+        return;
+    http_form *f = r->form;
     f->parser = MHD_create_post_processor(r->connection, BUFFER, on_value, f);
     r->take = take;
     if (!f->parser)
@@ -249,7 +272,7 @@ static void run_form(task *base)
 void form_end(http_request *r, const char *key, void (*resume)(http_request *r))
 {
     http_form *f = r->form;
-    const enum MHD_Result is_whole = MHD_destroy_post_processor(f->parser);
+    const enum MHD_Result is_whole = f->parser ? MHD_destroy_post_processor(f->parser) : MHD_YES;
     f->parser = NULL;
     end_field(f);
     if (is_whole != MHD_YES)

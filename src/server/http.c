@@ -109,11 +109,34 @@ static void find_route(http_request *r, const char *method, const char *path)
     refuse_method(r, path);
 }
 
+static size_t most_json(const http_request *r)
+{
+    return r->route->flags & HTTP_LARGE ? HTTP_MAX_LARGE : HTTP_MAX_JSON;
+}
+
+static void refuse_large(http_request *r)
+{
+    http_fail(r, MHD_HTTP_CONTENT_TOO_LARGE,
+              r->route->flags & HTTP_LARGE ? "send large files with POST /v1/uploads" : NULL,
+              "the body has more than %zu bytes", most_json(r));
+}
+
+static void drop_body(http_request *r)
+{
+    r->server->bodies -= r->body_size;
+    free(r->body);
+    r->body = NULL;
+    r->body_size = 0;
+}
+
 static bool take_json(http_request *r, const char *data, size_t size)
 {
-    if (size > HTTP_MAX_JSON - r->body_size) {
-        http_fail(r, MHD_HTTP_CONTENT_TOO_LARGE, NULL, "the body has more than %d bytes",
-                  HTTP_MAX_JSON);
+    if (size > most_json(r) - r->body_size) {
+        refuse_large(r);
+        return true;
+    }
+    if (size > HTTP_MAX_BODIES - r->server->bodies) {
+        http_fail(r, MHD_HTTP_TOO_MANY_REQUESTS, NULL, "too many large requests at a time");
         return true;
     }
     char *grown = realloc(r->body, r->body_size + size);
@@ -122,6 +145,7 @@ static bool take_json(http_request *r, const char *data, size_t size)
     memcpy(grown + r->body_size, data, size);
     r->body = grown;
     r->body_size += size;
+    r->server->bodies += size;
     return true;
 }
 
@@ -133,15 +157,15 @@ void http_begin_json(http_request *r)
     if (!type || strncasecmp(type, "application/json", 16) || (type[16] && !strchr("; ", type[16])))
         http_fail(r, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
                   "the body must be JSON, with the Content-Type application/json");
-    else if (length != UINT64_MAX && length > HTTP_MAX_JSON)
-        http_fail(r, MHD_HTTP_CONTENT_TOO_LARGE, NULL, "the body has more than %d bytes",
-                  HTTP_MAX_JSON);
+    else if (length != UINT64_MAX && length > most_json(r))
+        refuse_large(r);
 }
 
 void http_read_json(http_request *r)
 {
     json_error_t e;
     r->json = json_loadb(r->body ? r->body : "", r->body_size, JSON_REJECT_DUPLICATES, &e);
+    drop_body(r);
     if (!r->json)
         http_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "the body is not JSON: %s", e.text);
     else if (!json_is_object(r->json))
@@ -288,7 +312,7 @@ static void on_completed(void *opaque, struct MHD_Connection *c, void **context,
         MHD_destroy_response(r->response);
     json_decref(r->json);
     json_decref(r->result);
-    free(r->body);
+    drop_body(r);
     free(r->target);
     free(r);
     pthread_mutex_unlock(&h->gate);
@@ -357,9 +381,22 @@ static void release(http_server *h, http_request *r)
     for (http_request **p = &h->held; *p; p = &(*p)->next_held)
         if (*p == r) {
             *p = r->next_held;
+            MHD_resume_connection(r->connection);
             break;
         }
-    MHD_resume_connection(r->connection);
+}
+
+void http_resume(void *server, const char *id)
+{
+    http_server *h = server;
+    const double now = server_clock();
+    pthread_mutex_lock(&h->lock);
+    for (http_request *r = h->held, *next; r; r = next) {
+        next = r->next_held;
+        if (r->until > 0 && (id ? !strcmp(r->id, id) : now >= r->until))
+            release(h, r);
+    }
+    pthread_mutex_unlock(&h->lock);
 }
 
 void http_answer(void *request, json_t *result, const ls_error *err)
@@ -432,6 +469,7 @@ int http_start(http_server *h, queue *q, ls_error *err)
 {
     h->queue = q;
     queue_listen(q, http_events_changed, h);
+    queue_listen(q, http_resume, h);
     h->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
         on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_LISTEN_SOCKET, h->socket,
@@ -457,6 +495,7 @@ void http_tick(http_server *h)
         }
     pthread_mutex_unlock(&h->sockets);
     http_events_tick(h);
+    http_resume(h, NULL);
 }
 
 void http_quiesce(http_server *h)

@@ -13,11 +13,13 @@
 #include <stdio.h>
 
 enum {
-    HTTP_MAX_JSON = 64 << 10,  /* bytes of a JSON body */
-    HTTP_MAX_DRAIN = 16 << 20, /* of a refused body that are read so that the answer arrives */
-    HTTP_CONNECTIONS = 400,    /* each may hold a file open too; 1,024 is a usual limit */
-    HTTP_SECONDS = 30,         /* without a byte, or for headers and a small body */
-    HTTP_LEAST_RATE = 1 << 10, /* bytes a second of a body */
+    HTTP_MAX_JSON = 64 << 10,   /* bytes of a JSON body */
+    HTTP_MAX_LARGE = 16 << 20,  /* of one with files in it */
+    HTTP_MAX_BODIES = 64 << 20, /* of all that are in memory */
+    HTTP_MAX_DRAIN = 16 << 20,  /* of a refused body that are read so that the answer arrives */
+    HTTP_CONNECTIONS = 400,     /* each may hold a file open too; 1,024 is a usual limit */
+    HTTP_SECONDS = 30,          /* without a byte, or for headers and a small body */
+    HTTP_LEAST_RATE = 1 << 10,  /* bytes a second of a body */
     HTTP_MEMORY = 32 << 10
 };
 
@@ -31,6 +33,7 @@ enum {
     HTTP_OPEN = 1,  /* needs no token */
     HTTP_JSON = 2,  /* has a JSON body, read before `run` */
     HTTP_BYTES = 4, /* `begin` says where its body goes */
+    HTTP_LARGE = 8, /* the JSON may hold files */
 };
 
 typedef struct http_route {
@@ -64,6 +67,7 @@ struct http_request {
     void (*resume)(http_request *r); /* when it was answered, with one of these: */
     json_t *result;
     ls_error error;
+    double until; /* resumed by every change of the job `id`, and then; 0: by http_answer alone */
 };
 
 typedef struct http_connection {
@@ -89,7 +93,8 @@ struct http_server {
     http_writer *writers;
     pthread_mutex_t sockets; /* of this one, and held by callbacks of libmicrohttpd: */
     http_connection *connections;
-    FILE *log; /* or NULL */
+    FILE *log;     /* or NULL */
+    size_t bodies; /* bytes of JSON bodies in memory */
     double started;
     uint64_t answers[6], received; /* answers by the first digit of their status */
 };
@@ -129,6 +134,8 @@ void http_reply_page(http_request *r, const char *path);
 /* Suspends the request until http_answer, in any thread; `resume` is then called in the thread of
  * the handlers. */
 void http_hold(http_request *r, void (*resume)(http_request *r));
+/* Resumes requests that wait for this job; NULL: those that have waited long enough. */
+void http_resume(void *server, const char *id);
 /* A queue_answer. */
 void http_answer(void *request, json_t *result, const ls_error *err);
 

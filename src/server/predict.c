@@ -1,7 +1,14 @@
 /* Jobs as cog's HTTP interface has predictions. */
 #include "server/api.h"
+#include "server/basics.h"
+#include "server/form.h"
 
+#include <nettle/base64.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+enum { MOST_SECONDS = 60 }; // that a request waits for its prediction
 
 /* "upload:ID", "ID", or the address of an upload's content. */
 static const char *upload_of(const char *text, char id[QUEUE_ID_SIZE])
@@ -16,41 +23,84 @@ static const char *upload_of(const char *text, char id[QUEUE_ID_SIZE])
     return queue_is_id(id) && ends ? id : NULL;
 }
 
+/* The file of "data:video/mp4;base64,AAAA" becomes one of the request's form; false after an
+ * answer. */
+static bool take_data(http_request *r, const char *member, const char *text)
+{
+    static const char kind[] = ";base64";
+    const size_t n = strcspn(text, ","), m = sizeof kind - 1;
+    struct base64_decode_ctx ctx;
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    bool ok = text[n] && n >= m && !strncasecmp(text + n - m, kind, m);
+    const char *code = text + n + ok;
+    if (ok && !(bytes = malloc(BASE64_DECODE_LENGTH(strlen(code)) + 1)))
+        return false;
+    base64_decode_init(&ctx);
+    ok = ok && base64_decode_update(&ctx, &size, bytes, strlen(code), code) &&
+         base64_decode_final(&ctx) && size;
+    if (!ok)
+        http_fail(r, MHD_HTTP_UNPROCESSABLE_CONTENT, NULL,
+                  "input: %s is no file in base64, such as data:video/mp4;base64,AAAA", member);
+    else if (r->form || form_open(r))
+        form_add_file(r, member, (const char *)bytes, size);
+    free(bytes);
+    return r->form && !r->response;
+}
+
+/* Sets the member of `request`, unless the file came with the request; false after an answer. */
+static bool take_file(http_request *r, const char *member, json_t *request)
+{
+    char id[QUEUE_ID_SIZE];
+    const char *text =
+        json_string_value(json_object_get(json_object_get(r->json, "input"), member));
+    if (text && !strncasecmp(text, "data:", 5))
+        return take_data(r, member, text + 5);
+    if (upload_of(text, id))
+        return !json_object_set_new(request, member, json_string(id));
+    http_fail(r, MHD_HTTP_UNPROCESSABLE_CONTENT, "send the file with POST /v1/uploads",
+              "input: video and audio are expected, each as upload:ID or data:TYPE;base64,BYTES");
+    return false;
+}
+
+static bool take_options(http_request *r, json_t *options)
+{
+    static const char *const names[][2] = {{"video", NULL},
+                                           {"audio", NULL},
+                                           {"guidance_scale", "guidance"},
+                                           {"inference_steps", "steps"},
+                                           {"seed", "seed"}};
+    const size_t count = sizeof names / sizeof *names;
+    const char *name;
+    json_t *value;
+    json_object_foreach(json_object_get(r->json, "input"), name, value)
+    {
+        size_t i = 0;
+        while (i < count && strcmp(name, names[i][0]))
+            i++;
+        if (i == count) {
+            http_fail(r, MHD_HTTP_UNPROCESSABLE_CONTENT, NULL, "input: there is no \"%.60s\"",
+                      name);
+            return false;
+        }
+        if (names[i][1])
+            json_object_set(options, names[i][1], value);
+    }
+    return true;
+}
+
 /* The request of a job; NULL after an answer. */
 static json_t *make_request(http_request *r)
 {
-    static const char *const names[][2] = {
-        {"guidance_scale", "guidance"}, {"inference_steps", "steps"}, {"seed", "seed"}};
-    const json_t *input = json_object_get(r->json, "input");
-    char video[QUEUE_ID_SIZE], audio[QUEUE_ID_SIZE];
-    if (!upload_of(json_string_value(json_object_get(input, "video")), video) ||
-        !upload_of(json_string_value(json_object_get(input, "audio")), audio)) {
-        http_fail(r, MHD_HTTP_UNPROCESSABLE_CONTENT, "send the file with POST /v1/uploads",
-                  "input: video and audio are expected, each as upload:ID");
+    json_t *options = json_object(), *request = json_pack("{s:o}", "options", options),
+           *webhook = json_object_get(r->json, "webhook");
+    if (!take_options(r, options) || !take_file(r, "video", request) ||
+        !take_file(r, "audio", request)) {
+        json_decref(request);
         return NULL;
     }
-    json_t *options = json_object(), *request = json_pack("{s:s, s:s, s:o}", "video", video,
-                                                          "audio", audio, "options", options);
-    const char *name;
-    json_t *value;
-    json_object_foreach((json_t *)input, name, value)
-    {
-        bool known = !strcmp(name, "video") || !strcmp(name, "audio");
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-            if (!strcmp(name, names[i][0])) {
-                known = true;
-                json_object_set(options, names[i][1], value);
-            }
-        if (!known) {
-            http_fail(r, MHD_HTTP_UNPROCESSABLE_CONTENT, NULL, "input: there is no \"%.60s\"",
-                      name);
-            json_decref(request);
-            return NULL;
-        }
-    }
-    value = json_object_get(r->json, "webhook");
-    if (value)
-        json_object_set(request, "webhook", value);
+    if (webhook)
+        json_object_set(request, "webhook", webhook);
     return request;
 }
 
@@ -112,29 +162,75 @@ static void show(http_request *r, unsigned status, const json_t *job)
         http_fail(r, MHD_HTTP_NOT_FOUND, NULL, "there is no such prediction");
 }
 
+/* Of "Prefer: wait=SECONDS"; 0: it is not there. */
+static double patience_of(const http_request *r)
+{
+    const char *p = http_value(r, "Prefer");
+    uint64_t seconds = MOST_SECONDS;
+    for (; p && *p; p += strcspn(p, ","), p += strspn(p, ", \t")) {
+        const char *number = p + 5;
+        if (strncasecmp(p, "wait", 4) || !strchr("=,; \t", p[4]))
+            continue;
+        if (p[4] == '=' && !http_number(&number, &seconds))
+            return 0;
+        return seconds < MOST_SECONDS ? (double)seconds : MOST_SECONDS;
+    }
+    return 0;
+}
+
+static bool has_ended(const json_t *job)
+{
+    const char *state = json_string_value(json_object_get(job, "state"));
+    return !state || (strcmp(state, "queued") && strcmp(state, "running"));
+}
+
+static void show_or_wait(http_request *r)
+{
+    json_t *job = queue_job(r->server->queue, r->id);
+    if (has_ended(job) || server_clock() >= r->until) {
+        show(r, has_ended(job) ? MHD_HTTP_CREATED : MHD_HTTP_ACCEPTED, job);
+        json_decref(job);
+        return;
+    }
+    json_decref(job);
+    http_hold(r, show_or_wait);
+    job = queue_job(r->server->queue, r->id); // before it was held nobody would have been told
+    if (has_ended(job))
+        http_resume(r->server, r->id);
+    json_decref(job);
+}
+
 /* The answer of queue_job_add. */
 static void added(http_request *r)
 {
-    const json_t *job = json_object_get(r->result, "job");
-    const char *state = json_string_value(json_object_get(job, "state"));
-    if (!job)
+    const char *id = json_string_value(json_object_get(json_object_get(r->result, "job"), "id"));
+    if (!id) {
         api_job_added(r); // says why
-    else
-        show(r,
-             state && strcmp(state, "queued") && strcmp(state, "running") ? MHD_HTTP_CREATED
-                                                                          : MHD_HTTP_ACCEPTED,
-             job);
+        return;
+    }
+    if (json_is_true(json_object_get(r->result, "is_replayed")))
+        form_remove_uploads(r);
+    snprintf(r->id, sizeof r->id, "%s", id);
+    json_decref(r->result);
+    r->result = NULL;
+    r->until = server_clock() + patience_of(r);
+    show_or_wait(r);
 }
 
 static void add(http_request *r, const char *key)
 {
     ls_error err = {0};
     json_t *request = make_request(r);
-    if (!request)
-        return;
-    http_hold(r, added);
-    if (queue_job_add(r->server->queue, request, key, http_answer, r, &err))
-        http_answer(r, NULL, &err);
+    json_decref(r->json); // with the files
+    r->json = NULL;
+    if (request && r->form) {
+        json_object_update(form_job(r), request);
+        form_end(r, key, added);
+    } else if (request) {
+        http_hold(r, added);
+        if (queue_job_add(r->server->queue, request, key, http_answer, r, &err))
+            http_answer(r, NULL, &err);
+    }
     json_decref(request);
 }
 

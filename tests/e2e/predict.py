@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """The server as cog's and Replicate's clients use one. Prints TAP.
-usage: predict.py LATENTSYNC"""
+usage: predict.py LATENTSYNC [PUPPET]"""
+import base64
+import os
 import sys
 import time
 
-import serve_http
-from common import TESTS, ffmpeg, main, syllables, test
+PUPPET = os.path.abspath(sys.argv[2]) if sys.argv[2:] else None
+MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../models/mini")
+import serve_http  # noqa: E402
+from common import LS, TESTS, ffmpeg, good, main, run, syllables, test, until  # noqa: E402
 
 TESTS.clear()  # of the other program
 
@@ -14,7 +18,7 @@ def setup():
     global SERVER, INPUT
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2", "-pix_fmt", "yuv420p", "video.mp4")
     syllables("speech.wav", 1.5, (0, 1.5, 4))
-    SERVER = serve_http.Server()
+    SERVER = serve_http.Server("--models", MODELS)
     ids = []
     for name in ("video.mp4", "speech.wav"):
         data = open(name, "rb").read()
@@ -56,6 +60,57 @@ def one_that_is_canceled_and_put_again():
     assert SERVER.ask("POST", f"/predictions/{made['id']}/cancel", b"")[0] == 200
     assert ended(made)["status"] in ("canceled", "failed")
     assert SERVER.ask("POST", f"/predictions/{made['id']}/cancel", b"")[0] == 200
+
+
+def data_uri(path, kind):
+    return f"data:{kind};base64," + base64.b64encode(open(path, "rb").read()).decode()
+
+
+@test
+def one_that_succeeds_with_its_files_in_the_request():
+    if not PUPPET:
+        return "no drawn speakers"
+    good(run(PUPPET, "--seed", 5, "--size", 160, "--voice", "en-us", "--text", "Mama.", "face"))
+    good(run(LS, "sync", "-m", MODELS, "--steps", 2, "face/face.mp4", "face/speech.wav", "-o", "whole.mp4"))
+    body = {"input": {"video": data_uri("face/face.mp4", "video/mp4"), "audio": data_uri("face/speech.wav", "audio/wav"), "inference_steps": 2}}
+    status, _, first = SERVER.ask("PUT", "/predictions/talk", body, Prefer="wait=0")
+    assert status == 202 and first["status"] in ("starting", "processing"), first
+    before = set(os.listdir("data/uploads"))
+
+    def finished():  # a wait is a minute at most
+        status, _, p = SERVER.ask("PUT", "/predictions/talk", body, Prefer="respond-async, wait=60")
+        assert status in (201, 202) and p["id"] == first["id"], (status, p)
+        return status == 201 and p
+    p = until(finished, 600)
+    assert p["status"] == "succeeded" and p["error"] is None and p["metrics"]["predict_time"] > 0, p
+    assert p["input"]["inference_steps"] == 2 and p["input"]["video"].startswith("upload:"), p
+    status, headers, got = SERVER.ask("GET", p["output"])
+    assert status == 200 and headers["Content-Type"] == "video/mp4" and got == open("whole.mp4", "rb").read()
+    until(lambda: set(os.listdir("data/uploads")) == before)  # repetitions leave no files
+    status, _, again = SERVER.ask("POST", "/predictions", {"input": dict(p["input"], video=body["input"]["video"])})
+    assert status == 202 and again["id"] != p["id"], again  # an upload and a file
+    p = until(lambda: (p := SERVER.ask("GET", "/predictions/" + again["id"])[2])["status"] == "succeeded" and p, 600)
+    assert SERVER.ask("GET", p["output"])[2] == got
+
+
+@test
+def files_that_are_none():
+    before = set(os.listdir("data/uploads"))
+    for uri in ("data:video/mp4,AAAA", "data:video/mp4;base64,A*AA", "data:video/mp4;base64,", "data:video/mp4;base64,AAA", "data:", "data:;base64",
+                "data:video/mp4;base64," + base64.b64encode(b"no video" * 100).decode()):
+        for member in ("video", "audio"):
+            status, _, answer = SERVER.ask("POST", "/predictions", {"input": dict(INPUT, **{member: uri})}, Prefer="wait")
+            assert status == 422 and member in answer["error"]["message"], (uri, status, answer)
+    c = SERVER.connect()
+    c.putrequest("POST", "/predictions")
+    for header in (("Content-Type", "application/json"), ("Content-Length", str((16 << 20) + 1))):
+        c.putheader(*header)
+    c.endheaders()
+    r = c.getresponse()
+    assert r.status == 413 and b"/v1/uploads" in r.read()
+    c.close()
+    assert SERVER.ask("POST", "/v1/estimate", {"x": "A" * (64 << 10)})[0] == 413  # elsewhere JSON is small
+    until(lambda: set(os.listdir("data/uploads")) == before)
 
 
 @test
