@@ -102,6 +102,8 @@ typedef struct ls_progress {
     size_t time_count;
     const ls_progress_time *devices; /* that the networks run on */
     size_t device_count;
+    double gpu_percent; /* of time that the machine's cards were busy, their mean; -1: unknown */
+    uint64_t gpu_bytes, gpu_total_bytes; /* memory in use there, by anyone; total 0: no cards */
 } ls_progress;
 
 /* Fields beside `size` and the callbacks are also options (option.h), under the names given there;

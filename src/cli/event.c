@@ -64,18 +64,23 @@ void cli_event_progress(cli_call *call, const ls_progress *p)
                                                 "items", (json_int_t)p->queues[i].items,
                                                 "max_items", (json_int_t)p->queues[i].max_items,
                                                 "bytes", (json_int_t)p->queues[i].bytes));
-    cli_event(call, "progress",
-              json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:I, "
-                        "s:o, s:o, s:o}",
-                        "stage", p->stage, "frame", (json_int_t)p->frame, "frames",
-                        (json_int_t)p->frames, "chunk", (json_int_t)p->chunk, "chunks",
-                        (json_int_t)p->chunks, "step", (json_int_t)p->step, "steps",
-                        (json_int_t)p->steps, "fraction", p->fraction, "frames_per_second",
-                        p->frames_per_second, "seconds_left", p->seconds_left, "seconds",
-                        p->seconds, "cpu_percent", p->cpu_percent, "resident_bytes",
-                        (json_int_t)p->resident_bytes, "budget_bytes", (json_int_t)p->budget_bytes,
-                        "stages", times(p->times, p->time_count), "devices",
-                        times(p->devices, p->device_count), "queues", queues));
+    json_t *event = json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:I, "
+        "s:o, s:o, s:o}",
+        "stage", p->stage, "frame", (json_int_t)p->frame, "frames", (json_int_t)p->frames, "chunk",
+        (json_int_t)p->chunk, "chunks", (json_int_t)p->chunks, "step", (json_int_t)p->step, "steps",
+        (json_int_t)p->steps, "fraction", p->fraction, "frames_per_second", p->frames_per_second,
+        "seconds_left", p->seconds_left, "seconds", p->seconds, "cpu_percent", p->cpu_percent,
+        "resident_bytes", (json_int_t)p->resident_bytes, "budget_bytes",
+        (json_int_t)p->budget_bytes, "stages", times(p->times, p->time_count), "devices",
+        times(p->devices, p->device_count), "queues", queues);
+    if (p->gpu_total_bytes) {
+        json_object_set_new(event, "gpu_bytes", json_integer((json_int_t)p->gpu_bytes));
+        json_object_set_new(event, "gpu_total_bytes", json_integer((json_int_t)p->gpu_total_bytes));
+    }
+    if (p->gpu_total_bytes && p->gpu_percent >= 0)
+        json_object_set_new(event, "gpu_percent", json_real(p->gpu_percent));
+    cli_event(call, "progress", event);
 }
 
 void cli_event_error(cli_call *call, const ls_error *err, const char *message, const char *hint,

@@ -89,6 +89,9 @@ static void look(ls_watch *w)
     r.p.resident_bytes = u.resident;
     r.p.cpu_percent = u.cpu_percent;
     r.p.budget_bytes = w->s.budget;
+    r.p.gpu_percent = u.gpu_percent;
+    r.p.gpu_bytes = u.gpu_used;
+    r.p.gpu_total_bytes = u.gpu_total;
     write_stats(w, ls_report_progress(&r), &u);
     if (w->s.narrow)
         keep_within(w, &u);

@@ -48,6 +48,18 @@ static json_t *pick(const json_t *event, json_t *defaults)
     return out;
 }
 
+/* The machine's cards; NULL: there are none. */
+static json_t *gpu_of(const json_t *event)
+{
+    json_t *total = json_object_get(event, "gpu_total_bytes"),
+           *used = json_object_get(event, "gpu_bytes"),
+           *percent = json_object_get(event, "gpu_percent");
+    if (!json_is_integer(total) || !json_is_integer(used))
+        return NULL;
+    return json_pack("{s:O, s:O, s:O*}", "bytes", used, "total_bytes", total, "percent",
+                     json_is_number(percent) ? percent : NULL);
+}
+
 static void take_progress(queue_run *r, const json_t *event)
 {
     json_t *defaults =
@@ -55,7 +67,10 @@ static void take_progress(queue_run *r, const json_t *event)
                   "prepare", "frame", 0, "frames", 0, "step", 0, "steps", 0, "chunk", 0, "chunks",
                   0, "fraction", 0., "frames_per_second", 0., "seconds_left", 0., "seconds", 0.,
                   "cpu_percent", 0., "resident_bytes", 0, "budget_bytes", 0);
-    queue_event(r->q, r->number, r->id, r, "progress", pick(event, defaults), NULL);
+    json_t *progress = pick(event, defaults), *gpu = gpu_of(event);
+    if (gpu)
+        json_object_set_new(progress, "gpu", gpu);
+    queue_event(r->q, r->number, r->id, r, "progress", progress, NULL);
 }
 
 static void take_message(queue_run *r, const json_t *event)

@@ -14,6 +14,7 @@ import threading
 import time
 
 PUPPET, FAULTS = (os.path.abspath(a) for a in sys.argv[2:4])
+NVML = os.environ.get("LS_FAKE_NVML")
 from common import LS, good, main, preload, probe, run, test, until  # noqa: E402
 from server import MODELS, OPTIONS, Server, form, left, speaker, sync, valid  # noqa: E402
 
@@ -358,6 +359,19 @@ def a_full_disk():
         s.want(200, "GET", "/health")
         s.want(204, "DELETE", f"/v1/uploads/{u}")
         assert left(s.data) == [], left(s.data)
+
+
+@with_no_jobs
+def cards_are_shown():
+    if not NVML:
+        return "no library that stands for NVIDIA's"
+    os.mkdir("o.lib")
+    os.symlink(NVML, "o.lib/libnvidia-ml.so.1")
+    with Server(data="o.card", env={"LD_LIBRARY_PATH": os.path.abspath("o.lib")}) as s:
+        job = s.job(s.upload("long/face.mp4"), s.upload("long/speech.wav"), options={"steps": 1000})
+        progress = until(lambda: (p := s.want(200, "GET", f"/v1/jobs/{job}").json()["progress"]) and "gpu" in p and p)
+        assert progress["gpu"] == {"bytes": 35000000000, "total_bytes": 160000000000, "percent": 47.5}, progress
+        s.want(204, "DELETE", f"/v1/jobs/{job}")
 
 
 @with_no_jobs
