@@ -44,7 +44,8 @@ typedef struct ls_option {
                                    default; NULL: a value is needed */
     double min, max;            /* of INTEGER, NUMBER and BYTES */
     const char *unit;           /* "frames", "seconds"; NULL: none */
-    const char *const *choices; /* ends with NULL; NULL unless a CHOICE */
+    const char *const *choices; /* of a CHOICE; of a TEXT those values that have a meaning of their
+                                   own, NULL where none has. Ends with NULL */
     const char *group;          /* the heading to list it under */
     const char *help;           /* what it does; a phrase without a final stop */
     const char *implied;        /* the value that the name alone stands for; NULL: none does */

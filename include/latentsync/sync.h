@@ -209,6 +209,8 @@ typedef struct ls_sync_settings {
     const char *stream;       /* NULL, or a folder that is made, in which stream.m3u8 lists what is
                                  finished of the output, as HLS, while the rest is made; resuming goes
                                  on with it. For ls_sync_run */
+    const char *mark;         /* "metadata": how the output says that AI made the lips: by IPTC's
+                                 DigitalSourceType and a comment in the file; "none": it does not */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

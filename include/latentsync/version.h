@@ -16,7 +16,7 @@ extern "C" {
 #define LS_VERSION_STRING "0.2.0"
 
 #define LS_API_MAJOR 0
-#define LS_API_MINOR 4
+#define LS_API_MINOR 5
 #define LS_API_VERSION (LS_API_MAJOR << 16 | LS_API_MINOR)
 
 /* Of the library that runs, as the macros are of the one that was compiled against. Static

@@ -37,7 +37,7 @@ static void print_escaped(const char *text, const char *special, const char *quo
 
 static void bash_value(const ls_option *o)
 {
-    if (o->type == LS_OPTION_CHOICE) {
+    if (o->choices) {
         fputs("_latentsync_reply -W '", stdout);
         print_choices(o);
         puts("'");
@@ -69,7 +69,7 @@ static void bash_command(const cli_command *c)
     if (c->run == cmd_help)
         print_words(NULL);
     o = cli_operand_at(c, 0);
-    if (o && o->type == LS_OPTION_CHOICE)
+    if (o && o->choices)
         print_choices(o);
     puts("' ;;");
 }
@@ -125,7 +125,7 @@ static void print_bash(void)
 static void zsh_value(const ls_option *o)
 {
     printf("%s:%s:", o->implied ? ":" : "", o->value);
-    if (o->type == LS_OPTION_CHOICE) {
+    if (o->choices) {
         putchar('(');
         print_choices(o);
         putchar(')');
@@ -225,7 +225,7 @@ static void fish_command(const cli_command *c)
         printf("complete -c latentsync -n '%s' -l %s", condition, o->name);
         if (o->letter)
             printf(" -s %c", o->letter);
-        if (o->type == LS_OPTION_CHOICE) {
+        if (o->choices) {
             fputs(" -x -a '", stdout);
             print_choices(o);
             putchar('\'');
@@ -240,7 +240,7 @@ static void fish_command(const cli_command *c)
         puts("'");
     }
     o = cli_operand_at(c, 0);
-    if (o && o->type == LS_OPTION_CHOICE) {
+    if (o && o->choices) {
         printf("complete -c latentsync -n '%s' -a '", condition);
         print_choices(o);
         puts("'");

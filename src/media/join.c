@@ -4,6 +4,7 @@
 #include "media/extras.h"
 #include "media/hdr.h"
 #include "media/input.h"
+#include "media/mark.h"
 #include "media/muxer.h"
 #include "media/segment.h"
 #include "media/trial.h"
@@ -106,10 +107,11 @@ static int open_streams(ls_join *j, bool trial, const ls_log *log, ls_error *err
         .seconds = j->s.sound_seconds};
     if (!ret)
         ret = ls_audio_out_open(&j->audio, &mix, j->s.facts, j->container, mux, log, err);
-    return ret || j->s.sink.write
-               ? ret
-               : ls_extras_open(&j->extras, j->s.encoding->like, mux, j->stream, j->s.first,
-                                j->s.seconds > 0 ? j->s.seconds : INFINITY, log, err);
+    if (!ret && !j->s.sink.write)
+        ret = ls_extras_open(&j->extras, j->s.encoding->like, mux, j->stream, j->s.first,
+                             j->s.seconds > 0 ? j->s.seconds : INFINITY, log, err);
+    j->mux.append = j->s.marks ? ls_mark_write_box : NULL;
+    return ret || !j->s.marks ? ret : ls_mark_tags(mux, err);
 }
 
 static int open_join(ls_join **out, const ls_join_settings *s, bool trial, const ls_log *log,
@@ -208,8 +210,10 @@ static int flush(ls_join *j, ls_error *err)
     int ret = ls_muxer_check(&j->mux, av_interleaved_write_frame(mux, NULL), err);
     for (bool again = true; !ret && again;) {
         ret = ls_muxer_check(&j->mux, av_write_frame(mux, NULL), err);
-        const size_t size = take_fragment(j, &data);
         again = !j->has_header;
+        if (again && j->mux.append)
+            j->mux.append(mux);
+        const size_t size = take_fragment(j, &data);
         if (!ret && size)
             ret = j->s.sink.write(j->s.sink.opaque, again, data, size, err);
         av_free(data);

@@ -59,7 +59,12 @@ int ls_muxer_end(ls_muxer *m, ls_error *err)
     int ret = ls_muxer_check(m, av_write_trailer(m->format), err);
     if (ret)
         return ret;
-    avio_flush(m->format->pb);
+    AVIOContext *pb = m->format->pb;
+    avio_flush(pb);
+    if (m->append && avio_seek(pb, avio_size(pb), SEEK_SET) >= 0) {
+        m->append(m->format);
+        avio_flush(pb);
+    }
     ret = ls_muxer_check(m, 0, err);
     const int closed = ret ? 0 : avio_closep(&m->format->pb);
     return closed < 0 ? ls_fail_av(err, closed, "cannot write %s", m->file.path) : ret;

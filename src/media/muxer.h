@@ -8,7 +8,8 @@
 /* Zero-initialize. */
 typedef struct ls_muxer {
     AVFormatContext *format;
-    ls_output_file file; /* its path is NULL while there is none */
+    ls_output_file file;                           /* its path is NULL while there is none */
+    void (*append)(const AVFormatContext *format); /* NULL, or writes what follows the trailer */
 } ls_muxer;
 
 int ls_muxer_open(ls_muxer *m, const AVOutputFormat *format, ls_error *err);

@@ -18,6 +18,7 @@ static const char *const silences[] = {"close", "leave", NULL};
 static const char *const ends[] = {"speech", "video", NULL};
 
 static const char *const qualities[] = {"auto", "fast", "balanced", "best", NULL};
+static const char *const marks[] = {"metadata", "none", NULL};
 static const char *const blends[] = {"mask", "crop", NULL};
 static const char *const samplers[] = {"auto", "ddim", "dpmpp", "unipc", NULL};
 #define OF_QUALITY "as the quality says"
@@ -554,6 +555,19 @@ static const ls_option_row rows[] = {
       .help = "speed of the encoder: x264's names, or its own number"},
      LS_MEMBER_STRING,
      SYNC(preset),
+     .is_later = true},
+    {{.name = "mark",
+      .type = LS_OPTION_TEXT,
+      .used_by = NEW,
+      .is_result = 1,
+      .value = "HOW",
+      .initial = "metadata",
+      .choices = marks,
+      .group = "Output",
+      .help = "how the output says that AI made the lips: metadata: IPTC's DigitalSourceType and a "
+              "comment in the file; none: it does not"},
+     LS_MEMBER_STRING,
+     SYNC(mark),
      .is_later = true},
     {{.name = "no-overwrite",
       .type = LS_OPTION_FLAG,

@@ -160,6 +160,20 @@ double ls_settings_sharpen(const char *text)
     return end != text && !*end && most >= 0 && most <= 1 ? most : NAN;
 }
 
+bool ls_settings_marks(const char *mark)
+{
+    return !mark || strcmp(mark, "none");
+}
+
+static int check_mark(const char *mark, ls_error *err)
+{
+    if (!mark || !strcmp(mark, "metadata") || !strcmp(mark, "none"))
+        return 0;
+    return ls_advise(err,
+                     ls_fail(err, LS_EINVAL, "mark: expected metadata or none, not \"%s\"", mark),
+                     LS_HINT_NONE, "mark");
+}
+
 static int check_blend(const ls_sync_settings *s, ls_error *err)
 {
     const double sharpen = ls_settings_sharpen(s->sharpen);
@@ -233,6 +247,8 @@ int ls_settings_check(const ls_sync_settings *s, ls_error *err)
     ret = check_sampling(s, err);
     if (!ret)
         ret = check_blend(s, err);
+    if (!ret)
+        ret = check_mark(s->mark, err);
     if (!ret)
         ret = ls_device_wish_parse(&wish, s->device, err);
     return ret ? ret : check_outputs(s, err);

@@ -29,6 +29,9 @@ bool ls_settings_interval(const char *text, double *start, double *end);
 /* How much may be sharpened, LS_SHARPEN_AUTO for NULL; NaN if the text is no number from 0 to 1. */
 double ls_settings_sharpen(const char *text);
 
+/* Whether the output says that a machine made the picture; NULL is the default. */
+bool ls_settings_marks(const char *mark);
+
 /* "a.preview.mp4" of "a.mp4". */
 int ls_settings_preview_path(const char *output, char path[PATH_MAX], ls_error *err);
 

@@ -489,6 +489,7 @@ ls_join_settings ls_sync_join_settings(const ls_sync *job, const ls_encoding *e)
         .sound_seconds = goes_on || is_part ? end : 0,
         .first = job->first,
         .seconds = end - begin,
+        .marks = ls_settings_marks(job->s.mark),
         .encoding = e,
         .log = &job->log};
 }

@@ -77,6 +77,7 @@ int ls_sync_open_inputs(ls_sync *job, ls_error *err)
                                 .audio = job->s.audio,
                                 .audio_stream = job->s.audio_stream,
                                 .own.path = job->has_sound ? job->s.video : NULL,
+                                .marks = ls_settings_marks(job->s.mark),
                                 .encoding = &like,
                                 .log = &job->log};
     return ls_join_check(&s, err);

@@ -87,7 +87,8 @@ def expect_rich(path, end):
     tags = tags_of(d["format"])
     for line in TAGS.split("[")[0].split("\n")[1:-2]:
         key, value = line.split("=")
-        assert tags.get(key) == value, f"{path}: {key} is {tags.get(key)}"
+        said = tags.get(key, "").split("\nThe lip movements")[0]  # the mark follows the video's own comment
+        assert said == value, f"{path}: {key} is {tags.get(key)}"
     assert tags.get("creation_time") == "2021-03-04T05:06:07.000000Z", tags
     chapters = [(float(c["start_time"]), float(c["end_time"]), c["tags"]["title"]) for c in d["chapters"]]
     assert [c[2] for c in chapters] == ["One", "Two"][:len(chapters)] and len(chapters) == (2 if end > .4 else 1)

@@ -171,7 +171,7 @@ static void options_are_described_and_set_by_name(void **state)
         assert_ptr_equal(ls_option_find(o->name), o);
         assert_true(o->used_by && o->help && *o->help && o->help[strlen(o->help) - 1] != '.');
         assert_true((o->type == LS_OPTION_FLAG) == !o->value);
-        assert_true((o->type == LS_OPTION_CHOICE) == !!o->choices);
+        assert_true(o->type == LS_OPTION_TEXT || (o->type == LS_OPTION_CHOICE) == !!o->choices);
         if (o->initial && (o->used_by & LS_OPTION_SYNC))
             assert_int_equal(ls_sync_set(&s, o->name, o->initial, &err), 0);
         if (o->automatic && (o->used_by & LS_OPTION_FACES))
