@@ -190,15 +190,26 @@ static void set_console(cli_call *call)
         setenv("SVT_LOG", "0", 0); // SVT-AV1 writes to standard error itself: fatal errors only
 }
 
+/* What is printed and what is reported cannot both be standard output. */
+static bool share(reader *r)
+{
+    cli_call *call = r->call;
+    if (cli_has(call, "json") && call->console.mode == CLI_PROGRESS_JSON)
+        return refuse(
+            r, cli_usage(call->command, "--json and --progress json both use standard output"));
+    return true;
+}
+
 bool cli_parse(cli_call *call, int argc, char **argv, int *status)
 {
     reader r = {.call = call, .next = argv, .end = argv + argc};
     call->console = (cli_console){.level = LS_MESSAGE_INFO, .is_terminal = isatty(STDERR_FILENO)};
     ls_codec_messages(0);
-    const bool ok = take_all(&r) && require(&r);
-    *status = r.status;
-    if (ok)
+    const bool complete = take_all(&r) && require(&r);
+    if (complete)
         set_console(call);
+    const bool ok = complete && share(&r);
+    *status = r.status;
     return ok;
 }
 

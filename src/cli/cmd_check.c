@@ -90,8 +90,6 @@ int cmd_check(cli_call *call)
     ls_sync_settings s;
     const ls_check *c = NULL;
     ls_error err = {0};
-    if (cli_has(call, "json") && call->console.mode == CLI_PROGRESS_JSON)
-        return cli_usage(call->command, "--json and --progress json both use standard output");
     ls_sync_default_settings(&s, sizeof s);
     s.cancel = cli_cancel();
     s.message = cli_message;

@@ -44,6 +44,7 @@ static json_t *to_json(const ls_estimate *e, const char *quality)
 
 typedef struct report {
     bool json, begun;
+    json_t *events; /* what is reported at the end; NULL: each is printed */
 } report;
 
 static void print(void *opaque, int quality, const ls_estimate *e)
@@ -52,6 +53,10 @@ static void print(void *opaque, int quality, const ls_estimate *e)
     const char *name = ls_option_find("quality")->choices[quality];
     if (r->json) {
         cli_json_print(to_json(e, name));
+        return;
+    }
+    if (r->events) {
+        json_array_append_new(r->events, to_json(e, name));
         return;
     }
     if (!r->begun)
@@ -66,6 +71,8 @@ int cli_estimate(cli_call *call, const ls_sync_settings *s)
     ls_error err = {0};
     ls_estimate e;
     int ret;
+    if (!r.json && call->console.mode == CLI_PROGRESS_JSON)
+        r.events = json_array();
     if (cli_has(call, "quality")) {
         ret = ls_estimate_sync(&e, sizeof e, s, 0, &err);
         if (!ret)
@@ -73,6 +80,9 @@ int cli_estimate(cli_call *call, const ls_sync_settings *s)
     } else {
         ret = ls_estimate_qualities(print, &r, s, 0, &err);
     }
+    if (!ret && r.events)
+        cli_event(call, "done", json_pack("{s:O}", "estimates", r.events));
+    json_decref(r.events);
     return ret ? cli_fail(call, &err, NULL) : cli_flush();
 }
 
@@ -80,6 +90,7 @@ int cmd_estimate(cli_call *call)
 {
     ls_sync_settings s;
     ls_error err = {0};
+    cli_event_start(call, NULL, NULL);
     ls_sync_default_settings(&s, sizeof s);
     s.cancel = cli_cancel();
     return cli_set_sync(call, &s, &err) ? cli_fail(call, &err, NULL) : cli_estimate(call, &s);

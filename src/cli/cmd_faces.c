@@ -68,8 +68,6 @@ int cmd_faces(cli_call *call)
     ls_faces_settings s;
     ls_faces *job = NULL;
     ls_error err = {0};
-    if (cli_has(call, "json") && call->console.mode == CLI_PROGRESS_JSON)
-        return cli_usage(call->command, "--json and --progress json both use standard output");
     ls_faces_default_settings(&s, sizeof s);
     s.cancel = cli_cancel();
     s.message = cli_message;

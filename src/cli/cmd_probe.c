@@ -73,11 +73,12 @@ int cmd_probe(cli_call *call)
 {
     const ls_probe *p = NULL;
     ls_error err = {0};
+    cli_event_start(call, NULL, NULL);
     if (ls_probe_open(&p, cli_text(call, "file"), cli_cancel(), &err))
         return cli_fail(call, &err, NULL);
     if (cli_has(call, "json"))
         cli_json_print(probe_json(p));
-    else
+    else if (!cli_event(call, "done", probe_json(p)))
         print_probe(p);
     ls_probe_free(&p);
     return cli_flush();

@@ -160,6 +160,7 @@ static int dry_run(cli_call *call)
     ls_error err = {0};
     ls_sync_default_settings(&s, sizeof s);
     s.cancel = cli_cancel();
+    cli_event_start(call, cli_text(call, "output"), NULL);
     int ret = read_settings(call, &s, &err);
     if (!strcmp(s.output, "-"))
         s.output = NULL;

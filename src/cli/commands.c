@@ -402,6 +402,7 @@ static const cli_command commands[] = {
      .examples = "latentsync estimate interview.mp4 speech.wav\n"
                  "latentsync estimate --steps 50 interview.mp4 speech.wav",
      .library = LS_OPTION_ESTIMATE,
+     .reports = true,
      .options = json_option,
      .run = cmd_estimate},
     {.name = "tune",
@@ -480,6 +481,7 @@ static const cli_command commands[] = {
     {.name = "probe",
      .summary = "show what a media file holds, and what sync would make of it",
      .examples = "latentsync probe interview.mp4",
+     .reports = true,
      .operands = probe_operand,
      .options = json_option,
      .run = cmd_probe},

@@ -173,7 +173,9 @@ DONE = {
              "frames_with_face": int, "peak_resident_bytes": int, "audio": str, "seed": int,
              "frames_covered": int, "frames_turned": int, "frames_hidden": int},
     "plan": {"segments": int}, "render": {"segment": int}, "faces": {"frames": int, "tracks": list},
-    "models check": {"directory": str, "files": list},
+    "models check": {"directory": str, "files": list}, "estimate": {"estimates": list},
+    "probe": {"path": str, "format": str, "bytes": int, "seconds": float, "streams": list, "width": int, "height": int,
+              "frames": int, "is_video": bool, "is_speech": bool, "notes": list},
 }
 DONE["resume"] = DONE["join"] = DONE["sync"]
 
@@ -333,6 +335,7 @@ def arguments():
                          (["render", "job"], "-s K", "render --help"), (["resume", "job", "--segment", "1"], "--segment"),
                          (["models", "pull", "1.7"], "VERSION", "1.6 or 1.5", "models pull --help"),
                          (["faces", "--json", "--progress", "json", "video.mp4"], "--json", "faces --help"),
+                         (["estimate", "--json", "--progress", "json", *clip], "--json", "estimate --help"),
                          (["help", "xyzzy"], "xyzzy"), (["completion", "tcsh"], "bash, zsh or fish")):
         r = run(LS, *args)
         bad(r, *words, "Try \"latentsync", code=2)
@@ -414,6 +417,22 @@ def interruption_leaves_nothing():
         last = json.loads(p.communicate(timeout=60)[0].splitlines()[-1])
         assert p.returncode == 130 and (last["code"], last["message"]) == ("LS_ECANCELED", "interrupted"), last
         assert not [f for f in os.listdir(".") if "out.mp4" in f], os.listdir(".")
+
+
+@test
+def probe_and_estimate_speak_events():
+    found = events(run(LS, "probe", "--progress", "json", "video.mp4"), "probe")
+    assert {k: v for k, v in found[-1].items() if k != "event"} == json.loads(good(run(LS, "probe", "--json", "video.mp4")).stdout), found
+    found = events(run(LS, "probe", "--progress", "json", "missing.mp4"), "probe", 3)
+    assert found[-1]["code"] == "LS_ENOENT", found
+    options = ["-m", "models", "-t", "track.jsonl", "--resolution", "64", "--threads", "1", "--progress", "json", "video.mp4", "short.wav"]
+    few = ["--quality", "fast"]
+    dry = [json.loads(line) for line in good(run(LS, "sync", "--dry-run", *few, *options, "-o", "out.mp4")).stdout.splitlines()]
+    assert [e["event"] for e in dry] == ["start", "done"], dry
+    for found in (events(run(LS, "estimate", *few, *options), "estimate"), dry):
+        assert [(e["quality"], e["frames"]) for e in found[-1]["estimates"]] == [("fast", 12)], found
+    found = events(run(LS, "estimate", *options[:-1], "missing.wav"), "estimate", 3)
+    assert found[-1]["code"] == "LS_ENOENT" and not [f for f in os.listdir(".") if "out" in f], found
 
 
 @test
