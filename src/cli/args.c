@@ -190,14 +190,25 @@ static void set_console(cli_call *call)
         setenv("SVT_LOG", "0", 0); // SVT-AV1 writes to standard error itself: fatal errors only
 }
 
-/* What is printed and what is reported cannot both be standard output. */
+/* What is printed or reported has standard output, what is read or watched standard input. */
 static bool share(reader *r)
 {
     cli_call *call = r->call;
     if (cli_has(call, "json") && call->console.mode == CLI_PROGRESS_JSON)
         return refuse(
             r, cli_usage(call->command, "--json and --progress json both use standard output"));
-    return true;
+    if (!cli_has(call, "watch-stdin"))
+        return true;
+    for (size_t i = 0; i < call->count; i++)
+        if (call->given[i].value.text == standard_input)
+            return refuse(r, cli_usage(call->command,
+                                       "--watch-stdin and %s cannot both use standard "
+                                       "input",
+                                       call->given[i].option->value));
+    if (cli_watch_stdin())
+        return true;
+    fputs("latentsync: there is no thread to watch standard input\n", stderr);
+    return refuse(r, CLI_RESOURCES);
 }
 
 bool cli_parse(cli_call *call, int argc, char **argv, int *status)

@@ -35,7 +35,7 @@ typedef struct cli_command {
     const char *description;  /* paragraphs, see cli_wrap; or NULL */
     const char *examples;     /* command lines; or NULL */
     int library;              /* takes the library's options with this LS_OPTION_*; 0: none */
-    const ls_option *reports; /* --progress, --quiet and --verbose, or some of them; or NULL */
+    const ls_option *reports; /* --progress, --quiet, --verbose, --watch-stdin or some; or NULL */
     bool is_hidden;
     const ls_option *operands;  /* its own, in order; name NULL past the last; or NULL */
     const ls_option *options;   /* likewise */
@@ -131,6 +131,9 @@ const char *cli_clock(double seconds, char *out, size_t size);
 /* The token that SIGINT and SIGTERM request from now on; a second signal ends the program. NULL
  * when out of memory. */
 ls_cancel *cli_cancel(void);
+/* Sends this process SIGTERM when standard input ends. False when there is no memory or thread for
+ * that. */
+bool cli_watch_stdin(void);
 
 /* The folder of the job that a call names, by itself or by its output; NULL: none. */
 const char *cli_job(const cli_call *call, char *out, size_t size);

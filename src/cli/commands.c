@@ -26,6 +26,10 @@ static const ls_option reporting[] = {
      .letter = 'v',
      .group = "Messages",
      .help = "show more, messages of the codecs too"},
+    {.name = "watch-stdin",
+     .group = "Messages",
+     .help = "end as after Ctrl-C when standard input ends: with the program that holds its other "
+             "end"},
     {0},
 };
 
@@ -402,7 +406,7 @@ static const cli_command commands[] = {
      .examples = "latentsync estimate interview.mp4 speech.wav\n"
                  "latentsync estimate --steps 50 interview.mp4 speech.wav",
      .library = LS_OPTION_ESTIMATE,
-     .reports = true,
+     .reports = reporting,
      .options = json_option,
      .run = cmd_estimate},
     {.name = "tune",
@@ -481,7 +485,7 @@ static const cli_command commands[] = {
     {.name = "probe",
      .summary = "show what a media file holds, and what sync would make of it",
      .examples = "latentsync probe interview.mp4",
-     .reports = true,
+     .reports = reporting,
      .operands = probe_operand,
      .options = json_option,
      .run = cmd_probe},

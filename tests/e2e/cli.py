@@ -420,6 +420,22 @@ def interruption_leaves_nothing():
 
 
 @test
+def the_end_of_standard_input_interrupts():
+    """Whatever became of the process that holds the other end."""
+    p = subprocess.Popen([LS, "sync", "-m", "models", "-t", "track.jsonl", "video.mp4", "speech.wav", "-o", "out.mp4", "--steps", "900",
+                          "--resolution", "128", "--progress", "json", "--watch-stdin"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    p.stdin.write("this is not the end\n")
+    p.stdin.flush()
+    while not json.loads(p.stdout.readline()).get("chunk"):
+        pass
+    last = json.loads(p.communicate(timeout=60)[0].splitlines()[-1])
+    assert p.returncode == 130 and last["code"] == "LS_ECANCELED", last
+    assert not [f for f in os.listdir(".") if "out.mp4" in f], os.listdir(".")
+    r = run(LS, "sync", "-m", "models", "-t", "track.jsonl", "--watch-stdin", "-", "speech.wav", "-o", "out.mp4")
+    bad(r, "--watch-stdin and VIDEO", code=2)
+
+
+@test
 def probe_and_estimate_speak_events():
     found = events(run(LS, "probe", "--progress", "json", "video.mp4"), "probe")
     assert {k: v for k, v in found[-1].items() if k != "event"} == json.loads(good(run(LS, "probe", "--json", "video.mp4")).stdout), found
