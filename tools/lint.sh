@@ -38,6 +38,8 @@ for h in include/latentsync/*.h; do
     gcc -std=c11 -Wall -Wextra -Werror -Iinclude -fsyntax-only -x c "$h"
     g++ -std=c++11 -Wall -Wextra -Werror -Iinclude -fsyntax-only -x c++ "$h"
 done
+echo "lint: types of the Python package"
+mypy --config-file bindings/python/pyproject.toml --cache-dir build/mypy --no-error-summary bindings/python/latentsync
 echo "lint: shellcheck"
 shellcheck "${scripts[@]}"
 echo "lint: ok"
