@@ -55,12 +55,13 @@ def elf(path):
 
 def bundle(tree):
     """The files of an installed program, by their names in the wheel, and the platform that they need."""
+    tree = tree.resolve()
     program = tree / "bin/latentsync"
     needed, _, versions = elf(program)
     files, libraries = {"bin/latentsync": program}, set()
     for path in sorted({p.resolve() for p in (tree / "lib").rglob("*.so*")}):
         more, name, newer = elf(path)
-        files["lib/" + name] = path
+        files[str((path.parent / name).relative_to(tree))] = path  # where $ORIGIN leads
         libraries.add(name)
         needed |= more
         versions |= newer

@@ -98,7 +98,7 @@ def load(name: str) -> Any:
 
 def find_library() -> str:
     """That of the wheel, of $LATENTSYNC_LIBRARY, of the system."""
-    return (bundled("lib/liblatentsync.so.0") or os.environ.get("LATENTSYNC_LIBRARY")
+    return (bundled("lib/**/liblatentsync.so.0") or os.environ.get("LATENTSYNC_LIBRARY")
             or ctypes.util.find_library("latentsync") or "liblatentsync.so.0")
 
 

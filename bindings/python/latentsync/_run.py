@@ -3,6 +3,7 @@ alike; nobody has to."""
 from __future__ import annotations
 
 import collections
+import glob
 import json
 import os
 import selectors
@@ -91,10 +92,10 @@ class Run:
         raise NotImplementedError
 
 
-def bundled(name: str) -> Optional[str]:
+def bundled(pattern: str) -> Optional[str]:
     """A file of the wheel."""
-    found = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_bundle", name)
-    return found if os.path.exists(found) else None
+    folder = glob.escape(os.path.join(os.path.dirname(os.path.abspath(__file__)), "_bundle"))
+    return next(glob.iglob(os.path.join(folder, pattern), recursive=True), None)
 
 
 def find_program(program: Optional[Path] = None) -> bytes:
