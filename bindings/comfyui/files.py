@@ -138,3 +138,9 @@ def video_file(video, name):
     from . import frames
     parts = video.get_components()
     return frames.write(parts.images, parts.frame_rate)
+
+
+def forget(video):
+    """What was written of frames in memory is large, and can be written again."""
+    if video.endswith(".y4m") and identity(video) == [video]:
+        os.remove(video)

@@ -28,18 +28,16 @@ def write(images, rate):
     return files.by_content(".y4m", _y4m(images, rate))
 
 
-def read(path, count, height, width):
-    """`count` frames of that size; where a codec has added a row or column, without it."""
+def read(path, height, width):
+    """The frames, of that size; where a codec has added a row or column, without it."""
     import av
     import torch
-    images = torch.empty((count, height, width, 3))
-    at = 0
     with av.open(path) as container:
-        for frame in container.decode(video=0):
+        count = sum(1 for packet in container.demux(video=0) if packet.size)
+    images = torch.empty((count, height, width, 3))
+    with av.open(path) as container:
+        for i, frame in enumerate(container.decode(video=0)):
             comfy.model_management.throw_exception_if_processing_interrupted()
             planes = np.stack([np.frombuffer(plane, "<u2").reshape(frame.height, -1)[:height, :width] for plane in frame.planes], -1)
-            images[at] = torch.from_numpy(((planes - ZERO) @ TO_RGB.T / TOP).clip(0, 1))
-            at += 1
-    if at != count:
-        raise RuntimeError(f"LatentSync: {path} has {at} frames instead of {count}")
+            images[i] = torch.from_numpy(((planes - ZERO) @ TO_RGB.T / TOP).clip(0, 1))
     return images

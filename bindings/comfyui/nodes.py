@@ -7,7 +7,7 @@ import shutil
 import comfy.utils
 
 from . import files, frames, program
-from .schema import Input, Node, Result
+from .schema import TRACK, Input, Node, Result
 
 QUALITIES = ["original", "balanced", "fast", "best"]  # the first is the program's "auto"
 
@@ -25,42 +25,35 @@ def _track(name):
     return ["--face-track", files.named(name, "track")] if name else []
 
 
-def _sync(video, audio, options, suffix, result=None):
-    """Makes the video, or finishes what an interrupted run of the same job has begun. Returns its file and the number of
-    frames, None if `result` says where a complete one is kept, and it is there."""
-    key = files.key(files.identity(video), files.identity(audio), options)
-    name = f"{os.path.splitext(os.path.basename(video))[0][:40]}-{key}{suffix}"
-    if result and os.path.exists(files.temp(result, name)):
-        return files.temp(result, name), None
-    output = files.jobs(name)
-    done = program.sync(["sync", *options, "-o", output, video, audio], files.temp(key + ".jpg"))
-    if result:
-        output = shutil.move(output, files.temp(result, name))
-    return output, done["frames"]
+def _sync(video, audio, options, suffix):
+    """The video's file; what an interrupted run of the same job has made is used, and a complete one is not made again."""
+    key = files.key(files.identity(program.find()), files.identity(video), files.identity(audio), options)
+    output = files.jobs(f"{os.path.splitext(os.path.basename(video))[0][:40]}-{key}{suffix}")
+    if not os.path.exists(output) or os.path.exists(output + ".lsjob"):
+        program.sync(["sync", *options, "-o", output, video, audio], files.temp(key + ".jpg"))
+    files.forget(video)
+    return output
 
 
 def sync_file(video, video_file, audio, audio_file, quality, seed, models, face, track, lips_expression, until, fps, device,
               max_memory):
     options = _options(quality, models, face=face, guidance=lips_expression, until=until, fps=fps, device=device,
                        **{"max-memory": max_memory}) + ["--seed", str(seed), *_track(track)]
-    path, _ = _sync(files.video_file(video, video_file), files.audio_file(audio, audio_file), options, ".mp4", "results")
+    path = _sync(files.video_file(video, video_file), files.audio_file(audio, audio_file), options, ".mp4")
     try:
         from comfy_api.latest import InputImpl
-    except ImportError:  # a ComfyUI without the type
+    except ImportError:  # a ComfyUI that has no such type, and does not show videos
         return Result((path, path), None)
-    return Result((InputImpl.VideoFromFile(path), path), None)
+    shown = {"filename": os.path.basename(path), "subfolder": "latentsync", "type": "output"}
+    return Result((InputImpl.VideoFromFile(path), path), {"images": [shown], "animated": [True]})
 
 
 def sync_images(images, audio, seed, lips_expression, inference_steps):
     options = files.models_option(None) + ["--guidance", str(lips_expression), "--steps", str(inference_steps), "--seed", str(seed),
                                            *frames.LOSSLESS]
-    video = frames.write(images, 25)
-    made, count = _sync(video, files.audio_file(audio, ""), options, ".mkv")
-    try:
-        result = frames.read(made, count, *images.shape[1:3])
-    finally:
-        os.remove(made)
-    os.remove(video)
+    made = _sync(frames.write(images, 25), files.audio_file(audio, ""), options, ".mkv")
+    result = frames.read(made, *images.shape[1:3])
+    os.remove(made)
     return Result((result, audio), None)
 
 
@@ -93,6 +86,7 @@ def faces(video, video_file, models):
             os.rename(part, folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+    files.forget(video)
     track = os.path.join(folder, "track.jsonl")
     with open(track, encoding="utf-8") as f:
         found = [item for item in map(json.loads, f) if "track" in item]
@@ -115,9 +109,9 @@ def faces(video, video_file, models):
 
 def estimate(video, video_file, audio, audio_file, quality, models, track, fps, device, max_memory):
     options = _options(quality, models, fps=fps, device=device, **{"max-memory": max_memory}) + _track(track)
-    found = []
-    program.run(found.append, "estimate", *options, "--json", files.video_file(video, video_file),
-                files.audio_file(audio, audio_file))
+    found, source = [], files.video_file(video, video_file)
+    program.run(found.append, "estimate", *options, "--json", source, files.audio_file(audio, audio_file))
+    files.forget(source)
     e = found[0]
     seconds = math.ceil(e["run_seconds"])
     memory, disk = (math.ceil(e[n] / 1e6) for n in ("memory_bytes", "disk_bytes"))
@@ -188,7 +182,7 @@ QUALITY = required("quality", "COMBO", options=QUALITIES, default=QUALITIES[0],
                    tooltip="original: as the original does it; balanced, fast: less time; best: more")
 MODELS = optional("models", "COMBO", options=lambda: ["automatic", *sorted(files.models())], default="automatic",
                   tooltip="a folder in models/latentsync; automatic: the newest, or else the model that the program finds")
-TRACK = optional("track", "STRING", default="", force_input=True, tooltip="of LatentSync faces: they are not sought again")
+TRACK_INPUT = optional("track", TRACK, tooltip="of LatentSync faces: they are not sought again")
 JOB = [
     optional("fps", "COMBO", options=["25", "source"], default="25", tooltip="25, the model's own frame rate, or the video's"),
     optional("device", "STRING", default="auto", tooltip="auto, cpu, cuda or cuda:N"),
@@ -197,20 +191,21 @@ JOB = [
 
 NODES = [
     Node("LatentSyncVideoFile", "LatentSync (video file)",
-         "Makes the lips of a video move to a speech. The video passes from file to file: no frame is held in memory here.",
+         "Makes the lips of a video move to a speech, from file to file: no frame is held in memory here. The result is in "
+         "output/latentsync.",
          [QUALITY, required("seed", "INT", default=1247, min=0, max=2**63 - 1, control_after_generate=True), *VIDEO, *AUDIO,
-          optional("face", "STRING", default="largest", tooltip="largest, left, right, x,y, or a number of LatentSync faces"), TRACK,
+          optional("face", "STRING", default="largest", tooltip="largest, left, right, x,y, or a number of LatentSync faces"), TRACK_INPUT,
           optional("lips_expression", "FLOAT", default=0.0, min=0.0, max=10.0, step=0.1,
                    tooltip="guidance scale; 0: the model's own"),
           optional("until", "COMBO", options=["speech", "video"], default="speech",
                    tooltip="where the output ends: with the speech, or with the video if that is longer"), MODELS, *JOB],
-         [("video", "VIDEO"), ("file", "STRING")], sync_file, False),
+         [("video", "VIDEO"), ("file", "STRING")], sync_file, True),
     Node("LatentSyncFaces", "LatentSync faces",
          "Finds the faces of a video: a picture of each, their numbers, and a track with which they need not be sought again.",
          [*VIDEO, MODELS],
-         [("pictures", "IMAGE"), ("faces", "STRING"), ("count", "INT"), ("track", "STRING")], faces, True),
+         [("pictures", "IMAGE"), ("faces", "STRING"), ("count", "INT"), ("track", TRACK)], faces, True),
     Node("LatentSyncEstimate", "LatentSync estimate",
-         "Tells what LatentSync (video file) would take.", [QUALITY, *VIDEO, *AUDIO, TRACK, MODELS, *JOB],
+         "Tells what LatentSync (video file) would take.", [QUALITY, *VIDEO, *AUDIO, TRACK_INPUT, MODELS, *JOB],
          [("text", "STRING"), ("seconds", "INT"), ("memory_mb", "INT"), ("disk_mb", "INT"), ("frames", "INT")], estimate, True),
     # These two have names, inputs and outputs of ComfyUI-LatentSyncWrapper, so that its graphs run.
     Node("LatentSyncNode", "LatentSync (images)",

@@ -12,7 +12,7 @@ import threading
 import comfy.model_management
 import comfy.utils
 
-PATIENCE = 1.5  # seconds that a cancelled run has to end by itself; what is finished is kept in any case
+PATIENCE = 1  # seconds that a cancelled run has to end by itself; what is finished is kept in any case
 LEVELS = {"error": logging.ERROR, "notice": logging.WARNING, "warning": logging.WARNING}
 
 
@@ -105,9 +105,9 @@ def _preview(path):
 
 
 def sync(command, picture):
-    """`sync` with events; `picture`: the file that has the newest frame. Returns the event `done`."""
+    """`sync`, whose progress is shown; `picture`: the file that has the newest frame."""
     bar = comfy.utils.ProgressBar(1000)
-    done, shown = {}, None
+    shown = None
 
     def heard(event):
         nonlocal shown
@@ -119,11 +119,11 @@ def sync(command, picture):
                 shown, preview = os.stat(picture).st_mtime_ns, _preview(picture)
             bar.update_absolute(int(1000 * event["fraction"]), 1000, preview)
         elif event["event"] == "done":
-            done.update(event)
+            logging.info("LatentSync: %d frames, %d of them made by this run, in %.0f s", event["frames"], event["frames_generated"],
+                         event["elapsed_seconds"])
 
     try:
         run(heard, *command, "--progress", "json", "--newest-frame", picture)
     finally:
         if os.path.exists(picture):
             os.remove(picture)
-    return done

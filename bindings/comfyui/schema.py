@@ -2,12 +2,12 @@
 from collections import namedtuple
 
 Node = namedtuple("Node", "id name description inputs outputs run output_node")
-# options: as V3 names them; those of a COMBO may be a function, which is called whenever they are asked for
+# options: those of a COMBO may be a function, which is called whenever they are asked for
 Input = namedtuple("Input", "name type options optional")
 Result = namedtuple("Result", "values ui")
 
 CATEGORY = "latentsync"
-CLASSIC_NAMES = {"force_input": "forceInput"}
+TRACK = "LATENTSYNC_TRACK"
 
 
 def _options(item):
@@ -30,7 +30,7 @@ def classic(node):
     def input_types(cls):
         found = {"required": {}, "optional": {}}
         for i in node.inputs:
-            options = {CLASSIC_NAMES.get(k, k): v for k, v in _options(i).items()}
+            options = _options(i)
             kind = options.pop("options") if i.type == "COMBO" else i.type
             found["optional" if i.optional else "required"][i.name] = (kind, options)
         return found
@@ -47,7 +47,7 @@ def classic(node):
 
 def v3(node, io):
     kinds = {"AUDIO": io.Audio, "COMBO": io.Combo, "FLOAT": io.Float, "IMAGE": io.Image, "INT": io.Int, "STRING": io.String,
-             "VIDEO": io.Video}
+             "VIDEO": io.Video, TRACK: io.Custom(TRACK)}
 
     def define_schema(cls):
         return io.Schema(
