@@ -26,7 +26,7 @@ typedef struct ls_join_settings {
     uint64_t delay;       /* the largest of the segments'; with a sink at least the first one's */
     uint64_t first;       /* frame of the whole that the output begins with */
     double seconds;       /* length of the video; 0: not known yet */
-    bool marks; /* the output says that a machine made the picture (mark.h) */
+    bool marks;           /* the output says that a machine made the picture (mark.h) */
     const ls_encoding *encoding;
     const ls_log *log;
     ls_join_sink sink; /* what takes picture and sound instead of a file; write NULL: none. Each
