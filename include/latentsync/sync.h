@@ -210,7 +210,9 @@ typedef struct ls_sync_settings {
                                  finished of the output, as HLS, while the rest is made; resuming goes
                                  on with it. For ls_sync_run */
     const char *mark;         /* "metadata": how the output says that AI made the lips: by IPTC's
-                                 DigitalSourceType and a comment in the file; "none": it does not */
+                                 DigitalSourceType and a comment in the file; "visible": besides in a
+                         corner of the picture, as "AI-generated", or "visible=TEXT", in letters of
+                         European languages in Latin script; "none": it does not */
 } ls_sync_settings;
 
 /* One thread at a time, except where noted. */

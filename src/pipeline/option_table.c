@@ -18,7 +18,7 @@ static const char *const silences[] = {"close", "leave", NULL};
 static const char *const ends[] = {"speech", "video", NULL};
 
 static const char *const qualities[] = {"auto", "fast", "balanced", "best", NULL};
-static const char *const marks[] = {"metadata", "none", NULL};
+static const char *const marks[] = {"metadata", "visible", "none", NULL};
 static const char *const blends[] = {"mask", "crop", NULL};
 static const char *const samplers[] = {"auto", "ddim", "dpmpp", "unipc", NULL};
 #define OF_QUALITY "as the quality says"
@@ -565,7 +565,8 @@ static const ls_option_row rows[] = {
       .choices = marks,
       .group = "Output",
       .help = "how the output says that AI made the lips: metadata: IPTC's DigitalSourceType and a "
-              "comment in the file; none: it does not"},
+              "comment in the file; visible: besides, AI-generated in a corner of the picture, or "
+              "visible=TEXT; none: it does not"},
      LS_MEMBER_STRING,
      SYNC(mark),
      .is_later = true},

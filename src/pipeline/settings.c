@@ -5,6 +5,7 @@
 #include "face/paste.h"
 #include "latentsync/models.h"
 #include "media/encoder.h"
+#include "media/glyphs.h"
 #include "pipeline/options.h"
 #include "pipeline/device_choice.h"
 
@@ -165,12 +166,30 @@ bool ls_settings_marks(const char *mark)
     return !mark || strcmp(mark, "none");
 }
 
+const char *ls_settings_label(const char *mark)
+{
+    if (!mark || strncmp(mark, "visible", 7))
+        return NULL;
+    return !mark[7] ? "AI-generated" : mark[7] == '=' && mark[8] ? mark + 8 : NULL;
+}
+
 static int check_mark(const char *mark, ls_error *err)
 {
+    ls_glyph_stroke *strokes;
+    size_t count;
+    double width;
+    const char *label = ls_settings_label(mark);
+    if (label) {
+        const int ret = ls_glyphs_lay(&strokes, &count, &width, label, err);
+        free(strokes);
+        return ret ? ls_advise(err, ls_fail_context(err, ret, "mark"), LS_HINT_NONE, "mark") : 0;
+    }
     if (!mark || !strcmp(mark, "metadata") || !strcmp(mark, "none"))
         return 0;
     return ls_advise(err,
-                     ls_fail(err, LS_EINVAL, "mark: expected metadata or none, not \"%s\"", mark),
+                     ls_fail(err, LS_EINVAL,
+                             "mark: expected metadata, visible, visible=TEXT or none, not \"%s\"",
+                             mark),
                      LS_HINT_NONE, "mark");
 }
 

@@ -31,6 +31,8 @@ double ls_settings_sharpen(const char *text);
 
 /* Whether the output says that a machine made the picture; NULL is the default. */
 bool ls_settings_marks(const char *mark);
+/* What its pictures say then; NULL: nothing. */
+const char *ls_settings_label(const char *mark);
 
 /* "a.preview.mp4" of "a.mp4". */
 int ls_settings_preview_path(const char *output, char path[PATH_MAX], ls_error *err);

@@ -44,7 +44,7 @@ typedef struct ls_stream_parts {
     const ls_cancel *cancel;
     const ls_log *log;
     /* Takes a finished frame, in order; it belongs to the stream. */
-    int (*encode)(void *opaque, uint64_t index, const ls_frame *f, ls_error *err);
+    int (*encode)(void *opaque, uint64_t index, ls_frame *f, ls_error *err);
     void *opaque;
 } ls_stream_parts;
 

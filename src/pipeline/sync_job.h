@@ -6,6 +6,7 @@
 #include "latentsync/sync.h"
 #include "media/pcm.h"
 #include "media/hls.h"
+#include "media/label.h"
 #include "media/segment.h"
 #include "media/snapshot.h"
 #include "pipeline/budget.h"
@@ -88,6 +89,7 @@ struct ls_sync {
     ls_segment *segment;
     char segment_path[PATH_MAX];
     ls_segment_info preview; /* its only segment */
+    ls_label *label;         /* NULL: not wanted */
     ls_snapshot *snapshot;   /* NULL: not wanted, or it cannot be written */
     ls_hls *hls;             /* likewise */
     uint64_t streamed;       /* segments that it was given */

@@ -40,6 +40,16 @@ static int check_face(const ls_sync *job, ls_error *err)
                      LS_HINT_NONE, "face");
 }
 
+static int open_label(ls_sync *job, ls_error *err)
+{
+    const char *text = ls_settings_label(job->s.mark);
+    const int ret =
+        text ? ls_label_open(&job->label, text, ls_pingpong_video(job->source), err) : 0;
+    return ret == LS_EINVAL
+               ? ls_advise(err, ls_fail_context(err, ret, "mark"), LS_HINT_NONE, "mark")
+               : ret;
+}
+
 int ls_sync_open_inputs(ls_sync *job, ls_error *err)
 {
     ls_video *video = NULL;
@@ -57,6 +67,8 @@ int ls_sync_open_inputs(ls_sync *job, ls_error *err)
         ls_video_log_choice(ls_pingpong_video(job->source), &job->log);
         ret = check_face(job, err);
     }
+    if (!ret)
+        ret = open_label(job, err);
     if (!ret && job->s.face_track)
         ret = ls_face_feed_check_track(job->s.face_track, job->s.video,
                                        ls_video_get_info(ls_pingpong_video(job->source)),
@@ -296,6 +308,7 @@ void ls_sync_close(ls_sync **pjob)
     ls_sync_close_parts(job);
     ls_job_folder_close(&job->folder);
     ls_pingpong_close(&job->source);
+    ls_label_close(&job->label);
     ls_quiet_close(&job->quiet);
     ls_engine_close(&job->own_engine);
     ls_settings_free(&job->s);

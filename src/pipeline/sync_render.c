@@ -49,7 +49,7 @@ static void extend_stream(ls_sync *job)
 }
 
 /* The next frame of the output, to its segment. */
-static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err)
+static int encode(void *opaque, uint64_t index, ls_frame *f, ls_error *err)
 {
     ls_sync *job = opaque;
     const uint64_t k = index / job->segment_frames - job->first_segment;
@@ -61,6 +61,8 @@ static int encode(void *opaque, uint64_t index, const ls_frame *f, ls_error *err
         ls_output_remove_stale(job->segment_path);
         ret = ls_segment_open(&job->segment, job->segment_path, &e, err);
     }
+    if (!ret && job->label)
+        ret = ls_label_draw(job->label, f, err);
     if (!ret)
         ret = ls_segment_write(job->segment, f, err);
     if (!ret && index + 1 == ls_sync_segment_end(job, k)) {

@@ -151,9 +151,113 @@ def a_job_is_resumed_as_it_was_begun():
     assert digest("o.mp4") == whole
 
 
+def luma(path, size, depth=8):
+    """The first picture's luma, row by row."""
+    w, h = size
+    fmt = "gray" if depth == 8 else "gray10le"
+    r = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-frames:v", "1", "-vf", "extractplanes=y", "-f", "rawvideo", "-pix_fmt", fmt,
+                        "-"], capture_output=True, check=True)
+    step = 1 if depth == 8 else 2
+    values = r.stdout if depth == 8 else memoryview(r.stdout).cast("H")
+    assert len(r.stdout) == w * h * step, len(r.stdout)
+    return [list(values[y * w:(y + 1) * w]) for y in range(h)]
+
+
+def region(a, b):
+    """What differs of two pictures: left, top, right and bottom."""
+    ys = [y for y in range(len(a)) if a[y] != b[y]]
+    xs = [x for x in range(len(a[0])) if any(a[y][x] != b[y][x] for y in ys)]
+    return xs[0], ys[0], xs[-1] + 1, ys[-1] + 1
+
+
+def ground_and_ink(pixels, box):
+    """How light the label's ground and its letters are: of its pixels, sorted, those at a third and close to the end."""
+    left, top, right, bottom = box
+    values = sorted(v for row in pixels[top:bottom] for v in row[left:right])
+    return values[len(values) // 3], values[len(values) * 99 // 100]
+
+
+def labelled(source, size, *more, depth=8, out="o.label.mkv"):
+    """The first picture with the label, and the region in which it differs from the one without."""
+    args = [*SYNC, "--video-codec", "ffv1", "--duration", "0.1", source, "speech.wav"]
+    good(run(LS, *args, "-o", "o.plain.mkv"))
+    good(run(LS, *args, "--mark", *(more or ["visible"]), "-o", out))
+    check_marked(out, own="" if source != "video.mp4" else "Our own words\n")
+    a, b = luma("o.plain.mkv", size, depth), luma(out, size, depth)
+    return b, region(a, b)
+
+
+@test
+def a_label_can_be_read_on_white_and_on_black_within_the_safe_area():
+    for color, size in (("white", (640, 360)), ("black", (640, 360)), ("gray", (270, 480))):
+        w, h = size
+        ffmpeg("-f", "lavfi", "-i", f"color={color}:s={w}x{h}:r=25:d=1", "-pix_fmt", "yuv420p", "-c:v", "ffv1", "o.flat.mkv")
+        pixels, box = labelled("o.flat.mkv", size)
+        ground, ink = ground_and_ink(pixels, box) if color != "black" else (pixels[h // 2][5], max(map(max, pixels)))
+        assert ink > 190 and ink - ground > 105, (color, ground, ink)
+        left, top, right, bottom = box
+        assert abs(left - w * .05) <= 6 and abs(top - h * .05) <= (6 if color != "black" else 20) and right <= w * .95, box
+        # letters of a twentieth of the shorter side, and a border
+        assert min(w, h) / 20 < bottom - top + (0 if color != "black" else 9) < min(w, h) / 20 * 2.2, box
+
+
+@test
+def a_label_is_the_same_in_parts_and_every_run():
+    args = [*SYNC, "--segment-seconds", "0.64", "--mark", "visible=由AI生成", "video.mp4", "speech.wav"]
+    good(run(LS, *args, "--threads", "2", "-o", "o.whole.mp4"))
+    good(run(LS, "plan", *args[1:], "-o", "o.parts.mp4"))
+    for k in (1, 0):
+        good(run(LS, "render", "--segment", str(k), "o.parts.mp4.lsjob"))
+    assert json.load(open("o.parts.mp4.lsjob/job.json"))["settings"]["mark"] == "visible=由AI生成"
+    good(run(LS, "join", "o.parts.mp4.lsjob"))
+    assert digest("o.parts.mp4") == digest("o.whole.mp4")
+    # all pictures have it, those of a preview too
+    good(run(LS, *args, "--preview", "0.6", "--video-codec", "ffv1", "-o", "o.seen.mkv"))
+    good(run(LS, *args, "--video-codec", "ffv1", "-o", "o.seen.mkv"))
+    corners = [good(run("ffmpeg", "-v", "error", "-i", f, "-vf", "crop=32:6:8:8,format=gray", "-f", "framemd5", "-")).stdout.split("\n")
+               for f in ("o.seen.mkv", "o.seen.preview.mkv")]
+    whole, seen = ([line.split(",")[-1] for line in lines if line[:1] == "0"] for lines in corners)
+    assert len(whole) == 25 and seen and all(any(seen[i:] and whole[k:k + len(seen)] == seen for k in range(25)) for i in (0,)), (whole, seen)
+
+
+@test
+def a_label_is_drawn_into_every_kind_of_picture():
+    def made(name, filters, fmt, *more):
+        ffmpeg("-f", "lavfi", "-i", f"color=white:s=160x120:r=25:d=1,{filters}", "-pix_fmt", fmt, *more, "-c:v", "ffv1", name)
+    # 10 bits, at the brightness of graphics in HDR; transparency; odd sizes; grey; pixels that are not square
+    made("o.ten.mkv", "null", "yuv420p10le", "-color_trc", "smpte2084", "-color_primaries", "bt2020", "-colorspace", "bt2020nc")
+    pixels, box = labelled("o.ten.mkv", (160, 120), depth=10)
+    brightest = max(v for row in pixels[box[1] + 3:box[3] - 3] for v in row[box[0] + 3:box[2] - 3])
+    assert 500 < brightest < 600, brightest
+    made("o.alpha.mkv", "format=yuva420p,colorchannelmixer=aa=0", "yuva420p")
+    good(run(LS, *SYNC, "--video-codec", "ffv1", "--duration", "0.1", "--mark", "visible", "o.alpha.mkv", "speech.wav", "-o", "o.a.mkv"))
+    r = subprocess.run(["ffmpeg", "-v", "error", "-i", "o.a.mkv", "-frames:v", "1", "-vf", "alphaextract,format=gray", "-f", "rawvideo", "-"],
+                       capture_output=True, check=True)
+    assert len(r.stdout) == 160 * 120 and max(r.stdout) == 255 and r.stdout[160 * 100] == 0
+    for name, filters, fmt, size in (("o.odd.mkv", "scale=161:121", "yuv444p", (162, 122)), ("o.grey.mkv", "null", "gray", (160, 120))):
+        made(name, filters, fmt)
+        pixels, box = labelled(name, size)
+        assert pixels[-1][-1] > 200 > pixels[box[1] + 3][box[0] + 3]
+    made("o.wide.mkv", "setsar=2", "yuv420p")
+    made("o.square.mkv", "null", "yuv420p")
+    narrow, usual = labelled("o.wide.mkv", (160, 120))[1], labelled("o.square.mkv", (160, 120))[1]
+    assert abs((narrow[2] - narrow[0]) * 2 - (usual[2] - usual[0])) <= 4 and narrow[3] == usual[3], (narrow, usual)
+
+
+@test
+def what_cannot_be_drawn_is_refused():
+    for text, words in (("Создано ИИ", ['"С"', "U+0421"]), ("AI\n", ["U+000A"]), ("生成的", ["的"]), ("x" * 200, ["too long", "160 x 120"])):
+        bad(run(LS, *SYNC, "--mark", "visible=" + text, "video.mp4", "speech.wav", "-o", "out.mp4"), "--mark", *words, code=2)
+    r = subprocess.run([LS, *SYNC, "--mark", b"visible=\xff", "video.mp4", "speech.wav", "-o", "out.mp4"], capture_output=True)
+    assert r.returncode == 2 and b"UTF-8" in r.stderr, r
+    for text in ("Généré par IA", "KI-générée", "Vygenerováno", "Wygenerowane łącznie", "Il-ħin", "人工智能生成合成内容"):
+        good(run(LS, *SYNC, "--dry-run", "--mark", "visible=" + text, "video.mp4", "speech.wav", "-o", "o.mp4"))
+
+
 @test
 def other_values_are_refused():
     bad(run(LS, *SYNC, "--mark", "loudly", "video.mp4", "speech.wav", "-o", "out.mp4"), "--mark", '"loudly"', "none", code=2)
+    bad(run(LS, *SYNC, "--mark", "visible=", "video.mp4", "speech.wav", "-o", "out.mp4"), "--mark", "visible=TEXT", code=2)
     bad(run(LS, *SYNC, "--mark", "", "video.mp4", "speech.wav", "-o", "out.mp4"), "--mark", code=2)
 
 

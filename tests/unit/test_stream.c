@@ -153,7 +153,7 @@ static void open_generator(job *j, size_t i)
 
 /* A job on so many cards, which are as `cards` says. */
 static job *open_job(size_t count, size_t frames_in_flight,
-                     int (*encode)(void *, uint64_t, const ls_frame *, ls_error *))
+                     int (*encode)(void *, uint64_t, ls_frame *, ls_error *))
 {
     char path[4096];
     ls_video *video;
@@ -217,7 +217,7 @@ static void close_job(job **pj)
 }
 
 /* Takes a frame; what it sees of the stream never goes back. */
-static int take(void *opaque, uint64_t index, const ls_frame *f, ls_error *err)
+static int take(void *opaque, uint64_t index, ls_frame *f, ls_error *err)
 {
     job *j = opaque;
     ls_stream_state st;

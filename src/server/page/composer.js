@@ -270,7 +270,7 @@ export class Composer {
 
   setting(option) {
     const { name } = option;
-    const input = field(option);
+    const input = field(option, this.settings[name]);
     input.value = this.settings[name] ?? '';
     input.addEventListener('change', () => {
       if (input.value === '') delete this.settings[name];
@@ -291,10 +291,11 @@ export class Composer {
   }
 }
 
-/* A control for an option of the table; empty stands for its default. */
-function field(option) {
+/* A control for an option of the table; empty stands for its default. A text with choices may be another. */
+function field(option, value) {
   const initial = option.default ?? t('automatic');
-  const choices = option.type === 'flag' ? ['1', '0'] : option.choices;
+  const choices = option.type === 'flag' ? ['1', '0'] : option.choices && [...option.choices];
+  if (choices && value && !choices.includes(value)) choices.push(value);
   if (choices) {
     const words = (value) => (option.type === 'flag' ? t(value === '1' ? 'yes' : 'no') : value);
     return element(
