@@ -136,6 +136,10 @@ int cmd_pull(cli_call *call)
     if (ls_pull_directory(&s, dir, sizeof dir, &err))
         return cli_fail(call, &err, NULL);
     cli_event_start(call, dir, NULL);
+    if (access(dir, F_OK)) // said once
+        cli_message(call, LS_MESSAGE_INFO,
+                    "make people say only what they agreed to say, and tell those who watch that "
+                    "AI made it");
     print_terms(call, &s);
     const int status = s.faces ? settle_terms(call, dir) : CLI_OK;
     if (status != CLI_OK)

@@ -608,6 +608,7 @@ def terms_of_the_faces():
         r = pull(s, terms=None)
         assert r.returncode == 2 and "--accept-licence" in r.stderr and "--without-faces" in r.stderr, r.stderr
         assert "non-commercial" in r.stderr and not s.log and not os.path.exists("o.models")
+        assert "only what they agreed to say" in r.stderr
         r = pull(s, "--without-faces")
         assert r.returncode == 2 and "exclude" in r.stderr
         good(pull(s, terms="--without-faces"))
@@ -630,7 +631,8 @@ def terms_of_the_faces():
             os.close(fd)
         complete()
         assert b"\r" in said and b"MB" in said, said
-        good(pull(s, terms=None))  # they are there: nothing to ask
+        r = good(pull(s, terms=None))  # they are there: nothing to ask
+        assert "agreed" not in r.stderr  # which was said once
 
 
 @test
