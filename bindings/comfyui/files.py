@@ -123,21 +123,40 @@ def _blocks(stream):
     return iter(lambda: stream.read(1 << 20), b"")
 
 
+def _is_edited(video):
+    """Trimmed or cropped, which its file does not have yet. Older ComfyUI have no such videos."""
+    edits, window = (getattr(video, name, None) for name in ("has_pending_frame_edits", "get_active_trim_window"))
+    return bool(edits and edits()) or bool(window and any(window()))
+
+
+def _saved(video):
+    part = temp(f"{os.getpid()}.saved.mp4")
+    try:
+        video.save_to(part)
+        with open(part, "rb") as f:
+            return by_content(".mp4", _blocks(f))
+    finally:
+        if os.path.exists(part):
+            os.remove(part)
+
+
 def video_file(video, name):
-    """A file as it is; frames in ComfyUI's memory as a lossless one."""
+    """A file as it is; frames in ComfyUI's memory as a lossless one; anything else as ComfyUI saves it."""
     if (video is None) == (not name):
         raise ValueError("LatentSync: give the video as video or as video_file" + (", not as both" if name else ""))
     if video is None:
         return named(name, "video_file")
     from comfy_api.latest import InputImpl
-    if isinstance(video, InputImpl.VideoFromFile):
+    if isinstance(video, InputImpl.VideoFromFile) and not _is_edited(video):
         source = video.get_stream_source()
         if isinstance(source, str):
             return os.path.abspath(source)
         return by_content(SUFFIXES.get(video.get_container_format().split(",")[0], ".video"), _blocks(source))
-    from . import frames
-    parts = video.get_components()
-    return frames.write(parts.images, parts.frame_rate)
+    if isinstance(video, InputImpl.VideoFromComponents):
+        from . import frames
+        parts = video.get_components()
+        return frames.write(parts.images, parts.frame_rate)
+    return _saved(video)
 
 
 def forget(video):

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import queue
+import re
 import shutil
 import subprocess
 import tempfile
@@ -47,14 +48,19 @@ def _stop(process):
     process.wait()
 
 
+def _inputs(text):
+    """With options as the nodes call their inputs."""
+    return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda m: m[1].replace("-", "_"), text)
+
+
 def _why(process, error, stderr):
     if error:
-        return "; ".join(filter(None, (error.get("message"), error.get("hint"))))
+        return _inputs("; ".join(filter(None, (error.get("message"), error.get("hint")))))
     stderr.seek(0)
     said = [line.strip() for line in stderr.read().decode("utf-8", "replace").splitlines()]
     said = [line[len("latentsync: "):] if line.startswith("latentsync: ") else line for line in said
             if line and not line.startswith('Try "latentsync')]
-    return "; ".join(said[-4:]) or f"the program ended with status {process.returncode}"
+    return _inputs("; ".join(said[-4:])) or f"the program ended with status {process.returncode}"
 
 
 def run(heard, *arguments):

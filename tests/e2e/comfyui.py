@@ -2,6 +2,7 @@
 """Nodes for ComfyUI, in a stand-in of it. usage: comfyui.py LATENTSYNC PUPPET MODEL (the system's Python has its packages)"""
 import asyncio
 import glob
+import io
 import logging
 import os
 import shutil
@@ -84,6 +85,20 @@ def fails(what, error, f, *args, **given):
 
 def jobs(*pattern):
     return glob.glob(os.path.join(BASE, "output/latentsync", *pattern or "*"))
+
+
+def children():
+    """Processes that this one has started and that run."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path) as f:
+                name, rest = f.read().rsplit(")", 1)
+        except OSError:
+            continue
+        if int(rest.split()[1]) == os.getpid():
+            found.append(name)
+    return found
 
 
 @test
@@ -178,6 +193,16 @@ def frames_of_memory_are_a_video_too():
 
 
 @test
+def streams_and_parts_are_made_files():
+    with open(f"{BASE}/input/speaker.mp4", "rb") as f:
+        stream = V3.VideoFromFile(io.BytesIO(f.read()))
+    assert new("LatentSyncEstimate", video=stream, audio=speech(), quality="fast")[0][4] == 10
+    part = V3.VideoFromFile(f"{BASE}/input/speaker.mp4", start_time=1, duration=0.8)
+    (_, path), _ = new("LatentSyncVideoFile", video=part, audio=speech(), quality="fast", seed=1, until="video")
+    assert int(probe(path)["nb_read_frames"]) == 20, probe(path)
+
+
+@test
 def cancelled_and_resumed():
     given = {"video_file": "speaker.mp4", "audio_file": "speech.wav", "quality": "original", "seed": 5}
 
@@ -186,7 +211,7 @@ def cancelled_and_resumed():
     State.on_progress = cancel
     fails("", stand_in.Interrupted, new, "LatentSyncVideoFile", **given)
     State.on_progress = lambda _: None
-    assert len(jobs("*.lsjob")) == 1 and not run("pgrep", "-P", os.getpid(), "-x", "latentsync").stdout
+    assert len(jobs("*.lsjob")) == 1 and not children(), children()
     LOG.clear()
     (_, path), _ = new("LatentSyncVideoFile", **given)
     made = next(line for line in LOG if line.startswith("LatentSync: 50 frames"))
@@ -249,7 +274,7 @@ def errors_say_what_to_do():
         fails("is not in ComfyUI's", ValueError, new, "LatentSyncVideoFile", video_file=outside, audio_file="short.wav", **sync)
     fails("there is no model 1.4", ValueError, new, "LatentSyncFaces", video_file="speaker.mp4", models="1.4")
     fails("speech.wav", RuntimeError, new, "LatentSyncFaces", video_file="speech.wav")
-    fails("max-memory", RuntimeError, new, "LatentSyncVideoFile", video_file="speaker.mp4", audio_file="short.wav", max_memory="x", **sync)
+    fails("max_memory", RuntimeError, new, "LatentSyncVideoFile", video_file="speaker.mp4", audio_file="short.wav", max_memory="x", **sync)
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=256x256:r=25:d=1", f"{BASE}/input/none.mp4")
     fails("no face", RuntimeError, new, "LatentSyncVideoFile", video_file="none.mp4", audio_file="short.wav", **sync)
     fails("no face", RuntimeError, new, "LatentSyncFaces", video_file="none.mp4")

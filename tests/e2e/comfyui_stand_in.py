@@ -6,6 +6,8 @@ import types
 
 import numpy as np
 
+from common import ffmpeg
+
 NODES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../bindings/comfyui")
 
 
@@ -103,14 +105,21 @@ class V3:
         pass
 
     class VideoFromFile:
-        def __init__(self, file):
-            self.file = file
+        def __init__(self, file, *, start_time=0, duration=0):
+            self.file, self.window = file, (start_time, duration)
+
+        def get_active_trim_window(self):
+            return self.window
 
         def get_stream_source(self):
             return self.file
 
         def get_container_format(self):
             return "mov,mp4,m4a"
+
+        def save_to(self, path):
+            start, duration = self.window
+            ffmpeg("-ss", start, "-i", self.file, "-t", duration, "-preset", "ultrafast", path)
 
     class VideoFromComponents:
         def __init__(self, components):
