@@ -178,6 +178,7 @@ AUDIO = [
     optional("audio", "AUDIO", tooltip="the speech"),
     optional("audio_file", "STRING", default="", tooltip="instead of audio: the name of a file in ComfyUI's input folder"),
 ]
+SEED = required("seed", "INT", default=1247, min=0, max=2**63 - 1, control_after_generate=True)
 QUALITY = required("quality", "COMBO", options=QUALITIES, default=QUALITIES[0],
                    tooltip="original: as the original does it; balanced, fast: less time; best: more")
 MODELS = optional("models", "COMBO", options=lambda: ["automatic", *sorted(files.models())], default="automatic",
@@ -189,11 +190,30 @@ JOB = [
     optional("max_memory", "STRING", default="auto", tooltip="memory limit, like 4G; auto: 70 % of what is free"),
 ]
 
+# Names, inputs and outputs of ComfyUI-LatentSyncWrapper, so that its graphs run. What it did not always have is optional; the
+# order is always the same, because widgets of a graph have no names.
+WRAPPER = [
+    Node("LatentSyncNode", "LatentSync (images)",
+         "Makes the lips of 25 images a second move to a speech. For more than some seconds use LatentSync (video file).",
+         [required("images", "IMAGE"), required("audio", "AUDIO"), SEED,
+          optional("lips_expression", "FLOAT", default=1.5, min=1.0, max=3.0, step=0.1),
+          optional("inference_steps", "INT", default=20, min=1, max=999, step=1)],
+         [("images", "IMAGE"), ("audio", "AUDIO")], sync_images, False),
+    Node("VideoLengthAdjuster", "Video Length Adjuster",
+         "Makes images and audio equally long.",
+         [required("images", "IMAGE"), required("audio", "AUDIO"),
+          required("mode", "COMBO", options=["normal", "pingpong", "loop_to_audio"], default="normal"),
+          optional("fps", "FLOAT", default=25.0, min=1.0, max=120.0),
+          optional("silent_padding_sec", "FLOAT", default=0.5, min=0.1, max=3.0, step=0.1)],
+         [("images", "IMAGE"), ("audio", "AUDIO")], adjust_length, False),
+]
+WRAPPER += [node._replace(id="D_" + node.id, deprecated=True) for node in WRAPPER]  # until 2025-03
+
 NODES = [
     Node("LatentSyncVideoFile", "LatentSync (video file)",
          "Makes the lips of a video move to a speech, from file to file: no frame is held in memory here. The result is in "
          "output/latentsync.",
-         [QUALITY, required("seed", "INT", default=1247, min=0, max=2**63 - 1, control_after_generate=True), *VIDEO, *AUDIO,
+         [QUALITY, SEED, *VIDEO, *AUDIO,
           optional("face", "STRING", default="largest", tooltip="largest, left, right, x,y, or a number of LatentSync faces"), TRACK_INPUT,
           optional("lips_expression", "FLOAT", default=0.0, min=0.0, max=10.0, step=0.1,
                    tooltip="guidance scale; 0: the model's own"),
@@ -207,19 +227,5 @@ NODES = [
     Node("LatentSyncEstimate", "LatentSync estimate",
          "Tells what LatentSync (video file) would take.", [QUALITY, *VIDEO, *AUDIO, TRACK_INPUT, MODELS, *JOB],
          [("text", "STRING"), ("seconds", "INT"), ("memory_mb", "INT"), ("disk_mb", "INT"), ("frames", "INT")], estimate, True),
-    # These two have names, inputs and outputs of ComfyUI-LatentSyncWrapper, so that its graphs run.
-    Node("LatentSyncNode", "LatentSync (images)",
-         "Makes the lips of 25 images a second move to a speech. For more than some seconds use LatentSync (video file).",
-         [required("images", "IMAGE"), required("audio", "AUDIO"),
-          required("seed", "INT", default=1247, min=0, max=2**63 - 1, control_after_generate=True),
-          required("lips_expression", "FLOAT", default=1.5, min=1.0, max=3.0, step=0.1),
-          required("inference_steps", "INT", default=20, min=1, max=999, step=1)],
-         [("images", "IMAGE"), ("audio", "AUDIO")], sync_images, False),
-    Node("VideoLengthAdjuster", "Video Length Adjuster",
-         "Makes images and audio equally long.",
-         [required("images", "IMAGE"), required("audio", "AUDIO"),
-          required("mode", "COMBO", options=["normal", "pingpong", "loop_to_audio"], default="normal"),
-          required("fps", "FLOAT", default=25.0, min=1.0, max=120.0),
-          required("silent_padding_sec", "FLOAT", default=0.5, min=0.1, max=3.0, step=0.1)],
-         [("images", "IMAGE"), ("audio", "AUDIO")], adjust_length, False),
+    *WRAPPER,
 ]

@@ -1,7 +1,7 @@
 """A node, described once, as a class of either kind."""
 from collections import namedtuple
 
-Node = namedtuple("Node", "id name description inputs outputs run output_node")
+Node = namedtuple("Node", "id name description inputs outputs run output_node deprecated", defaults=[False])
 # options: those of a COMBO may be a function, which is called whenever they are asked for
 Input = namedtuple("Input", "name type options optional")
 Result = namedtuple("Result", "values ui")
@@ -42,7 +42,8 @@ def classic(node):
     return type(node.id, (), {
         "INPUT_TYPES": classmethod(input_types), "IS_CHANGED": classmethod(lambda cls, **given: _changed(node, given)),
         "RETURN_TYPES": tuple(kind for _, kind in node.outputs), "RETURN_NAMES": tuple(name for name, _ in node.outputs),
-        "FUNCTION": "run", "run": run, "CATEGORY": CATEGORY, "DESCRIPTION": node.description, "OUTPUT_NODE": node.output_node})
+        "FUNCTION": "run", "run": run, "CATEGORY": CATEGORY, "DESCRIPTION": node.description, "OUTPUT_NODE": node.output_node,
+        "DEPRECATED": node.deprecated})
 
 
 def v3(node, io):
@@ -53,7 +54,8 @@ def v3(node, io):
         return io.Schema(
             node_id=node.id, display_name=node.name, category=CATEGORY, description=node.description,
             inputs=[kinds[i.type].Input(i.name, optional=i.optional, **_options(i)) for i in node.inputs],
-            outputs=[kinds[kind].Output(display_name=name) for name, kind in node.outputs], is_output_node=node.output_node)
+            outputs=[kinds[kind].Output(display_name=name) for name, kind in node.outputs], is_output_node=node.output_node,
+            is_deprecated=node.deprecated)
 
     def execute(cls, **given):
         values, ui = _run(node, given)

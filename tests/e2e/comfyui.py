@@ -114,19 +114,26 @@ def both_kinds_are_the_same():
             assert kind == (i.options.get("options") if i.kind == "COMBO" else i.kind), (name, i.id)
             assert options.get("default") == i.options.get("default"), (name, i.id)
         assert [o.kind for o in schema.outputs] == list(old.RETURN_TYPES) and [o.id for o in schema.outputs] == list(old.RETURN_NAMES)
-        assert schema.is_output_node == old.OUTPUT_NODE and schema.category == old.CATEGORY and callable(getattr(old, old.FUNCTION))
+        assert (schema.is_output_node, schema.is_deprecated) == (old.OUTPUT_NODE, old.DEPRECATED), name
+        assert schema.category == old.CATEGORY and callable(getattr(old, old.FUNCTION)), name
 
 
 @test
 def graphs_of_the_wrapper_fit():
-    inputs = CLASSIC["LatentSyncNode"].INPUT_TYPES()
-    assert not inputs["optional"] and CLASSIC["LatentSyncNode"].RETURN_NAMES == ("images", "audio")
-    wrapper = {"images": "IMAGE", "audio": "AUDIO", "seed": 1247, "lips_expression": 1.5, "inference_steps": 20}
-    assert {k: v[1].get("default", v[0]) for k, v in inputs["required"].items()} == wrapper
-    assert list(inputs["required"]) == list(wrapper)  # widgets of a graph have no names, only an order
-    adjuster = CLASSIC["VideoLengthAdjuster"].INPUT_TYPES()["required"]
-    assert list(adjuster) == ["images", "audio", "mode", "fps", "silent_padding_sec"]
-    assert adjuster["mode"][0] == ["normal", "pingpong", "loop_to_audio"]
+    def inputs(name):
+        found = CLASSIC[name].INPUT_TYPES()
+        return {k: v[1].get("default", v[0]) for k, v in {**found["required"], **found["optional"]}.items()}, list(found["required"])
+
+    for before in ("", "D_"):  # the first versions had other names and fewer inputs
+        wrapper = {"images": "IMAGE", "audio": "AUDIO", "seed": 1247, "lips_expression": 1.5, "inference_steps": 20}
+        found, required = inputs(before + "LatentSyncNode")
+        assert found == wrapper and list(found) == list(wrapper) and required == ["images", "audio", "seed"], found
+        wrapper = {"images": "IMAGE", "audio": "AUDIO", "mode": "normal", "fps": 25.0, "silent_padding_sec": 0.5}
+        found, required = inputs(before + "VideoLengthAdjuster")
+        assert found == wrapper and list(found) == list(wrapper) and required == ["images", "audio", "mode"], found
+        for name in ("LatentSyncNode", "VideoLengthAdjuster"):
+            assert CLASSIC[before + name].RETURN_TYPES == ("IMAGE", "AUDIO") and CLASSIC[before + name].DEPRECATED == bool(before)
+    assert CLASSIC["VideoLengthAdjuster"].INPUT_TYPES()["required"]["mode"][0] == ["normal", "pingpong", "loop_to_audio"]
 
 
 @test
@@ -139,7 +146,8 @@ def examples_fit():
                 known = CLASSIC[node["class_type"]].INPUT_TYPES()
                 assert set(known["required"]) <= set(node["inputs"]) <= {*known["required"], *known["optional"]}, (path, node)
                 seen.add(node["class_type"])
-    assert seen == set(CLASSIC), set(CLASSIC) - seen
+    current = {name for name, node in CLASSIC.items() if not node.DEPRECATED}
+    assert seen == current, current - seen
     pages = glob.glob(folder + "/*.json")
     for path in pages:
         graph = json.load(open(path))

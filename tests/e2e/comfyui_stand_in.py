@@ -90,7 +90,8 @@ class V3:
         return types.SimpleNamespace(Input=item, Output=lambda id=None, display_name=None: V3.Item(kind, display_name))
 
     class Schema:
-        def __init__(self, node_id, display_name=None, category="sd", inputs=None, outputs=None, description="", is_output_node=False):
+        def __init__(self, node_id, display_name=None, category="sd", inputs=None, outputs=None, description="", is_output_node=False,
+                     is_deprecated=False):
             self.__dict__.update(locals())
             assert len({i.id for i in inputs}) == len(inputs)
 
