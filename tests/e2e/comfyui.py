@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import types
 from fractions import Fraction
@@ -66,6 +67,11 @@ def speech(name="short.wav"):
 def new(node, **given):
     out = NEW[node].execute(**given)
     return out.args, out.ui
+
+
+def part(name):
+    """A module of the nodes."""
+    return sys.modules[NEW["LatentSyncFaces"].execute.__func__.__globals__["__package__"] + "." + name]
 
 
 def images(count):
@@ -205,8 +211,8 @@ def streams_and_parts_are_made_files():
     with open(f"{BASE}/input/speaker.mp4", "rb") as f:
         stream = V3.VideoFromFile(io.BytesIO(f.read()))
     assert new("LatentSyncEstimate", video=stream, audio=speech(), quality="fast")[0][4] == 10
-    part = V3.VideoFromFile(f"{BASE}/input/speaker.mp4", start_time=1, duration=0.8)
-    (_, path), _ = new("LatentSyncVideoFile", video=part, audio=speech(), quality="fast", seed=1, until="video")
+    trimmed = V3.VideoFromFile(f"{BASE}/input/speaker.mp4", start_time=1, duration=0.8)
+    (_, path), _ = new("LatentSyncVideoFile", video=trimmed, audio=speech(), quality="fast", seed=1, until="video")
     assert int(probe(path)["nb_read_frames"]) == 20, probe(path)
 
 
@@ -233,6 +239,10 @@ def cancelled_and_resumed():
 @test
 def images_stay_as_they_are_around_the_face():
     before, sound = images(10), speech()
+    written = part("frames").write(before, 25)  # as ffmpeg sees it, whose conversion rounds more coarsely
+    r = subprocess.run(["ffmpeg", "-v", "error", "-i", written, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], capture_output=True)
+    seen = np.frombuffer(r.stdout, np.uint8).reshape(before.shape)
+    assert abs(seen - before * 255).max() < 3, abs(seen - before * 255).max()
     (after, audio), _ = new("LatentSyncNode", images=before, audio=sound, seed=1, lips_expression=1.5, inference_steps=2)
     assert audio is sound and after.shape == before.shape and after.dtype == np.float32
     above = abs(after[:, :40] - before[:, :40]).max()
@@ -299,7 +309,7 @@ def the_program_is_found_and_its_end_is_explained():
     path = os.environ["PATH"]
     try:
         stands_in("echo $$ > o.pid; trap '' TERM; echo '{\"frames\":1}'; while :; do sleep 0.1; done")
-        program = sys.modules[NEW["LatentSyncFaces"].execute.__func__.__globals__["__package__"] + ".program"]
+        program = part("program")
 
         def heard(_):
             State.interrupted = True
