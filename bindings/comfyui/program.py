@@ -24,7 +24,7 @@ def _in_package():
     except (ImportError, ValueError):
         return []
     folders = spec.submodule_search_locations if spec else None
-    return [os.path.join(folder, "bin", "latentsync") for folder in folders or []]
+    return [os.path.join(folder, "_bundle", "bin", "latentsync") for folder in folders or []]
 
 
 def find():
@@ -64,9 +64,10 @@ def _why(process, error, stderr):
 
 
 def run(heard, *arguments):
-    """Gives each line of standard output, a JSON object, to `heard`. Cancelling in ComfyUI ends the program."""
+    """Gives each line of standard output, a JSON object, to `heard`. Cancelling in ComfyUI ends the program, and so does the end
+    of ComfyUI, which closes the program's standard input."""
     with tempfile.TemporaryFile() as stderr:
-        process = subprocess.Popen([find(), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
+        process = subprocess.Popen([find(), *arguments, "--watch-stdin"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
         arrived = queue.SimpleQueue()
 
         def read():
@@ -95,6 +96,7 @@ def run(heard, *arguments):
         finally:
             _stop(process)
             reader.join()
+            process.stdin.close()
             process.stdout.close()
         if process.returncode:
             raise RuntimeError(f"LatentSync: {_why(process, error, stderr)}")

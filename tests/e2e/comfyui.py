@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import types
 from fractions import Fraction
 
@@ -105,6 +106,14 @@ def children():
         if int(rest.split()[1]) == os.getpid():
             found.append(name)
     return found
+
+
+def appears(path):
+    for _ in range(600):
+        if os.path.exists(path):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no {path}")
 
 
 @test
@@ -315,6 +324,16 @@ def the_program_is_found_and_its_end_is_explained():
             State.interrupted = True
         fails("", stand_in.Interrupted, program.run, heard, "faces")
         assert not os.path.exists("/proc/" + open("o.pid").read().strip())  # it had to be killed
+        stands_in("echo > o.started; case \"$*\" in *--watch-stdin*) cat; echo > o.ended;; esac")
+        child = os.fork()
+        if child == 0:
+            program.run(print, "faces")
+            os._exit(0)
+        appears("o.started")
+        assert not os.path.exists("o.ended")
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        appears("o.ended")  # the program ends with ComfyUI
         stands_in("echo 'latentsync: odd words' >&2; exit 3")
         fails("LatentSync: odd words", RuntimeError, program.run, print, "faces")
         stands_in("kill -9 $$")
