@@ -11,7 +11,8 @@ ALLOWED = re.compile(r"^ls_")
 
 def names(listing):
     """Names of nm's output."""
-    return {line.split()[2] for line in listing.split("\n") if len(line.split()) == 3}
+    found = [line.split() for line in listing.split("\n")]
+    return {f[2].split("@")[0] for f in found if len(f) == 3 and f[1] != "A"}
 
 
 def foreign(listing):
