@@ -133,15 +133,18 @@ def behind_nginx():
 def as_a_service():
     if not shutil.which("systemd-analyze"):
         return "there is no systemd"
-    (unit,) = blocks("ini")
-    open("o.latentsync.service", "w").write(unit.replace("/usr/local/bin/latentsync", "/bin/true"))
+    unit = open(os.path.join(SOURCE, "src/server/latentsync.service.in")).read()
+    (drop_in,) = blocks("ini")
+    open("o.latentsync.service", "w").write(unit.replace("@bindir@/latentsync", "/bin/true") + drop_in)
     r = run("systemd-analyze", "verify", "--man=no", os.path.abspath("o.latentsync.service"))
     assert not re.search("o.latentsync.service:.*(Unknown|Failed|ignor)", r.stderr), r.stderr
-    command = re.search(r"ExecStart=\S+ (.*?)\n(?! )", unit, re.S)[1].replace("\\\n", "").split()
+    (conf,) = blocks("conf")
+    options = re.fullmatch(r'LATENTSYNC_OPTIONS="(.*)"\n', conf, re.S)[1].replace("\\\n", "").split()
+    command = re.search(r"ExecStart=@bindir@/latentsync (.*)", unit)[1].replace("$LATENTSYNC_OPTIONS", "").split() + options
     assert command[0] == "serve"
     with open("o.token", "w") as f:
         f.write("0123456789abcdef0123456789abcdef\n")
-    command = [a.replace("%d/token", "o.token").replace("/run/latentsync", os.getcwd()).replace("/var/lib/latentsync", "o.data") for a in command]
+    command = [a.replace("/run/credentials/latentsync.service/token", "o.token").replace("/run/latentsync", os.getcwd()).replace("%S/latentsync", "o.data") for a in command]
     p = subprocess.Popen([LS, *command, "--models", MODELS], stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert "socket" in p.stdout.readline()
     p.terminate()
