@@ -32,7 +32,7 @@ if LC_ALL=C.UTF-8 grep -nE '^[^|].{98}' "${pages[@]}"; then # tables cannot be b
     exit 1
 fi
 echo "lint: symbols"
-python3 tools/check_symbols.py build/src/liblatentsync.a build/src/liblatentsync.so include/latentsync/*.h
+python3 tools/check_symbols.py build/src/liblatentsync.a build/src/liblatentsync.so debian/liblatentsync0.symbols include/latentsync/*.h
 echo "lint: public headers compile alone"
 for h in include/latentsync/*.h; do
     gcc -std=c11 -Wall -Wextra -Werror -Iinclude -fsyntax-only -x c "$h"

@@ -1,5 +1,7 @@
+# shellcheck shell=bash
 # Folders with a Debian in them, made with debootstrap: sourced by what builds or tests there. `$me` is
 # the name that messages begin with.
+: "${me:?}"
 
 need_root() {
     [ "$(id -u)" -eq 0 ] || {
