@@ -33,7 +33,7 @@ def setup():
            "-crf", "10", "-pix_fmt", "yuv420p", "video.mp4")
     ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=44100:d=1.28", "speech.wav")
     ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=16000:d=100", "long.wav")
-    ffmpeg("-i", "long.wav", "-t", "3", "some.wav")
+    ffmpeg("-i", "long.wav", "-t", "3", "some.wav", "-t", "0.32", "short.wav")
     track("track.jsonl", 25)
     good(run(LS, "models", "random", "--size", "mini", "--out", "models"))
     good(run(LS, "sync", "-m", "models", "-t", "track.jsonl", "--resolution", "64", "--steps", "2", "--preset", "ultrafast",
@@ -116,14 +116,6 @@ def a_job_tells_what_it_does_and_gives_what_the_program_gives():
     assert job.folder == "o.mp4.lsjob" and not job.running and job.wait(0)
     assert digest("o.mp4") == digest("right.mp4")
     assert list(job) == [], "a job is an iterator: it ends once"
-
-
-@test
-def nobody_has_to_listen():
-    assert latentsync.sync("video.mp4", "speech.wav", "o.mp4", **QUICK).result().frames == 32
-    with latentsync.sync("video.mp4", "speech.wav", "o.mp4", **QUICK) as job:
-        assert job.wait()
-    assert digest("o.mp4") == digest("right.mp4")
 
 
 @test
@@ -339,10 +331,10 @@ def floods_are_taken_in():
 
 @test
 def odd_names_are_names():
-    for i, name in enumerate((b"-v.mp4", b"\xff\n\xfe.mp4", "--help ü '$(x)\".mp4".encode())):
+    for i, name in enumerate((b"\xff\n\xfe.mp4", "--help ü '$(x)\".mp4".encode())):
         os.link("video.mp4", name)
         os.link("speech.wav", b"s" + name)
-        out = b"-o." + name if i % 2 else b"o." + name
+        out = (b"-o." if i else b"o.") + name
         given = out if name.startswith(b"\xff") else os.fsdecode(out)
         job = latentsync.sync(name, os.fsdecode(b"s" + name), given, **QUICK)
         done = job.result()
@@ -389,10 +381,10 @@ def asyncio_has_the_same():
                 ticks += 1
                 await asyncio.sleep(0.01)
         ticking = asyncio.ensure_future(tick())
-        jobs = [await aio.sync("video.mp4", "speech.wav", f"o.{i}.mp4", **QUICK) for i in range(2)]
+        jobs = [await aio.sync("video.mp4", "short.wav", f"o.{i}.mp4", **QUICK) for i in range(2)]
         done = await asyncio.gather(*(j.result() for j in jobs))
         ticking.cancel()
-        assert [d.frames for d in done] == [32, 32] and ticks > 10, (done, ticks)
+        assert [d.frames for d in done] == [8, 8] and ticks > 10, (done, ticks)
         try:
             await aio.probe("missing.mp4")
             raise AssertionError("no error")
@@ -530,13 +522,13 @@ def frames_in_frames_out():
 
 @test
 def frames_come_while_others_are_made():
-    with latentsync.sync_frames(pictures(16), 25, "speech.wav", folder=".", **{**FRAMES, "steps": 30}) as frames:
+    with latentsync.sync_frames(pictures(16), 25, "long.wav", folder=".", **FRAMES) as frames:
         next(frames)
         folder = [f for f in os.listdir(".") if f.startswith("latentsync-")]
         segments = [f for f in os.listdir(folder[0] + "/job") if f.endswith(".nut") and not f.startswith(".")]
-        assert segments == ["segment-00000.nut"] and not os.path.exists(folder[0] + "/out.mkv"), segments
+        assert 0 < len(segments) < 2500 / 16 and not os.path.exists(folder[0] + "/out.mkv"), segments
     assert not [f for f in os.listdir(".") if f.startswith("latentsync-")], "close() removes what there was"
-    frames = latentsync.sync_frames(pictures(16), 25, "speech.wav", folder=".", **{**FRAMES, "steps": 30})
+    frames = latentsync.sync_frames(pictures(16), 25, "long.wav", folder=".", **FRAMES)
     next(frames)
     del frames
     gc.collect()
@@ -595,14 +587,13 @@ def what_goes_in_is_lossless():
     assert subprocess.run(["ffmpeg", "-v", "error", "-i", "o.mkv", "-f", "rawvideo", "-"], capture_output=True).stdout == b"".join(map(bytes, source))
     info = probe("o.mkv")
     assert (info["codec_name"], info["pix_fmt"], info["r_frame_rate"], info["nb_read_frames"]) == ("rawvideo", "rgb24", "30/1", "5"), info
-    for code, name in (("h", "s16le"), ("i", "s32le"), ("f", "f32le"), ("d", "f64le")):
+    for code, name, channels in (("h", "s16le", 1), ("i", "s32le", 2), ("f", "f32le", 2), ("d", "f64le", 1)):
         samples = array.array(code, range(-50, 50))
-        for channels, view in ((1, memoryview(samples)), (2, memoryview(bytes(samples)).cast("B").cast(code, (50, 2)))):
-            with open("o.wav", "wb") as f:
-                _frames.write_wav(f, view, 22050)
-            info = probe("o.wav", "a:0")
-            assert (info["codec_name"], info["channels"], info["sample_rate"]) == ("pcm_" + name, channels, "22050"), info
-            assert subprocess.run(["ffmpeg", "-v", "error", "-i", "o.wav", "-f", name, "-"], capture_output=True).stdout == bytes(samples)
+        with open("o.wav", "wb") as f:
+            _frames.write_wav(f, memoryview(bytes(samples)).cast(code, (50, 2)) if channels == 2 else samples, 22050)
+        info = probe("o.wav", "a:0")
+        assert (info["codec_name"], info["channels"], info["sample_rate"]) == ("pcm_" + name, channels, "22050"), info
+        assert subprocess.run(["ffmpeg", "-v", "error", "-i", "o.wav", "-f", name, "-"], capture_output=True).stdout == bytes(samples)
 
 
 if len(sys.argv) > 4:  # only these
