@@ -7,6 +7,7 @@ import gc
 import inspect
 import itertools
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -257,12 +258,30 @@ def script(rest):
 
 @test
 def ctrl_c_cancels_in_order():
-    p, pid = script("print(job.pid, flush=True)\njob.result()")
-    p.send_signal(signal.SIGINT)
-    stderr = p.communicate(timeout=120)[1]
-    assert "KeyboardInterrupt" in stderr and p.returncode in (-signal.SIGINT, 130), (p.returncode, stderr)
-    until(lambda: is_gone(pid))
-    with latentsync.resume("o.mp4.lsjob") as job:  # the folder is there, and sound
+    """In a terminal, where it is for all processes of the foreground."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execv(sys.executable, [sys.executable, "-c", SCRIPT + """
+try:
+    print(job.pid, flush=True)
+    job.result()
+except KeyboardInterrupt:
+    job.close()
+    try:
+        job.result()
+    except latentsync.Canceled as e:
+        print("canceled", e.status, e.job, job.running)
+"""])
+    said = os.read(terminal, 100)
+    os.write(terminal, b"\x03")
+    try:
+        while True:
+            said += os.read(terminal, 1000)
+    except OSError:  # the other end is closed
+        pass
+    assert os.waitpid(pid, 0)[1] == 0 and b"canceled 130 o.mp4.lsjob False" in said, said
+    assert is_gone(int(said.split()[0]))
+    with latentsync.resume("o.mp4.lsjob") as job:
         reach(job)
 
 

@@ -143,7 +143,7 @@ class LibraryRun(Run):
         self._options: List[bytes] = [os.fsencode(part) for pair in options.items() for part in pair]
         self._convert = convert
         self._job = job
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may run anywhere
         self._token = c_void_p(self._lib.ls_cancel_new())
         self._thread = threading.Thread(target=self._work, name="latentsync", daemon=True)
         _running.add(self)
