@@ -57,6 +57,8 @@ def bundle(tree):
     """The files of an installed program, by their names in the wheel, and the platform that they need."""
     tree = tree.resolve()
     program = tree / "bin/latentsync"
+    if not program.is_file():
+        sys.exit(f"backend.py: there is no {program}; name the folder in which the program was installed")
     needed, _, versions = elf(program)
     files, libraries = {"bin/latentsync": program}, set()
     for path in sorted({p.resolve() for p in (tree / "lib").rglob("*.so*")}):
