@@ -60,6 +60,7 @@ class SyncOptions(TypedDict, total=False):
     pixel_format: Optional[str]
     crf: Optional[int]
     preset: Optional[str]
+    mark: Optional[str]
     no_overwrite: Optional[bool]
     segment_seconds: Optional[float]
     job: Optional[Path]
@@ -138,6 +139,7 @@ class EstimateOptions(TypedDict, total=False):
     pixel_format: Optional[str]
     crf: Optional[int]
     preset: Optional[str]
+    mark: Optional[str]
     max_memory: Optional[Union[int, str]]
     max_vram: Optional[Union[int, str]]
     weights_cache: Optional[Union[int, str]]
@@ -189,6 +191,7 @@ class FramesOptions(TypedDict, total=False):
     until: Optional[Literal["speech", "video"]]
     start: Optional[float]
     duration: Optional[float]
+    mark: Optional[str]
     max_memory: Optional[Union[int, str]]
     max_vram: Optional[Union[int, str]]
     weights_cache: Optional[Union[int, str]]
@@ -349,6 +352,11 @@ _ALL: Dict[str, Option] = {
     "preset": Option("text",
            "speed of the encoder: x264's names, or its own number",
            initial="medium"),
+    "mark": Option("text",
+           "how the output says that AI made the lips: metadata: IPTC's DigitalSourceType and a "
+           "comment in the file; visible: besides, AI-generated in a corner of the picture, or "
+           "visible=TEXT; none: it does not",
+           initial="metadata", choices=("metadata", "visible", "none",)),
     "no_overwrite": Option("flag",
            "fail if the output exists, instead of replacing it"),
     "segment_seconds": Option("number",
