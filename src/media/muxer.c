@@ -61,11 +61,12 @@ int ls_muxer_end(ls_muxer *m, ls_error *err)
         return ret;
     AVIOContext *pb = m->format->pb;
     avio_flush(pb);
-    if (m->append && avio_seek(pb, avio_size(pb), SEEK_SET) >= 0) {
+    const int64_t end = m->append ? avio_seek(pb, avio_size(pb), SEEK_SET) : 0;
+    if (m->append && end >= 0) {
         m->append(m->format);
         avio_flush(pb);
     }
-    ret = ls_muxer_check(m, 0, err);
+    ret = ls_muxer_check(m, end < 0 ? (int)end : 0, err);
     const int closed = ret ? 0 : avio_closep(&m->format->pb);
     return closed < 0 ? ls_fail_av(err, closed, "cannot write %s", m->file.path) : ret;
 }
