@@ -36,6 +36,7 @@ def setup():
     ffmpeg("-f", "lavfi", "-i", "sine=f=300:r=16000:d=100", "long.wav")
     ffmpeg("-i", "long.wav", "-t", "3", "some.wav", "-t", "0.32", "short.wav")
     track("track.jsonl", 25)
+    track("small.jsonl", 60, cx=80, cy=75, s=30)
     good(run(LS, "models", "random", "--size", "mini", "--out", "models"))
     good(run(LS, "sync", "-m", "models", "-t", "track.jsonl", "--resolution", "64", "--steps", "2", "--preset", "ultrafast",
              "video.mp4", "speech.wav", "-o", "right.mp4"))
@@ -510,7 +511,6 @@ def far(a, b):
 
 @test
 def frames_in_frames_out():
-    track("small.jsonl", 60, cx=80, cy=75, s=30)
     source = list(pictures(40))
     speech = array.array("h", ((i * 37 % 200 - 100) * 80 for i in range(16000 * 2)))
     told = []
@@ -547,6 +547,12 @@ def frames_come_while_others_are_made():
         segments = [f for f in os.listdir(folder[0] + "/job") if f.endswith(".nut") and not f.startswith(".")]
         assert 0 < len(segments) < 2500 / 16 and not os.path.exists(folder[0] + "/out.mkv"), segments
     assert not [f for f in os.listdir(".") if f.startswith("latentsync-")], "close() removes what there was"
+    with latentsync.sync_frames(pictures(16), 25, "speech.wav", folder=".", **FRAMES) as frames:
+        next(frames)
+        folder = [f for f in os.listdir(".") if f.startswith("latentsync-")]
+        until(lambda: os.path.exists(folder[0] + "/out.mkv"))
+        time.sleep(0.5)  # what is finished stays until it is taken, however late
+        assert len(list(frames)) == 31
     frames = latentsync.sync_frames(pictures(16), 25, "long.wav", folder=".", **FRAMES)
     next(frames)
     del frames

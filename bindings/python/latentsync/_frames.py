@@ -237,7 +237,7 @@ class Frames(Iterator[Any]):
 
     def _start(self, folder: bytes) -> Tuple[Job[Done], int, bytes]:
         job = os.path.join(folder, b"job")
-        self._given.update({"output": os.path.join(folder, b"out.mkv"), "job": job, "video-codec": "png",
+        self._given.update({"output": os.path.join(folder, b"out.mkv"), "job": job, "keep-job": "1", "video-codec": "png",
                             "pixel-format": "rgb24", "segment-seconds": repr(max(0.1, CHUNK / float(self.fps)))})
         speech = self._speech(folder)
         end, pipe = os.pipe()
