@@ -24,7 +24,7 @@ FOREIGN = [(re.compile(r"^lib(av|sw)\w*/"), "src/media/"),
            (re.compile(r"^(microhttpd|seccomp|sqlite3|nettle/)"), "src/server/")]
 SYSTEM = re.compile(r"^(sys/(?!stat\.h|types\.h)|linux/|asm/|(dlfcn|fcntl|malloc|sched|execinfo)\.h)")
 ALLOWED = [("fcntl.h", r"base|media|net|pipeline|pull|weights"),  # open()'s flags
-           ("sys/mman.h", r"weights"), ("dlfcn.h", r"backend|models|monitor"), ("sys/ioctl.h", r"cli"), ("malloc.h", r"cli"),
+           ("sys/mman.h", r"weights"), ("dlfcn.h", r"backend|media|models|monitor"), ("sys/ioctl.h", r"cli"), ("malloc.h", r"cli"),
            ("sys/file.h", r"pull"), ("sys/statvfs.h", r"net"),
            *[(name, r"server") for name in (
                "fcntl.h", "linux/filter.h", "linux/seccomp.h", "sys/eventfd.h", "sys/file.h", "sys/mman.h", "sys/pidfd.h",
