@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""What `latentsync serve` costs: start-up, memory at rest, requests a second beside nginx, and what 200 requests a second for its state
-take from a running job.
+"""What `latentsync serve` costs: start-up, memory at rest, how soon a job has made its first step, requests a second beside nginx, and
+what 200 requests a second for its state take from a running job.
 usage: serve.py LATENTSYNC PUPPET [SECONDS [RUNS]]: of each load (5), and of the job with and without requests in turns (5)."""
+import http.client
+import json
 import os
 import re
 import shutil
@@ -48,6 +50,36 @@ def start_up():
             print(f"memory at rest: {rss:.1f} MB resident, of which {own:.1f} MB its own")
         s.stop()
     print(f"start-up: median {statistics.median(took) * 1000:.0f} ms, of 10 runs from {min(took) * 1000:.0f} to {max(took) * 1000:.0f}")
+
+
+def first_step(s, job):
+    """From the start of its process to its first denoising step, as its events come."""
+    c = http.client.HTTPConnection("127.0.0.1", s.port)
+    c.request("GET", f"/v1/jobs/{job}/events")
+    name = begun = None
+    for line in c.getresponse():
+        key, _, value = line.decode().strip().partition(": ")
+        name = value if key == "event" else name
+        data = json.loads(value) if key == "data" else {}
+        if name == "state" and data.get("state") == "running":
+            begun = time.monotonic()
+        elif name == "progress" and (data.get("step") or data.get("frame")) and begun:
+            c.close()
+            return time.monotonic() - begun
+    raise RuntimeError("the job has ended without a step")
+
+
+def begin_of_jobs():
+    good(run(PUPPET, "--seed", 5, "--size", 320, "--voice", "en-us", "--text", LONG, "talk"))
+    took = []
+    with Server("--workers", 1, data="first") as s:
+        video, speech = s.upload("talk/face.mp4"), s.upload("talk/speech.wav")
+        for _ in range(RUNS + 1):
+            job = s.job(video, speech)
+            took.append(first_step(s, job))
+            s.want(204, "DELETE", f"/v1/jobs/{job}")
+    print(f"first step of a job: {took[0]:.2f} s; of {RUNS} later ones of the same model: median {statistics.median(took[1:]):.2f} s, "
+          f"from {min(took[1:]):.2f} to {max(took[1:]):.2f}")
 
 
 def wrk(url):
@@ -108,7 +140,6 @@ class Asking(threading.Thread):
 
 
 def beside_a_job():
-    good(run(PUPPET, "--seed", 5, "--size", 320, "--voice", "en-us", "--text", LONG, "talk"))
     took = {False: [], True: []}
     with Server("--workers", 1, data="busy") as s:
         video, speech = s.upload("talk/face.mp4"), s.upload("talk/speech.wav")
@@ -137,6 +168,7 @@ def beside_a_job():
 
 os.environ.update(HOME=DIR, XDG_DATA_HOME="")
 start_up()
+begin_of_jobs()
 beside_nginx()
 beside_a_job()
 shutil.rmtree(DIR, ignore_errors=True)
