@@ -29,7 +29,7 @@ static const struct frame {
     {"POST /v1/estimate HTTP/1.1\r\n" BODY "Content-Type: application/json\r\n\r\n", true},
     {"POST /predictions HTTP/1.1\r\n" BODY "Content-Type: application/json\r\n\r\n", true},
     {"POST /v1/session HTTP/1.1\r\n" BODY "Content-Type: application/json\r\n\r\n", true},
-    {"POST /v1/jobs HTTP/1.1\r\n" BODY "Content-Type: multipart/form-data; boundary=b\r\n\r\n",
+    {"POST /v1/jobs HTTP/1.1\r\n" BODY "Content-Type: multipart/form-data; boundary=bb\r\n\r\n",
      true},
     {"POST /v1/jobs HTTP/1.1\r\n" HOST "Connection: close\r\nContent-Length: 0\r\nContent-Type: ",
      false},
