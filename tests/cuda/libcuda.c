@@ -33,13 +33,13 @@
  *                  N: which barrier
  *   kernel=NAME    the only kernel that has the fault
  *   tflops=X, gbs=Y, link=Z  cards that are only as fast as this, in real time: kernels are not
- *                  run, but take the time that their products and their memory would (card_cost.c),
- *                  copies from and to the host that of Z GB/s. Results are whatever was there
+ *                  run, but take the time that their products and their memory would
+ * (backend/gpu/cost.c), copies from and to the host that of Z GB/s. Results are whatever was there
  * before
  */
 #include "card.h"
-#include "card_cost.h"
-#include "backend/cuda/cuda.h"
+#include "backend/gpu/cost.h"
+#include "backend/gpu/gpu.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,7 +102,7 @@ static __thread int depth;
 
 /* Those that are linked; others are NULL, and not found. */
 #define LS_X(name, threads) __attribute__((weak)) void ls_emulated_##name(const void *);
-LS_CUDA_KERNELS(LS_X)
+LS_GPU_KERNELS(LS_X)
 LS_X(test_gemm, 256)
 #undef LS_X
 
@@ -111,7 +111,7 @@ static const struct kernel {
     void (*run)(const void *);
 } kernels[] = {
 #define LS_X(name, threads) {#name, ls_emulated_##name},
-    LS_CUDA_KERNELS(LS_X) LS_X(test_gemm, 256)
+    LS_GPU_KERNELS(LS_X) LS_X(test_gemm, 256)
 #undef LS_X
 };
 
@@ -1076,7 +1076,7 @@ API int cuFuncGetAttribute(int *value, int what, const function *f)
 /* The longer of both; starting a kernel takes some microseconds. */
 static double kernel_seconds(const operation *o)
 {
-    const cost c = card_cost(o->options.name, o->params, o->grid, o->threads);
+    const gpu_cost c = ls_gpu_cost(o->options.name, o->params, o->grid, o->threads);
     const double products = set.speed.flops > 0 ? c.flops / set.speed.flops : 0;
     const double memory = set.speed.bytes > 0 ? c.bytes / set.speed.bytes : 0;
     return 3e-6 + (products > memory ? products : memory);

@@ -5,23 +5,23 @@
 
 enum { GUARD = 64 }; /* bytes on either side of a result, which nothing may write */
 
-struct cuda_device {
+struct gpu_device {
     node_options options;
 };
 
-struct cuda_store {
-    cuda_weight *weights;
-    cuda_limits limits;
+struct gpu_store {
+    gpu_weight *weights;
+    gpu_limits limits;
 };
 
-struct cuda_weight {
-    cuda_weight *next;
+struct gpu_weight {
+    gpu_weight *next;
     void *packed;
 };
 
 /* Those that the program links: others are NULL. */
 #define LS_X(name, threads) void __attribute__((weak)) ls_emulated_##name(const void *);
-LS_CUDA_KERNELS(LS_X)
+LS_GPU_KERNELS(LS_X)
 #undef LS_X
 
 static const struct {
@@ -30,13 +30,13 @@ static const struct {
     uint32_t threads;
 } functions[] = {
 #define LS_X(name, threads) {#name, ls_emulated_##name, threads},
-    LS_CUDA_KERNELS(LS_X)
+    LS_GPU_KERNELS(LS_X)
 #undef LS_X
 };
 
-ls_kernel *ls_cuda_kernel_new(const ls_node *node, size_t size,
-                              int (*enqueue)(cuda_device *, const ls_kernel *, const cuda_places *,
-                                             ls_error *))
+ls_kernel *ls_gpu_kernel_new(const ls_node *node, size_t size,
+                             int (*enqueue)(gpu_device *, const ls_kernel *, const gpu_places *,
+                                            ls_error *))
 {
     ls_kernel *k = calloc(1, size);
     k->enqueue = enqueue;
@@ -45,8 +45,8 @@ ls_kernel *ls_cuda_kernel_new(const ls_node *node, size_t size,
     return k;
 }
 
-int ls_cuda_launch(cuda_device *dev, cuda_function f, const size_t grid[3], size_t shared,
-                   const void *params, size_t size, ls_error *err)
+int ls_gpu_launch(gpu_device *dev, gpu_function f, const size_t grid[3], size_t shared,
+                  const void *params, size_t size, ls_error *err)
 {
     char error[256] = "";
     emulator_options o = dev->options.emulator;
@@ -63,10 +63,10 @@ int ls_cuda_launch(cuda_device *dev, cuda_function f, const size_t grid[3], size
     return 0;
 }
 
-int ls_cuda_weight(cuda_store *st, const ls_param *p, size_t bytes, cuda_pack pack,
-                   const void *opaque, const cuda_weight **out, ls_error *err)
+int ls_gpu_weight(gpu_store *st, const ls_param *p, size_t bytes, gpu_pack pack, const void *opaque,
+                  const gpu_weight **out, ls_error *err)
 {
-    cuda_weight *w = malloc(sizeof *w);
+    gpu_weight *w = malloc(sizeof *w);
     float *values = malloc(p->count * sizeof *values);
     w->packed = ls_aligned_alloc(LS_MEM_OTHER, bytes);
     w->next = st->weights;
@@ -84,17 +84,17 @@ static void pack_floats(void *to, size_t bytes, const float *values, const ls_pa
     memcpy(to, values, bytes);
 }
 
-int ls_cuda_vector(cuda_store *st, const ls_param *p, const cuda_weight **out, ls_error *err)
+int ls_gpu_vector(gpu_store *st, const ls_param *p, const gpu_weight **out, ls_error *err)
 {
-    return ls_cuda_weight(st, p, p->count * sizeof(float), pack_floats, NULL, out, err);
+    return ls_gpu_weight(st, p, p->count * sizeof(float), pack_floats, NULL, out, err);
 }
 
-const cuda_limits *ls_cuda_limits(const cuda_store *st)
+const gpu_limits *ls_gpu_limits(const gpu_store *st)
 {
     return &st->limits;
 }
 
-int ls_cuda_weight_address(cuda_device *dev, const cuda_weight *w, cuda_address *out, ls_error *err)
+int ls_gpu_weight_address(gpu_device *dev, const gpu_weight *w, gpu_address *out, ls_error *err)
 {
     (void)dev, (void)err;
     *out = (uintptr_t)w->packed;
@@ -157,17 +157,17 @@ static void release(uint8_t *at, size_t bytes)
     ls_aligned_free(at - GUARD);
 }
 
-float *node_run(const ls_node *node, cuda_compile *compile, const float *const in[LS_MAX_INPUTS],
+float *node_run(const ls_node *node, gpu_compile *compile, const float *const in[LS_MAX_INPUTS],
                 const node_options *o)
 {
     ls_error err = {0};
-    cuda_device dev = {*o};
-    cuda_store st = {NULL, {80, 108, o->shared ? o->shared : 99 * 1024}};
+    gpu_device dev = {*o};
+    gpu_store st = {NULL, {80, 108, o->shared ? o->shared : 99 * 1024}};
     ls_kernel *k;
     size_t scratch = 0;
     uint32_t bad = 0;
     void *memory[LS_MAX_INPUTS] = {NULL};
-    cuda_places at = {.bad = (uintptr_t)&bad};
+    gpu_places at = {.bad = (uintptr_t)&bad};
     if (compile(&st, node, &k, &scratch, &err))
         fail_msg("%s", err.message);
     for (size_t i = 0; i < LS_MAX_INPUTS; i++)
@@ -191,7 +191,7 @@ float *node_run(const ls_node *node, cuda_compile *compile, const float *const i
     for (size_t i = 0; i < LS_MAX_INPUTS; i++)
         free(memory[i]);
     while (st.weights) {
-        cuda_weight *w = st.weights;
+        gpu_weight *w = st.weights;
         st.weights = w->next;
         ls_aligned_free(w->packed);
         free(w);

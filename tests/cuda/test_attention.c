@@ -1,7 +1,7 @@
 /* Attention from the node to the results, launched on the emulator, against the formula. */
 #include "test.h"
 #include "emulator.h"
-#include "backend/cuda/cuda.h"
+#include "backend/gpu/gpu.h"
 #include "backend/cuda/kernels/dialect.h"
 #include "base/alloc.h"
 #include "base/error.h"
@@ -27,21 +27,21 @@
 
 #define DECLARE(name, threads) void ls_emulated_##name(const void *);
 KERNELS(DECLARE)
-#define ROW(name, threads) [CUDA_##name] = {#name, ls_emulated_##name, threads},
+#define ROW(name, threads) [GPU_##name] = {#name, ls_emulated_##name, threads},
 static const struct {
     const char *name;
     void (*run)(const void *);
     uint32_t threads;
-} kernels[CUDA_FUNCTION_COUNT] = {KERNELS(ROW)};
+} kernels[GPU_FUNCTION_COUNT] = {KERNELS(ROW)};
 
 /* What attention.c needs of a device. */
-struct cuda_device {
+struct gpu_device {
     emulator_options options;
-    cuda_function used;
+    gpu_function used;
 };
 
-int ls_cuda_launch(cuda_device *dev, cuda_function f, const size_t grid[3], size_t shared,
-                   const void *params, size_t size, ls_error *err)
+int ls_gpu_launch(gpu_device *dev, gpu_function f, const size_t grid[3], size_t shared,
+                  const void *params, size_t size, ls_error *err)
 {
     char error[256] = "";
     const uint32_t blocks[3] = {(uint32_t)grid[0], (uint32_t)grid[1], (uint32_t)grid[2]};
@@ -55,9 +55,9 @@ int ls_cuda_launch(cuda_device *dev, cuda_function f, const size_t grid[3], size
     return ls_fail(err, LS_EINVAL, "%s", error);
 }
 
-ls_kernel *ls_cuda_kernel_new(const ls_node *node, size_t size,
-                              int (*enqueue)(cuda_device *, const ls_kernel *, const cuda_places *,
-                                             ls_error *))
+ls_kernel *ls_gpu_kernel_new(const ls_node *node, size_t size,
+                             int (*enqueue)(gpu_device *, const ls_kernel *, const gpu_places *,
+                                            ls_error *))
 {
     ls_kernel *k = calloc(1, size);
     assert_non_null(k);
@@ -165,7 +165,7 @@ static void free_attention(attention *a)
 }
 
 /* Whether a value was not finite. */
-static bool run(attention *a, cuda_device *dev, ls_error *err)
+static bool run(attention *a, gpu_device *dev, ls_error *err)
 {
     const shape *s = &a->s;
     const size_t c = s->heads * s->width, count = s->images * s->tokens * c;
@@ -176,14 +176,14 @@ static bool run(attention *a, cuda_device *dev, ls_error *err)
     node.u.attention.frames = s->frames;
     node.u.attention.scale = a->scale;
     uint32_t bad = 0;
-    const cuda_places at = {.in = {(uintptr_t)a->q, (uintptr_t)a->k, (uintptr_t)a->v},
-                            .out = (uintptr_t)a->out,
-                            .bad = (uintptr_t)&bad};
+    const gpu_places at = {.in = {(uintptr_t)a->q, (uintptr_t)a->k, (uintptr_t)a->v},
+                           .out = (uintptr_t)a->out,
+                           .bad = (uintptr_t)&bad};
     for (size_t i = 0; i < count + MARGIN; i++)
         a->out[i] = POISON;
     size_t scratch = 1;
     ls_kernel *kernel = NULL;
-    assert_int_equal(ls_cuda_compile_attention(NULL, &node, &kernel, &scratch, err), 0);
+    assert_int_equal(ls_gpu_compile_attention(NULL, &node, &kernel, &scratch, err), 0);
     assert_int_equal(scratch, 0);
     kernel->enqueue(dev, kernel, &at, err);
     free(kernel);
@@ -204,11 +204,11 @@ static double error_of(const attention *a)
     return sqrt(e / sum);
 }
 
-static void check(shape s, cuda_function f)
+static void check(shape s, gpu_function f)
 {
     attention a = new_attention(s);
     for (uint64_t seed = 0; seed < 3; seed++) {
-        cuda_device dev = {.options = {.seed = seed, .threads = 2}};
+        gpu_device dev = {.options = {.seed = seed, .threads = 2}};
         ls_error err = {0};
         const bool bad = run(&a, &dev, &err);
         const double e = error_of(&a);
@@ -227,32 +227,32 @@ static void check(shape s, cuda_function f)
 static void test_widths(void **unused)
 {
     (void)unused;
-    check((shape){2, 130, 130, 2, 40, 0, 1}, CUDA_attention_40);
-    check((shape){1, 129, 65, 1, 16, 0, 1}, CUDA_attention_16);
-    check((shape){1, 63, 130, 2, 64, 0, 1}, CUDA_attention_64);
-    check((shape){1, 130, 63, 2, 80, 0, 1}, CUDA_attention_80);
-    check((shape){2, 65, 65, 2, 160, 0, 1}, CUDA_attention_160);
-    check((shape){2, 70, 70, 1, 512, 0, 1}, CUDA_attention_wide);
+    check((shape){2, 130, 130, 2, 40, 0, 1}, GPU_attention_40);
+    check((shape){1, 129, 65, 1, 16, 0, 1}, GPU_attention_16);
+    check((shape){1, 63, 130, 2, 64, 0, 1}, GPU_attention_64);
+    check((shape){1, 130, 63, 2, 80, 0, 1}, GPU_attention_80);
+    check((shape){2, 65, 65, 2, 160, 0, 1}, GPU_attention_160);
+    check((shape){2, 70, 70, 1, 512, 0, 1}, GPU_attention_wide);
     /* between those that kernels are made for */
-    check((shape){1, 33, 50, 3, 8, 0, 1}, CUDA_attention_16);
-    check((shape){1, 65, 7, 2, 24, 0, 1}, CUDA_attention_40);
-    check((shape){1, 50, 1, 2, 48, 0, 1}, CUDA_attention_64);
-    check((shape){1, 1, 65, 2, 72, 0, 1}, CUDA_attention_80);
-    check((shape){1, 70, 50, 2, 88, 0, 1}, CUDA_attention_160);
-    check((shape){1, 65, 17, 2, 168, 0, 1}, CUDA_attention_wide);
-    check((shape){1, 3, 16, 1, 384, 0, 1}, CUDA_attention_wide);
+    check((shape){1, 33, 50, 3, 8, 0, 1}, GPU_attention_16);
+    check((shape){1, 65, 7, 2, 24, 0, 1}, GPU_attention_40);
+    check((shape){1, 50, 1, 2, 48, 0, 1}, GPU_attention_64);
+    check((shape){1, 1, 65, 2, 72, 0, 1}, GPU_attention_80);
+    check((shape){1, 70, 50, 2, 88, 0, 1}, GPU_attention_160);
+    check((shape){1, 65, 17, 2, 168, 0, 1}, GPU_attention_wide);
+    check((shape){1, 3, 16, 1, 384, 0, 1}, GPU_attention_wide);
 }
 
 /* Rows that neither begin nor end at 16 bytes. */
 static void test_odd_widths(void **unused)
 {
     (void)unused;
-    check((shape){2, 64, 64, 8, 4, 0, 1}, CUDA_attention_16);
-    check((shape){1, 33, 50, 8, 12, 0, 1}, CUDA_attention_16);
-    check((shape){1, 33, 50, 3, 1, 0, 1}, CUDA_attention_16);
-    check((shape){2, 37, 50, 3, 39, 0, 1}, CUDA_attention_odd);
-    check((shape){1, 20, 50, 1, 159, 0, 1}, CUDA_attention_odd);
-    check((shape){5, 3, 3, 3, 13, 5, 1}, CUDA_attention_short_16);
+    check((shape){2, 64, 64, 8, 4, 0, 1}, GPU_attention_16);
+    check((shape){1, 33, 50, 8, 12, 0, 1}, GPU_attention_16);
+    check((shape){1, 33, 50, 3, 1, 0, 1}, GPU_attention_16);
+    check((shape){2, 37, 50, 3, 39, 0, 1}, GPU_attention_odd);
+    check((shape){1, 20, 50, 1, 159, 0, 1}, GPU_attention_odd);
+    check((shape){5, 3, 3, 3, 13, 5, 1}, GPU_attention_short_16);
 }
 
 static void test_cross(void **unused)
@@ -260,9 +260,9 @@ static void test_cross(void **unused)
     (void)unused;
     static const size_t tokens[] = {1, 7, 63, 130};
     for (size_t i = 0; i < LS_COUNT(tokens); i++) {
-        check((shape){2, tokens[i], 50, 2, 40, 0, 1}, CUDA_attention_40);
-        check((shape){1, tokens[i], 50, 1, 80, 0, 1}, CUDA_attention_80);
-        check((shape){1, tokens[i], 50, 1, 160, 0, 1}, CUDA_attention_160);
+        check((shape){2, tokens[i], 50, 2, 40, 0, 1}, GPU_attention_40);
+        check((shape){1, tokens[i], 50, 1, 80, 0, 1}, GPU_attention_80);
+        check((shape){1, tokens[i], 50, 1, 160, 0, 1}, GPU_attention_160);
     }
 }
 
@@ -274,17 +274,17 @@ static void test_along_frames(void **unused)
     for (size_t i = 0; i < LS_COUNT(frames); i++)
         for (size_t j = 0; j < LS_COUNT(widths); j++)
             check((shape){2 * frames[i], 3, 3, 2, widths[j], frames[i], 1},
-                  frames[i] > 16 ? CUDA_attention_short_32 : CUDA_attention_short_16);
-    check((shape){2 * 33, 3, 3, 2, 40, 33, 1}, CUDA_attention_40);
-    check((shape){16, 2, 2, 8, 512, 16, 1}, CUDA_attention_short_16);
+                  frames[i] > 16 ? GPU_attention_short_32 : GPU_attention_short_16);
+    check((shape){2 * 33, 3, 3, 2, 40, 33, 1}, GPU_attention_40);
+    check((shape){16, 2, 2, 8, 512, 16, 1}, GPU_attention_short_16);
 }
 
 /* A few tokens attend to themselves like frames. */
 static void test_short(void **unused)
 {
     (void)unused;
-    check((shape){3, 16, 16, 8, 160, 0, 1}, CUDA_attention_short_16);
-    check((shape){1, 20, 20, 1, 64, 0, 1}, CUDA_attention_short_32);
+    check((shape){3, 16, 16, 8, 160, 0, 1}, GPU_attention_short_16);
+    check((shape){1, 20, 20, 1, 64, 0, 1}, GPU_attention_short_32);
 }
 
 /* All is one key, and the keys before it count for nothing. */
@@ -293,12 +293,12 @@ static void test_large_scores(void **unused)
     (void)unused;
     static const float most[] = {0, 20, 200, 600};
     for (size_t i = 0; i < LS_COUNT(most); i++) {
-        check((shape){1, 65, 130, 2, 40, 0, most[i]}, CUDA_attention_40);
-        check((shape){1, 65, 130, 2, 80, 0, most[i]}, CUDA_attention_80);
-        check((shape){1, 65, 130, 2, 160, 0, most[i]}, CUDA_attention_160);
-        check((shape){1, 65, 50, 1, 512, 0, most[i]}, CUDA_attention_wide);
-        check((shape){16, 3, 3, 2, 40, 16, most[i]}, CUDA_attention_short_16);
-        check((shape){1, 65, 1, 2, 40, 0, most[i]}, CUDA_attention_40); /* half of them negative */
+        check((shape){1, 65, 130, 2, 40, 0, most[i]}, GPU_attention_40);
+        check((shape){1, 65, 130, 2, 80, 0, most[i]}, GPU_attention_80);
+        check((shape){1, 65, 130, 2, 160, 0, most[i]}, GPU_attention_160);
+        check((shape){1, 65, 50, 1, 512, 0, most[i]}, GPU_attention_wide);
+        check((shape){16, 3, 3, 2, 40, 16, most[i]}, GPU_attention_short_16);
+        check((shape){1, 65, 1, 2, 40, 0, most[i]}, GPU_attention_40); /* half of them negative */
     }
 }
 
@@ -313,7 +313,7 @@ static void test_number_of_images(void **unused)
     for (size_t i = 0; i < LS_COUNT(shapes); i++) {
         attention all = new_attention(shapes[i]);
         const size_t c = all.s.heads * all.s.width, count = all.s.tokens * c;
-        cuda_device dev = {.options = {.seed = 1}};
+        gpu_device dev = {.options = {.seed = 1}};
         ls_error err = {0};
         assert_false(run(&all, &dev, &err));
         for (size_t n = 0; n < all.s.images; n++) {
@@ -350,7 +350,7 @@ static void test_equal_scores(void **unused)
         for (size_t j = 0; j < a.s.images * a.s.keys * c; j++)
             a.k[j] = to_half(8192);
         attend(&a);
-        cuda_device dev = {.options = {.seed = 1}};
+        gpu_device dev = {.options = {.seed = 1}};
         ls_error err = {0};
         assert_false(run(&a, &dev, &err));
         assert_int_equal(err.code, 0);
@@ -365,7 +365,7 @@ static void test_not_finite(void **unused)
     for (size_t i = 0; i < LS_COUNT(one_of_each); i++)
         for (int input = 0; input < 3; input++) {
             attention a = new_attention(one_of_each[i]);
-            cuda_device dev = {.options = {.seed = 1}};
+            gpu_device dev = {.options = {.seed = 1}};
             ls_error err = {0};
             (input == 0 ? a.q : input == 1 ? a.k : a.v)[5] = 0x7c00;
             assert_true(run(&a, &dev, &err));
@@ -377,7 +377,7 @@ static void test_not_finite(void **unused)
 static bool is_noticed(attention *a, emulator_options o)
 {
     for (o.seed = 0; o.seed < 3; o.seed++) {
-        cuda_device dev = {.options = o};
+        gpu_device dev = {.options = o};
         ls_error err = {0};
         if (run(a, &dev, &err) || err.code || !(error_of(a) < FAULTY))
             return true;
@@ -438,7 +438,7 @@ static void test_refused(void **unused)
         node.u.attention.scale = cases[i].scale;
         size_t scratch;
         ls_kernel *k;
-        assert_int_equal(ls_cuda_compile_attention(NULL, &node, &k, &scratch, NULL),
+        assert_int_equal(ls_gpu_compile_attention(NULL, &node, &k, &scratch, NULL),
                          LS_EUNSUPPORTED);
         assert_null(k);
     }
@@ -455,7 +455,7 @@ static void test_speed(void **unused)
     for (size_t i = 0; i < LS_COUNT(shapes); i++) {
         const shape *s = &shapes[i];
         attention a = new_attention(*s);
-        cuda_device dev = {.options = {.seed = 1}};
+        gpu_device dev = {.options = {.seed = 1}};
         ls_error err = {0};
         const clock_t from = clock();
         assert_false(run(&a, &dev, &err));

@@ -26,13 +26,25 @@ static ls_device *open_device(void)
     return dev;
 }
 
+static int enter(ls_device *dev, ls_error *err)
+{
+    gpu_device *gpu = (gpu_device *)dev;
+    return gpu->api->enter(gpu, err);
+}
+
+static void leave(ls_device *dev)
+{
+    gpu_device *gpu = (gpu_device *)dev;
+    gpu->api->leave(gpu);
+}
+
 static size_t used(ls_device *dev)
 {
     const cuda_driver *d = &((cuda_device *)dev)->driver;
     size_t available, total;
-    assert_int_equal(ls_cuda_enter((cuda_device *)dev, NULL), 0);
+    assert_int_equal(enter(dev, NULL), 0);
     assert_int_equal(d->cuMemGetInfo(&available, &total), 0);
-    ls_cuda_leave((cuda_device *)dev);
+    leave(dev);
     return total - available;
 }
 
@@ -187,7 +199,7 @@ static size_t other_weight(size_t i)
 typedef struct weights {
     char names[WEIGHTS][16];
     ls_param params[WEIGHTS];
-    const cuda_weight *packed[WEIGHTS];
+    const gpu_weight *packed[WEIGHTS];
     int reads;
 } weights;
 
@@ -202,37 +214,37 @@ static void name_weights(weights *w)
 
 static int pack_weights(ls_store *st, weights *w, ls_error *err)
 {
-    cuda_device *dev = (cuda_device *)st->device;
-    int ret = ls_cuda_enter(dev, err);
+    int ret = enter(st->device, err);
     if (ret)
         return ret;
     for (size_t i = 0; !ret && i < 2 * WEIGHTS; i++) {
         const size_t j = i % 2 ? other_weight(i / 2) : i / 2;
         if (i % 2 == 0)
-            ls_cuda_begin_node((cuda_store *)st);
-        ret = ls_cuda_weight((cuda_store *)st, &w->params[j], 2 * counts[j], pack_halves, counts,
-                             &w->packed[j], err);
+            ls_gpu_begin_node((gpu_store *)st);
+        ret = ls_gpu_weight((gpu_store *)st, &w->params[j], 2 * counts[j], pack_halves, counts,
+                            &w->packed[j], err);
     }
-    ls_cuda_leave(dev);
+    leave(st->device);
     return ret;
 }
 
 /* A node that reads its weights, as a kernel would, and finds fault with some values. */
 typedef struct node {
     ls_kernel base;
-    const cuda_weight *weight[2];
+    const gpu_weight *weight[2];
     size_t count[2];
     uint16_t *result[2]; /* pinned, so that nothing waits for the copy */
     bool bad;
 } node;
 
-static int enqueue_node(cuda_device *dev, const ls_kernel *k, const cuda_places *at, ls_error *err)
+static int enqueue_node(gpu_device *gpu, const ls_kernel *k, const gpu_places *at, ls_error *err)
 {
+    cuda_device *dev = (cuda_device *)gpu;
     const node *n = (const node *)k;
-    cuda_address address[2] = {0};
+    gpu_address address[2] = {0};
     int ret = 0;
     for (int i = 0; !ret && i < 2; i++)
-        ret = ls_cuda_weight_address(dev, n->weight[i], &address[i], err);
+        ret = ls_gpu_weight_address(gpu, n->weight[i], &address[i], err);
     for (int i = 0; !ret && i < 2 && n->weight[i]; i++)
         ret = ls_cuda_failed(
             dev,
@@ -282,7 +294,7 @@ static void check_weights(ls_device *base, const weights *w, bool copies_first)
     static node nodes[2 * WEIGHTS];
     double seconds[LS_OP_COUNT] = {0};
     ls_error err;
-    assert_int_equal(ls_cuda_enter(dev, &err), 0);
+    assert_int_equal(enter(base, &err), 0);
     for (size_t i = 0; i < LS_COUNT(nodes); i++) {
         const size_t first = i % WEIGHTS, second = other_weight(first);
         nodes[i] = new_node("pair", false);
@@ -290,7 +302,7 @@ static void check_weights(ls_device *base, const weights *w, bool copies_first)
         nodes[i].weight[1] = w->packed[second], nodes[i].count[1] = counts[second];
         for (int j = 0; j < 2; j++)
             assert_int_equal(
-                ls_cuda_pinned_alloc(dev, 2 * nodes[i].count[j], &nodes[i].result[j], &err), 0);
+                dev->gpu.api->pin(&dev->gpu, 2 * nodes[i].count[j], &nodes[i].result[j], &err), 0);
     }
     for (size_t i = 0; i < LS_COUNT(nodes); i++) {
         assert_int_equal(enqueue(base, &nodes[i], &err), 0);
@@ -301,9 +313,9 @@ static void check_weights(ls_device *base, const weights *w, bool copies_first)
     for (size_t i = 0; i < LS_COUNT(nodes); i++)
         for (int j = 0; j < 2; j++) {
             check_weight(nodes[i].result[j], nodes[i].count[j]);
-            ls_cuda_pinned_free(dev, nodes[i].result[j], 2 * nodes[i].count[j]);
+            dev->gpu.api->unpin(&dev->gpu, nodes[i].result[j], 2 * nodes[i].count[j]);
         }
-    ls_cuda_leave(dev);
+    leave(base);
 }
 
 static void check_store(ls_device *dev, unsigned flags)
@@ -372,7 +384,7 @@ static void test_not_finite(void **state)
     ls_error err;
     node good = new_node("down.0.weight", false), bad = new_node("mid.1.weight", true),
          later = new_node("up.2.weight", true);
-    for (size_t before = 0; before < 3 * CUDA_NODES_MAX; before += CUDA_NODES_MAX - 1) {
+    for (size_t before = 0; before < 3 * GPU_NODES_MAX; before += GPU_NODES_MAX - 1) {
         for (size_t i = 0; i < before; i++)
             assert_int_equal(enqueue(dev, &good, &err), 0);
         assert_int_equal(enqueue(dev, &bad, &err), 0);
@@ -399,7 +411,7 @@ static void test_profile(void **state)
     node n = new_node("a", false), other = new_node("b", false);
     other.base.op = LS_OP_ADD;
     dev->profile = true;
-    for (size_t i = 0; i < CUDA_NODES_MAX; i++)
+    for (size_t i = 0; i < GPU_NODES_MAX; i++)
         assert_int_equal(enqueue(dev, &n, &err), 0);
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(enqueue(dev, &other, &err), 0);
@@ -441,12 +453,12 @@ static void test_kernel_name(void **state)
     ls_param p = {.name = "mid.weight"};
     ls_tensor t = {.ndim = 2, .shape = {3, 5}}, w = {.kind = LS_TENSOR_PARAM, .param = &p};
     ls_node n = {.op = LS_OP_ADD, .in = {&t, &t}, .out = &t};
-    ls_kernel *k = ls_cuda_kernel_new(&n, sizeof(node), enqueue_node);
+    ls_kernel *k = ls_gpu_kernel_new(&n, sizeof(node), enqueue_node);
     assert_string_equal(k->name, "add [3, 5]");
     assert_true(k->in_place == -1 && k->op == LS_OP_ADD && k->enqueue == enqueue_node);
     free(k);
     n.in[1] = &w;
-    k = ls_cuda_kernel_new(&n, sizeof(node), enqueue_node);
+    k = ls_gpu_kernel_new(&n, sizeof(node), enqueue_node);
     assert_string_equal(k->name, "mid.weight");
     free(k);
 }
@@ -472,9 +484,10 @@ static int use(ls_error *err)
         ret = dev->vtable->alloc(dev, sizeof data, &memory, err);
     if (!ret)
         ret = dev->vtable->write(dev, memory, data, sizeof data, err);
-    if (!ret && !(ret = ls_cuda_enter((cuda_device *)dev, err))) {
-        ret = ls_cuda_pinned_alloc((cuda_device *)dev, 2 * counts[8], &result, err);
-        ls_cuda_leave((cuda_device *)dev);
+    gpu_device *gpu = (gpu_device *)dev;
+    if (!ret && !(ret = enter(dev, err))) {
+        ret = gpu->api->pin(gpu, 2 * counts[8], &result, err);
+        leave(dev);
     }
     for (size_t i = 0; !ret && i < WEIGHTS; i++) {
         node n = new_node("block", false);
@@ -486,9 +499,9 @@ static int use(ls_error *err)
     if (!ret)
         ret = dev->vtable->read(dev, data, memory, sizeof data, err);
     dev->vtable->release(dev, memory);
-    assert_int_equal(ls_cuda_enter((cuda_device *)dev, NULL), 0);
-    ls_cuda_pinned_free((cuda_device *)dev, result, 2 * counts[8]);
-    ls_cuda_leave((cuda_device *)dev);
+    assert_int_equal(enter(dev, NULL), 0);
+    gpu->api->unpin(gpu, result, 2 * counts[8]);
+    leave(dev);
     ls_store_close(&st);
     ls_device_close(&dev);
     return ret;

@@ -27,7 +27,7 @@ static void free_example(example *e)
 
 static float *run(const example *e, const node_options *o)
 {
-    return node_run(node_of(e->graph), ls_cuda_compile_elementwise, (const float *const *)e->values,
+    return node_run(node_of(e->graph), ls_gpu_compile_elementwise, (const float *const *)e->values,
                     o);
 }
 
@@ -256,7 +256,7 @@ static void test_unsupported(void **unused)
             ls_cast(e.graph, x, LS_F16);
         else
             ls_add(e.graph, x, x);
-        assert_int_equal(ls_cuda_compile_elementwise(NULL, node_of(e.graph), &k, &scratch, &err),
+        assert_int_equal(ls_gpu_compile_elementwise(NULL, node_of(e.graph), &k, &scratch, &err),
                          LS_EUNSUPPORTED);
         assert_null(k);
         assert_non_null(strstr(err.message, "float32"));

@@ -1,9 +1,9 @@
 /* The stand-in for NVIDIA's driver behaves as its own text and CUDA's say. */
 #include "test.h"
 #include "gemm.h"
-#include "card_cost.h"
-#include "backend/cuda/kernels/attention.h"
-#include "backend/cuda/kernels/product.h"
+#include "backend/gpu/cost.h"
+#include "backend/gpu/params/attention.h"
+#include "backend/gpu/params/product.h"
 
 #include <dlfcn.h>
 #include <signal.h>
@@ -597,11 +597,11 @@ static void test_costs(void **unused)
                                  .out_height = 4,
                                  .out_width = 4,
                                  .taps = 9};
-    cost c = card_cost("product_64x64", &conv, grid, 128);
+    gpu_cost c = ls_gpu_cost("product_64x64", &conv, grid, 128);
     assert_true(c.flops == 2.0 * 32 * 16 * 72);
     assert_true(c.bytes == 2.0 * (2 * 64 * 8 + 16 * 72 + 32 * 16));
     const attention_params attention = {.channels = 80, .sequences = 3, .queries = 50, .keys = 20};
-    c = card_cost("attention_40", &attention, grid, 128);
+    c = ls_gpu_cost("attention_40", &attention, grid, 128);
     assert_true(c.flops == 2 * 2.0 * 3 * 50 * 20 * 80);
     assert_true(c.bytes == 2.0 * 3 * 80 * (50 + 50 + 20 + 20));
 }

@@ -54,7 +54,7 @@ static void free_example(example *e)
 static float *run(const example *e, const node_options *o)
 {
     return node_run(node_of(e->graph),
-                    e->s.groups ? ls_cuda_compile_group_norm : ls_cuda_compile_layer_norm,
+                    e->s.groups ? ls_gpu_compile_group_norm : ls_gpu_compile_layer_norm,
                     (const float *const *)e->values, o);
 }
 
@@ -252,7 +252,7 @@ static void test_unsupported(void **unused)
             ls_group_norm(g, x, w, b, i ? 3 : 1, 1, eps, LS_ACT_NONE);
         ls_kernel *k;
         size_t scratch;
-        cuda_compile *compile = i == 2 ? ls_cuda_compile_layer_norm : ls_cuda_compile_group_norm;
+        gpu_compile *compile = i == 2 ? ls_gpu_compile_layer_norm : ls_gpu_compile_group_norm;
         assert_int_equal(compile(NULL, node_of(g), &k, &scratch, NULL), LS_EUNSUPPORTED);
         assert_null(k);
         ls_graph_free(&g);
@@ -262,7 +262,7 @@ static void test_unsupported(void **unused)
 static void test_mutations(void **unused)
 {
     (void)unused;
-    static const cuda_function mutated[] = {CUDA_group_moments, CUDA_group_apply};
+    static const gpu_function mutated[] = {GPU_group_moments, GPU_group_apply};
     example e;
     make(&e, (shape){1, 20, 20, 160, 16, 1, LS_ACT_NONE, false, 0, 1});
     for (size_t i = 0; i < 2; i++)

@@ -13,7 +13,7 @@
 typedef enum operand { NO, WEIGHT, VALUE } operand;
 
 typedef struct shape {
-    cuda_function f;            /* that computes it */
+    gpu_function f;             /* that computes it */
     size_t n, h, w, c, outputs; /* of a linear layer h 0: rows [n, w, c]; w 0: [n, c] */
     size_t k, stride, pad;      /* k 0: linear */
     operand bias, residual;
@@ -88,7 +88,7 @@ static void free_example(example *e)
 static float *run(const example *e, node_options o)
 {
     o.shared = e->s.shared * KIB;
-    return node_run(node_of(e->graph), e->s.k ? ls_cuda_compile_conv2d : ls_cuda_compile_linear,
+    return node_run(node_of(e->graph), e->s.k ? ls_gpu_compile_conv2d : ls_gpu_compile_linear,
                     (const float *const *)e->values, &o);
 }
 
@@ -112,45 +112,44 @@ static double excess(example *e, const float *y)
 
 static const shape shapes[] = {
     /* tiles of every size */
-    {CUDA_product_128x128, 1, 16, 17, 24, 512, .k = 3, .stride = 1, .pad = 1, .bias = WEIGHT,
+    {GPU_product_128x128, 1, 16, 17, 24, 512, .k = 3, .stride = 1, .pad = 1, .bias = WEIGHT,
      .act = LS_ACT_SILU},
-    {CUDA_product_256x64, 1, 21, 20, 13, 320, .k = 3, .stride = 1, .pad = 1, .bias = WEIGHT},
-    {CUDA_product_128x64, 2, 8, 16, 72, 512, .k = 1, .stride = 1, .bias = WEIGHT,
-     .residual = VALUE},
-    {CUDA_product_64x64, 2, 11, 8, 40, 72, .k = 3, .stride = 2, .pad = 1, .bias = WEIGHT,
+    {GPU_product_256x64, 1, 21, 20, 13, 320, .k = 3, .stride = 1, .pad = 1, .bias = WEIGHT},
+    {GPU_product_128x64, 2, 8, 16, 72, 512, .k = 1, .stride = 1, .bias = WEIGHT, .residual = VALUE},
+    {GPU_product_64x64, 2, 11, 8, 40, 72, .k = 3, .stride = 2, .pad = 1, .bias = WEIGHT,
      .residual = VALUE, .act = LS_ACT_RELU, .act_last = true},
-    {CUDA_product_128x8, 2, 13, 11, 48, 4, .k = 3, .stride = 1, .pad = 1, .bias = WEIGHT},
-    {CUDA_product_128x8, 1, 9, 16, 512, 8, .k = 1, .stride = 1, .bias = WEIGHT, .residual = VALUE,
+    {GPU_product_128x8, 2, 13, 11, 48, 4, .k = 3, .stride = 1, .pad = 1, .bias = WEIGHT},
+    {GPU_product_128x8, 1, 9, 16, 512, 8, .k = 1, .stride = 1, .bias = WEIGHT, .residual = VALUE,
      .act = LS_ACT_SILU},
-    {CUDA_product_128x8, 1, 6, 5, 3, 3, .k = 3, .stride = 1, .pad = 1},
+    {GPU_product_128x8, 1, 6, 5, 3, 3, .k = 3, .stride = 1, .pad = 1},
     /* few rows and many channels; memory for three, two and four stages */
-    {CUDA_product_128x128, 2, 5, 7, 352, 232, .k = 3, .stride = 1, .pad = 1, .bias = VALUE,
+    {GPU_product_128x128, 2, 5, 7, 352, 232, .k = 3, .stride = 1, .pad = 1, .bias = VALUE,
      .residual = VALUE, .act = LS_ACT_SILU, .split = true},
-    {CUDA_product_256x64, 1, 3, 3, 500, 43, .k = 3, .stride = 1, .pad = 1, .bias = WEIGHT,
+    {GPU_product_256x64, 1, 3, 3, 500, 43, .k = 3, .stride = 1, .pad = 1, .bias = WEIGHT,
      .act = LS_ACT_GELU, .split = true},
-    {CUDA_product_256x64, 1, 4, 4, 400, 50, .k = 3, .stride = 1, .pad = 1, .residual = VALUE,
+    {GPU_product_256x64, 1, 4, 4, 400, 50, .k = 3, .stride = 1, .pad = 1, .residual = VALUE,
      .split = true, .shared = 64},
-    {CUDA_product_128x128, 3, 4, 5, 360, 128, .k = 3, .stride = 1, .pad = 1, .bias = WEIGHT,
+    {GPU_product_128x128, 3, 4, 5, 360, 128, .k = 3, .stride = 1, .pad = 1, .bias = WEIGHT,
      .residual = VALUE, .split = true, .shared = 227},
     /* windows */
-    {CUDA_product_64x64, 3, 8, 9, 16, 24, .k = 3, .stride = 2, .pad = 1, .bias = WEIGHT,
+    {GPU_product_64x64, 3, 8, 9, 16, 24, .k = 3, .stride = 2, .pad = 1, .bias = WEIGHT,
      .pad_end_only = true},
-    {CUDA_product_64x64, 1, 4, 6, 8, 16, .k = 5, .stride = 3, .pad = 4, .act = LS_ACT_SIGMOID},
-    {CUDA_product_64x64, 1, 7, 9, 64, 65, .k = 1, .stride = 2, .bias = WEIGHT, .residual = VALUE},
-    {CUDA_product_64x64, 2, 1, 37, 20, 32, .k = 3, .stride = 2, .pad = 1, .bias = WEIGHT,
+    {GPU_product_64x64, 1, 4, 6, 8, 16, .k = 5, .stride = 3, .pad = 4, .act = LS_ACT_SIGMOID},
+    {GPU_product_64x64, 1, 7, 9, 64, 65, .k = 1, .stride = 2, .bias = WEIGHT, .residual = VALUE},
+    {GPU_product_64x64, 2, 1, 37, 20, 32, .k = 3, .stride = 2, .pad = 1, .bias = WEIGHT,
      .act = LS_ACT_GELU, .one_d = true},
-    {CUDA_product_64x64, 2, 2, 2, 8, 16, .k = 3, .stride = 1, .pad = 1, .bias = VALUE},
+    {GPU_product_64x64, 2, 2, 2, 8, 16, .k = 3, .stride = 1, .pad = 1, .bias = VALUE},
     /* linear layers */
-    {CUDA_product_64x64, 3, 0, 50, 384, 320, .k = 0},
-    {CUDA_product_128x64, 2, 10, 11, 40, 640, .bias = WEIGHT, .residual = VALUE, .act = LS_ACT_GELU,
+    {GPU_product_64x64, 3, 0, 50, 384, 320, .k = 0},
+    {GPU_product_128x64, 2, 10, 11, 40, 640, .bias = WEIGHT, .residual = VALUE, .act = LS_ACT_GELU,
      .out_float = true},
-    {CUDA_product_64x64, 2, 0, 5, 12, 18, .bias = VALUE, .residual = WEIGHT, .out_float = true},
-    {CUDA_product_vector, 1, 0, 0, 320, 1280, .bias = WEIGHT, .act = LS_ACT_SILU, .x_float = true,
+    {GPU_product_64x64, 2, 0, 5, 12, 18, .bias = VALUE, .residual = WEIGHT, .out_float = true},
+    {GPU_product_vector, 1, 0, 0, 320, 1280, .bias = WEIGHT, .act = LS_ACT_SILU, .x_float = true,
      .out_float = true},
-    {CUDA_product_vector, 1, 0, 0, 1280, 322, .bias = WEIGHT, .residual = WEIGHT, .x_float = true,
+    {GPU_product_vector, 1, 0, 0, 1280, 322, .bias = WEIGHT, .residual = WEIGHT, .x_float = true,
      .out_float = true},
-    {CUDA_product_vector, 3, 0, 0, 13, 7, .bias = WEIGHT, .act = LS_ACT_GELU},
-    {CUDA_product_vector, 2, 0, 3, 300, 24, .residual = VALUE, .x_float = true},
+    {GPU_product_vector, 3, 0, 0, 13, 7, .bias = WEIGHT, .act = LS_ACT_GELU},
+    {GPU_product_vector, 2, 0, 3, 300, 24, .residual = VALUE, .x_float = true},
 };
 
 static const char *text(const shape *s)
@@ -166,7 +165,7 @@ static void check(shape s)
 {
     example e;
     make(&e, s);
-    unsigned launches[CUDA_FUNCTION_COUNT] = {0};
+    unsigned launches[GPU_FUNCTION_COUNT] = {0};
     node_options o = {.emulator = {.threads = 2}, .launches = launches};
     float *first = run(&e, o);
     const double worst = excess(&e, first);
@@ -177,8 +176,8 @@ static void check(shape s)
         assert_memory_equal(y, first, node_of(e.graph)->out->count * sizeof *y);
         free(y);
     }
-    if (s.f != CUDA_FUNCTION_COUNT &&
-        (launches[s.f] != SEEDS || launches[CUDA_product_sum] != (s.split ? SEEDS : 0)))
+    if (s.f != GPU_FUNCTION_COUNT &&
+        (launches[s.f] != SEEDS || launches[GPU_product_sum] != (s.split ? SEEDS : 0)))
         fail_msg("%s: another kernel than meant", text(&s));
     free(first);
     free_example(&e);
@@ -196,7 +195,7 @@ static void test_any_shape(void **unused)
     (void)unused;
     uint64_t seed = 7;
     for (int i = 0; i < 40; i++) {
-        shape s = {.f = CUDA_FUNCTION_COUNT};
+        shape s = {.f = GPU_FUNCTION_COUNT};
         s.n = 1 + node_draw(&seed, 3);
         s.h = 3 + node_draw(&seed, 10);
         s.w = 3 + node_draw(&seed, 10);
@@ -296,8 +295,8 @@ static void test_unsupported(void **unused)
 {
     (void)unused;
     static const shape with[] = {
-        {CUDA_FUNCTION_COUNT, 1, 4, 4, 8, 8, .k = 3, .stride = 1, .x_float = true},
-        {CUDA_FUNCTION_COUNT, 1, 8, 8, 8, 8, .k = 6, .stride = 1},
+        {GPU_FUNCTION_COUNT, 1, 4, 4, 8, 8, .k = 3, .stride = 1, .x_float = true},
+        {GPU_FUNCTION_COUNT, 1, 8, 8, 8, 8, .k = 6, .stride = 1},
     };
     for (size_t i = 0; i < LS_COUNT(with); i++) {
         example e;
@@ -305,7 +304,7 @@ static void test_unsupported(void **unused)
         size_t scratch;
         ls_error err = {0};
         make(&e, with[i]);
-        assert_int_equal(ls_cuda_compile_conv2d(NULL, node_of(e.graph), &k, &scratch, &err),
+        assert_int_equal(ls_gpu_compile_conv2d(NULL, node_of(e.graph), &k, &scratch, &err),
                          LS_EUNSUPPORTED);
         assert_null(k);
         assert_non_null(strstr(err.message, i ? "conv2d of float16" : "conv2d of float32"));

@@ -1,6 +1,5 @@
 /* A card: opening it and its memory. */
 #include "backend/cuda/card.h"
-#include "backend/cuda/kernels/act.h"
 #include "backend/cuda/ptx.h"
 #include "base/alloc.h"
 
@@ -12,15 +11,21 @@
 #define STAGING ((size_t)8 << 20)
 enum { OLDEST = 75 };
 
-int ls_cuda_enter(cuda_device *dev, ls_error *err)
+static cuda_device *of(gpu_device *gpu)
 {
+    return (cuda_device *)gpu;
+}
+
+static int enter(gpu_device *gpu, ls_error *err)
+{
+    cuda_device *dev = of(gpu);
     return ls_cuda_failed(dev, dev->driver.cuCtxPushCurrent(dev->context), err, "be used");
 }
 
-void ls_cuda_leave(cuda_device *dev)
+static void leave(gpu_device *gpu)
 {
     cu_context context;
-    dev->driver.cuCtxPopCurrent(&context);
+    of(gpu)->driver.cuCtxPopCurrent(&context);
 }
 
 int ls_cuda_failed(const cuda_device *dev, cu_result r, ls_error *err, const char *what, ...)
@@ -32,12 +37,13 @@ int ls_cuda_failed(const cuda_device *dev, cu_result r, ls_error *err, const cha
     va_start(ap, what);
     vsnprintf(text, sizeof text, what, ap);
     va_end(ap);
-    return ls_cuda_check(&dev->driver, r, err, "%s (%s) cannot %s%s", dev->base.info.name,
-                         dev->base.info.model, text, lost);
+    return ls_cuda_check(&dev->driver, r, err, "%s (%s) cannot %s%s", dev->gpu.base.info.name,
+                         dev->gpu.base.info.model, text, lost);
 }
 
-int ls_cuda_alloc(cuda_device *dev, size_t bytes, cu_deviceptr *out, ls_error *err)
+static int alloc_memory(gpu_device *gpu, size_t bytes, gpu_address *out, ls_error *err)
 {
+    cuda_device *dev = of(gpu);
     size_t available = 0, total;
     *out = 0;
     bytes = bytes ? bytes : 1;
@@ -48,14 +54,21 @@ int ls_cuda_alloc(cuda_device *dev, size_t bytes, cu_deviceptr *out, ls_error *e
         return ls_advise(err,
                          ls_fail(err, LS_ENOMEM,
                                  "%s (%s) cannot give %.1f MB of memory: %.1f MB are free",
-                                 dev->base.info.name, dev->base.info.model, (double)bytes / 1e6,
-                                 (double)available / 1e6),
+                                 dev->gpu.base.info.name, dev->gpu.base.info.model,
+                                 (double)bytes / 1e6, (double)available / 1e6),
                          LS_HINT_CARD_MEMORY, "max-vram");
     return ls_cuda_failed(dev, r, err, "allocate memory");
 }
 
-int ls_cuda_pinned_alloc(cuda_device *dev, size_t bytes, void *out, ls_error *err)
+static void release_memory(gpu_device *gpu, gpu_address memory)
 {
+    if (memory)
+        of(gpu)->driver.cuMemFree(memory);
+}
+
+static int pin(gpu_device *gpu, size_t bytes, void *out, ls_error *err)
+{
+    cuda_device *dev = of(gpu);
     const cu_result r = dev->driver.cuMemHostAlloc(out, bytes, 0);
     if (r)
         *(void **)out = NULL;
@@ -63,20 +76,22 @@ int ls_cuda_pinned_alloc(cuda_device *dev, size_t bytes, void *out, ls_error *er
         ls_memory_count(LS_MEM_BACKEND, (ptrdiff_t)bytes);
     return r == CU_OUT_OF_MEMORY
                ? ls_fail(err, LS_ENOMEM, "%.1f MB of the machine's memory cannot be pinned for %s",
-                         (double)bytes / 1e6, dev->base.info.name)
+                         (double)bytes / 1e6, dev->gpu.base.info.name)
                : ls_cuda_failed(dev, r, err, "pin memory");
 }
 
-void ls_cuda_pinned_free(cuda_device *dev, void *memory, size_t bytes)
+static void unpin(gpu_device *gpu, void *memory, size_t bytes)
 {
     if (!memory)
         return;
-    dev->driver.cuMemFreeHost(memory);
+    of(gpu)->driver.cuMemFreeHost(memory);
     ls_memory_count(LS_MEM_BACKEND, -(ptrdiff_t)bytes);
 }
 
-int ls_cuda_write(cuda_device *dev, cu_deviceptr to, const void *from, size_t bytes, ls_error *err)
+static int write_memory(gpu_device *gpu, gpu_address to, const void *from, size_t bytes,
+                        ls_error *err)
 {
+    cuda_device *dev = of(gpu);
     const cuda_driver *d = &dev->driver;
     cu_result r = 0;
     for (size_t at = 0, part; !r && at < bytes; at += part) {
@@ -93,138 +108,153 @@ int ls_cuda_write(cuda_device *dev, cu_deviceptr to, const void *from, size_t by
     return ls_cuda_failed(dev, r, err, "be written to");
 }
 
-int ls_cuda_wait(cuda_device *dev, ls_error *err)
+static int wait(gpu_device *gpu, ls_error *err)
 {
+    cuda_device *dev = of(gpu);
     cu_result r = dev->driver.cuEventRecord(dev->done, dev->work);
     if (!r)
         r = dev->driver.cuEventSynchronize(dev->done);
     return ls_cuda_failed(dev, r, err, "finish its work");
 }
 
-static int alloc_memory(ls_device *base, size_t bytes, void **out, ls_error *err)
+static int fetch(gpu_device *gpu, void *to, gpu_address from, size_t bytes, ls_error *err)
 {
-    cuda_device *dev = (cuda_device *)base;
-    cu_deviceptr memory = 0;
-    int ret = ls_cuda_enter(dev, err);
-    if (!ret) {
-        ret = ls_cuda_alloc(dev, bytes, &memory, err);
-        ls_cuda_leave(dev);
-    }
-    *out = (void *)(uintptr_t)memory;
-    return ret;
+    cuda_device *dev = of(gpu);
+    return ls_cuda_failed(dev, dev->driver.cuMemcpyDtoHAsync(to, from, bytes, dev->work), err,
+                          "be read from");
 }
 
-static void release_memory(ls_device *base, void *memory)
+static int read_memory(gpu_device *gpu, void *to, gpu_address from, size_t bytes, ls_error *err)
 {
-    cuda_device *dev = (cuda_device *)base;
-    if (!memory)
+    const int ret = bytes ? fetch(gpu, to, from, bytes, err) : 0;
+    return ret ? ret : wait(gpu, err);
+}
+
+static int clear(gpu_device *gpu, gpu_address to, size_t bytes, ls_error *err)
+{
+    cuda_device *dev = of(gpu);
+    return ls_cuda_failed(dev,
+                          dev->driver.cuMemsetD32Async(to, 0, bytes / sizeof(uint32_t), dev->work),
+                          err, "be written to");
+}
+
+static int launch(gpu_device *gpu, gpu_function f, const size_t grid[3], size_t shared,
+                  const void *params, size_t size, ls_error *err)
+{
+    static const unsigned threads[] = {
+#define LS_X(name, threads) threads,
+        LS_GPU_KERNELS(LS_X)
+#undef LS_X
+            0};
+    cuda_device *dev = of(gpu);
+    (void)size;
+    if (grid[0] > INT32_MAX || grid[1] > UINT16_MAX || grid[2] > UINT16_MAX)
+        return ls_fail(err, LS_EINVAL, "%zu x %zu x %zu blocks are more than CUDA allows", grid[0],
+                       grid[1], grid[2]);
+    if (shared > gpu->limits.shared)
+        return ls_fail(err, LS_EINVAL, "%zu bytes of shared memory are more than the %zu of %s",
+                       shared, gpu->limits.shared, gpu->base.info.name);
+    void *arguments[] = {(void *)(uintptr_t)params};
+    const cu_result r = dev->driver.cuLaunchKernel(
+        dev->functions[f], (unsigned)grid[0], (unsigned)grid[1], (unsigned)grid[2], threads[f], 1,
+        1, (unsigned)shared, dev->work, arguments, NULL);
+    return ls_cuda_failed(dev, r, err, "start a kernel");
+}
+
+static int mark(gpu_device *gpu, size_t i, ls_error *err)
+{
+    cuda_device *dev = of(gpu);
+    const cuda_driver *d = &dev->driver;
+    if (!dev->marks)
+        dev->marks = ls_calloc_array(GPU_NODES_MAX + 1, sizeof *dev->marks);
+    if (!dev->marks)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    cu_result r = dev->marks[i] ? 0 : d->cuEventCreate(&dev->marks[i], 0);
+    if (!r)
+        r = d->cuEventRecord(dev->marks[i], dev->work);
+    return ls_cuda_failed(dev, r, err, "measure its work");
+}
+
+static int elapsed(gpu_device *gpu, size_t i, double *seconds, ls_error *err)
+{
+    cuda_device *dev = of(gpu);
+    float milliseconds = 0;
+    const cu_result r =
+        dev->driver.cuEventElapsedTime(&milliseconds, dev->marks[i], dev->marks[i + 1]);
+    *seconds = (double)milliseconds / 1000;
+    return ls_cuda_failed(dev, r, err, "measure its work");
+}
+
+static int open_ring(gpu_device *gpu, gpu_ring *ring, ls_error *err)
+{
+    cuda_device *dev = of(gpu);
+    cuda_ring *r = ring->driver = ls_calloc_array(1, sizeof *r);
+    if (!r)
+        return ls_fail(err, LS_ENOMEM, "out of memory");
+    cu_event *const events[] = {&r->left[0], &r->left[1], &r->sent};
+    cu_result result = 0;
+    for (size_t i = 0; !result && i < LS_COUNT(events); i++)
+        result = dev->driver.cuEventCreate(events[i], CU_EVENT_NO_TIME);
+    return ls_cuda_failed(dev, result, err, "be sent weights");
+}
+
+static void close_ring(gpu_device *gpu, gpu_ring *ring)
+{
+    const cuda_ring *r = ring->driver;
+    if (!r)
         return;
-    const bool entered = !ls_cuda_enter(dev, NULL);
-    dev->driver.cuMemFree((cu_deviceptr)(uintptr_t)memory);
-    if (entered)
-        ls_cuda_leave(dev);
+    const cu_event events[] = {r->left[0], r->left[1], r->sent};
+    for (size_t i = 0; i < LS_COUNT(events); i++)
+        if (events[i])
+            of(gpu)->driver.cuEventDestroy(events[i]);
+    free(ring->driver);
 }
 
-static int write_memory(ls_device *base, void *to, const void *from, size_t bytes, ls_error *err)
+static int begin_half(gpu_device *gpu, gpu_ring *ring, ls_error *err)
 {
-    cuda_device *dev = (cuda_device *)base;
-    int ret = ls_cuda_enter(dev, err);
-    if (!ret) {
-        ret = ls_cuda_write(dev, (cu_deviceptr)(uintptr_t)to, from, bytes, err);
-        ls_cuda_leave(dev);
-    }
-    return ret;
+    cuda_device *dev = of(gpu);
+    const cuda_ring *r = ring->driver;
+    return ls_cuda_failed(dev,
+                          dev->driver.cuStreamWaitEvent(dev->copies, r->left[ring->current], 0),
+                          err, "be sent a weight");
 }
 
-static int read_memory(ls_device *base, void *to, const void *from, size_t bytes, ls_error *err)
+static int send(gpu_device *gpu, gpu_ring *ring, gpu_address to, const void *pinned, size_t bytes,
+                ls_error *err)
 {
-    cuda_device *dev = (cuda_device *)base;
-    int ret = ls_cuda_enter(dev, err);
-    if (ret)
-        return ret;
-    if (bytes)
-        ret = ls_cuda_failed(
-            dev, dev->driver.cuMemcpyDtoHAsync(to, (cu_deviceptr)(uintptr_t)from, bytes, dev->work),
-            err, "be read from");
-    if (!ret)
-        ret = ls_cuda_wait(dev, err);
-    ls_cuda_leave(dev);
-    return ret;
+    cuda_device *dev = of(gpu);
+    const cuda_driver *d = &dev->driver;
+    const cuda_ring *r = ring->driver;
+    cu_result result = d->cuMemcpyHtoDAsync(to, pinned, bytes, dev->copies);
+    if (!result)
+        result = d->cuEventRecord(r->sent, dev->copies);
+    if (!result)
+        result = d->cuStreamWaitEvent(dev->work, r->sent, 0);
+    return ls_cuda_failed(dev, result, err, "be sent a weight");
 }
 
-_Static_assert((int)ACT_SILU == LS_ACT_SILU && (int)ACT_GELU == LS_ACT_GELU &&
-                   (int)ACT_RELU == LS_ACT_RELU && (int)ACT_SIGMOID == LS_ACT_SIGMOID,
-               "kernels number activations as graphs do");
-
-static cuda_compile *const compilers[LS_OP_COUNT] = {
-    [LS_OP_GROUP_NORM] = ls_cuda_compile_group_norm,
-    [LS_OP_LAYER_NORM] = ls_cuda_compile_layer_norm,
-    [LS_OP_CONV2D] = ls_cuda_compile_conv2d,
-    [LS_OP_LINEAR] = ls_cuda_compile_linear,
-    [LS_OP_ATTENTION] = ls_cuda_compile_attention,
-    [LS_OP_GEGLU] = ls_cuda_compile_elementwise,
-    [LS_OP_ACT] = ls_cuda_compile_elementwise,
-    [LS_OP_ADD] = ls_cuda_compile_elementwise,
-    [LS_OP_CONCAT] = ls_cuda_compile_elementwise,
-    [LS_OP_UPSAMPLE] = ls_cuda_compile_elementwise,
-    [LS_OP_TIMESTEP] = ls_cuda_compile_elementwise,
-    [LS_OP_CAST] = ls_cuda_compile_elementwise,
-};
-
-static const ls_tensor *unsupported_tensor(const ls_node *node)
+static int leave_half(gpu_device *gpu, const gpu_ring *ring, ls_error *err)
 {
-    for (size_t i = 0; i <= LS_MAX_INPUTS; i++) {
-        const ls_tensor *t = i < LS_MAX_INPUTS ? node->in[i] : node->out;
-        if (t && t->dtype != LS_F16 && t->dtype != LS_F32)
-            return t;
-    }
-    return NULL;
+    cuda_device *dev = of(gpu);
+    const cuda_ring *r = ring->driver;
+    return ls_cuda_failed(dev, dev->driver.cuEventRecord(r->left[!ring->current], dev->work), err,
+                          "be sent weights");
 }
 
-static int compile(ls_store *base, const ls_node *node, ls_kernel **out, size_t *scratch,
-                   ls_error *err)
+static void close_device(gpu_device *gpu)
 {
-    cuda_store *st = (cuda_store *)base;
-    cuda_device *dev = (cuda_device *)base->device;
-    const char *op = ls_op_name(node->op);
-    const ls_tensor *odd = unsupported_tensor(node);
-    *out = NULL;
-    *scratch = 0;
-    if (odd || !compilers[node->op])
-        return ls_fail(err, LS_EUNSUPPORTED, "cuda does not compute %s in %s", op,
-                       ls_dtype_name(odd ? odd->dtype : node->out->dtype));
-    if (node->op == LS_OP_CONV2D && node->u.conv.groups > 1)
-        return ls_fail(err, LS_EUNSUPPORTED, "cuda does not compute %s with groups", op);
-    int ret = ls_cuda_enter(dev, err);
-    if (ret)
-        return ret;
-    ls_cuda_begin_node(st);
-    ret = compilers[node->op](st, node, out, scratch, err);
-    ls_cuda_leave(dev);
-    return ret ? ls_fail_context(err, ret, "%s", op) : 0;
-}
-
-static int in_place(const ls_kernel *k)
-{
-    return k->in_place;
-}
-
-static void free_kernel(ls_kernel *k)
-{
-    free(k);
-}
-
-static void close_device(ls_device *base)
-{
-    cuda_device *dev = (cuda_device *)base;
+    cuda_device *dev = of(gpu);
     const cuda_driver *d = &dev->driver;
     if (dev->context) {
-        const bool entered = !ls_cuda_enter(dev, NULL);
+        const bool entered = !enter(gpu, NULL);
         if (dev->done)
-            ls_cuda_wait(dev, NULL);
-        ls_cuda_close_submission(dev);
+            wait(gpu, NULL);
+        ls_gpu_close_submission(gpu);
+        for (size_t i = 0; dev->marks && i <= GPU_NODES_MAX; i++)
+            if (dev->marks[i])
+                d->cuEventDestroy(dev->marks[i]);
         for (size_t i = 0; i < LS_COUNT(dev->staging); i++) {
-            ls_cuda_pinned_free(dev, dev->staging[i].memory, STAGING);
+            unpin(gpu, dev->staging[i].memory, STAGING);
             if (dev->staging[i].sent)
                 d->cuEventDestroy(dev->staging[i].sent);
         }
@@ -237,32 +267,42 @@ static void close_device(ls_device *base)
         if (dev->work)
             d->cuStreamDestroy(dev->work);
         if (entered)
-            ls_cuda_leave(dev);
+            leave(gpu);
         d->cuDevicePrimaryCtxRelease(dev->card);
     }
     ls_cuda_driver_close(&dev->driver);
+    free(dev->marks);
     free(dev->modules);
     free(dev);
 }
 
-static const ls_device_vtable vtable = {
+static const gpu_driver api = {
+    .name = "cuda",
+    .enter = enter,
+    .leave = leave,
     .alloc = alloc_memory,
     .release = release_memory,
+    .pin = pin,
+    .unpin = unpin,
     .write = write_memory,
     .read = read_memory,
-    .open_store = ls_cuda_open_store,
-    .close_store = ls_cuda_close_store,
-    .compile = compile,
-    .in_place = in_place,
-    .free_kernel = free_kernel,
-    .enqueue = ls_cuda_enqueue,
-    .finish = ls_cuda_finish,
+    .wait = wait,
+    .fetch = fetch,
+    .clear = clear,
+    .launch = launch,
+    .mark = mark,
+    .elapsed = elapsed,
+    .open_ring = open_ring,
+    .close_ring = close_ring,
+    .begin_half = begin_half,
+    .send = send,
+    .leave_half = leave_half,
     .close = close_device,
 };
 
 /* Needs no context. info->available stays 0: only a context knows it. */
 static int describe(const cuda_driver *d, int ordinal, cu_device *card, ls_device_info *info,
-                    cuda_limits *limits, ls_error *err)
+                    gpu_limits *limits, ls_error *err)
 {
     int count = 0, major = 0, minor = 0, processors = 0, shared = 0;
     size_t total = 0;
@@ -323,7 +363,7 @@ static int load_modules(cuda_device *dev, ls_error *err)
     size_t count = 0;
     unsigned compute = 0;
     for (const ls_cuda_ptx *p = ls_cuda_modules; p->name; p++, count++)
-        if (p->compute <= dev->limits.compute && p->compute > compute)
+        if (p->compute <= dev->gpu.limits.compute && p->compute > compute)
             compute = p->compute;
     dev->modules = ls_calloc_array(count + 1, sizeof *dev->modules);
     int ret = dev->modules ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
@@ -337,7 +377,7 @@ static int find_functions(cuda_device *dev, ls_error *err)
 {
     static const char *const names[] = {
 #define LS_X(name, threads) #name,
-        LS_CUDA_KERNELS(LS_X)
+        LS_GPU_KERNELS(LS_X)
 #undef LS_X
             NULL};
     const cuda_driver *d = &dev->driver;
@@ -347,7 +387,7 @@ static int find_functions(cuda_device *dev, ls_error *err)
             r = d->cuModuleGetFunction(&dev->functions[f], dev->modules[i], names[f]);
         if (!r)
             r = d->cuFuncSetAttribute(dev->functions[f], CU_FUNCTION_DYNAMIC_SHARED,
-                                      (int)dev->limits.shared);
+                                      (int)dev->gpu.limits.shared);
         if (r)
             return ls_cuda_failed(dev, r, err, "use the kernel %s", names[f]);
     }
@@ -367,8 +407,8 @@ static int open_queues(cuda_device *dev, ls_error *err)
         r = d->cuEventCreate(&dev->staging[i].sent, flags);
     int ret = ls_cuda_failed(dev, r, err, "be given work");
     for (size_t i = 0; !ret && i < LS_COUNT(dev->staging); i++)
-        ret = ls_cuda_pinned_alloc(dev, STAGING, &dev->staging[i].memory, err);
-    return ret ? ret : ls_cuda_open_submission(dev, err);
+        ret = pin(&dev->gpu, STAGING, &dev->staging[i].memory, err);
+    return ret ? ret : ls_gpu_open_submission(&dev->gpu, err);
 }
 
 static int start(cuda_device *dev, ls_error *err)
@@ -379,7 +419,7 @@ static int start(cuda_device *dev, ls_error *err)
         dev->context = NULL;
     int ret = ls_cuda_failed(dev, r, err, "be opened");
     if (!ret)
-        ret = ls_cuda_enter(dev, err);
+        ret = enter(&dev->gpu, err);
     if (ret)
         return ret;
     ret = load_modules(dev, err);
@@ -390,8 +430,8 @@ static int start(cuda_device *dev, ls_error *err)
     size_t available = 0, total = 0;
     if (!ret)
         ret = ls_cuda_failed(dev, d->cuMemGetInfo(&available, &total), err, "tell its memory");
-    dev->base.info.available = available;
-    ls_cuda_leave(dev);
+    dev->gpu.base.info.available = available;
+    leave(&dev->gpu);
     return ret;
 }
 
@@ -416,16 +456,18 @@ int ls_device_cuda_open(ls_device **out, const char *name, ls_error *err)
     cuda_device *dev = ls_calloc_array(1, sizeof *dev);
     if (!dev)
         return ls_fail(err, LS_ENOMEM, "out of memory");
-    dev->base.vtable = &vtable;
+    dev->gpu.base.vtable = &ls_gpu_vtable;
+    dev->gpu.api = &api;
     int ret = ls_cuda_driver_open(&dev->driver, err);
     if (!ret)
-        ret = describe(&dev->driver, ordinal, &dev->card, &dev->base.info, &dev->limits, err);
+        ret =
+            describe(&dev->driver, ordinal, &dev->card, &dev->gpu.base.info, &dev->gpu.limits, err);
     if (!ret)
         ret = start(dev, err);
     if (ret)
-        close_device(&dev->base);
+        close_device(&dev->gpu);
     else
-        *out = &dev->base;
+        *out = &dev->gpu.base;
     return ret;
 }
 
@@ -437,14 +479,9 @@ size_t ls_device_cuda_list(ls_device_info *list, size_t most)
     if (!ls_cuda_driver_open(&d, NULL) && !d.cuDeviceGetCount(&count))
         for (int ordinal = 0; n < most && ordinal < count; ordinal++) {
             cu_device card;
-            cuda_limits limits;
+            gpu_limits limits;
             n += !describe(&d, ordinal, &card, &list[n], &limits, NULL);
         }
     ls_cuda_driver_close(&d);
     return n;
-}
-
-const cuda_limits *ls_cuda_limits(const cuda_store *st)
-{
-    return &((const cuda_device *)((const ls_store *)st)->device)->limits;
 }

@@ -3,7 +3,7 @@
 #define LS_CUDA_ATTENTION_ROWS_H
 
 #include "dialect.h"
-#include "attention.h"
+#include "backend/gpu/params/attention.h"
 
 typedef struct head_rows {
     size_t start; /* in elements of the tensor */

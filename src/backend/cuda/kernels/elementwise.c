@@ -1,6 +1,6 @@
 #include "functions.h"
 #include "spans.h"
-#include "elementwise.h"
+#include "backend/gpu/params/elementwise.h"
 
 #define SPAN_INDEX (BLOCK_X * ELEMENTWISE_THREADS + THREAD)
 

@@ -4,7 +4,7 @@
 #define LS_CUDA_FUNCTIONS_H
 
 #include "dialect.h"
-#include "act.h"
+#include "backend/gpu/params/act.h"
 
 /* e to the power of x. Rounding x * log2(e) would cost as many bits as x has before the point: what
  * it drops is multiplied in afterwards. */

@@ -1,6 +1,6 @@
 #include "functions.h"
 #include "spans.h"
-#include "norm.h"
+#include "backend/gpu/params/norm.h"
 
 /* Of some values: how many, their mean, and the sum of their squared differences from it. */
 typedef struct moments {

@@ -2,7 +2,7 @@
  * left factor is what the window at a pixel covers, gathered tap by tap straight from the image. */
 #include "dialect.h"
 #include "functions.h"
-#include "product.h"
+#include "backend/gpu/params/product.h"
 
 /* Tiles of as many rows share their columns' weights while these are in the cache. */
 #define NEIGHBOURS 8

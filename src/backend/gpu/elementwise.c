@@ -1,16 +1,16 @@
-#include "backend/cuda/cuda.h"
-#include "backend/cuda/kernels/elementwise.h"
+#include "backend/gpu/gpu.h"
+#include "backend/gpu/params/elementwise.h"
 
 #include <stdlib.h>
 
 typedef struct elementwise {
     ls_kernel base;
-    cuda_function function;
+    gpu_function function;
     elementwise_params params;
     size_t blocks;
 } elementwise;
 
-static int enqueue(cuda_device *dev, const ls_kernel *base, const cuda_places *at, ls_error *err)
+static int enqueue(gpu_device *dev, const ls_kernel *base, const gpu_places *at, ls_error *err)
 {
     const elementwise *k = (const elementwise *)base;
     elementwise_params p = k->params;
@@ -18,34 +18,34 @@ static int enqueue(cuda_device *dev, const ls_kernel *base, const cuda_places *a
     p.b = (const void *)(uintptr_t)at->in[1];
     p.y = (void *)(uintptr_t)at->out;
     p.bad = (uint32_t *)(uintptr_t)at->bad;
-    return ls_cuda_launch(dev, k->function, (const size_t[3]){k->blocks, 1, 1}, 0, &p, sizeof p,
-                          err);
+    return ls_gpu_launch(dev, k->function, (const size_t[3]){k->blocks, 1, 1}, 0, &p, sizeof p,
+                         err);
 }
 
 static size_t spans_of(size_t columns)
 {
-    return ls_cuda_divide_up(columns, 8);
+    return ls_gpu_divide_up(columns, 8);
 }
 
-static cuda_function function_of(const ls_node *node)
+static gpu_function function_of(const ls_node *node)
 {
     switch (node->op) {
     case LS_OP_ACT:
-        return CUDA_activate;
+        return GPU_activate;
     case LS_OP_ADD:
-        return CUDA_add;
+        return GPU_add;
     case LS_OP_CAST:
-        return node->out->dtype == LS_F16 ? CUDA_cast_to_half : CUDA_cast_to_float;
+        return node->out->dtype == LS_F16 ? GPU_cast_to_half : GPU_cast_to_float;
     case LS_OP_GEGLU:
-        return CUDA_geglu;
+        return GPU_geglu;
     case LS_OP_CONCAT:
-        return CUDA_concat;
+        return GPU_concat;
     case LS_OP_UPSAMPLE:
-        return CUDA_upsample;
+        return GPU_upsample;
     case LS_OP_TIMESTEP:
-        return CUDA_timestep;
+        return GPU_timestep;
     default:
-        return CUDA_FUNCTION_COUNT;
+        return GPU_FUNCTION_COUNT;
     }
 }
 
@@ -92,8 +92,8 @@ static size_t share_out(elementwise_params *p, const ls_node *node)
     }
 }
 
-int ls_cuda_compile_elementwise(cuda_store *st, const ls_node *node, ls_kernel **out,
-                                size_t *scratch, ls_error *err)
+int ls_gpu_compile_elementwise(gpu_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
+                               ls_error *err)
 {
     (void)st;
     *out = NULL;
@@ -101,11 +101,11 @@ int ls_cuda_compile_elementwise(cuda_store *st, const ls_node *node, ls_kernel *
     elementwise_params p = {0};
     const size_t threads = has_kernel(node) ? share_out(&p, node) : 0;
     if (!threads)
-        return ls_fail(err, LS_EUNSUPPORTED, "cuda does not compute this in %s",
+        return ls_fail(err, LS_EUNSUPPORTED, "cards do not compute this in %s",
                        ls_dtype_name(node->in[0]->dtype));
     if (threads > UINT32_MAX - ELEMENTWISE_THREADS)
-        return ls_fail(err, LS_EUNSUPPORTED, "cuda does not compute this at such a size");
-    elementwise *k = (elementwise *)ls_cuda_kernel_new(node, sizeof *k, enqueue);
+        return ls_fail(err, LS_EUNSUPPORTED, "cards do not compute this at such a size");
+    elementwise *k = (elementwise *)ls_gpu_kernel_new(node, sizeof *k, enqueue);
     if (!k)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     k->function = function_of(node);

@@ -1,19 +1,20 @@
-/* Shared by the files of the CUDA backend. */
-#ifndef LS_BACKEND_CUDA_CUDA_H
-#define LS_BACKEND_CUDA_CUDA_H
+/* What cards of all kinds have in common: how nodes become launches of kernels. Each kind has its
+ * own kernels, of the same names, parameters and grids. */
+#ifndef LS_BACKEND_GPU_GPU_H
+#define LS_BACKEND_GPU_GPU_H
 
 #include "backend/device.h"
 
 #include <stdint.h>
 
-typedef struct cuda_device cuda_device;
-typedef struct cuda_store cuda_store;
-typedef struct cuda_weight cuda_weight;
+typedef struct gpu_device gpu_device;
+typedef struct gpu_store gpu_store;
+typedef struct gpu_weight gpu_weight;
 
-typedef uint64_t cuda_address;
+typedef uint64_t gpu_address;
 
-/* Every kernel: its name in the PTX and the threads of its blocks, as in its KERNEL(). */
-#define LS_CUDA_KERNELS(X)                                                                         \
+/* Every kernel, and the threads of its blocks on CUDA, where it has this name in the PTX. */
+#define LS_GPU_KERNELS(X)                                                                          \
     X(activate, 256)                                                                               \
     X(add, 256)                                                                                    \
     X(cast_to_half, 256)                                                                           \
@@ -43,22 +44,22 @@ typedef uint64_t cuda_address;
     X(product_pad, 256)                                                                            \
     X(product_vector, 128)
 
-typedef enum cuda_function {
-#define LS_X(name, threads) CUDA_##name,
-    LS_CUDA_KERNELS(LS_X)
+typedef enum gpu_function {
+#define LS_X(name, threads) GPU_##name,
+    LS_GPU_KERNELS(LS_X)
 #undef LS_X
-        CUDA_FUNCTION_COUNT
-} cuda_function;
+        GPU_FUNCTION_COUNT
+} gpu_function;
 
 /* Where the operands of a node are; 0 where there is none, and for weights. */
-typedef struct cuda_places {
-    cuda_address in[LS_MAX_INPUTS], out, scratch;
-    cuda_address bad; /* of a uint32_t that kernels set for values that are not finite */
-} cuda_places;
+typedef struct gpu_places {
+    gpu_address in[LS_MAX_INPUTS], out, scratch;
+    gpu_address bad; /* of a uint32_t that kernels set for values that are not finite */
+} gpu_places;
 
 /* First member of every kernel. */
 struct ls_kernel {
-    int (*enqueue)(cuda_device *dev, const ls_kernel *k, const cuda_places *at, ls_error *err);
+    int (*enqueue)(gpu_device *dev, const ls_kernel *k, const gpu_places *at, ls_error *err);
     ls_op op;
     int in_place;   /* see ls_device_vtable; -1 */
     char name[160]; /* for errors: the weight's, or the op's */
@@ -66,50 +67,49 @@ struct ls_kernel {
 
 /* A node's kernel of `size` bytes, zeroed, with the members above set; NULL if out of memory.
  * free() frees it. */
-ls_kernel *ls_cuda_kernel_new(const ls_node *node, size_t size,
-                              int (*enqueue)(cuda_device *, const ls_kernel *, const cuda_places *,
-                                             ls_error *));
+ls_kernel *ls_gpu_kernel_new(const ls_node *node, size_t size,
+                             int (*enqueue)(gpu_device *, const ls_kernel *, const gpu_places *,
+                                            ls_error *));
 
 /* Enqueues blocks of a kernel. `params` is its struct of `size` bytes; `shared` the bytes of shared
- * memory of a block. LS_EINVAL where a grid is larger than CUDA allows (2^31 - 1, 65535, 65535). */
-int ls_cuda_launch(cuda_device *dev, cuda_function f, const size_t grid[3], size_t shared,
-                   const void *params, size_t size, ls_error *err);
+ * memory of a block, on CUDA. LS_EINVAL where a grid is larger than the card allows. */
+int ls_gpu_launch(gpu_device *dev, gpu_function f, const size_t grid[3], size_t shared,
+                  const void *params, size_t size, ls_error *err);
 
 /* Writes the packed form of a weight, `bytes` of it, from its `p->count` float32 values. */
-typedef void (*cuda_pack)(void *to, size_t bytes, const float *values, const ls_param *p,
-                          const void *opaque);
+typedef void (*gpu_pack)(void *to, size_t bytes, const float *values, const ls_param *p,
+                         const void *opaque);
 
 /* `p` as `pack` makes it, packed once for all kernels of a store that ask with the same `pack` and
  * `bytes`. Owned by the store. `opaque` is passed to `pack`, now. */
-int ls_cuda_weight(cuda_store *st, const ls_param *p, size_t bytes, cuda_pack pack,
-                   const void *opaque, const cuda_weight **out, ls_error *err);
+int ls_gpu_weight(gpu_store *st, const ls_param *p, size_t bytes, gpu_pack pack, const void *opaque,
+                  const gpu_weight **out, ls_error *err);
 /* `p` as float32, as it is. */
-int ls_cuda_vector(cuda_store *st, const ls_param *p, const cuda_weight **out, ls_error *err);
+int ls_gpu_vector(gpu_store *st, const ls_param *p, const gpu_weight **out, ls_error *err);
 /* Where it is on the card for the launches of the node that is being enqueued; NULL: address 0. */
-int ls_cuda_weight_address(cuda_device *dev, const cuda_weight *w, cuda_address *out,
-                           ls_error *err);
+int ls_gpu_weight_address(gpu_device *dev, const gpu_weight *w, gpu_address *out, ls_error *err);
 
 /* What differs between cards, for the choice of tiles; constant for a device. */
-typedef struct cuda_limits {
-    unsigned compute;    /* capability: 75, 80, 89 .. */
+typedef struct gpu_limits {
+    unsigned compute;    /* capability: 75, 80, 89 ..; 0 where there is no such thing */
     unsigned processors; /* multiprocessors. Results must not depend on it */
     size_t shared;       /* bytes that a block can have */
-} cuda_limits;
-const cuda_limits *ls_cuda_limits(const cuda_store *st);
+} gpu_limits;
+const gpu_limits *ls_gpu_limits(const gpu_store *st);
 
 /* How many of b make a, or more. */
-static inline size_t ls_cuda_divide_up(size_t a, size_t b)
+static inline size_t ls_gpu_divide_up(size_t a, size_t b)
 {
     return a / b + (a % b != 0);
 }
 
 /* Compile functions, see ls_device_vtable. */
-typedef int cuda_compile(cuda_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
-                         ls_error *err);
-cuda_compile ls_cuda_compile_conv2d, ls_cuda_compile_linear;         /* product.c */
-cuda_compile ls_cuda_compile_attention;                              /* attention.c */
-cuda_compile ls_cuda_compile_group_norm, ls_cuda_compile_layer_norm; /* norm.c */
+typedef int gpu_compile(gpu_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
+                        ls_error *err);
+gpu_compile ls_gpu_compile_conv2d, ls_gpu_compile_linear;         /* product.c */
+gpu_compile ls_gpu_compile_attention;                             /* attention.c */
+gpu_compile ls_gpu_compile_group_norm, ls_gpu_compile_layer_norm; /* norm.c */
 /* GEGLU, ACT, ADD, CONCAT, UPSAMPLE, TIMESTEP, CAST: elementwise.c */
-cuda_compile ls_cuda_compile_elementwise;
+gpu_compile ls_gpu_compile_elementwise;
 
 #endif

@@ -1,6 +1,6 @@
 /* Parameters of the kernels of norm.c. */
-#ifndef LS_CUDA_KERNELS_NORM_H
-#define LS_CUDA_KERNELS_NORM_H
+#ifndef LS_GPU_PARAMS_NORM_H
+#define LS_GPU_PARAMS_NORM_H
 
 #ifndef __CUDA__
 #include <stdint.h>

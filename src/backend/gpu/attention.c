@@ -1,5 +1,5 @@
-#include "backend/cuda/cuda.h"
-#include "backend/cuda/kernels/attention.h"
+#include "backend/gpu/gpu.h"
+#include "backend/gpu/params/attention.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
@@ -7,11 +7,11 @@
 typedef struct attention {
     ls_kernel base;
     attention_params params;
-    cuda_function function;
+    gpu_function function;
     size_t grid[3], shared;
 } attention;
 
-static int enqueue(cuda_device *dev, const ls_kernel *base, const cuda_places *at, ls_error *err)
+static int enqueue(gpu_device *dev, const ls_kernel *base, const gpu_places *at, ls_error *err)
 {
     const attention *k = (const attention *)base;
     attention_params p = k->params;
@@ -20,12 +20,12 @@ static int enqueue(cuda_device *dev, const ls_kernel *base, const cuda_places *a
     p.v = (const uint16_t *)(uintptr_t)at->in[2];
     p.out = (uint16_t *)(uintptr_t)at->out;
     p.bad = (uint32_t *)(uintptr_t)at->bad;
-    return ls_cuda_launch(dev, k->function, k->grid, k->shared, &p, sizeof p, err);
+    return ls_gpu_launch(dev, k->function, k->grid, k->shared, &p, sizeof p, err);
 }
 
 /* The narrowest kernel that has the width, with `queries` queries of one head a block. */
 typedef struct by_width {
-    cuda_function function;
+    gpu_function function;
     size_t width, queries, shared;
     bool odd;
 } by_width;
@@ -34,10 +34,10 @@ static const by_width *choose_by_width(size_t width)
 {
     static const by_width kernels[] = {
 #define LS_X(name, width, tiles, keys, odd)                                                        \
-    {CUDA_##name, width, ATTENTION_QUERIES(tiles), ATTENTION_SHARED(width, tiles, keys), odd},
+    {GPU_##name, width, ATTENTION_QUERIES(tiles), ATTENTION_SHARED(width, tiles, keys), odd},
         ATTENTION_KERNELS(LS_X)
 #undef LS_X
-            {CUDA_attention_wide, ATTENTION_WIDE_WIDTH, ATTENTION_WIDE_QUERIES,
+            {GPU_attention_wide, ATTENTION_WIDE_WIDTH, ATTENTION_WIDE_QUERIES,
              ATTENTION_WIDE_SHARED, false}};
     for (size_t i = 0; i < LS_COUNT(kernels); i++)
         if (width <= kernels[i].width && (width % 8 == 0 || kernels[i].odd))
@@ -51,8 +51,8 @@ static bool choose(attention *k)
     const attention_params *p = &k->params;
     k->grid[1] = k->grid[2] = 1;
     if (p->queries == p->keys && p->keys <= 32) {
-        k->function = p->keys > 16 ? CUDA_attention_short_32 : CUDA_attention_short_16;
-        k->grid[0] = ls_cuda_divide_up((size_t)p->sequences * p->heads, ATTENTION_SHORT_WARPS);
+        k->function = p->keys > 16 ? GPU_attention_short_32 : GPU_attention_short_16;
+        k->grid[0] = ls_gpu_divide_up((size_t)p->sequences * p->heads, ATTENTION_SHORT_WARPS);
         return true;
     }
     const by_width *w = choose_by_width(p->width);
@@ -60,13 +60,13 @@ static bool choose(attention *k)
         return false;
     k->function = w->function;
     k->shared = w->shared;
-    k->grid[0] = ls_cuda_divide_up(p->queries, w->queries) * p->sequences;
+    k->grid[0] = ls_gpu_divide_up(p->queries, w->queries) * p->sequences;
     k->grid[1] = p->heads;
     return true;
 }
 
-int ls_cuda_compile_attention(cuda_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
-                              ls_error *err)
+int ls_gpu_compile_attention(gpu_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
+                             ls_error *err)
 {
     const double log2_e = 1.4426950408889634;
     const ls_tensor *q = node->in[0], *keys = node->in[1];
@@ -76,11 +76,11 @@ int ls_cuda_compile_attention(cuda_store *st, const ls_node *node, ls_kernel **o
     *out = NULL;
     *scratch = 0;
     if (q->dtype != LS_F16)
-        return ls_fail(err, LS_EUNSUPPORTED, "the CUDA backend has no attention of %s",
+        return ls_fail(err, LS_EUNSUPPORTED, "cards have no attention of %s",
                        ls_dtype_name(q->dtype));
     if (images > INT32_MAX / tokens || c > INT32_MAX / tokens || keys->shape[1] > INT32_MAX)
-        return ls_fail(err, LS_EUNSUPPORTED, "the CUDA backend has no attention as large as this");
-    attention *k = (attention *)ls_cuda_kernel_new(node, sizeof *k, enqueue);
+        return ls_fail(err, LS_EUNSUPPORTED, "cards have no attention as large as this");
+    attention *k = (attention *)ls_gpu_kernel_new(node, sizeof *k, enqueue);
     if (!k)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     k->params.channels = (uint32_t)c;
@@ -93,9 +93,8 @@ int ls_cuda_compile_attention(cuda_store *st, const ls_node *node, ls_kernel **o
     k->params.scale = (float)((double)node->u.attention.scale * log2_e);
     if (!(k->params.scale > 0) || !choose(k)) {
         free(k);
-        return ls_fail(err, LS_EUNSUPPORTED,
-                       "the CUDA backend has no attention of width %zu and scale %g", width,
-                       (double)node->u.attention.scale);
+        return ls_fail(err, LS_EUNSUPPORTED, "cards have no attention of width %zu and scale %g",
+                       width, (double)node->u.attention.scale);
     }
     *out = &k->base;
     return 0;

@@ -1,6 +1,6 @@
 /* Convolutions and linear layers: which kernel computes one, its weights, its launches. */
-#include "backend/cuda/cuda.h"
-#include "backend/cuda/kernels/product.h"
+#include "backend/gpu/gpu.h"
+#include "backend/gpu/params/product.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
@@ -15,15 +15,15 @@
 #define MAX_SPLITS 16
 
 typedef struct operands {
-    const cuda_weight *weight, *bias, *residual; /* NULL: none, or a value */
-    product_finish finish;                       /* without addresses */
+    const gpu_weight *weight, *bias, *residual; /* NULL: none, or a value */
+    product_finish finish;                      /* without addresses */
 } operands;
 
 typedef struct product_kernel {
     ls_kernel kernel;
     operands operands;
     product_params params; /* without addresses */
-    cuda_function function;
+    gpu_function function;
     size_t blocks, splits, shared;
     product_pad_params pad; /* `from` is 0: x is used as it is */
     size_t partial;         /* where in scratch the sums are, behind what is padded */
@@ -36,13 +36,13 @@ typedef struct vector_kernel {
 } vector_kernel;
 
 typedef struct tile {
-    cuda_function function;
+    gpu_function function;
     size_t rows, columns, blocks;
 } tile;
 
 static const tile tiles[] = {
 #define LS_X(name, rows, columns, warp_rows, warp_columns, threads, blocks)                        \
-    {CUDA_product_##name, rows, columns, blocks},
+    {GPU_product_##name, rows, columns, blocks},
     PRODUCT_TILES(LS_X)
 #undef LS_X
 };
@@ -59,7 +59,7 @@ static size_t smaller(size_t a, size_t b)
 
 static size_t stored_channels(size_t channels)
 {
-    return ls_cuda_divide_up(channels, PRODUCT_CHUNK) * PRODUCT_CHUNK;
+    return ls_gpu_divide_up(channels, PRODUCT_CHUNK) * PRODUCT_CHUNK;
 }
 
 /* [Co, Ci, taps] -> float16 [Co, taps, Ci], zeros up to a multiple of PRODUCT_CHUNK. */
@@ -78,7 +78,7 @@ static void pack(void *to, size_t bytes, const float *values, const ls_param *p,
 
 static int unsupported(const ls_node *node, const char *what, ls_error *err)
 {
-    return ls_fail(err, LS_EUNSUPPORTED, "%s of %s on CUDA: %s", ls_op_name(node->op),
+    return ls_fail(err, LS_EUNSUPPORTED, "%s of %s on a card: %s", ls_op_name(node->op),
                    ls_dtype_name(node->in[0]->dtype), what);
 }
 
@@ -87,7 +87,7 @@ static bool is_float(const ls_tensor *t)
     return t->dtype == LS_F32 || t->dtype == LS_F16;
 }
 
-static int find_operands(cuda_store *st, const ls_node *node, operands *o, ls_error *err)
+static int find_operands(gpu_store *st, const ls_node *node, operands *o, ls_error *err)
 {
     const ls_tensor *w = node->in[1], *bias = node->in[2], *residual = node->in[3];
     const size_t outputs = w->shape[0], rows = node->out->count / outputs;
@@ -108,26 +108,26 @@ static int find_operands(cuda_store *st, const ls_node *node, operands *o, ls_er
     if (!ls_mul_size(w->count / w->shape[1], stored_channels(w->shape[1]), &bytes) ||
         !ls_mul_size(bytes, sizeof(uint16_t), &bytes))
         return unsupported(node, "too large", err);
-    int ret = ls_cuda_weight(st, w->param, bytes, pack, NULL, &o->weight, err);
+    int ret = ls_gpu_weight(st, w->param, bytes, pack, NULL, &o->weight, err);
     if (!ret && bias && bias->kind == LS_TENSOR_PARAM)
-        ret = ls_cuda_vector(st, bias->param, &o->bias, err);
+        ret = ls_gpu_vector(st, bias->param, &o->bias, err);
     if (!ret && residual && residual->kind == LS_TENSOR_PARAM)
-        ret = ls_cuda_vector(st, residual->param, &o->residual, err);
+        ret = ls_gpu_vector(st, residual->param, &o->residual, err);
     return ret;
 }
 
 /* The address of a weight, or of a value. */
-static int place(cuda_device *dev, const cuda_weight *w, cuda_address value, cuda_address *out,
+static int place(gpu_device *dev, const gpu_weight *w, gpu_address value, gpu_address *out,
                  ls_error *err)
 {
     *out = value;
-    return w ? ls_cuda_weight_address(dev, w, out, err) : 0;
+    return w ? ls_gpu_weight_address(dev, w, out, err) : 0;
 }
 
-static int place_operands(cuda_device *dev, const operands *o, const cuda_places *at,
+static int place_operands(gpu_device *dev, const operands *o, const gpu_places *at,
                           const uint16_t **weight, product_finish *f, ls_error *err)
 {
-    cuda_address w, bias = 0, residual = 0;
+    gpu_address w, bias = 0, residual = 0;
     int ret = place(dev, o->weight, 0, &w, err);
     if (!ret)
         ret = place(dev, o->bias, at->in[2], &bias, err);
@@ -144,28 +144,28 @@ static int place_operands(cuda_device *dev, const operands *o, const cuda_places
     return 0;
 }
 
-static int enqueue_pad(cuda_device *dev, const product_kernel *k, const cuda_places *at,
+static int enqueue_pad(gpu_device *dev, const product_kernel *k, const gpu_places *at,
                        ls_error *err)
 {
     product_pad_params p = k->pad;
     p.x = (const uint16_t *)(uintptr_t)at->in[0];
     p.out = (uint16_t *)(uintptr_t)at->scratch;
     const size_t chunks = (size_t)p.rows * (p.to / PRODUCT_CHUNK);
-    const size_t grid[3] = {ls_cuda_divide_up(chunks, PRODUCT_SUM_THREADS), 1, 1};
-    return ls_cuda_launch(dev, CUDA_product_pad, grid, 0, &p, sizeof p, err);
+    const size_t grid[3] = {ls_gpu_divide_up(chunks, PRODUCT_SUM_THREADS), 1, 1};
+    return ls_gpu_launch(dev, GPU_product_pad, grid, 0, &p, sizeof p, err);
 }
 
-static int enqueue_sum(cuda_device *dev, const product_kernel *k, const product_params *p,
+static int enqueue_sum(gpu_device *dev, const product_kernel *k, const product_params *p,
                        ls_error *err)
 {
     const product_sum_params sum = {p->finish, p->partial, (uint32_t)k->splits};
     const size_t count = (size_t)p->finish.rows * p->finish.outputs;
     const size_t threads = p->finish.outputs % PRODUCT_CHUNK ? count : count / PRODUCT_CHUNK;
-    const size_t grid[3] = {ls_cuda_divide_up(threads, PRODUCT_SUM_THREADS), 1, 1};
-    return ls_cuda_launch(dev, CUDA_product_sum, grid, 0, &sum, sizeof sum, err);
+    const size_t grid[3] = {ls_gpu_divide_up(threads, PRODUCT_SUM_THREADS), 1, 1};
+    return ls_gpu_launch(dev, GPU_product_sum, grid, 0, &sum, sizeof sum, err);
 }
 
-static int enqueue_product(cuda_device *dev, const ls_kernel *kernel, const cuda_places *at,
+static int enqueue_product(gpu_device *dev, const ls_kernel *kernel, const gpu_places *at,
                            ls_error *err)
 {
     const product_kernel *k = (const product_kernel *)kernel;
@@ -178,19 +178,19 @@ static int enqueue_product(cuda_device *dev, const ls_kernel *kernel, const cuda
     p.x = (const uint16_t *)(uintptr_t)(k->pad.from ? at->scratch : at->in[0]);
     p.partial = k->splits > 1 ? (float *)(uintptr_t)(at->scratch + k->partial) : NULL;
     const size_t grid[3] = {k->blocks, k->splits, 1};
-    ret = ls_cuda_launch(dev, k->function, grid, k->shared, &p, sizeof p, err);
+    ret = ls_gpu_launch(dev, k->function, grid, k->shared, &p, sizeof p, err);
     return ret || k->splits == 1 ? ret : enqueue_sum(dev, k, &p, err);
 }
 
 static size_t blocks_of(const tile *t, size_t rows, size_t outputs)
 {
-    return ls_cuda_divide_up(rows, t->rows) * ls_cuda_divide_up(outputs, t->columns);
+    return ls_gpu_divide_up(rows, t->rows) * ls_gpu_divide_up(outputs, t->columns);
 }
 
 /* By what an image needs alone: results must not depend on how many there are. */
 static const tile *choose(size_t image_rows, size_t outputs, size_t steps, size_t *splits)
 {
-    const size_t halves = ls_cuda_divide_up(outputs, 64), rows = image_rows * IMAGES;
+    const size_t halves = ls_gpu_divide_up(outputs, 64), rows = image_rows * IMAGES;
     const bool wide = halves % 2 == 0 || halves > 8; /* little of 128 columns is wasted */
     const tile *const large = &tiles[wide ? TILE_128x128 : TILE_256x64];
     const size_t blocks = blocks_of(large, rows, outputs);
@@ -198,7 +198,7 @@ static const tile *choose(size_t image_rows, size_t outputs, size_t steps, size_
     if (outputs <= tiles[TILE_128x8].columns)
         return &tiles[TILE_128x8];
     if (blocks < BUSY_BLOCKS && steps >= 2 * MIN_SPLIT_STEPS)
-        *splits = smaller(smaller(ls_cuda_divide_up(BUSY_BLOCKS, blocks), steps / MIN_SPLIT_STEPS),
+        *splits = smaller(smaller(ls_gpu_divide_up(BUSY_BLOCKS, blocks), steps / MIN_SPLIT_STEPS),
                           MAX_SPLITS);
     if (blocks >= BUSY_BLOCKS || *splits > 1)
         return large;
@@ -216,21 +216,21 @@ static size_t stages_of(const tile *t, size_t bytes, size_t shared)
                                       : fit;
 }
 
-static void set_tile(cuda_store *st, product_kernel *k, size_t image_rows)
+static void set_tile(gpu_store *st, product_kernel *k, size_t image_rows)
 {
     product_params *p = &k->params;
     const size_t rows = k->operands.finish.rows, outputs = k->operands.finish.outputs;
-    const size_t steps = p->taps * ls_cuda_divide_up(p->channels, PRODUCT_DEPTH);
+    const size_t steps = p->taps * ls_gpu_divide_up(p->channels, PRODUCT_DEPTH);
     const tile *t = choose(image_rows, outputs, steps, &k->splits);
     const size_t stage = (t->rows + t->columns) * PRODUCT_DEPTH * sizeof(uint16_t);
-    const size_t stages = stages_of(t, stage, ls_cuda_limits(st)->shared);
+    const size_t stages = stages_of(t, stage, ls_gpu_limits(st)->shared);
     k->function = t->function;
     k->blocks = blocks_of(t, rows, outputs);
     k->shared = stages * stage;
-    p->row_tiles = (uint32_t)ls_cuda_divide_up(rows, t->rows);
-    p->column_tiles = (uint32_t)ls_cuda_divide_up(outputs, t->columns);
-    p->steps = (uint32_t)ls_cuda_divide_up(steps, k->splits);
-    k->splits = ls_cuda_divide_up(steps, p->steps); /* none is empty */
+    p->row_tiles = (uint32_t)ls_gpu_divide_up(rows, t->rows);
+    p->column_tiles = (uint32_t)ls_gpu_divide_up(outputs, t->columns);
+    p->steps = (uint32_t)ls_gpu_divide_up(steps, k->splits);
+    k->splits = ls_gpu_divide_up(steps, p->steps); /* none is empty */
     p->stages = (uint32_t)stages;
 }
 
@@ -246,7 +246,7 @@ static bool set_scratch(product_kernel *k, size_t pixels, size_t channels, size_
     if (stored != channels) {
         k->pad = (product_pad_params){
             .rows = (uint32_t)pixels, .from = (uint32_t)channels, .to = (uint32_t)stored};
-        bytes = ls_cuda_divide_up(chunks * PRODUCT_CHUNK * sizeof(uint16_t), LS_ALIGN) * LS_ALIGN;
+        bytes = ls_gpu_divide_up(chunks * PRODUCT_CHUNK * sizeof(uint16_t), LS_ALIGN) * LS_ALIGN;
     }
     k->partial = bytes;
     if (k->splits > 1 &&
@@ -257,7 +257,7 @@ static bool set_scratch(product_kernel *k, size_t pixels, size_t channels, size_
 }
 
 /* `p` has the image and the window. */
-static int compile_product(cuda_store *st, const ls_node *node, const product_params *p,
+static int compile_product(gpu_store *st, const ls_node *node, const product_params *p,
                            size_t image_rows, ls_kernel **out, size_t *scratch, ls_error *err)
 {
     const size_t channels = node->in[1]->shape[1], outputs = node->in[1]->shape[0];
@@ -268,7 +268,7 @@ static int compile_product(cuda_store *st, const ls_node *node, const product_pa
     if (!ls_mul_size(outputs * p->taps, stored / PRODUCT_CHUNK, &weights) || weights > UINT32_MAX ||
         stored > INT32_MAX)
         return unsupported(node, "too large", err);
-    product_kernel *k = (product_kernel *)ls_cuda_kernel_new(node, sizeof *k, enqueue_product);
+    product_kernel *k = (product_kernel *)ls_gpu_kernel_new(node, sizeof *k, enqueue_product);
     if (!k)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     k->params = *p;
@@ -286,8 +286,8 @@ static int compile_product(cuda_store *st, const ls_node *node, const product_pa
     return ret;
 }
 
-int ls_cuda_compile_conv2d(cuda_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
-                           ls_error *err)
+int ls_gpu_compile_conv2d(gpu_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
+                          ls_error *err)
 {
     const ls_window *win = &node->u.conv.window;
     const size_t *xs = node->in[0]->shape, *ys = node->out->shape;
@@ -298,7 +298,7 @@ int ls_cuda_compile_conv2d(cuda_store *st, const ls_node *node, ls_kernel **out,
     if (win->kernel[0] > PRODUCT_MAX_TAPS || win->kernel[1] > PRODUCT_MAX_TAPS / win->kernel[0])
         return unsupported(node, "a window of more than 32 pixels", err);
     for (int i = 0; i < 2; i++)
-        if (xs[1 + i] > INT32_MAX || win->pad[i] > INT32_MAX || win->stride[i] > INT32_MAX)
+        if (xs[1 + i] > INT32_MAX || win->pad[i] > UINT16_MAX || win->stride[i] > UINT16_MAX)
             return unsupported(node, "too large", err);
     const product_params p = {
         .height = (uint32_t)xs[1],
@@ -307,13 +307,13 @@ int ls_cuda_compile_conv2d(cuda_store *st, const ls_node *node, ls_kernel **out,
         .out_width = (uint32_t)ys[2],
         .taps = (uint32_t)(win->kernel[0] * win->kernel[1]),
         .kernel_width = (uint32_t)win->kernel[1],
-        .stride = {(uint32_t)win->stride[0], (uint32_t)win->stride[1]},
-        .pad = {(uint32_t)win->pad[0], (uint32_t)win->pad[1]},
+        .stride = {(uint16_t)win->stride[0], (uint16_t)win->stride[1]},
+        .pad = {(uint16_t)win->pad[0], (uint16_t)win->pad[1]},
     };
     return compile_product(st, node, &p, ys[1] * ys[2], out, scratch, err);
 }
 
-static int enqueue_vector(cuda_device *dev, const ls_kernel *kernel, const cuda_places *at,
+static int enqueue_vector(gpu_device *dev, const ls_kernel *kernel, const gpu_places *at,
                           ls_error *err)
 {
     const vector_kernel *k = (const vector_kernel *)kernel;
@@ -323,16 +323,16 @@ static int enqueue_vector(cuda_device *dev, const ls_kernel *kernel, const cuda_
         return ret;
     p.x = (const void *)(uintptr_t)at->in[0];
     const size_t warps = PRODUCT_VECTOR_THREADS / 32;
-    const size_t grid[3] = {p.finish.rows, ls_cuda_divide_up(p.finish.outputs, warps), 1};
-    return ls_cuda_launch(dev, CUDA_product_vector, grid, 0, &p, sizeof p, err);
+    const size_t grid[3] = {p.finish.rows, ls_gpu_divide_up(p.finish.outputs, warps), 1};
+    return ls_gpu_launch(dev, GPU_product_vector, grid, 0, &p, sizeof p, err);
 }
 
-static int compile_vector(cuda_store *st, const ls_node *node, ls_kernel **out, ls_error *err)
+static int compile_vector(gpu_store *st, const ls_node *node, ls_kernel **out, ls_error *err)
 {
     const size_t channels = node->in[1]->shape[1];
     if (channels > INT32_MAX)
         return unsupported(node, "too large", err);
-    vector_kernel *k = (vector_kernel *)ls_cuda_kernel_new(node, sizeof *k, enqueue_vector);
+    vector_kernel *k = (vector_kernel *)ls_gpu_kernel_new(node, sizeof *k, enqueue_vector);
     if (!k)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     k->params.channels = (uint32_t)channels;
@@ -346,8 +346,8 @@ static int compile_vector(cuda_store *st, const ls_node *node, ls_kernel **out, 
     return ret;
 }
 
-int ls_cuda_compile_linear(cuda_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
-                           ls_error *err)
+int ls_gpu_compile_linear(gpu_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
+                          ls_error *err)
 {
     const ls_tensor *x = node->in[0];
     const size_t rows = x->count / node->in[1]->shape[1], images = x->ndim > 1 ? x->shape[0] : 1;

@@ -1,5 +1,5 @@
 /* Weights on a card, each packed once, in a few large blocks. */
-#include "backend/cuda/card.h"
+#include "backend/gpu/card.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 
 typedef struct block {
     struct block *next;
-    cu_deviceptr memory; /* one of these two; none in a dry store */
+    gpu_address memory; /* one of these two; none in a dry store */
     uint8_t *pinned;
     size_t bytes, used;
 } block;
@@ -26,27 +26,27 @@ typedef struct pool {
     bool pinned;
 } pool;
 
-struct cuda_weight {
-    cuda_weight *next;
-    cuda_store *store;
+struct gpu_weight {
+    gpu_weight *next;
+    gpu_store *store;
     const ls_param *param; /* these three say which it is */
-    cuda_pack pack;
+    gpu_pack pack;
     size_t bytes;
-    cu_deviceptr address; /* of a resident weight */
-    uint8_t *pinned;      /* of a streamed one */
+    gpu_address address; /* of a resident weight */
+    uint8_t *pinned;     /* of a streamed one */
 };
 
-struct cuda_store {
+struct gpu_store {
     ls_store base;
-    cuda_weight *weights;
+    gpu_weight *weights;
     pool resident, streamed;
-    cuda_ring ring;
+    gpu_ring ring;
     size_t node_bytes; /* of streamed weights, of the node that is being compiled */
 };
 
-static cuda_device *device_of(const cuda_store *st)
+static gpu_device *device_of(const gpu_store *st)
 {
-    return (cuda_device *)st->base.device;
+    return (gpu_device *)st->base.device;
 }
 
 static bool round_up(size_t bytes, size_t unit, size_t *out)
@@ -56,14 +56,15 @@ static bool round_up(size_t bytes, size_t unit, size_t *out)
     return fits;
 }
 
-static void count(cuda_store *st)
+static void count(gpu_store *st)
 {
     st->base.bytes = st->resident.bytes + 2 * st->ring.half;
     st->base.pinned_bytes = st->streamed.bytes;
 }
 
-static int add_block(cuda_store *st, pool *p, size_t bytes, ls_error *err)
+static int add_block(gpu_store *st, pool *p, size_t bytes, ls_error *err)
 {
+    gpu_device *dev = device_of(st);
     size_t size = p->bytes < BLOCK_LEAST ? BLOCK_LEAST : p->bytes;
     size = size > BLOCK_MOST ? BLOCK_MOST : size;
     if (!round_up(bytes > size ? bytes : size, BLOCK_LEAST, &size))
@@ -71,8 +72,8 @@ static int add_block(cuda_store *st, pool *p, size_t bytes, ls_error *err)
     block *b = ls_calloc_array(1, sizeof *b);
     int ret = b ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
     if (!ret && !ls_store_is_dry(&st->base))
-        ret = p->pinned ? ls_cuda_pinned_alloc(device_of(st), size, &b->pinned, err)
-                        : ls_cuda_alloc(device_of(st), size, &b->memory, err);
+        ret = p->pinned ? dev->api->pin(dev, size, &b->pinned, err)
+                        : dev->api->alloc(dev, size, &b->memory, err);
     if (ret) {
         free(b);
         return ret;
@@ -85,7 +86,7 @@ static int add_block(cuda_store *st, pool *p, size_t bytes, ls_error *err)
 }
 
 /* Gives `w` its memory, in the first block that has room. */
-static int place(cuda_store *st, pool *p, cuda_weight *w, ls_error *err)
+static int place(gpu_store *st, pool *p, gpu_weight *w, ls_error *err)
 {
     size_t bytes;
     int ret = round_up(w->bytes, WEIGHT_ALIGN, &bytes)
@@ -108,31 +109,32 @@ static int place(cuda_store *st, pool *p, cuda_weight *w, ls_error *err)
     return 0;
 }
 
-static void free_pool(cuda_store *st, pool *p)
+static void free_pool(gpu_store *st, pool *p)
 {
+    gpu_device *dev = device_of(st);
     for (block *b = p->blocks, *next; b; b = next) {
         next = b->next;
-        if (b->memory)
-            device_of(st)->driver.cuMemFree(b->memory);
-        ls_cuda_pinned_free(device_of(st), b->pinned, b->bytes);
+        dev->api->release(dev, b->memory);
+        dev->api->unpin(dev, b->pinned, b->bytes);
         free(b);
     }
 }
 
-static void free_ring_memory(cuda_store *st)
+static void free_ring_memory(gpu_store *st)
 {
+    gpu_device *dev = device_of(st);
     if (st->ring.memory) {
-        ls_cuda_wait(device_of(st), NULL);
-        device_of(st)->driver.cuMemFree(st->ring.memory);
+        dev->api->wait(dev, NULL);
+        dev->api->release(dev, st->ring.memory);
     }
     st->ring.memory = 0;
     st->ring.half = st->ring.used = 0;
 }
 
 /* A half of the ring holds all weights of a node, so that none begins a half that it uses. */
-static int grow_ring(cuda_store *st, size_t bytes, ls_error *err)
+static int grow_ring(gpu_store *st, size_t bytes, ls_error *err)
 {
-    cuda_ring *r = &st->ring;
+    gpu_ring *r = &st->ring;
     size_t half;
     if (!round_up(bytes, WEIGHT_ALIGN, &bytes) ||
         !ls_add_size(st->node_bytes, bytes, &st->node_bytes))
@@ -142,15 +144,16 @@ static int grow_ring(cuda_store *st, size_t bytes, ls_error *err)
     free_ring_memory(st);
     if (!round_up(st->node_bytes, BLOCK_LEAST / 2, &half) || half > SIZE_MAX / 2)
         return ls_fail(err, LS_ENOMEM, "more than memory can hold");
+    gpu_device *dev = device_of(st);
     const int ret =
-        ls_store_is_dry(&st->base) ? 0 : ls_cuda_alloc(device_of(st), 2 * half, &r->memory, err);
+        ls_store_is_dry(&st->base) ? 0 : dev->api->alloc(dev, 2 * half, &r->memory, err);
     if (!ret)
         r->half = half;
     return ret;
 }
 
 /* Reads the weight, packs it and takes it to its place. */
-static int fill(cuda_store *st, const cuda_weight *w, const void *opaque, ls_error *err)
+static int fill(gpu_store *st, const gpu_weight *w, const void *opaque, ls_error *err)
 {
     const ls_param *p = w->param;
     size_t bytes;
@@ -162,27 +165,27 @@ static int fill(cuda_store *st, const cuda_weight *w, const void *opaque, ls_err
     if (!ret)
         w->pack(packed, w->bytes, values, p, opaque);
     if (!ret && !w->pinned)
-        ret = ls_cuda_write(device_of(st), w->address, packed, w->bytes, err);
+        ret = device_of(st)->api->write(device_of(st), w->address, packed, w->bytes, err);
     if (!w->pinned)
         ls_aligned_free(packed);
     ls_aligned_free(values);
     return ret;
 }
 
-static cuda_weight *find(const cuda_store *st, const ls_param *p, size_t bytes, cuda_pack pack)
+static gpu_weight *find(const gpu_store *st, const ls_param *p, size_t bytes, gpu_pack pack)
 {
-    cuda_weight *w = st->weights;
+    gpu_weight *w = st->weights;
     while (w && (w->param != p || w->pack != pack || w->bytes != bytes))
         w = w->next;
     return w;
 }
 
-static bool is_streamed(const cuda_store *st, size_t bytes)
+static bool is_streamed(const gpu_store *st, size_t bytes)
 {
     return st->base.flags & LS_STORE_STREAMED && bytes > RESIDENT_MOST;
 }
 
-static int add_weight(cuda_store *st, cuda_weight *w, const void *opaque, ls_error *err)
+static int add_weight(gpu_store *st, gpu_weight *w, const void *opaque, ls_error *err)
 {
     int ret = place(st, is_streamed(st, w->bytes) ? &st->streamed : &st->resident, w, err);
     if (!ret && !ls_store_is_dry(&st->base))
@@ -194,17 +197,17 @@ static int add_weight(cuda_store *st, cuda_weight *w, const void *opaque, ls_err
     return 0;
 }
 
-int ls_cuda_weight(cuda_store *st, const ls_param *p, size_t bytes, cuda_pack pack,
-                   const void *opaque, const cuda_weight **out, ls_error *err)
+int ls_gpu_weight(gpu_store *st, const ls_param *p, size_t bytes, gpu_pack pack, const void *opaque,
+                  const gpu_weight **out, ls_error *err)
 {
     int ret = 0;
-    cuda_weight *w = find(st, p, bytes, pack);
+    gpu_weight *w = find(st, p, bytes, pack);
     *out = NULL;
     if (!w) {
         w = ls_calloc_array(1, sizeof *w);
         if (!w)
             return ls_fail(err, LS_ENOMEM, "out of memory for %s", p->name);
-        *w = (cuda_weight){.store = st, .param = p, .pack = pack, .bytes = bytes};
+        *w = (gpu_weight){.store = st, .param = p, .pack = pack, .bytes = bytes};
         ret = add_weight(st, w, opaque, err);
         if (ret)
             free(w);
@@ -218,7 +221,7 @@ int ls_cuda_weight(cuda_store *st, const ls_param *p, size_t bytes, cuda_pack pa
     return 0;
 }
 
-void ls_cuda_begin_node(cuda_store *st)
+void ls_gpu_begin_node(gpu_store *st)
 {
     st->node_bytes = 0;
 }
@@ -231,94 +234,79 @@ static void pack_vector(void *to, size_t bytes, const float *values, const ls_pa
     memcpy(to, values, bytes);
 }
 
-int ls_cuda_vector(cuda_store *st, const ls_param *p, const cuda_weight **out, ls_error *err)
+int ls_gpu_vector(gpu_store *st, const ls_param *p, const gpu_weight **out, ls_error *err)
 {
-    return ls_cuda_weight(st, p, p->count * sizeof(float), pack_vector, NULL, out, err);
+    return ls_gpu_weight(st, p, p->count * sizeof(float), pack_vector, NULL, out, err);
 }
 
 /* Begins the other half, which the copies may fill once its last uses are over. */
-static cu_result begin_half(cuda_device *dev, cuda_ring *r)
+static int begin_half(gpu_device *dev, gpu_ring *r, ls_error *err)
 {
     dev->leaving = r;
     r->current = !r->current;
     r->used = 0;
-    return dev->driver.cuStreamWaitEvent(dev->copies, r->left[r->current], 0);
+    return dev->api->begin_half(dev, r, err);
 }
 
-static int send(cuda_device *dev, const cuda_weight *w, cuda_address *out, ls_error *err)
+static int send(gpu_device *dev, const gpu_weight *w, gpu_address *out, ls_error *err)
 {
-    const cuda_driver *d = &dev->driver;
-    cuda_ring *r = &w->store->ring;
-    cu_result result = 0;
+    gpu_ring *r = &w->store->ring;
+    int ret = 0;
     if (w->bytes > r->half - r->used)
-        result = begin_half(dev, r);
+        ret = begin_half(dev, r, err);
     size_t bytes;
     round_up(w->bytes, WEIGHT_ALIGN, &bytes);
     *out = r->memory + r->current * r->half + r->used;
     r->used += bytes;
-    if (!result)
-        result = d->cuMemcpyHtoDAsync(*out, w->pinned, w->bytes, dev->copies);
-    if (!result)
-        result = d->cuEventRecord(r->sent, dev->copies);
-    if (!result)
-        result = d->cuStreamWaitEvent(dev->work, r->sent, 0);
-    return ls_cuda_failed(dev, result, err, "be sent a weight");
+    return ret ? ret : dev->api->send(dev, r, *out, w->pinned, w->bytes, err);
 }
 
-int ls_cuda_weight_address(cuda_device *dev, const cuda_weight *w, cuda_address *out, ls_error *err)
+int ls_gpu_weight_address(gpu_device *dev, const gpu_weight *w, gpu_address *out, ls_error *err)
 {
     *out = w ? w->address : 0;
     return w && w->pinned ? send(dev, w, out, err) : 0;
 }
 
-int ls_cuda_leave_half(cuda_device *dev, ls_error *err)
+int ls_gpu_leave_half(gpu_device *dev, ls_error *err)
 {
-    const cuda_ring *r = dev->leaving;
+    const gpu_ring *r = dev->leaving;
     dev->leaving = NULL;
-    return r ? ls_cuda_failed(dev, dev->driver.cuEventRecord(r->left[!r->current], dev->work), err,
-                              "be sent weights")
-             : 0;
+    return r ? dev->api->leave_half(dev, r, err) : 0;
 }
 
-int ls_cuda_open_store(ls_device *base, unsigned flags, ls_store **out, ls_error *err)
+int ls_gpu_open_store(ls_device *base, unsigned flags, ls_store **out, ls_error *err)
 {
-    cuda_device *dev = (cuda_device *)base;
-    int ret = ls_store_new(out, base, flags, sizeof(cuda_store), err);
+    gpu_device *dev = (gpu_device *)base;
+    int ret = ls_store_new(out, base, flags, sizeof(gpu_store), err);
     if (ret)
         return ret;
-    cuda_store *st = (cuda_store *)*out;
+    gpu_store *st = (gpu_store *)*out;
     st->streamed.pinned = true;
-    if (flags & LS_STORE_STREAMED && !ls_store_is_dry(&st->base))
-        ret = ls_cuda_enter(dev, err);
-    if (!ret && flags & LS_STORE_STREAMED && !ls_store_is_dry(&st->base)) {
-        cu_event *const events[] = {&st->ring.left[0], &st->ring.left[1], &st->ring.sent};
-        cu_result r = 0;
-        for (size_t i = 0; !r && i < LS_COUNT(events); i++)
-            r = dev->driver.cuEventCreate(events[i], CU_EVENT_NO_TIME);
-        ret = ls_cuda_failed(dev, r, err, "be sent weights");
-        ls_cuda_leave(dev);
+    if (flags & LS_STORE_STREAMED && !ls_store_is_dry(&st->base)) {
+        ret = dev->api->enter(dev, err);
+        if (!ret) {
+            ret = dev->api->open_ring(dev, &st->ring, err);
+            dev->api->leave(dev);
+        }
     }
     if (ret)
         ls_store_close(out);
     return ret;
 }
 
-void ls_cuda_close_store(ls_store *base)
+void ls_gpu_close_store(ls_store *base)
 {
-    cuda_store *st = (cuda_store *)base;
-    cuda_device *dev = device_of(st);
-    const cu_event events[] = {st->ring.left[0], st->ring.left[1], st->ring.sent};
-    const bool entered = !ls_cuda_enter(dev, NULL);
-    ls_cuda_wait(dev, NULL);
+    gpu_store *st = (gpu_store *)base;
+    gpu_device *dev = device_of(st);
+    const bool entered = !dev->api->enter(dev, NULL);
+    dev->api->wait(dev, NULL);
     free_ring_memory(st);
     free_pool(st, &st->resident);
     free_pool(st, &st->streamed);
-    for (size_t i = 0; i < LS_COUNT(events); i++)
-        if (events[i])
-            dev->driver.cuEventDestroy(events[i]);
+    dev->api->close_ring(dev, &st->ring);
     if (entered)
-        ls_cuda_leave(dev);
-    for (cuda_weight *w = st->weights, *next; w; w = next) {
+        dev->api->leave(dev);
+    for (gpu_weight *w = st->weights, *next; w; w = next) {
         next = w->next;
         free(w);
     }

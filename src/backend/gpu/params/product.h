@@ -1,6 +1,6 @@
 /* Products of rows of an image or of tokens with a matrix, for the host and for the kernels. */
-#ifndef LS_CUDA_PRODUCT_H
-#define LS_CUDA_PRODUCT_H
+#ifndef LS_GPU_PARAMS_PRODUCT_H
+#define LS_GPU_PARAMS_PRODUCT_H
 
 #include "act.h"
 
@@ -31,6 +31,7 @@ typedef struct product_finish {
     uint8_t act_last, out_float, residual_float, reserved;
 } product_finish;
 
+/* 128 bytes, which every card can be given at once. */
 typedef struct product_params {
     product_finish finish;
     const uint16_t *x; /* [images, height, width, channels] */
@@ -38,7 +39,8 @@ typedef struct product_params {
     float *partial;    /* [splits, rows, outputs], sums to be added up; or NULL: finished here */
     uint32_t channels; /* a multiple of PRODUCT_CHUNK */
     uint32_t height, width, out_height, out_width;
-    uint32_t taps, kernel_width, stride[2], pad[2]; /* of rows, of columns */
+    uint32_t taps, kernel_width;
+    uint16_t stride[2], pad[2]; /* of rows, of columns */
     uint32_t row_tiles, column_tiles;
     uint32_t steps; /* that a split takes; the last one takes the rest */
     uint32_t stages;

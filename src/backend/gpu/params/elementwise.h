@@ -1,8 +1,8 @@
 /* Parameters of the kernels of elementwise.c. A thread computes one span of eight elements
  * (spans.h), or, of timestep, a cosine and a sine; threads are numbered in 32 bits. Tensors are
  * halves, but the casts' other side and those of timestep float32. */
-#ifndef LS_CUDA_KERNELS_ELEMENTWISE_H
-#define LS_CUDA_KERNELS_ELEMENTWISE_H
+#ifndef LS_GPU_PARAMS_ELEMENTWISE_H
+#define LS_GPU_PARAMS_ELEMENTWISE_H
 
 #ifndef __CUDA__
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* Attention, for the host and the kernels. */
-#ifndef LS_CUDA_ATTENTION_H
-#define LS_CUDA_ATTENTION_H
+#ifndef LS_GPU_PARAMS_ATTENTION_H
+#define LS_GPU_PARAMS_ATTENTION_H
 
 #ifndef __CUDA__
 #include <stddef.h>

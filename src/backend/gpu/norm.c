@@ -1,11 +1,11 @@
-#include "backend/cuda/cuda.h"
-#include "backend/cuda/kernels/norm.h"
+#include "backend/gpu/gpu.h"
+#include "backend/gpu/params/norm.h"
 
 #include <stdlib.h>
 
 typedef struct norm {
     ls_kernel base;
-    const cuda_weight *vector[LS_MAX_INPUTS]; /* of the inputs that are weights */
+    const gpu_weight *vector[LS_MAX_INPUTS]; /* of the inputs that are weights */
     union {
         group_norm_params group;
         layer_norm_params layer;
@@ -14,20 +14,19 @@ typedef struct norm {
 } norm;
 
 /* The kernel of a node of halves, with its weights. */
-static int new_norm(cuda_store *st, const ls_node *node,
-                    int (*enqueue)(cuda_device *, const ls_kernel *, const cuda_places *,
-                                   ls_error *),
+static int new_norm(gpu_store *st, const ls_node *node,
+                    int (*enqueue)(gpu_device *, const ls_kernel *, const gpu_places *, ls_error *),
                     norm **out, ls_error *err)
 {
     *out = NULL;
     if (node->in[0]->dtype != LS_F16)
-        return ls_fail(err, LS_EUNSUPPORTED, "cuda does not compute this in %s",
+        return ls_fail(err, LS_EUNSUPPORTED, "cards do not compute this in %s",
                        ls_dtype_name(node->in[0]->dtype));
-    norm *k = (norm *)ls_cuda_kernel_new(node, sizeof *k, enqueue);
+    norm *k = (norm *)ls_gpu_kernel_new(node, sizeof *k, enqueue);
     int ret = k ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
     for (size_t i = 1; !ret && i < LS_MAX_INPUTS; i++)
         if (node->in[i] && node->in[i]->kind == LS_TENSOR_PARAM)
-            ret = ls_cuda_vector(st, node->in[i]->param, &k->vector[i], err);
+            ret = ls_gpu_vector(st, node->in[i]->param, &k->vector[i], err);
     if (ret) {
         free(k);
         return ret;
@@ -37,12 +36,12 @@ static int new_norm(cuda_store *st, const ls_node *node,
 }
 
 /* Where the vectors are, for this launch. */
-static int find_vectors(cuda_device *dev, const norm *k, const cuda_places *at,
+static int find_vectors(gpu_device *dev, const norm *k, const gpu_places *at,
                         const float *vector[LS_MAX_INPUTS], ls_error *err)
 {
     for (size_t i = 1; i < LS_MAX_INPUTS; i++) {
-        cuda_address a = at->in[i];
-        const int ret = k->vector[i] ? ls_cuda_weight_address(dev, k->vector[i], &a, err) : 0;
+        gpu_address a = at->in[i];
+        const int ret = k->vector[i] ? ls_gpu_weight_address(dev, k->vector[i], &a, err) : 0;
         if (ret)
             return ret;
         vector[i] = (const float *)(uintptr_t)a;
@@ -50,7 +49,7 @@ static int find_vectors(cuda_device *dev, const norm *k, const cuda_places *at,
     return 0;
 }
 
-static int enqueue_group_norm(cuda_device *dev, const ls_kernel *base, const cuda_places *at,
+static int enqueue_group_norm(gpu_device *dev, const ls_kernel *base, const gpu_places *at,
                               ls_error *err)
 {
     const norm *k = (const norm *)base;
@@ -65,10 +64,10 @@ static int enqueue_group_norm(cuda_device *dev, const ls_kernel *base, const cud
     p.y = (uint16_t *)(uintptr_t)at->out;
     p.moments = (float *)(uintptr_t)at->scratch;
     p.bad = (uint32_t *)(uintptr_t)at->bad;
-    ret = ls_cuda_launch(dev, CUDA_group_moments, k->grid, GROUP_MOMENTS_SHARED, &p, sizeof p, err);
+    ret = ls_gpu_launch(dev, GPU_group_moments, k->grid, GROUP_MOMENTS_SHARED, &p, sizeof p, err);
     return ret ? ret
-               : ls_cuda_launch(dev, CUDA_group_apply, k->grid, p.tile_groups * 2 * sizeof(float),
-                                &p, sizeof p, err);
+               : ls_gpu_launch(dev, GPU_group_apply, k->grid, p.tile_groups * 2 * sizeof(float), &p,
+                               sizeof p, err);
 }
 
 /* A block that applies the norm reads the moments of all slices of its groups: their number is
@@ -79,7 +78,7 @@ static size_t rows_of_slice(size_t rows, size_t group_columns)
     size_t slices = 1;
     while (128 * slices * slices <= rows * group_columns)
         slices *= 2;
-    return rows / slices < least ? least : ls_cuda_divide_up(rows, slices);
+    return rows / slices < least ? least : ls_gpu_divide_up(rows, slices);
 }
 
 /* The fewest groups that make runs of whole cache lines, and of whole spans. */
@@ -92,8 +91,8 @@ static size_t groups_of_tile(size_t groups, size_t group_columns)
     return n * group_columns <= GROUP_COLUMNS_MAX ? n : 1;
 }
 
-int ls_cuda_compile_group_norm(cuda_store *st, const ls_node *node, ls_kernel **out,
-                               size_t *scratch, ls_error *err)
+int ls_gpu_compile_group_norm(gpu_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
+                              ls_error *err)
 {
     const ls_tensor *x = node->in[0];
     const size_t columns = x->shape[x->ndim - 1], groups = node->u.norm.groups;
@@ -102,7 +101,7 @@ int ls_cuda_compile_group_norm(cuda_store *st, const ls_node *node, ls_kernel **
     const size_t tile_groups = groups_of_tile(groups, columns / groups);
     *out = NULL;
     if (rows > INT32_MAX || columns > INT32_MAX || columns / groups > GROUP_COLUMNS_MAX)
-        return ls_fail(err, LS_EUNSUPPORTED, "cuda does not compute this at such a size");
+        return ls_fail(err, LS_EUNSUPPORTED, "cards do not compute this at such a size");
     norm *k;
     const int ret = new_norm(st, node, enqueue_group_norm, &k, err);
     if (ret)
@@ -113,18 +112,18 @@ int ls_cuda_compile_group_norm(cuda_store *st, const ls_node *node, ls_kernel **
     p->groups = (uint32_t)groups;
     p->tile_groups = (uint32_t)tile_groups;
     p->slice_rows = (uint32_t)slice_rows;
-    p->slices = (uint32_t)ls_cuda_divide_up(rows, slice_rows);
+    p->slices = (uint32_t)ls_gpu_divide_up(rows, slice_rows);
     p->act = node->act;
     p->eps = node->u.norm.eps;
     k->grid[0] = p->slices;
-    k->grid[1] = ls_cuda_divide_up(groups, tile_groups);
+    k->grid[1] = ls_gpu_divide_up(groups, tile_groups);
     k->grid[2] = batches;
     *scratch = batches * groups * p->slices * 2 * sizeof(float);
     *out = &k->base;
     return 0;
 }
 
-static int enqueue_layer_norm(cuda_device *dev, const ls_kernel *base, const cuda_places *at,
+static int enqueue_layer_norm(gpu_device *dev, const ls_kernel *base, const gpu_places *at,
                               ls_error *err)
 {
     const norm *k = (const norm *)base;
@@ -139,18 +138,18 @@ static int enqueue_layer_norm(cuda_device *dev, const ls_kernel *base, const cud
     p.positions = vector[3];
     p.y = (uint16_t *)(uintptr_t)at->out;
     p.bad = (uint32_t *)(uintptr_t)at->bad;
-    return ls_cuda_launch(dev, CUDA_layer_norm, k->grid, 0, &p, sizeof p, err);
+    return ls_gpu_launch(dev, GPU_layer_norm, k->grid, 0, &p, sizeof p, err);
 }
 
-int ls_cuda_compile_layer_norm(cuda_store *st, const ls_node *node, ls_kernel **out,
-                               size_t *scratch, ls_error *err)
+int ls_gpu_compile_layer_norm(gpu_store *st, const ls_node *node, ls_kernel **out, size_t *scratch,
+                              ls_error *err)
 {
     const ls_tensor *x = node->in[0];
     const size_t columns = x->shape[x->ndim - 1], rows = x->count / columns;
     *scratch = 0;
     *out = NULL;
     if (rows > INT32_MAX || columns > INT32_MAX)
-        return ls_fail(err, LS_EUNSUPPORTED, "cuda does not compute this at such a size");
+        return ls_fail(err, LS_EUNSUPPORTED, "cards do not compute this at such a size");
     norm *k;
     const int ret = new_norm(st, node, enqueue_layer_norm, &k, err);
     if (ret)
@@ -161,7 +160,7 @@ int ls_cuda_compile_layer_norm(cuda_store *st, const ls_node *node, ls_kernel **
     p->image_rows = (uint32_t)(rows / x->shape[0]);
     p->frames = (uint32_t)node->u.norm.frames;
     p->eps = node->u.norm.eps;
-    k->grid[0] = ls_cuda_divide_up(rows, NORM_WARPS);
+    k->grid[0] = ls_gpu_divide_up(rows, NORM_WARPS);
     k->grid[1] = k->grid[2] = 1;
     *out = &k->base;
     return 0;
