@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks what the source files may include and call:
   - a module of src/ includes only itself and the modules below it;
-  - libav* is included by src/media alone, oneDNN by src/backend/onednn alone, libcurl by src/net and
+  - libav* is included by src/media alone, oneDNN and Vulkan by their backends alone, libcurl by src/net and
     src/server, libmicrohttpd, SQLite, libseccomp and Nettle by src/server;
   - what only some systems have, and /proc, is in src/base/os/; ALLOWED says who may do otherwise;
   - the library does not print, exit or abort.
@@ -20,6 +20,7 @@ for name, on in [("backend", ["tensor"]), ("weights", ["backend"]), ("nn", ["wei
 
 FOREIGN = [(re.compile(r"^lib(av|sw)\w*/"), "src/media/"),
            (re.compile(r"^(oneapi/)?dnnl"), "src/backend/onednn/"),
+           (re.compile(r"^vulkan/"), "src/backend/vulkan/"),
            (re.compile(r"^curl/"), ("src/net/", "src/server/")),
            (re.compile(r"^(microhttpd|seccomp|sqlite3|nettle/)"), "src/server/")]
 SYSTEM = re.compile(r"^(sys/(?!stat\.h|types\.h)|linux/|asm/|(dlfcn|fcntl|malloc|sched|execinfo)\.h)")

@@ -74,7 +74,15 @@ int ls_device_open(ls_device **out, const char *name, int threads, ls_error *err
     if (!strncmp(name, "cuda", 4))
         return ls_fail(err, LS_EUNSUPPORTED, "this build was made without CUDA");
 #endif
-    return ls_fail(err, LS_EINVAL, "there is no device \"%s\"; use cpu, cuda or cuda:N", name);
+#if HAVE_VULKAN
+    if (!strncmp(name, "vulkan", 6))
+        return ls_device_vulkan_open(out, name, err);
+#else
+    if (!strncmp(name, "vulkan", 6))
+        return ls_fail(err, LS_EUNSUPPORTED, "this build was made without Vulkan");
+#endif
+    return ls_fail(err, LS_EINVAL,
+                   "there is no device \"%s\"; use cpu, cuda, cuda:N, vulkan or vulkan:N", name);
 }
 
 void ls_device_close(ls_device **dev)

@@ -41,11 +41,13 @@ typedef struct ls_packed_before {
 } ls_packed_before;
 
 typedef struct ls_device_info {
-    char name[16];    /* "cpu", "ref", "cuda:0": what ls_device_open takes */
+    char name[16];    /* "cpu", "ref", "cuda:0", "vulkan:0": what ls_device_open takes */
     char model[96];   /* "NVIDIA GeForce RTX 4090"; empty for the CPU */
     char version[64]; /* what computes: "oneDNN 2.6.3", "CUDA 12.4, sm_89" */
-    bool host;        /* addresses are pointers; inputs and outputs are used where they are */
-    ls_dtype fast;    /* the dtype of activations that is worth using here */
+    bool software; /* a card that the CPU imitates: only for those who ask for it by its number */
+    bool discrete; /* a card with memory of its own */
+    bool host;     /* addresses are pointers; inputs and outputs are used where they are */
+    ls_dtype fast; /* the dtype of activations that is worth using here */
     uint64_t total, available; /* bytes of its own memory; 0: the process's */
 } ls_device_info;
 
@@ -116,7 +118,8 @@ static inline bool ls_store_is_dry(const ls_store *st)
 }
 
 /* `name`: "cpu", the fastest that this build has on the CPU; "onednn" and "ref" (plain C, float32
- * only) say which; "cuda" or "cuda:N", the N-th card. `threads`, of the CPU, 0: all cores.
+ * only) say which; "cuda" or "cuda:N", the N-th NVIDIA card; "vulkan", the first card, discrete if
+ * there is such, or "vulkan:N", the N-th that Vulkan finds. `threads`, of the CPU, 0: all cores.
  * LS_EINVAL: there is no device of that name; LS_EUNSUPPORTED: it is there but cannot be used. */
 int ls_device_open(ls_device **out, const char *name, int threads, ls_error *err);
 void ls_device_close(ls_device **dev);
@@ -142,6 +145,8 @@ void ls_device_onednn_version(char *text, size_t size);
 int ls_device_cuda_open(ls_device **out, const char *name, ls_error *err);
 /* As ls_device_list, of usable cards alone. `available` stays 0, unknown. */
 size_t ls_device_cuda_list(ls_device_info *list, size_t most);
+int ls_device_vulkan_open(ls_device **out, const char *name, ls_error *err);
+size_t ls_device_vulkan_list(ls_device_info *list, size_t most);
 
 /* Of host devices: the process's memory. */
 int ls_host_alloc(ls_device *dev, size_t bytes, void **out, ls_error *err);

@@ -306,7 +306,7 @@ static int describe(const cuda_driver *d, int ordinal, cu_device *card, ls_devic
 {
     int count = 0, major = 0, minor = 0, processors = 0, shared = 0;
     size_t total = 0;
-    *info = (ls_device_info){.fast = LS_F16};
+    *info = (ls_device_info){.fast = LS_F16, .discrete = true};
     snprintf(info->name, sizeof info->name, "cuda:%d", ordinal);
     cu_result r = d->cuDeviceGetCount(&count);
     if (!r && ordinal >= count)
