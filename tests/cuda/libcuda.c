@@ -33,8 +33,8 @@
  *                  N: which barrier
  *   kernel=NAME    the only kernel that has the fault
  *   tflops=X, gbs=Y, link=Z  cards that are only as fast as this, in real time: kernels are not
- *                  run, but take the time that their products and their memory would
- * (backend/gpu/cost.c), copies from and to the host that of Z GB/s. Results are whatever was there
+ *                  run, but take the time that their products and their memory would (cost.c),
+ *                  copies from and to the host that of Z GB/s. Results are whatever was there
  * before
  */
 #include "card.h"
