@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PARAMS_MOST 128 /* bytes of push constants that every device has */
 #define CACHE_MOST ((long)16 << 20)
@@ -227,14 +228,16 @@ static void *read_cache(const vulkan_device *dev, size_t *bytes)
 /* Failure is no reason to tell anybody: the kernels are compiled again next time. */
 static void write_cache(vulkan_device *dev)
 {
-    char path[LS_PATH_SIZE], aside[LS_PATH_SIZE + 4];
-    size_t bytes = 0;
-    if (dev->vk.GetPipelineCacheData(dev->device, dev->cache, &bytes, NULL) ||
+    char path[LS_PATH_SIZE], aside[LS_PATH_SIZE + 16];
+    size_t bytes = 0, built = 0;
+    for (size_t f = 0; f < GPU_FUNCTION_COUNT; f++)
+        built += dev->pipelines[f] != VK_NULL_HANDLE;
+    if (!built || dev->vk.GetPipelineCacheData(dev->device, dev->cache, &bytes, NULL) ||
         bytes <= dev->cached || bytes > (size_t)CACHE_MOST ||
         cache_path(dev, path, sizeof path, true, NULL))
         return;
     void *data = malloc(bytes);
-    snprintf(aside, sizeof aside, "%s.new", path);
+    snprintf(aside, sizeof aside, "%s.%d", path, (int)getpid());
     FILE *f = data && !dev->vk.GetPipelineCacheData(dev->device, dev->cache, &bytes, data)
                   ? fopen(aside, "wb")
                   : NULL;
