@@ -1,4 +1,4 @@
-/* parity [--device cpu|ref|cuda[:N]|emulated] [--dtype f32|bf16|int8] FILE...
+/* parity [--device cpu|ref|cuda[:N]|vulkan[:N]|emulated] [--dtype f32|bf16|int8] FILE...
  *
  * Holds the networks to golden files: builds the network that a file's metadata names with weights
  * from the formula, runs it on the inputs it names, and prints the relative error of every tensor.
@@ -13,8 +13,8 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: parity [--device cpu|ref|cuda[:N]|emulated] [--dtype f32|bf16|int8] [--threads N] "
-    "FILE...\n"
+    "usage: parity [--device cpu|ref|cuda[:N]|vulkan[:N]|emulated] [--dtype f32|bf16|int8]\n"
+    "              [--threads N] FILE...\n"
     "\n"
     "Checks golden files (safetensors with metadata) of UNet, VAE, Whisper and DDIM runs:\n"
     "builds the network that the metadata names with formula weights, runs it, prints\n"
