@@ -13,7 +13,7 @@ extern "C" {
 /* As ls_sync_settings. */
 typedef struct ls_bench_settings {
     size_t size;        /* of this struct as the caller knows it */
-    const char *device; /* "cuda": the first card; "cuda:N" */
+    const char *device; /* "cuda": the first card; "cuda:N"; "vulkan", "vulkan:N" */
     int quick;          /* 0; 1: 256 x 256 pixels only */
     int small; /* 0; 1: small shapes and networks in place of the published ones, for a card
                   that is emulated */

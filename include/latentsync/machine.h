@@ -17,7 +17,7 @@ typedef struct ls_machine {
     int compute_type;    /* what LS_COMPUTE_AUTO means here */
     double cgroup_cores; /* CPU quota; 0: none */
     uint64_t memory, available, cgroup_limit, cgroup_used;
-    char no_card[1024];       /* empty, or why networks cannot run on a card here */
+    char no_card[1024];       /* empty, or why networks run on no card here unless it is named */
     char weights_cache[4096]; /* folder of packed weights; empty where there is none */
     uint64_t weights_cache_bytes;
 } ls_machine;
@@ -25,12 +25,13 @@ typedef struct ls_machine {
 /* A device that networks can run on. */
 typedef struct ls_machine_device {
     size_t size;       /* of this struct as the caller knows it */
-    char name[32];     /* "cpu", "cuda:0": what the option "device" takes */
+    char name[32];     /* "cpu", "cuda:0", "vulkan:0": what the option "device" takes */
     char model[128];   /* "NVIDIA GeForce RTX 4090" */
     char version[128]; /* what computes: "oneDNN 2.6.3", "driver 550.54.14, CUDA 12.4, sm_89" */
     int compute_type;  /* what LS_COMPUTE_AUTO means there */
     uint64_t memory, available; /* of its own; both 0 on the CPU, `available` where unknown */
     int is_unproven; /* 1: its kernels were tested on an emulator only, not on such a device */
+    int is_software; /* 1: a card that the CPU imitates, slowly */
 } ls_machine_device;
 
 /* Fills what `size`, sizeof *m, covers. Any thread. */

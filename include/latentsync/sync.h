@@ -174,8 +174,9 @@ typedef struct ls_sync_settings {
     /* Where the networks run. A member that follows this one must not fit into the padding at the
      * end of an older version. */
     const char *device; /* "auto": the cards, where there are any that hold the job, otherwise the
-                           CPU; "cpu", "cuda": all cards of the first one's model, "cuda:N": one of
-                           them; or for each network, "unet=cuda:0,vae=cuda:0,whisper=cpu" */
+                           CPU; "cpu", "cuda" or "vulkan": all cards of the first one's model,
+                           "cuda:N" or "vulkan:N": one of them; or for each network,
+                           "unet=cuda:0,vae=cuda:0,whisper=cpu" */
     uint64_t max_vram;  /* bytes that the job may hold on each card; 0: 90 % of what is free */
     int any_device;     /* 1: resume also on another kind of device than the job was begun on: the
                            frames made here then differ from the others in their last bits */

@@ -101,6 +101,10 @@ size_t ls_device_list(ls_device_info *list, size_t most)
     if (most > n)
         n += ls_device_cuda_list(list + n, most - n);
 #endif
+#if HAVE_VULKAN
+    if (most > n)
+        n += ls_device_vulkan_list(list + n, most - n);
+#endif
     return n;
 }
 

@@ -39,7 +39,9 @@ static void print_devices(const ls_machine *m)
             printf(", %.1f GB", (double)d.memory / 1e9);
         if (d.available)
             printf(", %.1f GB free", (double)d.available / 1e9);
-        puts(d.is_unproven ? " (tested on an emulator only)" : "");
+        puts(d.is_software   ? " (imitated by the CPU)"
+             : d.is_unproven ? " (tested on an emulator only)"
+                             : "");
     }
     if (*m->no_card)
         printf("%-16s no card: %s\n", "", m->no_card);
@@ -50,12 +52,12 @@ static json_t *devices_json(void)
     ls_machine_device d;
     json_t *all = json_array();
     for (size_t i = 0; ls_machine_get_device(&d, sizeof d, i); i++)
-        json_array_append_new(all,
-                              json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:b}", "name", d.name,
-                                        "model", cli_json(d.model), "version", cli_json(d.version),
-                                        "compute_type", type_name(d.compute_type), "memory_bytes",
-                                        bytes_json(d.memory), "available_bytes",
-                                        bytes_json(d.available), "emulator_only", d.is_unproven));
+        json_array_append_new(
+            all, json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:b, s:b}", "name", d.name, "model",
+                           cli_json(d.model), "version", cli_json(d.version), "compute_type",
+                           type_name(d.compute_type), "memory_bytes", bytes_json(d.memory),
+                           "available_bytes", bytes_json(d.available), "emulator_only",
+                           d.is_unproven, "software", d.is_software));
     return all;
 }
 

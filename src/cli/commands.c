@@ -210,7 +210,7 @@ static const ls_option bench_gpu_options[] = {
      .type = LS_OPTION_TEXT,
      .value = "DEVICE",
      .initial = "cuda",
-     .help = "which card: cuda is the first, cuda:1 the second"},
+     .help = "which card: cuda is the first, cuda:1 the second; or vulkan, vulkan:N"},
     {.name = "quick", .help = "measure at 256 x 256 pixels only"},
     {.name = "sizes",
      .type = LS_OPTION_CHOICE,

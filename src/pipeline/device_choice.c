@@ -17,12 +17,26 @@ static bool is_card(const char *name)
     return !ls_device_is_host(name);
 }
 
-/* "cpu", "cuda" or "cuda:N" of the n characters. */
+/* In the order in which they are preferred. */
+static const char *const kinds[] = {"cuda", "vulkan"};
+
+/* "cuda" or "cuda:N" of the n characters, for the kind "cuda". */
+static bool is_of_kind(const char *text, size_t n, const char *kind)
+{
+    const size_t length = strlen(kind);
+    if (n < length || strncmp(text, kind, length))
+        return false;
+    const size_t digits = n > length ? strspn(text + length + 1, "0123456789") : 0;
+    return n == length ||
+           (text[length] == ':' && digits > 0 && digits <= 3 && n == length + 1 + digits);
+}
+
+/* "cpu", or a card or all cards of a kind, of the n characters. */
 static bool read_name(char name[LS_DEVICE_NAME], const char *text, size_t n)
 {
-    const size_t digits = n > 5 ? strspn(text + 5, "0123456789") : 0;
-    const bool ok = (n == 3 && !strncmp(text, "cpu", n)) || (n == 4 && !strncmp(text, "cuda", n)) ||
-                    (n > 5 && n <= 8 && !strncmp(text, "cuda:", 5) && digits == n - 5);
+    bool ok = n == 3 && !strncmp(text, "cpu", n);
+    for (size_t i = 0; !ok && i < LS_COUNT(kinds); i++)
+        ok = is_of_kind(text, n, kinds[i]);
     if (ok)
         snprintf(name, LS_DEVICE_NAME, "%.*s", (int)n, text);
     return ok;
@@ -51,12 +65,13 @@ int ls_device_wish_parse(ls_device_wish *w, const char *text, ls_error *err)
         return 0;
     char(*of)[LS_DEVICE_NAME] = w->names.of;
     if (!read_name(of[UNET], text, strlen(text)) && !read_list(&w->names, text))
-        return ls_advise(err,
-                         ls_fail(err, LS_EINVAL,
-                                 "device: expected auto, cpu, cuda, cuda:N, or one for each "
-                                 "network, such as unet=cuda:0,vae=cpu, not \"%s\"",
-                                 text),
-                         LS_HINT_NONE, "device");
+        return ls_advise(
+            err,
+            ls_fail(err, LS_EINVAL,
+                    "device: expected auto, cpu, cuda, cuda:N, vulkan, vulkan:N, or one "
+                    "for each network, such as unet=cuda:0,vae=cpu, not \"%s\"",
+                    text),
+            LS_HINT_NONE, "device");
     if (!*of[VAE])
         memcpy(of[VAE], of[UNET], LS_DEVICE_NAME);
     if (!*of[WHISPER])
@@ -72,9 +87,8 @@ bool ls_device_wish_of_job(ls_device_wish *w, const json_t *description)
         const json_t *device = json_object_get(networks, titles[i]);
         const char *kind = json_string_value(json_object_get(device, "kind")),
                    *model = json_string_value(json_object_get(device, "model"));
-        if (!kind || (strcmp(kind, "cpu") && strcmp(kind, "cuda")))
+        if (!kind || strchr(kind, ':') || !read_name(w->names.of[i], kind, strlen(kind)))
             return false;
-        snprintf(w->names.of[i], LS_DEVICE_NAME, "%s", kind);
         if (model && !*w->model)
             snprintf(w->model, sizeof w->model, "%s", model);
     }
@@ -143,19 +157,36 @@ static void list_cards(cards *c)
     memcpy(c->info, all + 1, c->count * sizeof *all);
 }
 
-/* Leaves those of the model, or if it is not among them, of the first one's. */
-static void keep_model(cards *c, const char *model)
+static bool is_card_of(const ls_device_info *info, const char *kind)
 {
+    return is_of_kind(info->name, strlen(info->name), kind);
+}
+
+/* Cards of a kind: of the model, or if it is not among them, of the first one's. What the CPU
+ * imitates and, unless there is nothing else and it will do, what is no discrete card is among them
+ * only as that model. */
+static cards cards_of_kind(const cards *all, const char *kind, bool discrete, const char *model)
+{
+    cards c = {.count = 0};
     size_t first = 0, n = 0;
-    while (first < c->count && strcmp(c->info[first].model, model))
+    for (size_t i = 0; i < all->count; i++)
+        discrete = discrete || (is_card_of(&all->info[i], kind) && all->info[i].discrete);
+    for (size_t i = 0; i < all->count; i++) {
+        const ls_device_info *info = &all->info[i];
+        const bool usual = !info->software && (info->discrete || !discrete);
+        if (is_card_of(info, kind) && (usual || !strcmp(info->model, model)))
+            c.info[c.count++] = *info;
+    }
+    while (first < c.count && strcmp(c.info[first].model, model))
         first++;
-    if (first == c->count)
+    if (first == c.count)
         first = 0;
-    const ls_device_info like = c->info[first];
-    for (size_t i = 0; i < c->count; i++)
-        if (!strcmp(c->info[i].model, like.model) && !strcmp(c->info[i].version, like.version))
-            c->info[n++] = c->info[i];
-    c->count = n;
+    const ls_device_info like = c.info[first];
+    for (size_t i = 0; i < c.count; i++)
+        if (!strcmp(c.info[i].model, like.model) && !strcmp(c.info[i].version, like.version))
+            c.info[n++] = c.info[i];
+    c.count = n;
+    return c;
 }
 
 static bool is_among(const cards *c, const char *name)
@@ -166,28 +197,41 @@ static bool is_among(const cards *c, const char *name)
     return false;
 }
 
+/* The best kind of card that there is; where there is none, the one of which to say why. */
+static const char *preferred_kind(const cards *all)
+{
+    for (size_t i = 0; i < LS_COUNT(kinds); i++)
+        if (cards_of_kind(all, kinds[i], true, "").count)
+            return kinds[i];
+    return kinds[0];
+}
+
 int ls_device_choice_find(ls_device_choice *p, const ls_device_wish *w, ls_error *err)
 {
-    cards c = {.count = 0};
+    cards all = {.count = 0}, of[LS_NETWORKS];
     ls_device_names names = w->names;
-    if (w->automatic)
-        names = (ls_device_names){{"cuda", "cuda", "cpu"}};
-    bool any_card = false;
+    bool any_card = w->automatic;
     for (size_t i = 0; i < LS_NETWORKS; i++)
         any_card = any_card || is_card(names.of[i]);
     if (any_card)
-        list_cards(&c);
-    for (size_t i = 0; i < LS_NETWORKS; i++)
-        if (is_card(names.of[i]) &&
-            (strchr(names.of[i], ':') ? !is_among(&c, names.of[i]) : !c.count))
+        list_cards(&all);
+    if (w->automatic) {
+        for (size_t i = 0; i < LS_NETWORKS; i++)
+            snprintf(names.of[i], LS_DEVICE_NAME, "%s",
+                     i == WHISPER ? "cpu" : preferred_kind(&all));
+    }
+    for (size_t i = 0; i < LS_NETWORKS; i++) {
+        const bool numbered = strchr(names.of[i], ':');
+        of[i] = cards_of_kind(&all, names.of[i], w->automatic, w->model);
+        if (is_card(names.of[i]) && (numbered ? !is_among(&all, names.of[i]) : !of[i].count))
             return fail_missing(names.of[i], !w->automatic, err);
-    keep_model(&c, w->model);
-    p->count = strcmp(names.of[UNET], "cuda") ? 1 : c.count;
+    }
+    p->count = is_card(names.of[UNET]) && !strchr(names.of[UNET], ':') ? of[UNET].count : 1;
     for (size_t k = 0; k < p->count; k++) {
         p->names[k] = names;
         for (size_t i = 0; i < LS_NETWORKS; i++)
-            if (!strcmp(names.of[i], "cuda"))
-                memcpy(p->names[k].of[i], c.info[k].name, LS_DEVICE_NAME);
+            if (is_card(names.of[i]) && !strchr(names.of[i], ':'))
+                memcpy(p->names[k].of[i], of[i].info[k < of[i].count ? k : 0].name, LS_DEVICE_NAME);
     }
     return 0;
 }
@@ -195,7 +239,7 @@ int ls_device_choice_find(ls_device_choice *p, const ls_device_wish *w, ls_error
 void ls_device_version(const ls_device_info *info, char *text, size_t size)
 {
     char driver[80] = "";
-    if (is_card(info->name))
+    if (is_card_of(info, "cuda"))
         ls_nvml_driver_version(LS_NVML_LIBRARY, driver, sizeof driver);
     snprintf(text, size, "%s%s%s%s", *driver ? "driver " : "", driver, *driver ? ", " : "",
              info->version);

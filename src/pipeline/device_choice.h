@@ -11,8 +11,8 @@
 #define LS_DEVICES_MAX (1 + LS_CARDS_MAX)
 #define LS_DEVICE_NAME sizeof((ls_device_info *)0)->name
 
-/* Of the UNet, the VAE and Whisper, in this order: "cpu", "cuda:N", or in a wish also "cuda", all
- * cards of one model. */
+/* Of the UNet, the VAE and Whisper, in this order: "cpu", "cuda:N", "vulkan:N", or in a wish
+ * also "cuda" and "vulkan", all cards of one model. */
 typedef struct ls_device_names {
     char of[LS_NETWORKS][LS_DEVICE_NAME];
 } ls_device_names;
@@ -35,7 +35,8 @@ int ls_device_wish_parse(ls_device_wish *w, const char *text, ls_error *err);
 /* The kinds of device that a job was begun on, from its description; false if that has none. */
 bool ls_device_wish_of_job(ls_device_wish *w, const json_t *description);
 
-/* Finds the devices of a wish, an automatic one's being the cards. Where they are not there or
+/* Finds the devices of a wish, an automatic one's being NVIDIA's cards, or where there are none,
+ * discrete ones with Vulkan. Where they are not there or
  * cannot be used: LS_EINVAL or LS_EUNSUPPORTED, saying why and which there are. */
 int ls_device_choice_find(ls_device_choice *p, const ls_device_wish *w, ls_error *err);
 ls_device_choice ls_device_choice_cpu(void);

@@ -2,6 +2,7 @@
 #include "latentsync/machine.h"
 #include "base/alloc.h"
 #include "backend/device.h"
+#include "base/list.h"
 #include "base/system.h"
 #include "latentsync/sync.h"
 #include "media/codecs.h"
@@ -30,15 +31,24 @@ static void list_features(char *text, size_t size, const ls_cpu *cpu)
 
 static void explain_no_card(char *text, size_t size)
 {
-    ls_device_info two[2];
-    ls_device *device = NULL;
-    ls_error err = {0};
+    static const char *const kinds[] = {"cuda", "vulkan"};
+    const ls_device_wish automatic = {.automatic = true};
+    ls_device_info all[LS_DEVICES_MAX];
+    ls_device_choice choice;
     *text = '\0';
-    if (ls_device_list(two, 2) == 2)
+    if (!ls_device_choice_find(&choice, &automatic, NULL))
         return;
-    ls_device_open(&device, "cuda", 1, &err);
-    ls_device_close(&device);
-    snprintf(text, size, "%s", err.message);
+    const size_t count = ls_device_list(all, LS_COUNT(all));
+    for (size_t i = 0; i < LS_COUNT(kinds); i++) {
+        ls_device *device = NULL;
+        ls_error err = {0};
+        if (!ls_device_open(&device, kinds[i], 1, &err))
+            continue; // one that is left out below
+        ls_list_add(text, size, "%s", err.message);
+    }
+    for (size_t i = 1; i < count; i++)
+        ls_list_add(text, size, "%s %s, and is used only if it is named", all[i].name,
+                    all[i].software ? "is imitated by the CPU" : "has no memory of its own");
 }
 
 void ls_machine_get(ls_machine *out, size_t size)
@@ -77,7 +87,8 @@ int ls_machine_get_device(ls_machine_device *out, size_t size, size_t index)
                            .compute_type = ls_compute_type_of(info.fast),
                            .memory = info.total,
                            .available = info.available,
-                           .is_unproven = !info.host};
+                           .is_unproven = !info.host,
+                           .is_software = info.software};
     if (info.host)
         ls_cpu_detect(&cpu, "");
     snprintf(d.name, sizeof d.name, "%s", info.name);

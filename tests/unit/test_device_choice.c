@@ -20,6 +20,9 @@ static void the_option_names_a_device_for_each_network(void **state)
         {"cuda", "cuda", "cuda", "cpu"},
         {"cuda:7", "cuda:7", "cuda:7", "cpu"},
         {"cuda:123", "cuda:123", "cuda:123", "cpu"},
+        {"vulkan", "vulkan", "vulkan", "cpu"},
+        {"vulkan:0", "vulkan:0", "vulkan:0", "cpu"},
+        {"unet=vulkan:1,vae=cuda", "vulkan:1", "cuda", "cpu"},
         {"unet=cuda", "cuda", "cuda", "cpu"},
         {"unet=cuda:1,vae=cpu", "cuda:1", "cpu", "cpu"},
         {"whisper=cuda:0,vae=cuda,unet=cuda:2", "cuda:2", "cuda", "cuda:0"},
@@ -31,6 +34,11 @@ static void the_option_names_a_device_for_each_network(void **state)
                                       "cuda:-1",
                                       "cuda:0x1",
                                       "cuda:1234",
+                                      "vulkan:",
+                                      "vulkan:1x",
+                                      "vulkan:1234",
+                                      "vulkan0",
+                                      "vulka",
                                       "cuda0",
                                       "onednn",
                                       "unet",
@@ -67,7 +75,10 @@ static void a_job_says_what_it_was_begun_on(void **state)
 {
     (void)state;
     static const char *const broken[] = {
-        "{}", "{\"networks\": 3}",
+        "{}",
+        "{\"networks\": 3}",
+        "{\"networks\": {\"UNet\": {\"kind\": \"vulkan:0\"}, \"VAE\": {\"kind\": \"cpu\"}, "
+        "\"Whisper\": {\"kind\": \"cpu\"}}}",
         "{\"networks\": {\"UNet\": {\"kind\": \"cpu\"}, \"VAE\": {\"kind\": \"cpu\"}}}",
         "{\"networks\": {\"UNet\": {\"kind\": \"tpu\"}, \"VAE\": {\"kind\": \"cpu\"}, "
         "\"Whisper\": {\"kind\": \"cpu\"}}}",
@@ -110,8 +121,8 @@ static void a_missing_device_is_named(void **state)
     assert_int_equal(ls_device_choice_find(&c, &w, &err), 0);
     assert_int_equal(c.count, 1);
     assert_int_equal(ls_device_choice_on_cpu(&c), 2);
-    static const char *const cards[] = {"cuda", "cuda:0", "unet=cpu,vae=cuda",
-                                        "unet=cpu,whisper=cuda:1"};
+    static const char *const cards[] = {
+        "cuda", "cuda:0", "vulkan", "vulkan:0", "unet=cpu,vae=cuda", "unet=cpu,whisper=cuda:1"};
     for (size_t i = 0; i < sizeof cards / sizeof *cards; i++) {
         assert_int_equal(ls_device_wish_parse(&w, cards[i], &err), 0);
         assert_true(ls_device_choice_find(&c, &w, &err) < 0);
