@@ -1,0 +1,223 @@
+/* A Vulkan device as the program meets it, on lavapipe below libvulkan.c: names, memory, kept
+ * kernels, and what becomes of faults. */
+#include "test.h"
+
+#include "backend/plan.h"
+#include "base/error.h"
+#include "pipeline/device_choice.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static char cache[] = "/tmp/test_vulkan_XXXXXX";
+
+static int set_up(void **state)
+{
+    (void)state;
+    setenv("FAKE_VULKAN", "", 1);
+    return 0;
+}
+
+static ls_device *open_device(const char *name)
+{
+    ls_device *dev;
+    ls_error err = {0};
+    if (ls_device_open(&dev, name, 0, &err))
+        fail_msg("%s", err.message);
+    return dev;
+}
+
+static void check_open_fails(const char *name, int code, const char *says)
+{
+    ls_error err = {0};
+    ls_device *dev;
+    assert_int_equal(ls_device_open(&dev, name, 0, &err), code);
+    assert_null(dev);
+    if (!strstr(err.message, says))
+        fail_msg("\"%s\" does not say \"%s\"", err.message, says);
+}
+
+enum { COUNT = 5000 };
+
+/* Halves made on the device of `count` floats. */
+static int cast(ls_device *dev, size_t count, ls_error *err)
+{
+    ls_graph *g = ls_graph_new(LS_F16, false);
+    ls_store *st = NULL;
+    ls_plan *plan = NULL;
+    void *arena = NULL;
+    float *x = malloc(count * sizeof *x);
+    uint16_t *y = malloc(count * sizeof *y);
+    for (size_t i = 0; i < count; i++)
+        x[i] = (float)(i % 2000);
+    ls_output(g, "y", ls_cast(g, ls_input(g, "x", LS_F32, 1, &count), LS_F16));
+    const ls_binding b[] = {{"x", x, count * sizeof *x}, {"y", y, count * sizeof *y}};
+    int ret = ls_store_open(&st, dev, 0, err);
+    if (!ret)
+        ret = ls_plan_compile(&plan, &g, st, err);
+    if (!ret)
+        ret = dev->vtable->alloc(dev, ls_plan_arena_bytes(plan), &arena, err);
+    if (!ret)
+        ret = ls_plan_run(plan, arena, b, 2, NULL, err);
+    for (size_t i = 0; !ret && i < count; i++)
+        assert_int_equal(y[i], ls_f32_to_f16(x[i]));
+    dev->vtable->release(dev, arena);
+    ls_plan_close(&plan);
+    ls_graph_free(&g);
+    if (st)
+        ls_store_close(&st);
+    free(x);
+    free(y);
+    return ret;
+}
+
+static void names(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"vulkan:", "vulkan:x", "vulkan:-1", "vulkan:1x", "vulkans"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        check_open_fails(bad[i], LS_EINVAL, "there is no device");
+    check_open_fails("vulkan:99", LS_EINVAL, "Vulkan finds 1");
+    check_open_fails("vulkan", LS_EUNSUPPORTED, "finds no card that can be used");
+    ls_device *dev = open_device("vulkan:0");
+    assert_string_equal(dev->info.name, "vulkan:0");
+    assert_true(dev->info.software && !dev->info.discrete && dev->info.available > 0);
+    ls_device_close(&dev);
+}
+
+/* What the CPU imitates is taken only if it is named. */
+static void choice(void **state)
+{
+    (void)state;
+    ls_device_wish automatic, named;
+    ls_device_choice c;
+    ls_error err = {0};
+    assert_int_equal(ls_device_wish_parse(&automatic, "auto", &err), 0);
+    assert_true(ls_device_choice_find(&c, &automatic, &err) < 0);
+    assert_int_equal(ls_device_wish_parse(&named, "vulkan", &err), 0);
+    assert_true(ls_device_choice_find(&c, &named, &err) < 0);
+    assert_int_equal(ls_device_wish_parse(&named, "vulkan:0", &err), 0);
+    assert_int_equal(ls_device_choice_find(&c, &named, &err), 0);
+    assert_string_equal(c.names[0].of[0], "vulkan:0");
+    setenv("FAKE_VULKAN", "discrete", 1);
+    assert_int_equal(ls_device_choice_find(&c, &automatic, &err), 0);
+    assert_int_equal(c.count, 1);
+    assert_string_equal(c.names[0].of[0], "vulkan:0");
+    assert_string_equal(c.names[0].of[1], "vulkan:0");
+    assert_string_equal(c.names[0].of[2], "cpu");
+}
+
+/* More than goes through the pinned memory at once, to odd places. */
+static void memory(void **state)
+{
+    (void)state;
+    ls_device *dev = open_device("vulkan:0");
+    ls_error err = {0};
+    const size_t bytes = ((size_t)20 << 20) + 7, odd = 4099;
+    uint8_t *from = malloc(bytes), *to = malloc(bytes);
+    void *at;
+    for (size_t i = 0; i < bytes; i++)
+        from[i] = (uint8_t)(i * 7 + i / 251);
+    assert_int_equal(dev->vtable->alloc(dev, bytes + odd, &at, &err), 0);
+    assert_int_equal(dev->vtable->write(dev, (char *)at + odd, from, bytes, &err), 0);
+    assert_int_equal(dev->vtable->read(dev, to, (char *)at + odd, bytes, &err), 0);
+    assert_memory_equal(from, to, bytes);
+    dev->vtable->release(dev, at);
+    dev->vtable->release(dev, NULL);
+    assert_int_equal(dev->vtable->alloc(dev, (size_t)1 << 40, &at, &err), LS_ENOMEM);
+    assert_null(at);
+    assert_non_null(strstr(err.message, "vulkan:0 (llvmpipe"));
+    setenv("FAKE_VULKAN", "fail=vkAllocateMemory:1:-2", 1);
+    assert_int_equal(dev->vtable->alloc(dev, 1 << 20, &at, &err), LS_ENOMEM);
+    assert_null(at);
+    assert_int_equal(err.hint, LS_HINT_CARD_MEMORY);
+    assert_int_equal(dev->vtable->alloc(dev, 1 << 20, &at, &err), 0);
+    dev->vtable->release(dev, at);
+    ls_device_close(&dev);
+    free(from);
+    free(to);
+}
+
+static size_t files_in(const char *folder)
+{
+    size_t n = 0;
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));)
+        n += !strncmp(e->d_name, "vulkan-", 7);
+    if (d)
+        closedir(d);
+    return n;
+}
+
+/* Compiled kernels are kept, and a damaged file of them does no harm. */
+static void kept_kernels(void **state)
+{
+    (void)state;
+    char folder[64], command[400];
+    ls_error err = {0};
+    snprintf(folder, sizeof folder, "%s/latentsync", cache);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(files_in(folder), i > 0);
+        ls_device *dev = open_device("vulkan:0");
+        if (cast(dev, COUNT, &err))
+            fail_msg("%s", err.message);
+        ls_device_close(&dev);
+        assert_int_equal(files_in(folder), 1);
+        snprintf(command, sizeof command,
+                 "for f in %s/vulkan-*; do head -c %d $f > %s/x; mv %s/x $f; done", folder,
+                 i ? 40 : 3, folder, folder);
+        assert_int_equal(system(command), 0);
+    }
+}
+
+/* A device that is lost, or stuck, is told so; nothing hangs or is tried again on it. */
+static void faults(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fail;
+        int code;
+        const char *says;
+    } rows[] = {
+        {"fail=vkQueueSubmit:1:-4", LS_EDEVICE, "is lost to this process (another can resume"},
+        {"fail=vkQueueSubmit:2:-4", LS_EDEVICE, "VK_ERROR_DEVICE_LOST"},
+        {"fail=vkWaitSemaphores:1:2", LS_EDEVICE, "VK_TIMEOUT"},
+        {"fail=vkWaitSemaphores:2:-4", LS_EDEVICE, "cannot finish its work"},
+        {"fail=vkCreateComputePipelines:1:-1", LS_ENOMEM, "cast_to_half: vulkan:0"},
+        {"fail=vkCreateComputePipelines:1:-3", LS_EBACKEND, "cannot compile a kernel"},
+        {"fail=vkAllocateMemory:1:-1", LS_ENOMEM, "VK_ERROR_OUT_OF_HOST_MEMORY"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ls_error err = {0};
+        setenv("FAKE_VULKAN", "", 1);
+        ls_device *dev = open_device("vulkan:0");
+        setenv("FAKE_VULKAN", rows[i].fail, 1);
+        if (cast(dev, COUNT, &err) != rows[i].code || !strstr(err.message, rows[i].says))
+            fail_msg("%s: \"%s\"", rows[i].fail, err.message);
+        const int again = cast(dev, COUNT, &err);
+        assert_int_equal(again, rows[i].code == LS_EDEVICE ? LS_EDEVICE : 0);
+        ls_device_close(&dev);
+    }
+    setenv("FAKE_VULKAN", "", 1);
+    ls_error err = {0};
+    ls_device *dev = open_device("vulkan:0");
+    assert_int_equal(cast(dev, COUNT, &err), 0);
+    ls_device_close(&dev);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(names, set_up),  cmocka_unit_test_setup(choice, set_up),
+        cmocka_unit_test_setup(memory, set_up), cmocka_unit_test_setup(kept_kernels, set_up),
+        cmocka_unit_test_setup(faults, set_up),
+    };
+    if (!mkdtemp(cache))
+        return 1;
+    setenv("XDG_CACHE_HOME", cache, 1);
+    const int failed = cmocka_run_group_tests_name("vulkan", tests, NULL, NULL);
+    char command[64];
+    snprintf(command, sizeof command, "rm -r %s", cache);
+    return system(command) ? 1 : failed;
+}
