@@ -579,7 +579,7 @@ static const cli_command commands[] = {
     {.name = "bench gpu",
      .summary = "check what a card computes, and measure how fast",
      .description =
-         "Compares every operation on an NVIDIA card with the CPU, then measures the operations "
+         "Compares every operation on a card with the CPU, then measures the operations "
          "and the networks. Needs the card's driver, but neither models nor videos; takes a few "
          "minutes. Prints a table to paste into a report; the exit status is 1 if anything in it "
          "is FAILED.",

@@ -389,8 +389,9 @@ static const ls_option_row rows[] = {
       .value = "WHERE",
       .initial = "auto",
       .group = "Model",
-      .help = "where networks run: cpu, cuda or vulkan (all cards of a kind), cuda:N, vulkan:N, or for "
-              "each, like unet=cuda:0,vae=cpu; auto: the cards, where the job fits, else the CPU"},
+      .help =
+          "where networks run: cpu, cuda or vulkan (all cards of a kind), cuda:N, vulkan:N, or for "
+          "each, like unet=cuda:0,vae=cpu; auto: the cards, where the job fits, else the CPU"},
      LS_MEMBER_STRING,
      SYNC(device)},
     {{.name = "threads",
