@@ -40,8 +40,9 @@ typedef struct vulkan_device {
     VkQueue queue;
     uint32_t family, subgroup; /* subgroup: its size, where kernels use it */
     bool sized_subgroups, has_budget;
-    uint32_t card_memory, process_memory; /* types */
-    VkDeviceSize largest;                 /* allocation */
+    VkPhysicalDeviceMemoryProperties memory;
+    uint32_t card_memory; /* its type */
+    VkDeviceSize largest; /* allocation */
     size_t allocated;
     vulkan_block *blocks;
 
@@ -77,6 +78,8 @@ int ls_vulkan_alloc(gpu_device *gpu, size_t bytes, gpu_address *out, ls_error *e
 void ls_vulkan_release(gpu_device *gpu, gpu_address memory);
 int ls_vulkan_pin(gpu_device *gpu, size_t bytes, void *out, ls_error *err);
 void ls_vulkan_unpin(gpu_device *gpu, void *memory, size_t bytes);
+/* The type of the card's memory, of those in `bits`. */
+uint32_t ls_vulkan_card_type(const VkPhysicalDeviceMemoryProperties *m, uint32_t bits);
 /* Bytes of the card's memory that are free. */
 uint64_t ls_vulkan_available(vulkan_device *dev);
 /* The block in which `bytes` of the card's or of pinned memory are. */

@@ -73,7 +73,7 @@ static void close_device(gpu_device *gpu)
         ls_gpu_close_submission(gpu);
         ls_vulkan_close_queue(dev);
         ls_vulkan_close_pipelines(dev);
-        if (!dev->lost)
+        if (!dev->lost && dev->vk.DestroyDevice)
             dev->vk.DestroyDevice(dev->device, NULL);
     }
     if (!dev->lost) /* otherwise the driver may still be at work in what it was given */
@@ -223,33 +223,6 @@ static const char *find_abilities(const vulkan_loader *vk, VkPhysicalDevice card
                : NULL;
 }
 
-/* The type with all of `needed`, if possible with all of `wanted` and nothing of `unwanted`. */
-static uint32_t memory_type(const abilities *a, VkMemoryPropertyFlags needed,
-                            VkMemoryPropertyFlags wanted, VkMemoryPropertyFlags unwanted)
-{
-    uint32_t best = 0;
-    int best_score = -1;
-    for (uint32_t i = 0; i < a->memory.memoryTypeCount; i++) {
-        const VkMemoryPropertyFlags flags = a->memory.memoryTypes[i].propertyFlags;
-        const int score = (flags & needed) != needed
-                              ? -1
-                              : 2 * ((flags & wanted) == wanted) + !(flags & unwanted);
-        if (score > best_score) {
-            best = i;
-            best_score = score;
-        }
-    }
-    return best;
-}
-
-static uint32_t type_of_card(const abilities *a)
-{
-    return memory_type(a, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0,
-                       VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
-                           VK_MEMORY_PROPERTY_LAZILY_ALLOCATED_BIT |
-                           VK_MEMORY_PROPERTY_PROTECTED_BIT);
-}
-
 static void describe(const abilities *a, unsigned number, ls_device_info *info)
 {
     const VkPhysicalDeviceProperties *p = &a->properties.properties;
@@ -261,7 +234,8 @@ static void describe(const abilities *a, unsigned number, ls_device_info *info)
     snprintf(info->version, sizeof info->version, "Vulkan %u.%u, %.40s",
              VK_API_VERSION_MAJOR(p->apiVersion), VK_API_VERSION_MINOR(p->apiVersion),
              a->driver.driverInfo);
-    const uint32_t heap = a->memory.memoryTypes[type_of_card(a)].heapIndex;
+    const uint32_t heap =
+        a->memory.memoryTypes[ls_vulkan_card_type(&a->memory, UINT32_MAX)].heapIndex;
     info->total = a->memory.memoryHeaps[heap].size;
 }
 
@@ -319,10 +293,8 @@ static void choose(vulkan_device *dev, const abilities *a)
     const VkPhysicalDeviceLimits *limits = &a->properties.properties.limits;
     const VkQueueFamilyProperties *family = &a->families[a->family];
     dev->family = a->family;
-    dev->card_memory = type_of_card(a);
-    dev->process_memory =
-        memory_type(a, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
-                    VK_MEMORY_PROPERTY_HOST_CACHED_BIT, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+    dev->memory = a->memory;
+    dev->card_memory = ls_vulkan_card_type(&a->memory, UINT32_MAX);
     dev->largest = a->limits.maxMemoryAllocationSize;
     dev->has_budget = a->has_budget;
     dev->sized_subgroups = a->has_sizes && a->sizes.subgroupSizeControl &&

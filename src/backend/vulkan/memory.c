@@ -5,6 +5,45 @@
 
 #include <stdlib.h>
 
+/* The type, of those in `bits`, with all of `needed`, if possible with all of `wanted`, and with
+ * nothing of `unwanted`. */
+static uint32_t memory_type(const VkPhysicalDeviceMemoryProperties *m, uint32_t bits,
+                            VkMemoryPropertyFlags needed, VkMemoryPropertyFlags wanted,
+                            VkMemoryPropertyFlags unwanted)
+{
+    uint32_t best = 0;
+    int best_score = -1;
+    for (uint32_t i = 0; i < m->memoryTypeCount; i++) {
+        const VkMemoryPropertyFlags flags = m->memoryTypes[i].propertyFlags;
+        const int score = !(bits >> i & 1) || (flags & needed) != needed
+                              ? -1
+                              : 2 * ((flags & wanted) == wanted) + !(flags & unwanted);
+        if (score > best_score) {
+            best = i;
+            best_score = score;
+        }
+    }
+    return best;
+}
+
+/* Kinds that are for others, or that need a feature to be asked for. */
+#define FOREIGN                                                                                    \
+    (VK_MEMORY_PROPERTY_LAZILY_ALLOCATED_BIT | VK_MEMORY_PROPERTY_PROTECTED_BIT |                  \
+     VK_MEMORY_PROPERTY_DEVICE_COHERENT_BIT_AMD | VK_MEMORY_PROPERTY_DEVICE_UNCACHED_BIT_AMD)
+
+uint32_t ls_vulkan_card_type(const VkPhysicalDeviceMemoryProperties *m, uint32_t bits)
+{
+    return memory_type(m, bits, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0,
+                       VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | FOREIGN);
+}
+
+static uint32_t pinned_type(const VkPhysicalDeviceMemoryProperties *m, uint32_t bits)
+{
+    return memory_type(
+        m, bits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+        VK_MEMORY_PROPERTY_HOST_CACHED_BIT, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | FOREIGN);
+}
+
 static void free_block(vulkan_device *dev, vulkan_block *b)
 {
     if (!dev->lost) {
@@ -40,8 +79,11 @@ static VkResult fill_block(vulkan_device *dev, vulkan_block *b, bool pinned)
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
         .pNext = pinned ? NULL : &flags,
         .allocationSize = needs.size,
-        .memoryTypeIndex = pinned ? dev->process_memory : dev->card_memory,
+        .memoryTypeIndex = pinned ? pinned_type(&dev->memory, needs.memoryTypeBits)
+                                  : ls_vulkan_card_type(&dev->memory, needs.memoryTypeBits),
     };
+    if (!pinned)
+        dev->card_memory = memory.memoryTypeIndex;
     r = vk->AllocateMemory(dev->device, &memory, NULL, &b->memory);
     if (!r)
         r = vk->BindBufferMemory(dev->device, b->buffer, b->memory, 0);

@@ -48,8 +48,9 @@ static double seconds_from(const vulkan_device *dev, uint32_t query)
 static void learn(vulkan_device *dev, vulkan_slot *s)
 {
     const double seconds = s->work > 0 ? seconds_from(dev, times_of(dev, s)) : 0;
-    if (seconds > PIECE / 10)
-        dev->speed = (dev->speed + s->work / seconds) / 2;
+    const double speed = seconds > 0 ? s->work / seconds : 0;
+    if (seconds > PIECE / 10 || speed > dev->speed) /* what is short is slow to start */
+        dev->speed = (dev->speed + speed) / 2;
     s->work = 0;
 }
 
@@ -178,8 +179,9 @@ int ls_vulkan_write(gpu_device *gpu, gpu_address to, const void *from, size_t by
         part = bytes - at < STAGING ? bytes - at : STAGING;
         if (s->used > dev->submitted)
             ret = submit(dev, err);
-        if (!ret && s->used)
-            ret = wait_for(dev, s->used, err);
+        const uint64_t used = s->used < dev->submitted ? s->used : dev->submitted;
+        if (!ret && used)
+            ret = wait_for(dev, used, err);
         if (ret)
             break;
         memcpy(s->memory, (const char *)from + at, part);
