@@ -60,6 +60,9 @@ class Progress:
     cpu_percent: float = 0.0
     resident_bytes: int = 0
     budget_bytes: int = 0
+    gpu_bytes: int = 0
+    gpu_total_bytes: int = 0
+    gpu_percent: Optional[float] = None
     stages: Tuple[Stage, ...] = ()
     devices: Tuple[Stage, ...] = ()
     queues: Tuple[Queue, ...] = ()

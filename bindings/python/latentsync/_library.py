@@ -17,7 +17,7 @@ from ._events import Message, Progress, Queue, Stage
 from ._run import Convert, Run, bundled
 
 LEVELS = ("error", "notice", "warning", "info", "debug")
-API_MAJOR, API_MINOR = 0, 4
+API_MAJOR, API_MINOR = 0, 5
 
 
 class _Error(ctypes.Structure):
@@ -39,7 +39,8 @@ class _Progress(ctypes.Structure):
                 ("cpu_percent", c_double), ("resident_bytes", c_uint64), ("budget_bytes", c_uint64),
                 ("stages", c_void_p), ("stage_count", c_size_t), ("queues", POINTER(_Queue)),
                 ("queue_count", c_size_t), ("times", POINTER(_Time)), ("time_count", c_size_t),
-                ("devices", POINTER(_Time)), ("device_count", c_size_t)]
+                ("devices", POINTER(_Time)), ("device_count", c_size_t), ("gpu_percent", c_double),
+                ("gpu_bytes", c_uint64), ("gpu_total_bytes", c_uint64)]
 
 
 _MESSAGE = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_char_p)
@@ -122,10 +123,10 @@ def _times(times: Any, count: int) -> "tuple[Stage, ...]":
 def _progress(p: Any) -> Progress:
     plain = {name: getattr(p, name) for name in (
         "frame", "frames", "chunk", "chunks", "step", "steps", "fraction", "frames_per_second", "seconds_left",
-        "seconds", "cpu_percent", "resident_bytes", "budget_bytes")}
+        "seconds", "cpu_percent", "resident_bytes", "budget_bytes", "gpu_bytes", "gpu_total_bytes")}
     return Progress(stage=_name(p.stage), stages=_times(p.times, p.time_count), devices=_times(p.devices, p.device_count),
                     queues=tuple(Queue(_name(q.name), q.items, q.max_items, q.bytes) for q in p.queues[:p.queue_count]),
-                    **plain)
+                    gpu_percent=p.gpu_percent if p.gpu_total_bytes and p.gpu_percent >= 0 else None, **plain)
 
 
 _running: "weakref.WeakSet[LibraryRun]" = weakref.WeakSet()
