@@ -16,9 +16,11 @@ import {
   openPage,
   patience,
   probe,
+  prolong,
   removeFolder,
   Server,
   state,
+  until,
 } from './setup.mjs';
 
 let browser, files;
@@ -95,12 +97,14 @@ test('from drop to download, reloaded on the way', async () => {
   );
   await page.locator('.tile:has(input[value=best]) b', { hasText: '≈' }).waitFor();
   await checkAccess(page);
+  const release = server.hold();
   await make(page);
   await state(page, 'running');
-  await page.locator('.job .figures', { hasText: 'Frame' }).waitFor();
   await checkAccess(page);
   await page.reload();
   await page.locator('#make:enabled').waitFor(); // the files are still chosen
+  await state(page, 'running');
+  release();
   await state(page, 'done');
   await page.locator('.job:first-child .thumb img').waitFor();
   const [download] = await Promise.all([
@@ -142,17 +146,57 @@ test('the player keeps both videos in step', async () => {
   await close(page);
 });
 
+test('a job is watched while it is made', async () => {
+  const page = await openPage(browser, server);
+  const options = { resolution: 64, steps: 2, preset: 'ultrafast' };
+  const id = await server.makeJob(files.video, prolong(files.speech, 21), options);
+  const playlist = new URL(`v1/jobs/${id}/stream.m3u8`, server.url);
+  await until(() => fetch(playlist).then(async (r) => r.ok && /\.m4s/.test(await r.text())));
+  const release = server.hold(); // 9.6 s of it are made, or twice that
+  const growing = () => {
+    const video = document.querySelector('.after video');
+    return video.buffered.length ? video.buffered.end(video.buffered.length - 1) : 0;
+  };
+  await page.locator('.job:first-child [data-part=watch]').click();
+  await page.waitForFunction(() => {
+    const video = document.querySelector('.after video');
+    return video && !video.paused && video.currentTime > 0.3;
+  });
+  const first = await until(() => page.evaluate(growing));
+  assert.ok(first > 9 && first < 20, `${first} s`);
+  assert.ok(await page.evaluate(() => document.querySelector('.after video').videoWidth === 256));
+  await state(page, 'running');
+  release();
+  await page.waitForFunction(
+    (end) => {
+      const { buffered } = document.querySelector('.after video');
+      return buffered.end(buffered.length - 1) > end + 1;
+    },
+    first,
+  );
+  await state(page, 'done');
+  await page.waitForFunction(() => Math.abs(document.querySelector('.after video').duration - 21) < 0.2);
+  await close(page);
+});
+
 test('cancel, resume, and others meanwhile', async () => {
   const page = await openPage(browser, server);
   await fill(page);
+  let release = server.hold();
   await make(page, 'best');
   await state(page, 'running');
-  await page.locator('.job:first-child [data-part=cancel]').click();
+  await Promise.all([
+    page.waitForResponse(/\/cancel$/),
+    page.locator('.job:first-child [data-part=cancel]').click(),
+  ]);
+  release();
   await state(page, 'canceled');
+  release = server.hold();
   await page.locator('.job:first-child [data-part=resume]').click();
   await state(page, 'running');
   await make(page);
   await page.waitForFunction(() => document.querySelectorAll('.state[data-state=running]').length === 2);
+  release();
   await page.setViewportSize({ width: 320, height: 700 });
   await checkWidth(page);
   await state(page, 'done', 0);
@@ -203,10 +247,13 @@ test('by keyboard alone', async () => {
   await page.keyboard.press('ArrowLeft');
   assert.ok(await page.locator('#quality input[value=fast]').isChecked());
   await reach('#make');
+  const release = server.hold();
   await page.keyboard.press('Enter');
   await page.locator('.job:first-child:focus').waitFor();
+  await state(page, 'running');
   await reach('.job:first-child [data-part=cancel]');
-  await page.keyboard.press('Enter');
+  await Promise.all([page.waitForResponse(/\/cancel$/), page.keyboard.press('Enter')]);
+  release();
   await state(page, 'canceled');
   await close(page);
 });
@@ -214,7 +261,7 @@ test('by keyboard alone', async () => {
 test('a recording from the microphone', async () => {
   const page = await openPage(browser, server);
   await page.locator('[data-part=record]:visible').click();
-  await page.locator('[data-part=clock]', { hasText: '0:02' }).waitFor();
+  await page.locator('[data-part=clock]', { hasText: /0:(0[2-9]|[1-5]\d)/ }).waitFor();
   await page.locator('[data-part=stop]:visible').click();
   await page.waitForFunction(speechIsRead);
   await close(page);
@@ -252,8 +299,10 @@ test('what is no media is refused in words', async () => {
 test('the server is killed and starts again', async () => {
   const page = await openPage(browser, server);
   await fill(page);
+  const release = server.hold();
   await make(page, 'best');
   await state(page, 'running');
+  release();
   await server.stop('SIGKILL');
   await page.locator('#offline').waitFor();
   await server.start();

@@ -1,6 +1,6 @@
 // A server with a folder of its own, drawn speakers, and a browser whose console must stay silent.
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -76,6 +76,84 @@ export class Server {
     this.process.kill(signal);
     await this.ended;
   }
+
+  // Its processes that run jobs.
+  jobs() {
+    const isJob = (pid) => {
+      try {
+        const parent = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').pop().split(' ')[1];
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[1];
+        return Number(parent) === this.process.pid && /^(sync|resume)$/.test(command);
+      } catch {
+        return false; // it has ended
+      }
+    };
+    return readdirSync('/proc').filter((name) => /^\d+$/.test(name) && isJob(name)).map(Number);
+  }
+
+  // Stops every job where it begins, so that it runs for as long as a test looks at it; what is
+  // returned lets them go on.
+  hold() {
+    const held = new Set();
+    const look = () => {
+      for (const pid of this.jobs())
+        if (!held.has(pid)) {
+          process.kill(pid, 'SIGSTOP');
+          held.add(pid);
+        }
+    };
+    look();
+    const timer = setInterval(look, 5);
+    return () => {
+      clearInterval(timer);
+      for (const pid of this.jobs()) process.kill(pid, 'SIGCONT');
+    };
+  }
+
+  async upload(path) {
+    const bytes = readFileSync(path);
+    const send = (address, method, body, headers) =>
+      fetch(new URL(address, this.url), { method, body, headers });
+    const made = await send(
+      'v1/uploads',
+      'POST',
+      JSON.stringify({ name: path.split('/').pop(), size: bytes.length }),
+      { 'Content-Type': 'application/json' },
+    );
+    const { id } = await made.json();
+    await send(`v1/uploads/${id}`, 'PATCH', bytes, {
+      'Content-Type': 'application/octet-stream',
+      'Upload-Offset': '0',
+    });
+    return id;
+  }
+
+  async makeJob(video, audio, options) {
+    const answer = await fetch(new URL('v1/jobs', this.url), {
+      method: 'POST',
+      body: JSON.stringify({ video: await this.upload(video), audio: await this.upload(audio), options }),
+      headers: { 'Content-Type': 'application/json' },
+    });
+    assert.equal(answer.status, 202);
+    return (await answer.json()).id;
+  }
+}
+
+// What `condition` gives once that is true.
+export async function until(condition) {
+  for (const end = Date.now() + patience; ; ) {
+    const found = await condition();
+    if (found) return found;
+    assert.ok(Date.now() < end, `${condition} does not become true`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+// `seconds` of a recording, over and over.
+export function prolong(path, seconds) {
+  const out = join(folder, `${seconds} s.wav`);
+  execFileSync('ffmpeg', ['-v', 'error', '-y', '-stream_loop', '-1', '-i', path, '-t', String(seconds), out]);
+  return out;
 }
 
 const executables = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
