@@ -27,7 +27,7 @@ static bool is_kept(const char *variable)
         "XDG_CACHE_HOME=", "XDG_DATA_HOME=", "XDG_DATA_DIRS="};
     static const char *const prefixes[] = {"LC_",       "LS_",    "OMP_",    "DNNL_", "ONEDNN_",
                                            "OPENBLAS_", "CUDA_",  "NVIDIA_", "ASAN_", "LSAN_",
-                                           "UBSAN_",    "SLURM_", "SBATCH_"};
+                                           "UBSAN_",    "SLURM_", "SBATCH_", "VK_",   "MESA_"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strncmp(variable, names[i], strlen(names[i])))
             return true;
