@@ -25,7 +25,7 @@ def pixels(path):
 @test
 def a_speaker_looks_as_from_the_cpu_also_after_the_device_was_lost():
     good(run(LS, *JOB, "--device", "cpu", "--dtype", "f32", "-o", "cpu.mkv"))
-    lost = {**os.environ, "FAKE_VULKAN": "fail=vkQueueSubmit:20:-4"}
+    lost = {**os.environ, "FAKE_VULKAN": "running,fail=vkQueueSubmit:20:-4"}
     bad(run(LS, *JOB, "--device", "vulkan:0", "-o", "card.mkv", env=lost), "vulkan:0 (llvmpipe", "is lost to this process", code=6)
     assert not os.path.exists("card.mkv")
     r = good(run(LS, "resume", "card.mkv.lsjob"))

@@ -2,7 +2,8 @@
  * through. Its words, read at each call, are separated by commas:
  *   discrete                 devices are discrete cards
  *   fail=FUNCTION:N:RESULT   the N-th call of a function, counted from when FAKE_VULKAN was last
- *                            set, does nothing and gives this result */
+ *                            set, does nothing and gives this result
+ *   running                  calls count from when the first kernel is compiled */
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan_core.h>
 
@@ -16,6 +17,7 @@
 static PFN_vkGetInstanceProcAddr real_instance;
 static PFN_vkGetDeviceProcAddr real_device;
 static PFN_vkGetPhysicalDeviceProperties2 real_properties;
+static int running;
 
 /* The result that a call is to have, 0: that of the function. */
 static VkResult fault(const char *function)
@@ -31,8 +33,9 @@ static VkResult fault(const char *function)
         calls = 0;
     }
     const char *fail = strstr(settings, "fail=");
-    if (!fail || sscanf(fail, "fail=%63[^:]:%d:%d", name, &number, &result) != 3 ||
-        strcmp(name, function))
+    running |= !strcmp(function, "vkCreateComputePipelines");
+    if (!fail || (strstr(settings, "running") && !running) ||
+        sscanf(fail, "fail=%63[^:]:%d:%d", name, &number, &result) != 3 || strcmp(name, function))
         return VK_SUCCESS;
     return ++calls == number ? (VkResult)result : VK_SUCCESS;
 }
