@@ -35,9 +35,9 @@ echo "deb: building in ${out#"$PWD"/}/"
 build "$out"
 if [ "${2:-}" = --twice ]; then
     echo "deb: building again"
-    build "$out/again/in another folder" TZ=Pacific/Chatham LC_ALL=C HOME=/nonexistent CCACHE_DISABLE=1
+    build "$out/again/elsewhere" TZ=Pacific/Chatham LC_ALL=C HOME=/nonexistent CCACHE_DISABLE=1
     for deb in "$out"/*.deb; do
-        cmp "$deb" "$out/again/in another folder/${deb##*/}" || {
+        cmp "$deb" "$out/again/elsewhere/${deb##*/}" || {
             echo "deb: ${deb##*/} is not the same when it is built again" >&2
             exit 1
         }

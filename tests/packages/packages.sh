@@ -13,6 +13,12 @@ if [ "${LS_PACKAGES_MOUNTS:-}" != own ]; then
     LS_PACKAGES_MOUNTS=own exec unshare --mount "$0" "$@"
 fi
 roots=$(realpath -m "${LS_PACKAGES_ROOT:-build-packages-root}")
+mkdir -p "$roots"
+exec 9<"$roots"
+flock -n 9 || {
+    echo "packages: another run uses $roots" >&2
+    exit 1
+}
 [ $# -gt 0 ] || set -- bookworm trixie
 count=0 status=0
 
@@ -64,7 +70,7 @@ files() {
 
 install_all() {
     install_in "$fresh" /srv/*.deb gcc libc6-dev pkg-config
-    in_root "$fresh" "dpkg --purge $ours"
+    in_root "$fresh" "dpkg --purge $ours; mkdir -p /var/lib/private" # which systemd makes
     files >"$fresh/srv/before"
     in_root "$fresh" "dpkg -i /srv/*.deb"
 }
