@@ -86,7 +86,16 @@ frames() {
 
 compile() {
     in_root "$fresh" "cd /srv/work && cc -Wall -Wextra -Werror -std=c11 embed.c -o embed \$(pkg-config --cflags --libs latentsync) &&
-        ./embed face.mp4 speech.wav library.mp4"
+        ./embed face.mp4 speech.wav embedded.mp4"
+    cmp "$fresh/srv/work/command.mp4" "$fresh/srv/work/embedded.mp4"
+}
+
+# Both of its ways: the program, and the library in its own process.
+from_python() {
+    in_root "$fresh" "cd /srv/work && python3 -c 'import latentsync
+for way in \"program\", \"library\":
+    latentsync.sync(\"face.mp4\", \"speech.wav\", way + \".mp4\", backend=way).result()'"
+    cmp "$fresh/srv/work/command.mp4" "$fresh/srv/work/program.mp4"
     cmp "$fresh/srv/work/command.mp4" "$fresh/srv/work/library.mp4"
 }
 
@@ -129,7 +138,7 @@ purge() {
 
 for suite in "$@"; do
     fresh=$roots/$suite-fresh
-    ours="latentsync latentsync-server latentsync-data liblatentsync0 liblatentsync-dev"
+    ours="latentsync latentsync-server latentsync-data liblatentsync0 liblatentsync-dev python3-latentsync"
     check "packages are built, and lintian has nothing against them" build_packages
     rm -rf --one-file-system "$fresh"
     make_root "$suite" "$roots/$suite"
@@ -142,6 +151,7 @@ for suite in "$@"; do
     check "they are installed" install_all
     check "a speaker says something else, with the built-in model" speak
     check "a program is built with pkg-config and does the same" compile
+    check "the Python package does the same" from_python
     check "the service answers a user without rights" serve
     check "nothing is left when they are purged" purge
     umount -R "$fresh/proc" "$fresh/sys" "$fresh/dev"
