@@ -407,7 +407,7 @@ def a_disk_that_is_almost_full():
 def nothing_is_left():
     for u in (VIDEO, SPEECH, LONG, LONG_SPEECH):
         S.want(204, "DELETE", f"/v1/uploads/{u}")
-    until(lambda: not left(S.data))
+    until(lambda: not [f for f in left(S.data) if f.startswith("jobs/")])
     S.stop()
     assert sqlite3.connect(os.path.join(S.data, "latentsync.db")).execute("pragma integrity_check").fetchone() == ("ok",)
 

@@ -302,8 +302,9 @@ _ALL: Dict[str, Option] = {
            "the CPU supports it; int8 is faster, needs half the memory and is less exact",
            initial="auto", choices=("auto", "f32", "bf16", "f16", "int8",)),
     "device": Option("text",
-           "where networks run: cpu, cuda (all cards of a kind), cuda:N, or for each, like "
-           "unet=cuda:0,vae=cpu; auto: the cards, where the job fits, else the CPU",
+           "where networks run: cpu, cuda or vulkan (all cards of a kind), cuda:N, vulkan:N, or "
+           "for each, like unet=cuda:0,vae=cpu; auto: the cards, where the job fits, else the "
+           "CPU",
            initial="auto"),
     "threads": Option("integer",
            "threads of the networks",
