@@ -7,7 +7,6 @@ import sys
 import time
 
 PUPPET = os.path.abspath(sys.argv[2]) if sys.argv[2:] else None
-os.environ.pop("MALLOC_PERTURB_", None)  # jobs do not see it, and the bytes of x264's mbtree follow it
 MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../models/mini")
 import serve_http  # noqa: E402
 from common import LS, TESTS, ffmpeg, good, main, run, syllables, test, until  # noqa: E402
