@@ -6,12 +6,13 @@ RUN apt-get update && \
         gcc clang meson ninja-build pkg-config python3 libavformat-dev libavcodec-dev \
         libavfilter-dev libavutil-dev libswscale-dev libswresample-dev libdnnl-dev libzip-dev \
         libcurl4-openssl-dev libjansson-dev libprotobuf-c-dev protobuf-c-compiler \
-        libmicrohttpd-dev libsqlite3-dev libseccomp-dev nettle-dev && \
+        libmicrohttpd-dev libsqlite3-dev libseccomp-dev nettle-dev glslc libvulkan-dev && \
     rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY meson.build meson_options.txt ./
 COPY include include
 COPY bench bench
+COPY bindings/comfyui bindings/comfyui
 COPY models/mini models/mini
 COPY src src
 COPY tools tools
