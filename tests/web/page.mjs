@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { strings } from '../../src/server/page/strings.js';
 import {
   checkAccess,
@@ -31,6 +31,8 @@ before(async () => {
   browser = await openBrowser();
   await server.start();
 });
+
+afterEach(() => server.release?.()); // where a test failed before it did so
 
 after(async () => {
   await browser?.close();

@@ -104,10 +104,11 @@ export class Server {
     };
     look();
     const timer = setInterval(look, 5);
-    return () => {
+    this.release = () => {
       clearInterval(timer);
       for (const pid of this.jobs()) process.kill(pid, 'SIGCONT');
     };
+    return this.release;
   }
 
   async upload(path) {
