@@ -149,23 +149,26 @@ test('the player keeps both videos in step', async () => {
 });
 
 test('a job is watched while it is made', async () => {
-  const page = await openPage(browser, server);
   const options = { resolution: 64, steps: 2, preset: 'ultrafast' };
-  const id = await server.makeJob(files.video, prolong(files.speech, 21), options);
-  const playlist = new URL(`v1/jobs/${id}/stream.m3u8`, server.url);
-  await until(() => fetch(playlist).then(async (r) => r.ok && /\.m4s/.test(await r.text())));
-  const release = server.hold(); // 9.6 s of it are made, or twice that
+  const id = await server.makeJob(files.video, prolong(files.speech, 31), options);
+  const get = (path) => fetch(new URL(`v1/jobs/${id}${path}`, server.url));
+  await until(async () => (await (await get('')).json()).progress?.frame > 0 && (await get('/stream.m3u8')).ok);
+  const release = server.hold();
+  const playlist = await (await get('/stream.m3u8')).text();
+  const made = [...playlist.matchAll(/^#EXTINF:([\d.]+)/gm)].reduce((sum, [, seconds]) => sum + Number(seconds), 0);
+  assert.ok(made > 1 && !/ENDLIST/.test(playlist), playlist);
   const growing = () => {
     const video = document.querySelector('.after video');
     return video.buffered.length ? video.buffered.end(video.buffered.length - 1) : 0;
   };
+  const page = await openPage(browser, server);
   await page.locator('.job:first-child [data-part=watch]').click();
   await page.waitForFunction(() => {
     const video = document.querySelector('.after video');
     return video && !video.paused && video.currentTime > 0.3;
   });
-  const first = await until(() => page.evaluate(growing).then((end) => end > 9 && end)); // all of it
-  assert.ok(first < 20, `${first} s`);
+  const first = await until(() => page.evaluate(growing).then((end) => end > made - 0.2 && end));
+  assert.ok(first < made + 0.2, `${first} of ${made} s`);
   assert.ok(await page.evaluate(() => document.querySelector('.after video').videoWidth === 256));
   await state(page, 'running');
   release();
@@ -177,7 +180,7 @@ test('a job is watched while it is made', async () => {
     first,
   );
   await state(page, 'done');
-  await page.waitForFunction(() => Math.abs(document.querySelector('.after video').duration - 21) < 0.2);
+  await page.waitForFunction(() => Math.abs(document.querySelector('.after video').duration - 31) < 0.2);
   await close(page);
 });
 

@@ -10,7 +10,7 @@ import { chromium } from 'playwright-core';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-export const patience = 300_000; // ms, for what a job on a busy machine may take
+export const patience = 120_000; // ms, for what a job on a busy machine may take
 
 export const folder = mkdtempSync(join(tmpdir(), 'latentsync-web-'));
 
