@@ -79,21 +79,26 @@ static void set_quality(AVCodecContext *c, const ls_encoder_row *r, int crf)
     }
 }
 
+/* x264's macroblock tree for AVX-512 reads memory that was never written: its bytes would differ
+ * from run to run. */
+static int set_x264_cpu(AVDictionary **options)
+{
+    ls_cpu cpu;
+    ls_cpu_detect(&cpu, "");
+    return cpu.avx512 ? av_dict_set(options, "x264-params", ":asm=avx2", AV_DICT_APPEND) : 0;
+}
+
 static int set_options(AVCodecContext *c, const ls_encoder_row *r, const char *preset,
                        const AVFrame *model)
 {
     char value[16];
     AVDictionary *options = NULL;
-    ls_cpu cpu;
     const bool quick = r->quick_options && ls_encoder_preset(r, preset) < LS_QUICK_PRESETS;
     int ret = av_dict_parse_string(&options, quick ? r->quick_options : r->options, "=", ",", 0);
     if (ret >= 0 && r->preset)
         ret = av_dict_set(&options, r->preset, ls_encoder_preset_value(r, preset, value), 0);
-    ls_cpu_detect(&cpu, "");
-    /* x264's macroblock tree for AVX-512 reads memory that was never written: its bytes would
-     * differ from run to run. */
-    if (ret >= 0 && !strcmp(r->name, "libx264") && cpu.avx512)
-        ret = av_dict_set(&options, "x264-params", ":asm=avx2", AV_DICT_APPEND);
+    if (ret >= 0 && !strcmp(r->name, "libx264"))
+        ret = set_x264_cpu(&options);
     if (ret >= 0)
         ret = ls_hdr_set_options(&options, r->name, model);
     if (ret >= 0)
