@@ -65,16 +65,6 @@ typedef struct recipe {
             }                                                                                      \
         }                                                                                          \
     }
-#define ELEMENTWISE(name, op)                                                                      \
-    {                                                                                              \
-#name, &ls_vulkan_elementwise, {ELEMENTWISE_THREADS, {op } },                              \
-        {                                                                                          \
-            0,                                                                                     \
-            {                                                                                      \
-                0                                                                                  \
-            }                                                                                      \
-        }                                                                                          \
-    }
 #define OTHER(name, source, threads, constant)                                                     \
     {                                                                                              \
 #name, &ls_vulkan_##source, {threads, {constant } },                                       \
@@ -85,6 +75,7 @@ typedef struct recipe {
             }                                                                                      \
         }                                                                                          \
     }
+#define ELEMENTWISE(name, op) OTHER(name, elementwise, ELEMENTWISE_THREADS, op)
 
 static const recipe recipes[GPU_FUNCTION_COUNT] = {
     [GPU_activate] = ELEMENTWISE(activate, 0),
