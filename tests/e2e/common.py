@@ -94,6 +94,21 @@ def digest(path):
     return hashlib.sha256(open(path, "rb").read()).hexdigest()
 
 
+def pixels(path):
+    ffmpeg("-i", path, "-f", "rawvideo", "-pix_fmt", "yuv420p", path + ".yuv")
+    return open(path + ".yuv", "rb").read()
+
+
+def painted_alike(cpu, card, source, share):
+    """What the networks painted in the video of a card is as in the CPU's; it is more than 1 / share of all values."""
+    cpu, card, source = pixels(cpu), pixels(card), pixels(source)
+    painted = [abs(a - b) for a, b, s in zip(cpu, card, source) if a != s]
+    assert len(cpu) == len(card) and len(painted) > len(cpu) // share, (len(cpu), len(card), len(painted))
+    near = sum(d <= 1 for d in painted) / len(painted)
+    print(f"# {near:.5f} of {len(painted)} values within 1, the most is {max(painted)}")
+    assert near >= 0.99, near
+
+
 def good(r):
     assert r.returncode == 0, f"exit {r.returncode}: {r.stderr}"
     return r
