@@ -5,7 +5,9 @@
 #include <malloc.h>
 #endif
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int refuse(const cli_command *family, const char *word)
 {
@@ -58,6 +60,17 @@ static int run(const char *name, int argc, char **argv)
     return cli_parse(&call, argc, argv, &status) ? call.command->run(&call) : status;
 }
 
+/* A libcurl built on one distribution does not know where another has its certificates. */
+static void find_certificates(void)
+{
+    static const char *const places[] = {"/etc/ssl/certs/ca-certificates.crt", // Debian
+                                         "/etc/pki/tls/certs/ca-bundle.crt",   // Fedora
+                                         "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
+    for (size_t i = 0; i < sizeof places / sizeof *places && !getenv("SSL_CERT_FILE"); i++)
+        if (!access(places[i], R_OK))
+            setenv("SSL_CERT_FILE", places[i], 0);
+}
+
 int main(int argc, char **argv)
 {
 #if HAVE_MALLOPT
@@ -66,6 +79,7 @@ int main(int argc, char **argv)
 #endif
     signal(SIGXFSZ, SIG_IGN); // a file-size limit and a closed pipe are errors to report
     signal(SIGPIPE, SIG_IGN);
+    find_certificates();
     if (argc < 2) {
         cli_print_overview(stderr);
         return CLI_USAGE;
