@@ -48,12 +48,12 @@ void queue_upload_path(const queue *q, const char *id, char *out, size_t size);
 typedef void queue_answer(void *opaque, json_t *result, const ls_error *err);
 /* `latentsync probe` and `latentsync estimate` in a process each. The answer is given once,
  * possibly before the function returns. LS_EBUSY: too many are running. LS_ENOENT: no such upload.
- * LS_EINVAL: it is not complete. */
+ * The caller knows that `upload` is complete; of what a request names, LS_EINVAL: it is not. */
 int queue_probe(queue *q, const char *upload, queue_answer *answer, void *opaque, ls_error *err);
 int queue_estimate(queue *q, const json_t *request, queue_answer *answer, void *opaque,
                    ls_error *err);
-/* The faces of an upload as the API shows them; begins to look for them if nobody has. NULL with
- * *err set: the search failed, LS_ENOENT, LS_EBUSY. */
+/* The faces of a complete upload as the API shows them; begins to look for them if nobody has. NULL
+ * with *err set: the search failed, LS_ENOENT, LS_EBUSY. */
 json_t *queue_faces(queue *q, const char *upload, ls_error *err);
 void queue_face_path(const queue *q, const char *upload, unsigned n, char *out, size_t size);
 

@@ -345,7 +345,7 @@ static int count_waiting(queue *q, ls_error *err)
                    : ret;
 }
 
-static int check_uploads(queue *q, const json_t *request, ls_error *err)
+int queue_check_uploads(queue *q, const json_t *request, ls_error *err)
 {
     static const char *const members[] = {"video", "audio", "features_from"};
     int ret = 0;
@@ -369,7 +369,7 @@ static int resume(queue *q, const json_t *row, ls_error *err)
         return server_fail(err, LS_EINVAL,
                            "only a job that failed or was canceled can be resumed; it is %s",
                            text_of(row, "state"));
-    int ret = check_uploads(q, json_object_get(row, "request"), err);
+    int ret = queue_check_uploads(q, json_object_get(row, "request"), err);
     if (!ret)
         ret = count_waiting(q, err);
     if (!ret)
@@ -551,7 +551,7 @@ static int add_step(adding *a, json_t **out, bool *waits, ls_error *err)
     *waits = false;
     if (ret || *out)
         return ret;
-    ret = check_uploads(a->q, a->request, err);
+    ret = queue_check_uploads(a->q, a->request, err);
     for (int i = 0; i < 2 && !ret; i++) {
         const char *id = text_of(a->request, members[i]);
         json_t *row = queue_upload_row(a->q, id, err);

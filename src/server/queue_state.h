@@ -92,6 +92,8 @@ void queue_changed(queue *q, const char *id);
 queue_run *queue_find_run(queue *q, const char *id);
 /* The upload's row, or JSON's null; NULL on failure. */
 json_t *queue_upload_row(queue *q, const char *id, ls_error *err);
+/* Whether the uploads that a request names are there as a whole. LS_ENOENT, LS_EINVAL. */
+int queue_check_uploads(queue *q, const json_t *request, ls_error *err);
 
 void queue_runs_start(queue *q);
 void queue_runs_read(queue *q);

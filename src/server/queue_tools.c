@@ -338,17 +338,13 @@ void queue_tools_end(queue *q, const char *upload)
     }
 }
 
-/* LS_ENOENT; LS_EINVAL unless it is complete. */
-static json_t *complete_upload(queue *q, const char *id, ls_error *err)
+static json_t *upload_row(queue *q, const char *id, ls_error *err)
 {
     json_t *row = queue_upload_row(q, id, err);
-    if (!row || json_integer_value(json_object_get(row, "is_complete")))
+    if (!json_is_null(row))
         return row;
-    if (json_is_null(row))
-        server_fail(err, LS_ENOENT, "there is no upload %s", id);
-    else
-        server_fail(err, LS_EINVAL, "upload %s is not complete", id);
     json_decref(row);
+    server_fail(err, LS_ENOENT, "there is no upload %s", id);
     return NULL;
 }
 
@@ -371,7 +367,7 @@ int queue_probe_locked(queue *q, const char *upload, queue_answer *answer, void 
 int queue_probe(queue *q, const char *upload, queue_answer *answer, void *opaque, ls_error *err)
 {
     pthread_mutex_lock(&q->lock);
-    json_t *row = complete_upload(q, upload, err);
+    json_t *row = upload_row(q, upload, err);
     json_t *known = json_incref(json_object_get(row, "probe"));
     const bool is_known = json_is_object(known);
     const int ret = !row       ? err->code
@@ -389,15 +385,9 @@ int queue_probe(queue *q, const char *upload, queue_answer *answer, void *opaque
 static int add_estimate(queue *q, const json_t *request, queue_answer *answer, void *opaque,
                         ls_error *err)
 {
-    static const char *const members[] = {"video", "audio"};
     char id[QUEUE_ID_SIZE];
-    for (int i = 0; i < 2; i++) {
-        json_t *row =
-            complete_upload(q, json_string_value(json_object_get(request, members[i])), err);
-        if (!row)
-            return err->code;
-        json_decref(row);
-    }
+    if (queue_check_uploads(q, request, err))
+        return err->code;
     queue_new_id(id);
     queue_due *due = queue_new_due(answer, opaque, err);
     queue_tool *t = due ? add(q, ESTIMATE, id, err) : NULL;
@@ -457,7 +447,7 @@ static json_t *faces(queue *q, const char *upload, const json_t *row, ls_error *
 json_t *queue_faces(queue *q, const char *upload, ls_error *err)
 {
     pthread_mutex_lock(&q->lock);
-    json_t *row = complete_upload(q, upload, err);
+    json_t *row = upload_row(q, upload, err);
     json_t *out = row ? faces(q, upload, row, err) : NULL;
     json_decref(row);
     pthread_mutex_unlock(&q->lock);

@@ -230,7 +230,8 @@ def what_a_file_holds():
     for what in ("probe", "faces", "content"):
         a = S.want(409, "GET", f"/v1/uploads/{part}/{what}")
         assert "3 of 10 bytes" in a.json()["error"]["message"] and a.code() == "conflict", a.body
-    S.want(422, "POST", "/v1/estimate", video=part, audio=SPEECH)
+    a = S.want(422, "POST", "/v1/estimate", video=part, audio=SPEECH)
+    assert a.json()["error"]["message"].startswith("video: "), a.body
     # a playlist must not make the server read its own files, or the network's
     for body in (f"#EXTM3U\n#EXTINF:1,\n{os.path.abspath('face/face.mp4')}\n", "ffconcat version 1.0\nfile /etc/passwd\n",
                  f"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:{S.port}/health\n"):
