@@ -153,12 +153,27 @@ int queue_start_worker(queue *q, worker *w, const arguments *a, const char *temp
     return worker_start(w, &settings, err);
 }
 
-void queue_common_arguments(queue *q, arguments *a)
+void queue_share_arguments(const queue *q, arguments *a)
 {
-    if (q->s->models)
-        arguments_add(a, "--models=%s", q->s->models);
+    arguments_add(a, "--max-memory=%llu", (unsigned long long)q->worker_memory);
     if (q->worker_threads)
         arguments_add(a, "--threads=%d", q->worker_threads);
+}
+
+void queue_input_arguments(const queue *q, arguments *a, const json_t *request, int use)
+{
+    const char *features = json_string_value(json_object_get(request, "features_from"));
+    if (q->s->models)
+        arguments_add(a, "--models=%s", q->s->models);
+    if (q->s->device)
+        arguments_add(a, "--device=%s", q->s->device);
+    arguments_add_options(a, request, use);
+    if (features)
+        arguments_add(a, "--features-from=%s/uploads/%s", q->data, features);
+    arguments_add(a, "%s/uploads/%s", q->data,
+                  json_string_value(json_object_get(request, "video")));
+    arguments_add(a, "%s/uploads/%s", q->data,
+                  json_string_value(json_object_get(request, "audio")));
 }
 
 /* The pipes and the bell. Called with the lock, which is open meanwhile. */
@@ -221,8 +236,9 @@ static void share_out(queue *q, const json_t *machine)
     else if (!workers && !has_card) // which one job takes
         workers = cores / 8 < all / usual ? cores / 8 : (size_t)(all / usual);
     q->workers = workers < 1 ? 1 : workers > QUEUE_MOST_WORKERS ? QUEUE_MOST_WORKERS : workers;
-    q->worker_memory = all / q->workers;
-    q->worker_threads = q->workers == 1 ? 0 : cores > q->workers ? (int)(cores / q->workers) : 1;
+    const size_t shares = q->is_cluster ? 1 : q->workers;
+    q->worker_memory = all / shares;
+    q->worker_threads = shares == 1 ? 0 : cores > shares ? (int)(cores / shares) : 1;
 }
 
 static void *work(void *opaque)

@@ -126,20 +126,9 @@ static bool is_resumable(queue *q, const char *id, const json_t *request)
 
 static void input_arguments(queue *q, arguments *a, const char *id, const json_t *request)
 {
-    const char *features = json_string_value(json_object_get(request, "features_from"));
-    if (q->s->models)
-        arguments_add(a, "--models=%s", q->s->models);
-    if (q->s->device)
-        arguments_add(a, "--device=%s", q->s->device);
-    arguments_add_options(a, request, LS_OPTION_SYNC);
-    if (features)
-        arguments_add(a, "--features-from=%s/uploads/%s", q->data, features);
+    queue_input_arguments(q, a, request, LS_OPTION_SYNC);
     arguments_add(a, "--job=%s/jobs/%s/job", q->data, id);
     arguments_add(a, "--output=%s/jobs/%s/output%s", q->data, id, request_extension(request));
-    arguments_add(a, "%s/uploads/%s", q->data,
-                  json_string_value(json_object_get(request, "video")));
-    arguments_add(a, "%s/uploads/%s", q->data,
-                  json_string_value(json_object_get(request, "audio")));
 }
 
 /* A job that was begun resumes as it was begun; a preview is asked for again. */
@@ -149,9 +138,7 @@ static void local_arguments(queue *q, arguments *a, const char *id, const json_t
     arguments_add(a, "latentsync");
     arguments_add(a, resumes ? "resume" : "sync");
     arguments_add(a, "--progress=json");
-    arguments_add(a, "--max-memory=%llu", (unsigned long long)q->worker_memory);
-    if (q->worker_threads)
-        arguments_add(a, "--threads=%d", q->worker_threads);
+    queue_share_arguments(q, a);
     arguments_add(a, "--newest-frame=%s/jobs/%s/newest.jpg", q->data, id);
     if (!json_is_number(json_object_get(request, "preview")))
         arguments_add(a, "--stream=%s/jobs/%s/stream", q->data, id);

@@ -81,7 +81,9 @@ void queue_program(const queue *q, char out[QUEUE_PATH]);
 /* Starts `w` for this program. */
 int queue_start_worker(queue *q, worker *w, const arguments *a, const char *temporary,
                        const sandbox *box, int death_signal, ls_error *err);
-void queue_common_arguments(queue *q, arguments *a);
+/* What a job may use of the machine, and what is made of it: of jobs and of estimates alike. */
+void queue_share_arguments(const queue *q, arguments *a);
+void queue_input_arguments(const queue *q, arguments *a, const json_t *request, int use);
 
 /* Adds an event; `r` is NULL for a job that does not run. Takes `data` over. */
 int queue_event(queue *q, int64_t job, const char *id, queue_run *r, const char *event,

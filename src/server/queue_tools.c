@@ -102,23 +102,19 @@ static void tool_arguments(queue *q, queue_tool *t, arguments *a)
         [PROBE] = "probe", [ESTIMATE] = "estimate", [FACES] = "faces"};
     arguments_add(a, "latentsync");
     arguments_add(a, "%s", commands[t->kind]);
-    if (t->kind != PROBE)
-        queue_common_arguments(q, a);
     if (t->kind == FACES) {
+        if (q->s->models)
+            arguments_add(a, "--models=%s", q->s->models);
+        if (q->worker_threads)
+            arguments_add(a, "--threads=%d", q->worker_threads);
         arguments_add(a, "--progress=json");
         arguments_add(a, "--preview=%s/uploads/%s.faces", q->data, t->id);
     } else {
         arguments_add(a, "--json");
     }
     if (t->kind == ESTIMATE) {
-        arguments_add(a, "--max-memory=%llu", (unsigned long long)q->worker_memory);
-        if (q->s->device)
-            arguments_add(a, "--device=%s", q->s->device);
-        arguments_add_options(a, t->request, LS_OPTION_ESTIMATE);
-        arguments_add(a, "%s/uploads/%s", q->data,
-                      json_string_value(json_object_get(t->request, "video")));
-        arguments_add(a, "%s/uploads/%s", q->data,
-                      json_string_value(json_object_get(t->request, "audio")));
+        queue_share_arguments(q, a);
+        queue_input_arguments(q, a, t->request, LS_OPTION_ESTIMATE);
     } else {
         arguments_add(a, "%s/uploads/%s", q->data, t->id);
     }
@@ -315,10 +311,13 @@ void queue_tools_read(queue *q)
 
 static bool works_on(const queue_tool *t, const char *upload)
 {
-    const char *video = json_string_value(json_object_get(t->request, "video"));
-    const char *audio = json_string_value(json_object_get(t->request, "audio"));
-    return !strcmp(t->id, upload) || (video && !strcmp(video, upload)) ||
-           (audio && !strcmp(audio, upload));
+    static const char *const members[] = {"video", "audio", "features_from"};
+    bool is_used = !strcmp(t->id, upload);
+    for (int i = 0; i < 3; i++) {
+        const char *id = json_string_value(json_object_get(t->request, members[i]));
+        is_used = is_used || (id && !strcmp(id, upload));
+    }
+    return is_used;
 }
 
 void queue_tools_end(queue *q, const char *upload)

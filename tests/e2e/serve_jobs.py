@@ -293,6 +293,24 @@ def a_preview_and_an_estimate():
 
 
 @with_no_jobs
+def an_estimate_is_of_what_a_job_gets():
+    """Its share of the machine; on a cluster, where jobs take nothing here, all that the server may use."""
+    os.makedirs("o.bin")
+    for name in ("sbatch", "squeue", "scancel"):
+        with open("o.bin/" + name, "w") as f:
+            os.chmod(f.name, 0o700)
+    path = {"PATH": os.path.abspath("o.bin") + ":" + os.environ["PATH"]}
+    request = {"video": VIDEO, "audio": SPEECH, "options": {**OPTIONS, "quality": "fast"}}
+    for args, shares in ((["--workers", 2], 2), (["--workers", 4, "--executor", "slurm"], 1)):
+        with Server("--max-memory", 2 << 30, *args, data=f"o.data{shares}", env=path) as s:
+            request["video"], request["audio"] = s.upload("face/face.mp4"), s.upload("face/speech.wav")
+            e, = s.want(200, "POST", "/v1/estimate", request, timeout=280).json()["estimates"]
+            assert e["max_memory_bytes"] == ((2 << 30) - (64 << 20)) // shares, e
+            open("o.text", "w").write("no sound at all\n")
+            s.want(422, "POST", "/v1/estimate", {**request, "features_from": s.upload("o.text")}, timeout=280)
+
+
+@with_no_jobs
 def inputs_that_fail():
     open("o.noise", "wb").write(os.urandom(5000))
     noise = S.upload("o.noise")
