@@ -11,6 +11,7 @@
 #define PAD 4     /* columns and rows of the patch around what is pasted, for the taps */
 #define EDGE 5    /* of 256: radius of the soft edge */
 #define POINTS 64 /* along each axis, of which those at the edge are compared */
+#define CHIN 192  /* of 256: below it the edge follows the jaw, which is where the speech has it */
 #define TERMS 6   /* of the offset: 1, x, y, x^2, xy, y^2 */
 #define FITS 4    /* of the offset, each with weights by the one before */
 #define LEVEL (1.f / 127.5f)
@@ -105,7 +106,7 @@ static void find_points(ls_paste *p)
 {
     const size_t n = p->resolution, step = n > POINTS ? n / POINTS : 1;
     p->count = 0;
-    for (size_t y = p->top; y < p->bottom; y += step)
+    for (size_t y = p->top; y < n * CHIN / 256; y += step)
         for (size_t x = p->left; x < p->right; x += step) {
             const float a = p->weights[y * n + x];
             if (4 * a * (1 - a) < 0.2f)

@@ -5,6 +5,7 @@
  *   networks made along the mask's border to what the frame has there: six terms of x and y for
  *   each of R, G, B, fitted by iteratively reweighted least squares (Holland and Welsch, 1977) with
  *   the weights of Geman and McClure (1985), so that a jaw or hair that has moved counts little.
+ *   The chin does not count at all: it would have the light follow the jaw.
  * - Where the frame is finer than the face image, the patch is sharpened (its difference from a
  *   Gaussian of one pixel is added, hardly beyond the values around), as far as its gradients along
  *   the border then have no more energy than the frame's own there. Where the frame is coarser, the

@@ -213,12 +213,14 @@ static double flat(double x, double y)
     return 120 + x / 20 - y / 30;
 }
 
-/* Adds to the image of a face: `level` everywhere and `tilt` from left to right. */
+/* Adds to the image of a face: `level` everywhere and `tilt` from the top left to the bottom right.
+ */
 static void discolor(float *image, size_t n, const double level[3], double tilt)
 {
-    for (size_t i = 0; i < n * n * 3; i++)
-        image[i] +=
-            (float)((level[i % 3] + tilt * ((double)(i / 3 % n) / (double)n - 0.5)) / 127.5);
+    for (size_t i = 0; i < n * n * 3; i++) {
+        const double x = (double)(i / 3 % n), y = (double)(i / 3 / n), across = (x + y) / (double)n;
+        image[i] += (float)((level[i % 3] + tilt * (across - 1)) / 127.5);
+    }
 }
 
 /* The largest difference of luma in the middle of the mask, with its sign. */
@@ -268,6 +270,36 @@ static void foreign_light_is_taken_away(void **state)
         free_picture(&f);
         free_picture(&before);
     }
+    free(image);
+    free(face);
+}
+
+/* A jaw that is open in the video and closed in what is pasted, or the other way round, changes no
+ * light above it. */
+static void light_does_not_follow_the_jaw(void **state)
+{
+    (void)state;
+    static const float changes[] = {-0.3f, -0.1f, 0.1f, 0.3f};
+    const size_t n = 256;
+    const ls_matrix m = place(n, 0.8, -0.1, 200, 190);
+    float *image = malloc(n * n * 3 * sizeof(float));
+    uint8_t *face = malloc(n * n * 3);
+    picture source = draw(400, 400, flat), still = copy_picture(&source);
+    cut_out(&source, n, &m, face, image);
+    discolor(image, n, (double[]){8, 4, -3}, 6);
+    paste(n, LS_SHARPEN_AUTO, image, face, &m, 1, &still);
+    for (size_t k = 0; k < LS_COUNT(changes); k++) {
+        picture f = copy_picture(&source);
+        for (size_t i = n * 205 * 3; i < n * n * 3; i++)
+            image[i] += changes[k] - (k ? changes[k - 1] : 0);
+        paste(n, LS_SHARPEN_AUTO, image, face, &m, 1, &f);
+        const double left = largest_change(&f, &still, n, &m);
+        print_message("jaw %+.1f: %.0f levels\n", (double)changes[k], left);
+        assert_true(fabs(left) <= 1);
+        free_picture(&f);
+    }
+    free_picture(&source);
+    free_picture(&still);
     free(image);
     free(face);
 }
@@ -417,6 +449,7 @@ int main(void)
         cmocka_unit_test(what_the_mask_keeps_is_exact),
         cmocka_unit_test(the_same_face_gives_the_frame),
         cmocka_unit_test(foreign_light_is_taken_away),
+        cmocka_unit_test(light_does_not_follow_the_jaw),
         cmocka_unit_test(nothing_gets_sharper_than_the_face),
         cmocka_unit_test(only_the_frame_counts),
         cmocka_unit_test(nonsense_is_refused),
