@@ -92,17 +92,17 @@ void ls_device_close(ls_device **dev)
     *dev = NULL;
 }
 
-size_t ls_device_list(ls_device_info *list, size_t most)
+size_t ls_device_list(const char *kind, ls_device_info *list, size_t most)
 {
-    size_t n = most > 0;
+    size_t n = most > 0 && (!kind || !strcmp(kind, "cpu"));
     if (n)
         describe_cpu(list, cpu, "cpu");
 #if HAVE_CUDA
-    if (most > n)
+    if (most > n && (!kind || !strcmp(kind, "cuda")))
         n += ls_device_cuda_list(list + n, most - n);
 #endif
 #if HAVE_VULKAN
-    if (most > n)
+    if (most > n && (!kind || !strcmp(kind, "vulkan")))
         n += ls_device_vulkan_list(list + n, most - n);
 #endif
     return n;

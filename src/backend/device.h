@@ -124,9 +124,10 @@ static inline bool ls_store_is_dry(const ls_store *st)
 int ls_device_open(ls_device **out, const char *name, int threads, ls_error *err);
 void ls_device_close(ls_device **dev);
 
-/* The devices that ls_device_open would find, the CPU first, `most` of them at most; returns how
- * many. Opens none, and asks for cards only where there is room for one. */
-size_t ls_device_list(ls_device_info *list, size_t most);
+/* The devices of a kind, "cpu", "cuda" or "vulkan", that ls_device_open would find, or with NULL
+ * all, the CPU first: `most` of them at most; returns how many. Opens none, and loads no other
+ * kind's driver. */
+size_t ls_device_list(const char *kind, ls_device_info *list, size_t most);
 
 int ls_store_open(ls_store **out, ls_device *dev, unsigned flags, ls_error *err);
 void ls_store_close(ls_store **st);

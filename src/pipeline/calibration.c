@@ -180,7 +180,7 @@ static void machine_name(char *text, size_t size)
     ls_cpu cpu;
     ls_device_info info = {0};
     ls_cpu_detect(&cpu, "");
-    ls_device_list(&info, 1);
+    ls_device_list("cpu", &info, 1);
     snprintf(text, size, "%s, %d cores, latentsync %s, %s", cpu.model, cpu.cores, LS_VERSION_STRING,
              info.version);
 }

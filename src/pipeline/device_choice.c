@@ -133,7 +133,7 @@ static int fail_missing(const char *name, bool lists, ls_error *err)
     ls_device_close(&device);
     if (!ret)
         ret = ls_fail(err, LS_EUNSUPPORTED, "%s cannot be used", name);
-    const size_t count = lists ? ls_device_list(all, LS_COUNT(all)) : 0;
+    const size_t count = lists ? ls_device_list(NULL, all, LS_COUNT(all)) : 0;
     for (const ls_device_info *d = all; d < all + count; d++)
         ls_list_add(there, sizeof there, "%s%s%s%s", d->name, *d->model ? " (" : "", d->model,
                     *d->model ? ")" : "");
@@ -150,11 +150,9 @@ typedef struct cards {
     size_t count;
 } cards;
 
-static void list_cards(cards *c)
+static void list_cards(cards *c, const char *kind)
 {
-    ls_device_info all[LS_DEVICES_MAX];
-    c->count = ls_device_list(all, LS_COUNT(all)) - 1; // without the CPU
-    memcpy(c->info, all + 1, c->count * sizeof *all);
+    c->count += ls_device_list(kind, c->info + c->count, LS_COUNT(c->info) - c->count);
 }
 
 static bool is_card_of(const ls_device_info *info, const char *kind)
@@ -197,28 +195,39 @@ static bool is_among(const cards *c, const char *name)
     return false;
 }
 
-/* The best kind of card that there is; where there is none, the one of which to say why. */
-static const char *preferred_kind(const cards *all)
+/* Lists cards up to the first kind of which there are any to use; where there is none, returns the
+ * one of which to say why. Drivers of others are not loaded. */
+static const char *list_preferred(cards *all)
 {
-    for (size_t i = 0; i < LS_COUNT(kinds); i++)
+    for (size_t i = 0; i < LS_COUNT(kinds); i++) {
+        list_cards(all, kinds[i]);
         if (cards_of_kind(all, kinds[i], true, "").count)
             return kinds[i];
+    }
     return kinds[0];
+}
+
+static void list_named(cards *all, const ls_device_names *names)
+{
+    for (size_t k = 0; k < LS_COUNT(kinds); k++) {
+        bool named = false;
+        for (size_t i = 0; i < LS_NETWORKS; i++)
+            named = named || is_of_kind(names->of[i], strlen(names->of[i]), kinds[k]);
+        if (named)
+            list_cards(all, kinds[k]);
+    }
 }
 
 int ls_device_choice_find(ls_device_choice *p, const ls_device_wish *w, ls_error *err)
 {
     cards all = {.count = 0}, of[LS_NETWORKS];
     ls_device_names names = w->names;
-    bool any_card = w->automatic;
-    for (size_t i = 0; i < LS_NETWORKS; i++)
-        any_card = any_card || is_card(names.of[i]);
-    if (any_card)
-        list_cards(&all);
     if (w->automatic) {
+        const char *kind = list_preferred(&all);
         for (size_t i = 0; i < LS_NETWORKS; i++)
-            snprintf(names.of[i], LS_DEVICE_NAME, "%s",
-                     i == WHISPER ? "cpu" : preferred_kind(&all));
+            snprintf(names.of[i], LS_DEVICE_NAME, "%s", i == WHISPER ? "cpu" : kind);
+    } else {
+        list_named(&all, &names);
     }
     for (size_t i = 0; i < LS_NETWORKS; i++) {
         const bool numbered = strchr(names.of[i], ':');

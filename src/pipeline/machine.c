@@ -38,7 +38,7 @@ static void explain_no_card(char *text, size_t size)
     *text = '\0';
     if (!ls_device_choice_find(&choice, &automatic, NULL))
         return;
-    const size_t count = ls_device_list(all, LS_COUNT(all));
+    const size_t count = ls_device_list(NULL, all, LS_COUNT(all));
     for (size_t i = 0; i < LS_COUNT(kinds); i++) {
         ls_device *device = NULL;
         ls_error err = {0};
@@ -58,7 +58,7 @@ void ls_machine_get(ls_machine *out, size_t size)
     ls_machine_memory memory;
     char folder[LS_PATH_SIZE];
     ls_cpu_detect(&cpu, "");
-    ls_device_list(&device, 1);
+    ls_device_list("cpu", &device, 1);
     ls_machine_memory_now(&memory, "");
     ls_machine m = {.size = size,
                     .cores = cpu.cores,
@@ -80,7 +80,7 @@ int ls_machine_get_device(ls_machine_device *out, size_t size, size_t index)
 {
     ls_device_info all[LS_DEVICES_MAX];
     ls_cpu cpu;
-    if (index >= ls_device_list(all, LS_COUNT(all)))
+    if (index >= ls_device_list(NULL, all, LS_COUNT(all)))
         return 0;
     const ls_device_info info = all[index];
     ls_machine_device d = {.size = size,

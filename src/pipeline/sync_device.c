@@ -36,7 +36,7 @@ int ls_sync_borrow_models(ls_sync *job, ls_error *err)
 static int type_of_cpu(void)
 {
     ls_device_info cpu;
-    ls_device_list(&cpu, 1);
+    ls_device_list("cpu", &cpu, 1);
     return ls_compute_type_of(cpu.fast);
 }
 

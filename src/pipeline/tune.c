@@ -390,7 +390,7 @@ int ls_tune(void (*line)(void *opaque, const char *line), void *opaque, const ls
     json_object_clear(json_object_get(t.known, "rates"));
     json_object_clear(json_object_get(t.known, "samples"));
     ls_cpu_detect(&t.cpu, "");
-    ls_device_list(&info, 1);
+    ls_device_list("cpu", &info, 1);
     print_head(&t, &info);
     int ret = tune_threads(&t, info.fast, &step, err);
     if (!ret && info.fast != LS_F32)

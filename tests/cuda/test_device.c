@@ -67,7 +67,7 @@ static void test_missing(void **state)
     check_open_fails("cuda", LS_EUNSUPPORTED,
                      "no NVIDIA driver: /nonexistent/libcuda.so.1 could not be opened");
     ls_device_info list[2];
-    assert_int_equal(ls_device_list(list, 2), 1);
+    assert_int_equal(ls_device_list(NULL, list, 2), 1);
     setenv("LS_CUDA_LIBRARY", name, 1);
     free(name);
 }
@@ -82,7 +82,7 @@ static void test_unusable(void **state)
     set_card("compute=70");
     check_open_fails("cuda:0", LS_EUNSUPPORTED, "compute capability 7.0");
     ls_device_info list[2];
-    assert_int_equal(ls_device_list(list, 2), 1);
+    assert_int_equal(ls_device_list(NULL, list, 2), 1);
     set_card("compute=75,driver=11000");
     ls_device *dev = open_device();
     assert_string_equal(dev->info.version, "CUDA 11.0, sm_75");
@@ -106,8 +106,8 @@ static void test_names(void **state)
     assert_true(dev->info.available > 0 && dev->info.available < 1 << 30);
     assert_true(dev->info.fast == LS_F16 && !dev->info.host && *dev->info.model);
     ls_device_info list[4];
-    assert_int_equal(ls_device_list(list, 2), 2); // no more than there is room for
-    assert_int_equal(ls_device_list(list, 4), 3);
+    assert_int_equal(ls_device_list(NULL, list, 2), 2); // no more than there is room for
+    assert_int_equal(ls_device_list(NULL, list, 4), 3);
     assert_string_equal(list[2].name, "cuda:1");
     assert_string_equal(list[2].model, dev->info.model);
     ls_device_close(&dev);

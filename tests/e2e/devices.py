@@ -84,6 +84,19 @@ def the_card_is_taken_where_there_is_one_and_the_job_fits():
 
 
 @test
+def vulkan_is_not_opened_where_there_is_another_card():
+    built = "made without Vulkan" not in good(run(LS, "info", env=cards(None))).stdout
+    for settings, options, asked in (("", [], False), ("", ["--device", "cuda"], False), (None, ["--device", "cpu"], False), (None, [], built)):
+        env = {**cards(settings), "LS_VULKAN_LIBRARY": "libvulkan_asked.so", "LD_DEBUG": "files", "LD_DEBUG_OUTPUT": "loaded"}
+        shutil.rmtree("o.mp4.lsjob", ignore_errors=True)
+        good(run(LS, "plan", *SYNC[1:], "-o", "o.mp4", *options, env=env))
+        logs = [f for f in os.listdir(".") if f.startswith("loaded")]
+        assert logs and asked == any("libvulkan_asked" in open(f, errors="replace").read() for f in logs), (settings, options)
+        for f in logs:
+            os.remove(f)
+
+
+@test
 def a_device_that_cannot_be_used_is_an_error():
     bad(sync("", "--device", "gpu"), "--device: expected auto, cpu, cuda, cuda:N", code=2)
     bad(sync("", "--device", "unet=cuda,unet=cpu"), "--device: expected", code=2)
