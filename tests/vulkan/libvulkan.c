@@ -3,11 +3,15 @@
  *   discrete                 devices are discrete cards
  *   fail=FUNCTION:N:RESULT   the N-th call of a function, counted from when FAKE_VULKAN was last
  *                            set, does nothing and gives this result
- *   running                  calls count from when the first kernel is compiled */
+ *   running                  calls count from when the first kernel is compiled
+ *   copies                   devices have a second family of queues, which only copies: what it is
+ *                            given is done before all work that it does not wait for, or
+ *   late                     after all work that does not wait for it */
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan_core.h>
 
 #include <dlfcn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +21,15 @@
 static PFN_vkGetInstanceProcAddr real_instance;
 static PFN_vkGetDeviceProcAddr real_device;
 static PFN_vkGetPhysicalDeviceProperties2 real_properties;
+static PFN_vkGetPhysicalDeviceQueueFamilyProperties real_families;
+static PFN_vkCreateDevice real_create;
 static int running;
+
+static bool has_word(const char *word)
+{
+    const char *settings = getenv("FAKE_VULKAN");
+    return settings && strstr(settings, word);
+}
 
 /* The result that a call is to have, 0: that of the function. */
 static VkResult fault(const char *function)
@@ -42,10 +54,28 @@ static VkResult fault(const char *function)
 
 static void VKAPI_CALL properties(VkPhysicalDevice card, VkPhysicalDeviceProperties2 *p)
 {
-    const char *settings = getenv("FAKE_VULKAN");
     real_properties(card, p);
-    if (settings && strstr(settings, "discrete"))
+    if (has_word("discrete"))
         p->properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+}
+
+/* lavapipe has one family. */
+static void VKAPI_CALL families(VkPhysicalDevice card, uint32_t *n, VkQueueFamilyProperties *f)
+{
+    const bool more = f && has_word("copies") && *n > 1;
+    real_families(card, n, f);
+    if (more)
+        f[(*n)++] = (VkQueueFamilyProperties){.queueFlags = VK_QUEUE_TRANSFER_BIT, .queueCount = 1};
+}
+
+static VkResult VKAPI_CALL create(VkPhysicalDevice card, const VkDeviceCreateInfo *info,
+                                  const VkAllocationCallbacks *c, VkDevice *out)
+{
+    VkDeviceCreateInfo one = *info;
+    if (has_word("copies") && one.queueCreateInfoCount != 2)
+        return VK_ERROR_INITIALIZATION_FAILED;
+    one.queueCreateInfoCount = 1;
+    return real_create(card, &one, c, out);
 }
 
 #define FAULTY(name, params, args)                                                                 \
@@ -55,8 +85,127 @@ static void VKAPI_CALL properties(VkPhysicalDevice card, VkPhysicalDevicePropert
         const VkResult r = fault("vk" #name);                                                      \
         return r ? r : real_##name args;                                                           \
     }
-FAULTY(QueueSubmit, (VkQueue q, uint32_t n, const VkSubmitInfo *s, VkFence f), (q, n, s, f))
-FAULTY(WaitSemaphores, (VkDevice d, const VkSemaphoreWaitInfo *w, uint64_t t), (d, w, t))
+
+/* Work that is held back until it is waited for, with what it points to. */
+typedef struct submission {
+    VkSubmitInfo info;
+    VkTimelineSemaphoreSubmitInfo values;
+    VkSemaphore wait, signal;
+    uint64_t wait_value, signal_value;
+    VkPipelineStageFlags stages;
+    VkCommandBuffer commands;
+} submission;
+
+typedef struct held {
+    submission of[8];
+    size_t count;
+} held;
+
+static held works, copies;
+static VkQueue queue; /* the real one */
+static char copy_queue;
+static PFN_vkQueueSubmit real_QueueSubmit;
+static PFN_vkWaitSemaphores real_WaitSemaphores;
+
+static void hold(held *h, const VkSubmitInfo *s)
+{
+    const VkTimelineSemaphoreSubmitInfo *values = s->pNext;
+    if (h->count == sizeof h->of / sizeof *h->of)
+        abort();
+    submission *o = &h->of[h->count++];
+    *o = (submission){.info = *s,
+                      .values = *values,
+                      .commands = s->pCommandBuffers[0],
+                      .signal = s->pSignalSemaphores[0],
+                      .signal_value = values->pSignalSemaphoreValues[0]};
+    if (s->waitSemaphoreCount) {
+        o->wait = s->pWaitSemaphores[0];
+        o->wait_value = values->pWaitSemaphoreValues[0];
+        o->stages = s->pWaitDstStageMask[0];
+    }
+}
+
+/* All up to this number; work after the copies that it waits for. */
+static VkResult let_go(held *h, uint64_t number)
+{
+    VkResult r = VK_SUCCESS;
+    size_t n = 0;
+    for (; !r && n < h->count && h->of[n].signal_value <= number; n++) {
+        submission *o = &h->of[n];
+        o->values.pWaitSemaphoreValues = &o->wait_value;
+        o->values.pSignalSemaphoreValues = &o->signal_value;
+        o->info.pNext = &o->values;
+        o->info.pWaitSemaphores = &o->wait;
+        o->info.pWaitDstStageMask = &o->stages;
+        o->info.pCommandBuffers = &o->commands;
+        o->info.pSignalSemaphores = &o->signal;
+        if (h == &works)
+            r = let_go(&copies, o->wait_value);
+        if (!r)
+            r = real_QueueSubmit(queue, 1, &o->info, VK_NULL_HANDLE);
+    }
+    h->count -= n;
+    memmove(h->of, h->of + n, h->count * sizeof *h->of);
+    return r;
+}
+
+static VkResult VKAPI_CALL faulty_QueueSubmit(VkQueue q, uint32_t n, const VkSubmitInfo *s,
+                                              VkFence f)
+{
+    const VkTimelineSemaphoreSubmitInfo *values = s->pNext;
+    const bool is_copy = q == (VkQueue)&copy_queue;
+    VkResult r = fault("vkQueueSubmit");
+    if (!r && is_copy && !has_word("late"))
+        r = let_go(&works, values->pWaitSemaphoreValues[0]);
+    if (r || !has_word("copies") || (is_copy && !has_word("late")))
+        return r ? r : real_QueueSubmit(queue, n, s, f);
+    hold(is_copy ? &copies : &works, s);
+    return VK_SUCCESS;
+}
+
+static VkResult VKAPI_CALL faulty_WaitSemaphores(VkDevice d, const VkSemaphoreWaitInfo *w,
+                                                 uint64_t t)
+{
+    VkResult r = fault("vkWaitSemaphores");
+    if (!r)
+        r = let_go(&works, w->pValues[0]);
+    return r ? r : real_WaitSemaphores(d, w, t);
+}
+
+static PFN_vkGetDeviceQueue real_GetDeviceQueue;
+static void VKAPI_CALL faulty_GetDeviceQueue(VkDevice d, uint32_t family, uint32_t i, VkQueue *q)
+{
+    if (family == 1)
+        *q = (VkQueue)&copy_queue;
+    else
+        real_GetDeviceQueue(d, family, i, q);
+    queue = family == 1 ? queue : *q;
+}
+
+static PFN_vkCreateCommandPool real_CreateCommandPool;
+static VkResult VKAPI_CALL faulty_CreateCommandPool(VkDevice d, const VkCommandPoolCreateInfo *i,
+                                                    const VkAllocationCallbacks *c,
+                                                    VkCommandPool *p)
+{
+    VkCommandPoolCreateInfo first = *i;
+    first.queueFamilyIndex = 0;
+    return real_CreateCommandPool(d, &first, c, p);
+}
+
+/* Both families may use every buffer. */
+static PFN_vkCreateBuffer real_CreateBuffer;
+static VkResult VKAPI_CALL faulty_CreateBuffer(VkDevice d, const VkBufferCreateInfo *i,
+                                               const VkAllocationCallbacks *c, VkBuffer *b)
+{
+    VkBufferCreateInfo one = *i;
+    const bool shared = one.sharingMode == VK_SHARING_MODE_CONCURRENT &&
+                        one.queueFamilyIndexCount == 2 && one.pQueueFamilyIndices[1] == 1;
+    if (shared != has_word("copies"))
+        return VK_ERROR_FEATURE_NOT_PRESENT;
+    one.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
+    return real_CreateBuffer(d, &one, c, b);
+}
+
 FAULTY(AllocateMemory,
        (VkDevice d, const VkMemoryAllocateInfo *i, const VkAllocationCallbacks *c,
         VkDeviceMemory *m),
@@ -76,6 +225,9 @@ static PFN_vkVoidFunction VKAPI_CALL device_function(VkDevice device, const char
     }
     REPLACE(QueueSubmit)
     REPLACE(WaitSemaphores)
+    REPLACE(GetDeviceQueue)
+    REPLACE(CreateCommandPool)
+    REPLACE(CreateBuffer)
     REPLACE(AllocateMemory)
     REPLACE(CreateComputePipelines)
     return f;
@@ -99,6 +251,14 @@ API PFN_vkVoidFunction VKAPI_CALL vkGetInstanceProcAddr(VkInstance instance, con
     if (!strcmp(name, "vkGetPhysicalDeviceProperties2")) {
         real_properties = (PFN_vkGetPhysicalDeviceProperties2)f;
         return (PFN_vkVoidFunction)properties;
+    }
+    if (!strcmp(name, "vkGetPhysicalDeviceQueueFamilyProperties")) {
+        real_families = (PFN_vkGetPhysicalDeviceQueueFamilyProperties)f;
+        return (PFN_vkVoidFunction)families;
+    }
+    if (!strcmp(name, "vkCreateDevice")) {
+        real_create = (PFN_vkCreateDevice)f;
+        return (PFN_vkVoidFunction)create;
     }
     return f;
 }

@@ -2,7 +2,9 @@
  * kernels, and what becomes of faults. */
 #include "test.h"
 
+#include "backend/gpu/card.h"
 #include "backend/plan.h"
+#include "base/alloc.h"
 #include "base/error.h"
 #include "pipeline/device_choice.h"
 
@@ -171,6 +173,146 @@ static void kept_kernels(void **state)
     }
 }
 
+/* Weights of these many values; those with more than 32768 are streamed. */
+static const size_t counts[] = {3, 100, 32768, 32769, 250000, 70000, 262144, 33000, 500000, 90000};
+enum { WEIGHTS = LS_COUNT(counts), NODES = 3 * WEIGHTS };
+
+static int read_values(const ls_param *p, float *values, ls_error *err)
+{
+    (void)err;
+    for (size_t i = 0; i < p->count; i++)
+        values[i] = (float)(p->count + i);
+    return 0;
+}
+
+static uint16_t packed_value(size_t i)
+{
+    return (uint16_t)(i * 40503);
+}
+
+static void pack_values(void *to, size_t bytes, const float *values, const ls_param *p,
+                        const void *opaque)
+{
+    (void)bytes, (void)opaque;
+    for (size_t i = 0; i < p->count; i++)
+        ((uint16_t *)to)[i] = packed_value((size_t)values[i]);
+}
+
+typedef struct weights {
+    ls_store *store;
+    ls_param params[WEIGHTS];
+    const gpu_weight *packed[WEIGHTS];
+} weights;
+
+/* What a node uses beside weight i: where both are streamed, they may be in two halves. */
+static size_t other_weight(size_t i)
+{
+    return (i * 7 + 3) % WEIGHTS;
+}
+
+static int pack_weights(ls_device *dev, unsigned flags, weights *w, ls_error *err)
+{
+    int ret = ls_store_open(&w->store, dev, flags, err);
+    for (size_t i = 0; i < WEIGHTS; i++)
+        w->params[i] = (ls_param){"block.weight", 1, {counts[i]}, counts[i], read_values, NULL};
+    for (size_t i = 0; !ret && i < 2 * WEIGHTS; i++) {
+        const size_t k = i % 2 ? other_weight(i / 2) : i / 2;
+        if (i % 2 == 0)
+            ls_gpu_begin_node((gpu_store *)w->store);
+        ret = ls_gpu_weight((gpu_store *)w->store, &w->params[k], 2 * counts[k], pack_values, NULL,
+                            &w->packed[k], err);
+    }
+    return ret;
+}
+
+/* A node that reads its weights as a kernel would. */
+typedef struct node {
+    ls_kernel base;
+    const gpu_weight *weight[2];
+    uint16_t *result[2]; /* pinned */
+    size_t count[2];
+} node;
+
+static int enqueue_node(gpu_device *dev, const ls_kernel *k, const gpu_places *at, ls_error *err)
+{
+    const node *n = (const node *)k;
+    gpu_address address[2];
+    int ret = 0;
+    (void)at;
+    for (int i = 0; !ret && i < 2; i++)
+        ret = ls_gpu_weight_address(dev, n->weight[i], &address[i], err);
+    for (int i = 0; !ret && i < 2; i++)
+        ret = dev->api->fetch(dev, n->result[i], address[i], 2 * n->count[i], err);
+    return ret;
+}
+
+/* Several nodes for each weight, without a wait in between. */
+static int use_weights(ls_device *dev, const weights *w, ls_error *err)
+{
+    static node nodes[NODES];
+    gpu_device *gpu = (gpu_device *)dev;
+    void *const in[LS_MAX_INPUTS] = {NULL};
+    double seconds[LS_OP_COUNT] = {0};
+    int ret = 0;
+    for (size_t i = 0; i < NODES; i++) {
+        const size_t k[] = {i % WEIGHTS, other_weight(i % WEIGHTS)};
+        nodes[i] = (node){.base = {.enqueue = enqueue_node, .in_place = -1, .name = "node"}};
+        for (int j = 0; j < 2; j++) {
+            nodes[i].weight[j] = w->packed[k[j]];
+            nodes[i].count[j] = counts[k[j]];
+            assert_int_equal(gpu->api->pin(gpu, 2 * counts[k[j]], &nodes[i].result[j], NULL), 0);
+        }
+    }
+    for (size_t i = 0; !ret && i < NODES; i++)
+        ret = dev->vtable->enqueue(dev, &nodes[i].base, in, NULL, NULL, err);
+    if (!ret)
+        ret = dev->vtable->finish(dev, seconds, err);
+    for (size_t i = 0; i < NODES; i++)
+        for (int j = 0; j < 2; j++) {
+            for (size_t v = 0; !ret && v < nodes[i].count[j]; v++)
+                if (nodes[i].result[j][v] != packed_value(nodes[i].count[j] + v))
+                    fail_msg("node %zu: value %zu of %zu is wrong", i, v, nodes[i].count[j]);
+            gpu->api->unpin(gpu, nodes[i].result[j], 2 * nodes[i].count[j]);
+        }
+    return ret;
+}
+
+/* With one queue, and with copies that are done as early, and as late, as they may be. */
+static void streamed_weights(void **state)
+{
+    (void)state;
+    static const char *const settings[] = {"", "copies", "copies,late"};
+    for (size_t i = 0; i < LS_COUNT(settings); i++) {
+        weights w;
+        ls_error err = {0};
+        setenv("FAKE_VULKAN", settings[i], 1);
+        ls_device *dev = open_device("vulkan:0");
+        for (unsigned flags = 0; flags <= LS_STORE_STREAMED; flags += LS_STORE_STREAMED) {
+            if (pack_weights(dev, flags, &w, &err) || use_weights(dev, &w, &err) ||
+                use_weights(dev, &w, &err))
+                fail_msg("%s", err.message);
+            assert_true(flags ? w.store->pinned_bytes > 2000000 : !w.store->pinned_bytes);
+            ls_store_close(&w.store);
+        }
+        ls_device_close(&dev);
+    }
+}
+
+/* Small weights are sent together: a second submission would fail. */
+static void packing_is_one_submission(void **state)
+{
+    (void)state;
+    weights w;
+    ls_error err = {0};
+    double seconds[LS_OP_COUNT] = {0};
+    ls_device *dev = open_device("vulkan:0");
+    setenv("FAKE_VULKAN", "fail=vkQueueSubmit:2:-4", 1);
+    if (pack_weights(dev, 0, &w, &err) || dev->vtable->finish(dev, seconds, &err))
+        fail_msg("%s", err.message);
+    ls_store_close(&w.store);
+    ls_device_close(&dev);
+}
+
 /* A device that is lost, or stuck, is told so; nothing hangs or is tried again on it. */
 static void faults(void **state)
 {
@@ -209,8 +351,12 @@ static void faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(names, set_up),  cmocka_unit_test_setup(choice, set_up),
-        cmocka_unit_test_setup(memory, set_up), cmocka_unit_test_setup(kept_kernels, set_up),
+        cmocka_unit_test_setup(names, set_up),
+        cmocka_unit_test_setup(choice, set_up),
+        cmocka_unit_test_setup(memory, set_up),
+        cmocka_unit_test_setup(kept_kernels, set_up),
+        cmocka_unit_test_setup(streamed_weights, set_up),
+        cmocka_unit_test_setup(packing_is_one_submission, set_up),
         cmocka_unit_test_setup(faults, set_up),
     };
     if (!mkdtemp(cache))

@@ -20,14 +20,16 @@ typedef struct vulkan_block {
 } vulkan_block;
 
 typedef struct vulkan_slot {
-    VkCommandBuffer commands;
-    uint64_t number; /* of its last submission */
-    double work;     /* of that, in units of vulkan_device.speed; 0: its time is taken */
+    VkCommandBuffer commands, copies; /* the work waits for the copies, of streamed weights */
+    bool copying;                     /* there are such */
+    uint64_t number;                  /* of its last submission */
+    double work; /* of that, in units of vulkan_device.speed; 0: its time is taken */
 } vulkan_slot;
 
 typedef struct vulkan_staging {
     uint8_t *memory;
-    uint64_t used; /* the number of the submission that reads it */
+    size_t filled;
+    uint64_t used; /* the number of the last submission that reads it */
 } vulkan_staging;
 
 typedef struct vulkan_device {
@@ -37,8 +39,9 @@ typedef struct vulkan_device {
     bool has_lock;
     VkPhysicalDevice physical;
     VkDevice device;
-    VkQueue queue;
-    uint32_t family, subgroup; /* subgroup: its size, where kernels use it */
+    VkQueue queue, copy_queue; /* one and the same where a card has no other */
+    uint32_t family, copy_family, copy_index;
+    uint32_t subgroup; /* its size, where kernels use it */
     bool sized_subgroups, has_budget;
     VkPhysicalDeviceMemoryProperties memory;
     uint32_t card_memory; /* its type */
@@ -46,11 +49,12 @@ typedef struct vulkan_device {
     size_t allocated;
     vulkan_block *blocks;
 
-    VkCommandPool pool;
+    VkCommandPool pool, copy_pool;
     vulkan_slot slots[VULKAN_SLOTS];
-    vulkan_slot *recording; /* NULL: none */
-    VkSemaphore done;       /* counts submissions */
+    vulkan_slot *recording;   /* NULL: none */
+    VkSemaphore done, copied; /* the number of the last submission that is, and whose copies are */
     uint64_t submitted;
+    uint64_t copy_after;    /* this submission: the next copies overwrite what it uses */
     double recorded, speed; /* work being recorded; work a second, as measured */
     VkQueryPool times;      /* marks, then two for each slot. None where the card tells no times */
     double tick;            /* seconds */
@@ -62,7 +66,7 @@ typedef struct vulkan_device {
     VkPipelineLayout layout;
     VkPipeline pipelines[GPU_FUNCTION_COUNT];
     vulkan_staging staging[2];
-    unsigned turn; /* the staging to be used next */
+    unsigned turn; /* the staging that is being filled */
 } vulkan_device;
 
 static inline vulkan_device *ls_vulkan_of(gpu_device *gpu)
@@ -101,8 +105,12 @@ int ls_vulkan_fetch(gpu_device *gpu, void *to, gpu_address from, size_t bytes, l
 int ls_vulkan_clear(gpu_device *gpu, gpu_address to, size_t bytes, ls_error *err);
 int ls_vulkan_mark(gpu_device *gpu, size_t i, ls_error *err);
 int ls_vulkan_elapsed(gpu_device *gpu, size_t i, double *seconds, ls_error *err);
+int ls_vulkan_open_ring(gpu_device *gpu, gpu_ring *r, ls_error *err);
+void ls_vulkan_close_ring(gpu_device *gpu, gpu_ring *r);
+int ls_vulkan_begin_half(gpu_device *gpu, gpu_ring *r, ls_error *err);
 int ls_vulkan_send(gpu_device *gpu, gpu_ring *r, gpu_address to, const void *pinned, size_t bytes,
                    ls_error *err);
+int ls_vulkan_leave_half(gpu_device *gpu, const gpu_ring *r, ls_error *err);
 
 /* launch.c */
 int ls_vulkan_open_pipelines(vulkan_device *dev, ls_error *err);

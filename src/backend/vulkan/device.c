@@ -41,30 +41,6 @@ static void leave(gpu_device *gpu)
     pthread_mutex_unlock(&ls_vulkan_of(gpu)->lock);
 }
 
-/* Copies are done between what is before and after them: halves need no events. */
-static int open_ring(gpu_device *gpu, gpu_ring *r, ls_error *err)
-{
-    (void)gpu, (void)r, (void)err;
-    return 0;
-}
-
-static void close_ring(gpu_device *gpu, gpu_ring *r)
-{
-    (void)gpu, (void)r;
-}
-
-static int begin_half(gpu_device *gpu, gpu_ring *r, ls_error *err)
-{
-    (void)gpu, (void)r, (void)err;
-    return 0;
-}
-
-static int leave_half(gpu_device *gpu, const gpu_ring *r, ls_error *err)
-{
-    (void)gpu, (void)r, (void)err;
-    return 0;
-}
-
 static void close_device(gpu_device *gpu)
 {
     vulkan_device *dev = ls_vulkan_of(gpu);
@@ -98,11 +74,11 @@ static const gpu_driver api = {
     .launch = ls_vulkan_launch,
     .mark = ls_vulkan_mark,
     .elapsed = ls_vulkan_elapsed,
-    .open_ring = open_ring,
-    .close_ring = close_ring,
-    .begin_half = begin_half,
+    .open_ring = ls_vulkan_open_ring,
+    .close_ring = ls_vulkan_close_ring,
+    .begin_half = ls_vulkan_begin_half,
     .send = ls_vulkan_send,
-    .leave_half = leave_half,
+    .leave_half = ls_vulkan_leave_half,
     .close = close_device,
 };
 
@@ -288,11 +264,26 @@ static int find_card(vulkan_device *dev, long number, abilities *a, ls_error *er
     return 0;
 }
 
+/* For copies beside the work: a queue of a family that only copies, else a second one of the same
+ * family, else the same one. */
+static void choose_copy_queue(vulkan_device *dev, const abilities *a)
+{
+    const VkQueueFlags others = VK_QUEUE_SPARSE_BINDING_BIT | VK_QUEUE_PROTECTED_BIT;
+    dev->copy_family = a->family;
+    dev->copy_index = a->families[a->family].queueCount > 1;
+    for (uint32_t i = 0; i < a->family_count; i++)
+        if ((a->families[i].queueFlags & ~others) == VK_QUEUE_TRANSFER_BIT) {
+            dev->copy_family = i;
+            dev->copy_index = 0;
+        }
+}
+
 static void choose(vulkan_device *dev, const abilities *a)
 {
     const VkPhysicalDeviceLimits *limits = &a->properties.properties.limits;
     const VkQueueFamilyProperties *family = &a->families[a->family];
     dev->family = a->family;
+    choose_copy_queue(dev, a);
     dev->memory = a->memory;
     dev->card_memory = ls_vulkan_card_type(&a->memory, UINT32_MAX);
     dev->largest = a->limits.maxMemoryAllocationSize;
@@ -316,12 +307,16 @@ static void choose(vulkan_device *dev, const abilities *a)
 
 static VkResult create_device(vulkan_device *dev, const abilities *has)
 {
-    const float priority = 1;
-    const VkDeviceQueueCreateInfo queue = {
-        .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-        .queueFamilyIndex = dev->family,
-        .queueCount = 1,
-        .pQueuePriorities = &priority,
+    const float priorities[] = {1, 1};
+    const VkDeviceQueueCreateInfo queues[] = {
+        {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+         .queueFamilyIndex = dev->family,
+         .queueCount = 1 + (dev->copy_family == dev->family ? dev->copy_index : 0),
+         .pQueuePriorities = priorities},
+        {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+         .queueFamilyIndex = dev->copy_family,
+         .queueCount = 1,
+         .pQueuePriorities = priorities},
     };
     abilities a;
     memset(&a, 0, sizeof a);
@@ -346,8 +341,8 @@ static VkResult create_device(vulkan_device *dev, const abilities *has)
     const VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
         .pNext = &a.features,
-        .queueCreateInfoCount = 1,
-        .pQueueCreateInfos = &queue,
+        .queueCreateInfoCount = 1 + (dev->copy_family != dev->family),
+        .pQueueCreateInfos = queues,
         .enabledExtensionCount = count,
         .ppEnabledExtensionNames = extensions,
     };
@@ -372,6 +367,7 @@ static int start(vulkan_device *dev, long number, ls_error *err)
     if (ret)
         return ret;
     dev->vk.GetDeviceQueue(dev->device, dev->family, 0, &dev->queue);
+    dev->vk.GetDeviceQueue(dev->device, dev->copy_family, dev->copy_index, &dev->copy_queue);
     ret = ls_vulkan_open_pipelines(dev, err);
     if (!ret)
         ret = ls_vulkan_open_queue(dev, err);

@@ -58,6 +58,7 @@ static void free_block(vulkan_device *dev, vulkan_block *b)
 static VkResult fill_block(vulkan_device *dev, vulkan_block *b, bool pinned)
 {
     const vulkan_loader *vk = &dev->vk;
+    const uint32_t families[] = {dev->family, dev->copy_family};
     const VkBufferCreateInfo buffer = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
         .size = (b->bytes + 15) / 16 * 16,
@@ -65,6 +66,10 @@ static VkResult fill_block(vulkan_device *dev, vulkan_block *b, bool pinned)
                  (pinned ? 0
                          : VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
                                VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT),
+        .sharingMode = dev->family == dev->copy_family ? VK_SHARING_MODE_EXCLUSIVE
+                                                       : VK_SHARING_MODE_CONCURRENT,
+        .queueFamilyIndexCount = LS_COUNT(families),
+        .pQueueFamilyIndices = families,
     };
     VkResult r = vk->CreateBuffer(dev->device, &buffer, NULL, &b->buffer);
     if (r)

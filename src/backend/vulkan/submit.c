@@ -1,7 +1,9 @@
 /* What a Vulkan device is to do, recorded and submitted in pieces that take it some 50 ms: cards
  * that also drive a screen would make it wait, and their systems end what takes seconds. */
 #include "backend/vulkan/card.h"
+#include "base/alloc.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define PIECE 0.05       /* seconds */
@@ -54,6 +56,9 @@ static void learn(vulkan_device *dev, vulkan_slot *s)
     s->work = 0;
 }
 
+static const VkCommandBufferBeginInfo once = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
+                                              .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
+
 static int begin(vulkan_device *dev, ls_error *err)
 {
     vulkan_slot *s = &dev->slots[dev->submitted % VULKAN_SLOTS];
@@ -61,10 +66,8 @@ static int begin(vulkan_device *dev, ls_error *err)
     if (ret)
         return ret;
     learn(dev, s);
-    const VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
-                                           .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
     ret =
-        ls_vulkan_failed(dev, dev->vk.BeginCommandBuffer(s->commands, &info), err, "be given work");
+        ls_vulkan_failed(dev, dev->vk.BeginCommandBuffer(s->commands, &once), err, "be given work");
     if (ret)
         return ret;
     if (dev->times) {
@@ -74,7 +77,34 @@ static int begin(vulkan_device *dev, ls_error *err)
     }
     dev->recording = s;
     dev->recorded = 0;
+    s->copying = false;
     return 0;
+}
+
+/* Of what the slot's work, submission `number`, waits for. */
+static VkResult submit_copies(vulkan_device *dev, const vulkan_slot *s, uint64_t number)
+{
+    const VkPipelineStageFlags stages = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+    const VkTimelineSemaphoreSubmitInfo values = {
+        .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+        .waitSemaphoreValueCount = 1,
+        .pWaitSemaphoreValues = &dev->copy_after,
+        .signalSemaphoreValueCount = 1,
+        .pSignalSemaphoreValues = &number,
+    };
+    const VkSubmitInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+        .pNext = &values,
+        .waitSemaphoreCount = 1,
+        .pWaitSemaphores = &dev->done,
+        .pWaitDstStageMask = &stages,
+        .commandBufferCount = 1,
+        .pCommandBuffers = &s->copies,
+        .signalSemaphoreCount = 1,
+        .pSignalSemaphores = &dev->copied,
+    };
+    const VkResult r = dev->vk.EndCommandBuffer(s->copies);
+    return r ? r : dev->vk.QueueSubmit(dev->copy_queue, 1, &info, VK_NULL_HANDLE);
 }
 
 static int submit(vulkan_device *dev, ls_error *err)
@@ -91,14 +121,20 @@ static int submit(vulkan_device *dev, ls_error *err)
         dev->vk.CmdWriteTimestamp(s->commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, dev->times,
                                   times_of(dev, s) + 1);
     const uint64_t number = dev->submitted + 1;
+    const VkPipelineStageFlags stages = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
     const VkTimelineSemaphoreSubmitInfo values = {
         .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+        .waitSemaphoreValueCount = s->copying,
+        .pWaitSemaphoreValues = &number,
         .signalSemaphoreValueCount = 1,
         .pSignalSemaphoreValues = &number,
     };
     const VkSubmitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
         .pNext = &values,
+        .waitSemaphoreCount = s->copying,
+        .pWaitSemaphores = &dev->copied,
+        .pWaitDstStageMask = &stages,
         .commandBufferCount = 1,
         .pCommandBuffers = &s->commands,
         .signalSemaphoreCount = 1,
@@ -106,6 +142,8 @@ static int submit(vulkan_device *dev, ls_error *err)
     };
     dev->recording = NULL;
     VkResult r = dev->lost ? VK_ERROR_DEVICE_LOST : dev->vk.EndCommandBuffer(s->commands);
+    if (!r && s->copying)
+        r = submit_copies(dev, s, number);
     if (!r)
         r = dev->vk.QueueSubmit(dev->queue, 1, &info, VK_NULL_HANDLE);
     if (!r) {
@@ -140,53 +178,113 @@ int ls_vulkan_wait(gpu_device *gpu, ls_error *err)
     return ret ? ret : dev->submitted ? wait_for(dev, dev->submitted, err) : 0;
 }
 
-static int copy(vulkan_device *dev, const vulkan_block *to, VkDeviceSize to_offset,
-                const vulkan_block *from, VkDeviceSize from_offset, size_t bytes, ls_error *err)
+/* Between the card's memory and pinned memory, in one direction. */
+typedef struct transfer {
+    const vulkan_block *card, *pinned;
+    VkDeviceSize at, pinned_at;
+} transfer;
+
+static int find_blocks(const vulkan_device *dev, transfer *t, gpu_address card, const void *pinned,
+                       size_t bytes, ls_error *err)
 {
-    VkCommandBuffer commands;
-    if (!to || !from)
-        return ls_fail(err, LS_EINVAL, "%zu bytes are not in memory of %s", bytes,
-                       dev->gpu.base.info.name);
-    const int ret = ls_vulkan_record(dev, (double)bytes, &commands, err);
-    if (!ret)
-        dev->vk.CmdCopyBuffer(commands, from->buffer, to->buffer, 1,
-                              &(VkBufferCopy){from_offset, to_offset, bytes});
-    return ret;
+    t->card = ls_vulkan_block_of(dev, card, bytes, &t->at);
+    t->pinned = ls_vulkan_pinned_block_of(dev, pinned, bytes, &t->pinned_at);
+    return t->card && t->pinned ? 0
+                                : ls_fail(err, LS_EINVAL, "%zu bytes are not in memory of %s",
+                                          bytes, dev->gpu.base.info.name);
 }
 
-static int copy_to_card(vulkan_device *dev, gpu_address to, const void *pinned, size_t bytes,
-                        ls_error *err)
+static void copy_to_card(const vulkan_device *dev, VkCommandBuffer commands, const transfer *t,
+                         size_t bytes)
 {
-    VkDeviceSize at, from;
-    const vulkan_block *target = ls_vulkan_block_of(dev, to, bytes, &at);
-    const vulkan_block *source = ls_vulkan_pinned_block_of(dev, pinned, bytes, &from);
-    return copy(dev, target, at, source, from, bytes, err);
+    dev->vk.CmdCopyBuffer(commands, t->pinned->buffer, t->card->buffer, 1,
+                          &(VkBufferCopy){t->pinned_at, t->at, bytes});
+}
+
+/* left[h]: the submission after which half h may be overwritten. */
+int ls_vulkan_open_ring(gpu_device *gpu, gpu_ring *r, ls_error *err)
+{
+    (void)gpu;
+    r->driver = ls_calloc_array(2, sizeof(uint64_t));
+    return r->driver ? 0 : ls_fail(err, LS_ENOMEM, "out of memory");
+}
+
+void ls_vulkan_close_ring(gpu_device *gpu, gpu_ring *r)
+{
+    (void)gpu;
+    free(r->driver);
+}
+
+/* What uses the other half is submitted without waiting for the copies to this one. */
+int ls_vulkan_begin_half(gpu_device *gpu, gpu_ring *r, ls_error *err)
+{
+    vulkan_device *dev = ls_vulkan_of(gpu);
+    const uint64_t left = ((const uint64_t *)r->driver)[r->current];
+    const int ret = submit(dev, err);
+    dev->copy_after = left > dev->copy_after ? left : dev->copy_after;
+    return ret;
 }
 
 int ls_vulkan_send(gpu_device *gpu, gpu_ring *r, gpu_address to, const void *pinned, size_t bytes,
                    ls_error *err)
 {
+    vulkan_device *dev = ls_vulkan_of(gpu);
+    transfer t;
     (void)r;
-    return copy_to_card(ls_vulkan_of(gpu), to, pinned, bytes, err);
+    int ret = find_blocks(dev, &t, to, pinned, bytes, err);
+    if (!ret && !dev->recording)
+        ret = begin(dev, err);
+    if (!ret && !dev->recording->copying)
+        ret = ls_vulkan_failed(dev, dev->vk.BeginCommandBuffer(dev->recording->copies, &once), err,
+                               "be sent weights");
+    if (ret)
+        return ret;
+    dev->recording->copying = true;
+    copy_to_card(dev, dev->recording->copies, &t, bytes);
+    return 0;
 }
 
+int ls_vulkan_leave_half(gpu_device *gpu, const gpu_ring *r, ls_error *err)
+{
+    vulkan_device *dev = ls_vulkan_of(gpu);
+    const int ret = submit(dev, err);
+    ((uint64_t *)r->driver)[!r->current] = dev->submitted;
+    return ret;
+}
+
+/* Begins the other staging, once it is copied. */
+static int turn_staging(vulkan_device *dev, ls_error *err)
+{
+    dev->turn = !dev->turn;
+    vulkan_staging *s = &dev->staging[dev->turn];
+    s->filled = 0;
+    const int ret = s->used > dev->submitted ? submit(dev, err) : 0;
+    return ret || !s->used ? ret : wait_for(dev, s->used, err);
+}
+
+/* What is small shares the staging, so that it is submitted together. */
 int ls_vulkan_write(gpu_device *gpu, gpu_address to, const void *from, size_t bytes, ls_error *err)
 {
     vulkan_device *dev = ls_vulkan_of(gpu);
     int ret = 0;
     for (size_t at = 0, part; !ret && at < bytes; at += part) {
-        vulkan_staging *s = &dev->staging[dev->turn++ % 2];
-        part = bytes - at < STAGING ? bytes - at : STAGING;
-        if (s->used > dev->submitted)
-            ret = submit(dev, err);
-        const uint64_t used = s->used < dev->submitted ? s->used : dev->submitted;
-        if (!ret && used)
-            ret = wait_for(dev, used, err);
+        VkCommandBuffer commands;
+        transfer t;
+        if (dev->staging[dev->turn].filled >= STAGING)
+            ret = turn_staging(dev, err);
+        vulkan_staging *s = &dev->staging[dev->turn];
+        uint8_t *memory = s->memory + s->filled;
+        part = bytes - at < STAGING - s->filled ? bytes - at : STAGING - s->filled;
+        if (!ret)
+            ret = find_blocks(dev, &t, to + at, memory, part, err);
+        if (!ret)
+            ret = ls_vulkan_record(dev, (double)part, &commands, err);
         if (ret)
             break;
-        memcpy(s->memory, (const char *)from + at, part);
-        ret = copy_to_card(dev, to + at, s->memory, part, err);
+        memcpy(memory, (const char *)from + at, part);
+        copy_to_card(dev, commands, &t, part);
         s->used = dev->submitted + 1;
+        s->filled += (part + 15) / 16 * 16;
     }
     return ret;
 }
@@ -194,10 +292,15 @@ int ls_vulkan_write(gpu_device *gpu, gpu_address to, const void *from, size_t by
 int ls_vulkan_fetch(gpu_device *gpu, void *to, gpu_address from, size_t bytes, ls_error *err)
 {
     vulkan_device *dev = ls_vulkan_of(gpu);
-    VkDeviceSize at, start;
-    const vulkan_block *target = ls_vulkan_pinned_block_of(dev, to, bytes, &at);
-    const vulkan_block *source = ls_vulkan_block_of(dev, from, bytes, &start);
-    return copy(dev, target, at, source, start, bytes, err);
+    VkCommandBuffer commands;
+    transfer t;
+    int ret = find_blocks(dev, &t, from, to, bytes, err);
+    if (!ret)
+        ret = ls_vulkan_record(dev, (double)bytes, &commands, err);
+    if (!ret)
+        dev->vk.CmdCopyBuffer(commands, t.card->buffer, t.pinned->buffer, 1,
+                              &(VkBufferCopy){t.at, t.pinned_at, bytes});
+    return ret;
 }
 
 int ls_vulkan_read(gpu_device *gpu, void *to, gpu_address from, size_t bytes, ls_error *err)
@@ -253,23 +356,37 @@ int ls_vulkan_elapsed(gpu_device *gpu, size_t i, double *seconds, ls_error *err)
     return 0;
 }
 
-static VkResult create_queue(vulkan_device *dev)
+static VkResult create_pool(const vulkan_device *dev, uint32_t family, VkCommandPool *out)
 {
-    const vulkan_loader *vk = &dev->vk;
     const VkCommandPoolCreateInfo pool = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
         .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
-        .queueFamilyIndex = dev->family,
+        .queueFamilyIndex = family,
     };
-    VkResult r = vk->CreateCommandPool(dev->device, &pool, NULL, &dev->pool);
+    return dev->vk.CreateCommandPool(dev->device, &pool, NULL, out);
+}
+
+static VkResult create_commands(const vulkan_device *dev, VkCommandPool pool, VkCommandBuffer *out)
+{
+    const VkCommandBufferAllocateInfo buffer = {
+        .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+        .commandPool = pool,
+        .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+        .commandBufferCount = 1,
+    };
+    return dev->vk.AllocateCommandBuffers(dev->device, &buffer, out);
+}
+
+static VkResult create_queue(vulkan_device *dev)
+{
+    const vulkan_loader *vk = &dev->vk;
+    VkResult r = create_pool(dev, dev->family, &dev->pool);
+    if (!r)
+        r = create_pool(dev, dev->copy_family, &dev->copy_pool);
     for (size_t i = 0; !r && i < VULKAN_SLOTS; i++) {
-        const VkCommandBufferAllocateInfo buffer = {
-            .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-            .commandPool = dev->pool,
-            .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
-            .commandBufferCount = 1,
-        };
-        r = vk->AllocateCommandBuffers(dev->device, &buffer, &dev->slots[i].commands);
+        r = create_commands(dev, dev->pool, &dev->slots[i].commands);
+        if (!r)
+            r = create_commands(dev, dev->copy_pool, &dev->slots[i].copies);
     }
     const VkSemaphoreTypeCreateInfo type = {
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
@@ -279,6 +396,8 @@ static VkResult create_queue(vulkan_device *dev)
                                              .pNext = &type};
     if (!r)
         r = vk->CreateSemaphore(dev->device, &semaphore, NULL, &dev->done);
+    if (!r)
+        r = vk->CreateSemaphore(dev->device, &semaphore, NULL, &dev->copied);
     const VkQueryPoolCreateInfo times = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
                                          .queryType = VK_QUERY_TYPE_TIMESTAMP,
                                          .queryCount = QUERIES};
@@ -307,6 +426,10 @@ void ls_vulkan_close_queue(vulkan_device *dev)
         vk->DestroyQueryPool(dev->device, dev->times, NULL);
     if (dev->done)
         vk->DestroySemaphore(dev->device, dev->done, NULL);
+    if (dev->copied)
+        vk->DestroySemaphore(dev->device, dev->copied, NULL);
     if (dev->pool)
         vk->DestroyCommandPool(dev->device, dev->pool, NULL);
+    if (dev->copy_pool)
+        vk->DestroyCommandPool(dev->device, dev->copy_pool, NULL);
 }
