@@ -20,6 +20,7 @@ typedef struct ls_machine {
     char no_card[1024];       /* empty, or why networks run on no card here unless it is named */
     char weights_cache[4096]; /* folder of packed weights; empty where there is none */
     uint64_t weights_cache_bytes;
+    char choice[1100]; /* "cuda:0: WHY": the device that jobs are run on unless one is named */
 } ls_machine;
 
 /* A device that networks can run on. */

@@ -43,8 +43,7 @@ static void print_devices(const ls_machine *m)
              : d.is_unproven ? " (tested on an emulator only)"
                              : "");
     }
-    if (*m->no_card)
-        printf("%-16s no card: %s\n", "", m->no_card);
+    printf("%-16s %s\n", "device auto", m->choice);
 }
 
 static json_t *devices_json(void)
@@ -100,7 +99,7 @@ static json_t *machine_json(const ls_machine *m)
     for (size_t i = 0; (encoder = ls_encoder_name(i)); i++)
         json_array_append_new(encoders, cli_json(encoder));
     return json_pack("{s:s, s:o, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, "
-                     "s:I, s:o, s:o}",
+                     "s:I, s:o, s:o, s:s}",
                      "version", ls_version(), "cpu", cli_json(m->cpu), "cores", m->cores,
                      "features", cli_json(m->features), "compute_type", type_name(m->compute_type),
                      "devices", devices_json(), "no_card",
@@ -112,7 +111,7 @@ static json_t *machine_json(const ls_machine *m)
                      cli_json(model), "model_is_built_in", built_in, "weights_cache",
                      cli_json(*m->weights_cache ? m->weights_cache : NULL), "weights_cache_bytes",
                      (json_int_t)m->weights_cache_bytes, "media", cli_json(ls_codec_version()),
-                     "video_encoders", encoders);
+                     "video_encoders", encoders, "device_auto", m->choice);
 }
 
 int cmd_info(cli_call *call)

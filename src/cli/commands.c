@@ -415,7 +415,8 @@ static const cli_command commands[] = {
          "Measures what networks consist of, with each number type and several numbers of threads, "
          "tells what \"latentsync sync\" makes of it and why, and replaces what \"latentsync "
          "estimate\" knew. Where fewer threads than there are cores are the fastest, jobs use so "
-         "many from then on. Takes some ten seconds on two cores.",
+         "many from then on; where a card is slower than the CPU, they use it only if it is named. "
+         "Takes some ten seconds on two cores.",
      .examples = "latentsync tune",
      .run = cmd_tune},
     {.name = "resume",

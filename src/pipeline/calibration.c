@@ -244,3 +244,22 @@ int ls_calibration_threads(void)
     json_decref(c);
     return threads > 0 && threads < INT_MAX ? (int)threads : 0;
 }
+
+void ls_calibration_set_card(json_t *c, const char *card, double seconds, double cpu_seconds)
+{
+    json_object_set_new(c, "card",
+                        json_pack("{s:s, s:f, s:f}", "name", card, "step_seconds", seconds,
+                                  "cpu_step_seconds", cpu_seconds));
+}
+
+bool ls_calibration_card(const char *card, double *seconds, double *cpu_seconds)
+{
+    json_t *c = ls_calibration_load();
+    const json_t *known = json_object_get(c, "card");
+    const char *name = json_string_value(json_object_get(known, "name"));
+    *seconds = json_number_value(json_object_get(known, "step_seconds"));
+    *cpu_seconds = json_number_value(json_object_get(known, "cpu_step_seconds"));
+    const bool is_known = name && !strcmp(name, card) && *seconds > 0 && *cpu_seconds > 0;
+    json_decref(c);
+    return is_known;
+}

@@ -54,6 +54,10 @@ int ls_calibration_save(const json_t *c, ls_error *err);
 int ls_calibration_rates(json_t *c, ls_rates *rates, const char *device, ls_dtype dtype,
                          int threads, const ls_cancel *cancel, ls_error *err);
 
+/* Of a card, by its model and version: seconds of a step there and on the CPU. */
+bool ls_calibration_card(const char *card, double *seconds, double *cpu_seconds);
+void ls_calibration_set_card(json_t *c, const char *card, double seconds, double cpu_seconds);
+
 /* Where it is kept with how many threads, fewer than there are cores, networks are fastest. */
 #define LS_CALIBRATION_THREADS "threads"
 /* The same; 0: with all cores, as far as is known. */

@@ -3,6 +3,7 @@
 #include "base/list.h"
 #include "latentsync/sync.h"
 #include "monitor/nvml.h"
+#include "pipeline/calibration.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -235,6 +236,14 @@ int ls_device_choice_find(ls_device_choice *p, const ls_device_wish *w, ls_error
         if (is_card(names.of[i]) && (numbered ? !is_among(&all, names.of[i]) : !of[i].count))
             return fail_missing(names.of[i], !w->automatic, err);
     }
+    *p->card = '\0';
+    if (is_card(names.of[UNET])) {
+        const bool numbered = strchr(names.of[UNET], ':');
+        const ls_device_info *info = numbered ? all.info : of[UNET].info;
+        while (numbered && strcmp(info->name, names.of[UNET]))
+            info++;
+        snprintf(p->card, sizeof p->card, "%s, %s", info->model, info->version);
+    }
     p->count = is_card(names.of[UNET]) && !strchr(names.of[UNET], ':') ? of[UNET].count : 1;
     for (size_t k = 0; k < p->count; k++) {
         p->names[k] = names;
@@ -243,6 +252,17 @@ int ls_device_choice_find(ls_device_choice *p, const ls_device_wish *w, ls_error
                 memcpy(p->names[k].of[i], of[i].info[k < of[i].count ? k : 0].name, LS_DEVICE_NAME);
     }
     return 0;
+}
+
+int ls_device_choice_worthwhile(const ls_device_choice *p, ls_error *err)
+{
+    double card, cpu;
+    if (!ls_calibration_card(p->card, &card, &cpu) || card <= cpu * (double)p->count)
+        return 0;
+    return ls_fail(err, LS_EUNSUPPORTED,
+                   "%s is slower than the CPU: a step of the published UNet was measured to take "
+                   "%.1f s, on the CPU %.1f s",
+                   p->card, card, cpu);
 }
 
 void ls_device_version(const ls_device_info *info, char *text, size_t size)

@@ -28,6 +28,7 @@ typedef struct ls_device_wish {
 typedef struct ls_device_choice {
     ls_device_names names[LS_CARDS_MAX];
     size_t count;
+    char card[176]; /* the UNet's: model and version; empty: the CPU */
 } ls_device_choice;
 
 /* Reads the option. LS_EINVAL, naming the option and what is expected. */
@@ -40,6 +41,8 @@ bool ls_device_wish_of_job(ls_device_wish *w, const json_t *description);
  * cannot be used: LS_EINVAL or LS_EUNSUPPORTED, saying why and which there are. */
 int ls_device_choice_find(ls_device_choice *p, const ls_device_wish *w, ls_error *err);
 ls_device_choice ls_device_choice_cpu(void);
+/* LS_EUNSUPPORTED if the CPU was measured to be faster than the cards of a choice (ls_tune). */
+int ls_device_choice_worthwhile(const ls_device_choice *p, ls_error *err);
 
 /* The number type of networks as settings name it, and as devices do; automatic: float32. */
 ls_dtype ls_dtype_of(int compute_type);

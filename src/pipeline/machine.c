@@ -6,6 +6,7 @@
 #include "base/system.h"
 #include "latentsync/sync.h"
 #include "media/codecs.h"
+#include "pipeline/calibration.h"
 #include "pipeline/device_choice.h"
 #include "weights/packed.h"
 
@@ -32,12 +33,7 @@ static void list_features(char *text, size_t size, const ls_cpu *cpu)
 static void explain_no_card(char *text, size_t size)
 {
     static const char *const kinds[] = {"cuda", "vulkan"};
-    const ls_device_wish automatic = {.automatic = true};
     ls_device_info all[LS_DEVICES_MAX];
-    ls_device_choice choice;
-    *text = '\0';
-    if (!ls_device_choice_find(&choice, &automatic, NULL))
-        return;
     const size_t count = ls_device_list(NULL, all, LS_COUNT(all));
     for (size_t i = 0; i < LS_COUNT(kinds); i++) {
         ls_device *device = NULL;
@@ -49,6 +45,30 @@ static void explain_no_card(char *text, size_t size)
     for (size_t i = 1; i < count; i++)
         ls_list_add(text, size, "%s %s, and is used only if it is named", all[i].name,
                     all[i].software ? "is imitated by the CPU" : "has no memory of its own");
+}
+
+/* What jobs are run on unless a device is named. */
+static void explain_choice(ls_machine *m)
+{
+    const ls_device_wish automatic = {.automatic = true};
+    ls_device_choice c;
+    ls_error why = {0};
+    double card, cpu;
+    if (ls_device_choice_find(&c, &automatic, NULL))
+        explain_no_card(m->no_card, sizeof m->no_card);
+    else if (ls_device_choice_worthwhile(&c, &why))
+        snprintf(m->no_card, sizeof m->no_card, "%s", why.message);
+    if (*m->no_card)
+        snprintf(m->choice, sizeof m->choice, "cpu: %s", m->no_card);
+    else if (ls_calibration_card(c.card, &card, &cpu))
+        snprintf(m->choice, sizeof m->choice,
+                 "%s: a step of the published UNet was measured to take %.2f s there, %.2f s on "
+                 "the CPU",
+                 c.names[0].of[0], card, cpu);
+    else
+        snprintf(m->choice, sizeof m->choice,
+                 "%s: cards are preferred to the CPU, and its speed was not measured",
+                 c.names[0].of[0]);
 }
 
 void ls_machine_get(ls_machine *out, size_t size)
@@ -70,7 +90,7 @@ void ls_machine_get(ls_machine *out, size_t size)
                     .cgroup_used = memory.cgroup_used};
     snprintf(m.cpu, sizeof m.cpu, "%s", cpu.model);
     list_features(m.features, sizeof m.features, &cpu);
-    explain_no_card(m.no_card, sizeof m.no_card);
+    explain_choice(&m);
     m.weights_cache_bytes = ls_packed_folder(folder);
     snprintf(m.weights_cache, sizeof m.weights_cache, "%s", folder);
     memcpy(out, &m, size < sizeof m ? size : sizeof m);

@@ -116,6 +116,10 @@ int ls_sync_choose_device(ls_sync *job, const json_t *description, int was, ls_e
         wish = begun;
     if (!(wish.automatic && for_cpu))
         ret = ls_device_choice_find(&job->devices, &wish, &why);
+    if (!ret && wish.automatic && job->s.compute_type == LS_COMPUTE_AUTO)
+        ret = ls_device_choice_worthwhile(&job->devices, &why);
+    if (ret)
+        job->devices = ls_device_choice_cpu();
     if (ret && (!wish.automatic || job->s.compute_type == LS_COMPUTE_FLOAT16)) {
         if (err)
             *err = why;

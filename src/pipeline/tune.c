@@ -10,6 +10,7 @@
 #include "media/video.h"
 #include "pipeline/bench_op.h"
 #include "pipeline/calibration.h"
+#include "pipeline/device_choice.h"
 
 #include <errno.h>
 #include <math.h>
@@ -46,19 +47,23 @@ __attribute__((format(printf, 2, 3))) static void print(const tuning *t, const c
 }
 
 /* *step: seconds of a step of the published UNet. */
-static int tune_rates(tuning *t, ls_dtype dtype, int threads, double *step, ls_error *err)
+static int tune_rates(tuning *t, const char *device, ls_dtype dtype, int threads, double *step,
+                      ls_error *err)
 {
     ls_rates r;
-    const int ret = ls_calibration_rates(t->known, &r, "cpu", dtype, threads, t->cancel, err);
+    char on[12];
+    const int ret = ls_calibration_rates(t->known, &r, device, dtype, threads, t->cancel, err);
     if (ret)
         return ret;
     const double *of = r.per_second.of;
+    snprintf(on, sizeof on, "%d", threads);
     *step = ls_step_seconds(&r.per_second);
     t->spread = fmax(t->spread, r.spread);
     t->elsewhere = fmax(t->elsewhere, r.elsewhere);
-    print(t, "%-9s %7d %12.0f %12.0f %12.0f %12.1f %12.1f %5.0f %% %5.0f %%", ls_dtype_name(dtype),
-          threads, of[LS_WORK_CONV] / 1e9, of[LS_WORK_LINEAR] / 1e9, of[LS_WORK_ATTENTION] / 1e9,
-          of[LS_WORK_OTHER] / 1e9, *step, 100 * r.spread, 100 * r.elsewhere);
+    print(t, "%-9s %7s %12.0f %12.0f %12.0f %12.1f %12.2f %5.0f %% %5.0f %%", ls_dtype_name(dtype),
+          ls_device_is_host(device) ? on : device, of[LS_WORK_CONV] / 1e9, of[LS_WORK_LINEAR] / 1e9,
+          of[LS_WORK_ATTENTION] / 1e9, of[LS_WORK_OTHER] / 1e9, *step, 100 * r.spread,
+          100 * r.elsewhere);
     return 0;
 }
 
@@ -70,7 +75,7 @@ static int tune_threads(tuning *t, ls_dtype fast, double *best, ls_error *err)
     int ret = 0, fastest = 1;
     *best = INFINITY;
     for (int n = 1; !ret && n <= cores; n = n < cores && 2 * n > cores ? cores : 2 * n) {
-        ret = tune_rates(t, fast, n, &step, err);
+        ret = tune_rates(t, "cpu", fast, n, &step, err);
         fastest = step < *best ? n : fastest;
         *best = fmin(*best, step);
         one = n == 1 ? step : one;
@@ -84,6 +89,31 @@ static int tune_threads(tuning *t, ls_dtype fast, double *best, ls_error *err)
         json_object_set_new(t->known, LS_CALIBRATION_THREADS, json_integer(t->threads));
     print(t, "threads of networks: %d of %d: a step takes %.1f s, with all %.1f s, with one %.1f s",
           t->threads, cores, *best, step, one);
+    return 0;
+}
+
+/* The card that jobs are run on by default; `best`: seconds of a step on the CPU. */
+static int tune_card(tuning *t, double best, ls_error *err)
+{
+    const ls_device_wish automatic = {.automatic = true};
+    ls_device_choice c;
+    ls_error why = {0};
+    double step;
+    json_object_del(t->known, "card");
+    if (ls_device_choice_find(&c, &automatic, NULL))
+        return 0;
+    const int ret = tune_rates(t, c.names[0].of[0], LS_F16, t->cpu.cores, &step, &why);
+    if (ret == LS_ECANCELED) {
+        *err = why;
+        return ret;
+    }
+    if (ret) {
+        print(t, "device auto: %s", why.message);
+        return 0;
+    }
+    ls_calibration_set_card(t->known, c.card, step, best);
+    print(t, "device auto: %s; a step takes %.2f s on %s, on the CPU %.2f s",
+          step <= best * (double)c.count ? c.names[0].of[0] : "cpu", step, c.names[0].of[0], best);
     return 0;
 }
 
@@ -153,9 +183,9 @@ static int measure_error(const tuning *t, ls_dtype dtype, double *error, ls_erro
 static int tune_types(tuning *t, ls_dtype fast, double step, ls_error *err)
 {
     double f32 = 0, int8 = 0, error = 0, error8 = 0;
-    int ret = tune_rates(t, LS_F32, t->threads, &f32, err);
+    int ret = tune_rates(t, "cpu", LS_F32, t->threads, &f32, err);
     if (!ret && t->cpu.avx512_vnni && HAVE_ONEDNN)
-        ret = tune_rates(t, LS_I8, t->threads, &int8, err);
+        ret = tune_rates(t, "cpu", LS_I8, t->threads, &int8, err);
     if (!ret)
         ret = measure_error(t, fast, &error, err);
     if (!ret && int8 > 0)
@@ -393,6 +423,8 @@ int ls_tune(void (*line)(void *opaque, const char *line), void *opaque, const ls
     ls_device_list("cpu", &info, 1);
     print_head(&t, &info);
     int ret = tune_threads(&t, info.fast, &step, err);
+    if (!ret)
+        ret = tune_card(&t, step, err);
     if (!ret && info.fast != LS_F32)
         ret = tune_types(&t, info.fast, step, err);
     if (!ret && info.fast == LS_F32)

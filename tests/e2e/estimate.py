@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What a job takes is told before it is started, and nothing is made."""
+"""What a job takes is told before it is started, and nothing is made. Prints TAP.
+usage: estimate.py LATENTSYNC [LIBCUDA]"""
 import json
 import os
 import resource
@@ -74,12 +75,25 @@ def it_is_known_until_tuned_or_something_differs():
     assert not estimate()["known"]
     open(KEPT, "w").write('{"machine": ')
     assert not estimate()["known"]
-    r = run(LS, "tune")
+    card = {**os.environ, "LS_CUDA_LIBRARY": (sys.argv[2:] + ["none"])[0], "FAKE_CUDA": "tflops=0.02,gbs=1,link=10"}
+    r = run(LS, "tune", env=card)
     for what in ("GFLOP/s", "threads of networks:", "UNet's batch:", "huge pages:", "restoring:", "decoding:", "encoding:"):
         assert what in r.stdout, (what, r.stdout)
     kept = os.path.exists(KEPT) and "rates" in open(KEPT).read()
     assert r.returncode == 0 and kept or "nothing was kept" in r.stderr and not kept, (r.stderr, kept)
+    if kept and sys.argv[2:]:
+        a_slow_card_is_not_chosen(r.stdout, card)
     assert not estimate()["known"] and not os.listdir("tmp")
+
+
+def a_slow_card_is_not_chosen(tuned, env):
+    assert "device auto: cpu; a step takes" in tuned, tuned
+    info = json.loads(good(run(LS, "info", "--json", env=env)).stdout)
+    assert info["device_auto"].startswith("cpu: Emulated Card") and "slower" in info["no_card"], info
+    r = good(run(LS, "plan", *FILES, "-o", "slow.mp4", env=env))
+    assert "networks on the CPU" in r.stderr and "is slower than the CPU: a step" in r.stderr, r.stderr
+    text = good(run(LS, "info", env={**env, "FAKE_CUDA": "name=Another"})).stdout
+    assert "cuda:0: cards are preferred to the CPU, and its speed was not measured" in text, text
 
 
 @test

@@ -6,6 +6,7 @@
 #include "backend/plan.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "pipeline/calibration.h"
 #include "pipeline/device_choice.h"
 
 #include <dirent.h>
@@ -108,6 +109,38 @@ static void choice(void **state)
     assert_string_equal(c.names[0].of[0], "vulkan:0");
     assert_string_equal(c.names[0].of[1], "vulkan:0");
     assert_string_equal(c.names[0].of[2], "cpu");
+}
+
+/* What was measured of a card is known by its name. */
+static void choice_by_speed(void **state)
+{
+    (void)state;
+    static const struct {
+        double card, cpu;
+        int ret;
+    } rows[] = {{3, 2, LS_EUNSUPPORTED}, {2, 3, 0}};
+    const ls_device_wish automatic = {.automatic = true};
+    ls_device_choice c;
+    ls_error err = {0};
+    setenv("FAKE_VULKAN", "discrete", 1);
+    assert_int_equal(ls_device_choice_find(&c, &automatic, &err), 0);
+    assert_int_equal(ls_device_choice_worthwhile(&c, &err), 0);
+    for (size_t i = 0; i < LS_COUNT(rows); i++) {
+        json_t *known = ls_calibration_load();
+        ls_calibration_set_card(known, c.card, rows[i].card, rows[i].cpu);
+        assert_int_equal(ls_calibration_save(known, &err), 0);
+        json_decref(known);
+        assert_int_equal(ls_device_choice_worthwhile(&c, &err), rows[i].ret);
+        c.count = 2; // which share the work
+        assert_int_equal(ls_device_choice_worthwhile(&c, &err), 0);
+        c.count = 1;
+    }
+    assert_non_null(strstr(err.message, "is slower than the CPU: a step of the published UNet was "
+                                        "measured to take 3.0 s, on the CPU 2.0 s"));
+    const ls_device_choice other = {.count = 1, .card = "Another, Vulkan 1.3"},
+                           cpu = ls_device_choice_cpu();
+    assert_int_equal(ls_device_choice_worthwhile(&other, &err), 0);
+    assert_int_equal(ls_device_choice_worthwhile(&cpu, &err), 0);
 }
 
 /* More than goes through the pinned memory at once, to odd places. */
@@ -351,6 +384,7 @@ static void faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(choice_by_speed, set_up),
         cmocka_unit_test_setup(names, set_up),
         cmocka_unit_test_setup(choice, set_up),
         cmocka_unit_test_setup(memory, set_up),
