@@ -68,16 +68,6 @@ static void VKAPI_CALL families(VkPhysicalDevice card, uint32_t *n, VkQueueFamil
         f[(*n)++] = (VkQueueFamilyProperties){.queueFlags = VK_QUEUE_TRANSFER_BIT, .queueCount = 1};
 }
 
-static VkResult VKAPI_CALL create(VkPhysicalDevice card, const VkDeviceCreateInfo *info,
-                                  const VkAllocationCallbacks *c, VkDevice *out)
-{
-    VkDeviceCreateInfo one = *info;
-    if (has_word("copies") && one.queueCreateInfoCount != 2)
-        return VK_ERROR_INITIALIZATION_FAILED;
-    one.queueCreateInfoCount = 1;
-    return real_create(card, &one, c, out);
-}
-
 #define FAULTY(name, params, args)                                                                 \
     static PFN_vk##name real_##name;                                                               \
     static VkResult VKAPI_CALL faulty_##name params                                                \
@@ -106,6 +96,17 @@ static VkQueue queue; /* the real one */
 static char copy_queue;
 static PFN_vkQueueSubmit real_QueueSubmit;
 static PFN_vkWaitSemaphores real_WaitSemaphores;
+
+static VkResult VKAPI_CALL create(VkPhysicalDevice card, const VkDeviceCreateInfo *info,
+                                  const VkAllocationCallbacks *c, VkDevice *out)
+{
+    VkDeviceCreateInfo one = *info;
+    if (has_word("copies") && one.queueCreateInfoCount != 2)
+        return VK_ERROR_INITIALIZATION_FAILED;
+    one.queueCreateInfoCount = 1;
+    works.count = copies.count = 0; // of a device that was lost
+    return real_create(card, &one, c, out);
+}
 
 static void hold(held *h, const VkSubmitInfo *s)
 {

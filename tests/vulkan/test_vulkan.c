@@ -298,8 +298,8 @@ static int use_weights(ls_device *dev, const weights *w, ls_error *err)
     }
     for (size_t i = 0; !ret && i < NODES; i++)
         ret = dev->vtable->enqueue(dev, &nodes[i].base, in, NULL, NULL, err);
-    if (!ret)
-        ret = dev->vtable->finish(dev, seconds, err);
+    const int end = dev->vtable->finish(dev, seconds, ret ? NULL : err);
+    ret = ret ? ret : end;
     for (size_t i = 0; i < NODES; i++)
         for (int j = 0; j < 2; j++) {
             for (size_t v = 0; !ret && v < nodes[i].count[j]; v++)
@@ -381,6 +381,50 @@ static void faults(void **state)
     ls_device_close(&dev);
 }
 
+/* The same while weights are packed, and while they are streamed. The first pair of weights makes
+ * the resident block, the pinned one and the ring, in this order. */
+static void faults_of_weights(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned flags;
+        const char *fail;
+        int code;
+        const char *says;
+    } rows[] = {
+        {0, "fail=vkAllocateMemory:1:-2", LS_ENOMEM, "block.weight: vulkan:0 (llvmpipe"},
+        {0, "fail=vkAllocateMemory:2:-2", LS_ENOMEM, "MB of memory: "},
+        {0, "fail=vkQueueSubmit:1:-4", LS_EDEVICE, "(another can resume the job)"},
+        {LS_STORE_STREAMED, "fail=vkAllocateMemory:1:-1", LS_ENOMEM, "block.weight: vulkan:0"},
+        {LS_STORE_STREAMED, "fail=vkAllocateMemory:2:-2", LS_ENOMEM, "cannot be pinned for"},
+        {LS_STORE_STREAMED, "fail=vkAllocateMemory:3:-2", LS_ENOMEM, "MB of memory: "},
+        {LS_STORE_STREAMED, "fail=vkQueueSubmit:9:-4", LS_EDEVICE, "node: vulkan:0 (llvmpipe"},
+        {LS_STORE_STREAMED, "fail=vkQueueSubmit:10:-4", LS_EDEVICE, "VK_ERROR_DEVICE_LOST"},
+        {LS_STORE_STREAMED, "fail=vkWaitSemaphores:2:2", LS_EDEVICE, "VK_TIMEOUT"},
+    };
+    for (size_t i = 0; i < LS_COUNT(rows); i++) {
+        weights w;
+        ls_error err = {0};
+        char settings[64];
+        setenv("FAKE_VULKAN", "copies", 1);
+        ls_device *dev = open_device("vulkan:0");
+        snprintf(settings, sizeof settings, "copies,%s", rows[i].fail);
+        for (int again = 0; again < 2; again++) {
+            setenv("FAKE_VULKAN", again ? "copies" : settings, 1);
+            int ret = pack_weights(dev, rows[i].flags, &w, &err);
+            if (!ret)
+                ret = use_weights(dev, &w, &err);
+            ls_store_close(&w.store);
+            if (again ? ret != (rows[i].code == LS_EDEVICE ? LS_EDEVICE : 0)
+                      : ret != rows[i].code || !strstr(err.message, rows[i].says))
+                fail_msg("row %zu: \"%s\"", i, err.message);
+            if (!again && ret == LS_ENOMEM)
+                assert_int_equal(err.hint, LS_HINT_CARD_MEMORY);
+        }
+        ls_device_close(&dev);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +436,7 @@ int main(void)
         cmocka_unit_test_setup(streamed_weights, set_up),
         cmocka_unit_test_setup(packing_is_one_submission, set_up),
         cmocka_unit_test_setup(faults, set_up),
+        cmocka_unit_test_setup(faults_of_weights, set_up),
     };
     if (!mkdtemp(cache))
         return 1;

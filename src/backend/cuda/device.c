@@ -75,8 +75,11 @@ static int pin(gpu_device *gpu, size_t bytes, void *out, ls_error *err)
     else
         ls_memory_count(LS_MEM_BACKEND, (ptrdiff_t)bytes);
     return r == CU_OUT_OF_MEMORY
-               ? ls_fail(err, LS_ENOMEM, "%.1f MB of the machine's memory cannot be pinned for %s",
-                         (double)bytes / 1e6, dev->gpu.base.info.name)
+               ? ls_advise(err,
+                           ls_fail(err, LS_ENOMEM,
+                                   "%.1f MB of the machine's memory cannot be pinned for %s",
+                                   (double)bytes / 1e6, dev->gpu.base.info.name),
+                           LS_HINT_CARD_MEMORY, "max-vram")
                : ls_cuda_failed(dev, r, err, "pin memory");
 }
 

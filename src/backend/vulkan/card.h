@@ -59,7 +59,7 @@ typedef struct vulkan_device {
     VkQueryPool times;      /* marks, then two for each slot. None where the card tells no times */
     double tick;            /* seconds */
     uint64_t tick_mask;
-    bool lost;
+    VkResult lost; /* how it was; 0: it is not */
 
     VkPipelineCache cache;
     size_t cached; /* bytes of it that are in the file */

@@ -18,15 +18,17 @@ int ls_vulkan_failed(vulkan_device *dev, VkResult r, ls_error *err, const char *
         return 0;
     const bool lost = r == VK_ERROR_DEVICE_LOST || r == VK_TIMEOUT;
     const bool memory = r == VK_ERROR_OUT_OF_DEVICE_MEMORY || r == VK_ERROR_OUT_OF_HOST_MEMORY;
-    dev->lost = dev->lost || lost;
-    return ls_fail(err,
-                   lost     ? LS_EDEVICE
-                   : memory ? LS_ENOMEM
-                            : LS_EBACKEND,
-                   "%s (%s) cannot %s%s (Vulkan error %d, %s)", dev->gpu.base.info.name,
-                   dev->gpu.base.info.model, what,
-                   lost ? ", and is lost to this process (another can resume the job)" : "", r,
-                   ls_vulkan_result_name(r));
+    dev->lost = lost && !dev->lost ? r : dev->lost;
+    const int ret =
+        ls_fail(err,
+                lost     ? LS_EDEVICE
+                : memory ? LS_ENOMEM
+                         : LS_EBACKEND,
+                "%s (%s) cannot %s%s (Vulkan error %d, %s)", dev->gpu.base.info.name,
+                dev->gpu.base.info.model, what,
+                lost ? ", and is lost to this process (another can resume the job)" : "", r,
+                ls_vulkan_result_name(r));
+    return memory ? ls_advise(err, ret, LS_HINT_CARD_MEMORY, "max-vram") : ret;
 }
 
 static int enter(gpu_device *gpu, ls_error *err)

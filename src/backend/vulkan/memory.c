@@ -194,8 +194,11 @@ int ls_vulkan_pin(gpu_device *gpu, size_t bytes, void *out, ls_error *err)
     const VkResult r = add_block(dev, bytes, true, &b);
     *(void **)out = r ? NULL : b->mapped;
     if (r == VK_ERROR_OUT_OF_DEVICE_MEMORY || r == VK_ERROR_OUT_OF_HOST_MEMORY)
-        return ls_fail(err, LS_ENOMEM, "%.1f MB of the machine's memory cannot be pinned for %s",
-                       (double)bytes / 1e6, gpu->base.info.name);
+        return ls_advise(err,
+                         ls_fail(err, LS_ENOMEM,
+                                 "%.1f MB of the machine's memory cannot be pinned for %s",
+                                 (double)bytes / 1e6, gpu->base.info.name),
+                         LS_HINT_CARD_MEMORY, "max-vram");
     if (!r)
         ls_memory_count(LS_MEM_BACKEND, (ptrdiff_t)bytes);
     return ls_vulkan_failed(dev, r, err, "pin memory");

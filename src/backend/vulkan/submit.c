@@ -31,7 +31,7 @@ static int wait_for(vulkan_device *dev, uint64_t number, ls_error *err)
         .pValues = &number,
     };
     const VkResult r =
-        dev->lost ? VK_ERROR_DEVICE_LOST
+        dev->lost ? dev->lost
                   : dev->vk.WaitSemaphores(dev->device, &info, (uint64_t)LIMIT * 1000000000);
     return ls_vulkan_failed(dev, r, err, "finish its work");
 }
@@ -66,8 +66,8 @@ static int begin(vulkan_device *dev, ls_error *err)
     if (ret)
         return ret;
     learn(dev, s);
-    ret =
-        ls_vulkan_failed(dev, dev->vk.BeginCommandBuffer(s->commands, &once), err, "be given work");
+    const VkResult r = dev->lost ? dev->lost : dev->vk.BeginCommandBuffer(s->commands, &once);
+    ret = ls_vulkan_failed(dev, r, err, "be given work");
     if (ret)
         return ret;
     if (dev->times) {
@@ -141,7 +141,7 @@ static int submit(vulkan_device *dev, ls_error *err)
         .pSignalSemaphores = &dev->done,
     };
     dev->recording = NULL;
-    VkResult r = dev->lost ? VK_ERROR_DEVICE_LOST : dev->vk.EndCommandBuffer(s->commands);
+    VkResult r = dev->lost ? dev->lost : dev->vk.EndCommandBuffer(s->commands);
     if (!r && s->copying)
         r = submit_copies(dev, s, number);
     if (!r)
