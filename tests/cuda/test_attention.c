@@ -14,25 +14,20 @@
 #define POISON 0x7e55
 #define MARGIN 64 /* elements behind the results that nobody may write */
 
-#define KERNELS(X)                                                                                 \
-    X(attention_16, 128)                                                                           \
-    X(attention_40, 128)                                                                           \
-    X(attention_64, 128)                                                                           \
-    X(attention_80, 128)                                                                           \
-    X(attention_160, 128)                                                                          \
-    X(attention_odd, 128)                                                                          \
-    X(attention_wide, 256)                                                                         \
-    X(attention_short_16, 128)                                                                     \
-    X(attention_short_32, 128)
+/* Those of attention: others are NULL. */
+#define LS_X(name, threads) void __attribute__((weak)) ls_emulated_##name(const void *);
+LS_GPU_KERNELS(LS_X)
+#undef LS_X
 
-#define DECLARE(name, threads) void ls_emulated_##name(const void *);
-KERNELS(DECLARE)
-#define ROW(name, threads) [GPU_##name] = {#name, ls_emulated_##name, threads},
 static const struct {
     const char *name;
     void (*run)(const void *);
     uint32_t threads;
-} kernels[GPU_FUNCTION_COUNT] = {KERNELS(ROW)};
+} kernels[] = {
+#define LS_X(name, threads) {#name, ls_emulated_##name, threads},
+    LS_GPU_KERNELS(LS_X)
+#undef LS_X
+};
 
 /* What attention.c needs of a device. */
 struct gpu_device {
