@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 
 flags = {a for a in sys.argv[1:3] if a.startswith("--")}
 cache, *command = sys.argv[1 + len(flags):]
@@ -32,12 +33,19 @@ elif llvm:
 with tempfile.TemporaryDirectory() as folder:
     log, settings = folder + "/log", folder + "/settings"
     with open(settings, "w") as f:
-        f.write(f"khronos_validation.debug_action = VK_DBG_LAYER_ACTION_LOG_MSG\nkhronos_validation.report_flags = error,warn\n"
+        f.write("khronos_validation.enables = VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT,"
+                "VALIDATION_CHECK_ENABLE_SYNCHRONIZATION_VALIDATION_QUEUE_SUBMIT\n"
+                f"khronos_validation.debug_action = VK_DBG_LAYER_ACTION_LOG_MSG\nkhronos_validation.report_flags = error,warn\n"
                 f"khronos_validation.log_filename = {log}\n")
     if "--no-layers" not in flags:
         env |= {"VK_INSTANCE_LAYERS": "VK_LAYER_KHRONOS_validation", "VK_LAYER_SETTINGS_PATH": settings}
+    os.mkfifo(log)  # each device would begin a file anew
+    hold, said = os.open(log, os.O_RDWR), []
+    reader = threading.Thread(target=lambda: said.append(open(log).read()))
+    reader.start()
     status = subprocess.run(command, env=env).returncode
-    said = open(log).read() if os.path.exists(log) else ""
-if said.strip():
-    sys.exit(f"the validation layers say:\n{said}")
+    os.close(hold)
+    reader.join()
+if said[0].strip():
+    sys.exit(f"the validation layers say:\n{said[0]}")
 sys.exit(status if status >= 0 else 1)

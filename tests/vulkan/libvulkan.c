@@ -6,7 +6,9 @@
  *   running                  calls count from when the first kernel is compiled
  *   copies                   devices have a second family of queues, which only copies: what it is
  *                            given is done before all work that it does not wait for, or
- *   late                     after all work that does not wait for it */
+ *   late                     after all work that does not wait for it
+ * A kernel without a barrier before it, which the validation layers would not notice, ends the
+ * process. */
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan_core.h>
 
@@ -216,6 +218,35 @@ FAULTY(CreateComputePipelines,
         const VkAllocationCallbacks *c, VkPipeline *p),
        (d, k, n, i, c, p))
 
+static VkCommandBuffer ordered; /* its last command is a barrier */
+static PFN_vkCmdPipelineBarrier real_CmdPipelineBarrier;
+static void VKAPI_CALL faulty_CmdPipelineBarrier(
+    VkCommandBuffer c, VkPipelineStageFlags from, VkPipelineStageFlags to, VkDependencyFlags flags,
+    uint32_t n, const VkMemoryBarrier *b, uint32_t buffers, const VkBufferMemoryBarrier *of_buffer,
+    uint32_t images, const VkImageMemoryBarrier *of_image)
+{
+    const VkPipelineStageFlags stages =
+        VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+    const VkAccessFlags writes = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
+                        reads = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT;
+    const bool all = n == 1 && (from & stages) == stages && (b->srcAccessMask & writes) == writes;
+    const bool kernels =
+        to & VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT && (b->dstAccessMask & reads) == reads;
+    ordered = all && kernels ? c : NULL;
+    real_CmdPipelineBarrier(c, from, to, flags, n, b, buffers, of_buffer, images, of_image);
+}
+
+/* The blocks that are not from the first on are the rest of a kernel. */
+static PFN_vkCmdDispatchBase real_CmdDispatchBase;
+static void VKAPI_CALL faulty_CmdDispatchBase(VkCommandBuffer c, uint32_t x, uint32_t y, uint32_t z,
+                                              uint32_t nx, uint32_t ny, uint32_t nz)
+{
+    if (!z && c != ordered)
+        abort();
+    ordered = NULL;
+    real_CmdDispatchBase(c, x, y, z, nx, ny, nz);
+}
+
 static PFN_vkVoidFunction VKAPI_CALL device_function(VkDevice device, const char *name)
 {
     const PFN_vkVoidFunction f = real_device(device, name);
@@ -229,6 +260,8 @@ static PFN_vkVoidFunction VKAPI_CALL device_function(VkDevice device, const char
     REPLACE(GetDeviceQueue)
     REPLACE(CreateCommandPool)
     REPLACE(CreateBuffer)
+    REPLACE(CmdPipelineBarrier)
+    REPLACE(CmdDispatchBase)
     REPLACE(AllocateMemory)
     REPLACE(CreateComputePipelines)
     return f;
@@ -239,6 +272,9 @@ API PFN_vkVoidFunction VKAPI_CALL vkGetInstanceProcAddr(VkInstance instance, con
 {
     if (!real_instance) {
         void *library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+        /* Loaded anew for each device, it would soon be left out without a word. */
+        if (getenv("VK_INSTANCE_LAYERS"))
+            dlopen("libVkLayer_khronos_validation.so", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
         if (library)
             *(void **)&real_instance = dlsym(library, "vkGetInstanceProcAddr");
         if (!real_instance)
