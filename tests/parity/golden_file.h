@@ -11,7 +11,7 @@ typedef struct golden_file {
     ls_weights *w;
     const char *path;
     json_t *config; /* the metadata "config" or "dims", or NULL */
-    bool low_gain;
+    bool low_gain, streamed;
     double tolerance;
     size_t compared, failed;
 } golden_file;

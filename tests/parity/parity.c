@@ -1,4 +1,5 @@
-/* parity [--device cpu|ref|cuda[:N]|vulkan[:N]|emulated] [--dtype f32|bf16|int8] FILE...
+/* parity [--device cpu|ref|cuda[:N]|vulkan[:N]|emulated] [--dtype f32|bf16|int8] [--streamed]
+ * FILE...
  *
  * Holds the networks to golden files: builds the network that a file's metadata names with weights
  * from the formula, runs it on the inputs it names, and prints the relative error of every tensor.
@@ -14,14 +15,15 @@
 
 static const char usage[] =
     "usage: parity [--device cpu|ref|cuda[:N]|vulkan[:N]|emulated] [--dtype f32|bf16|int8]\n"
-    "              [--threads N] FILE...\n"
+    "              [--threads N] [--streamed] FILE...\n"
     "\n"
     "Checks golden files (safetensors with metadata) of UNet, VAE, Whisper and DDIM runs:\n"
     "builds the network that the metadata names with formula weights, runs it, prints\n"
     "||out - golden|| / ||golden|| per tensor. Exit code 1 above the tolerance: float32 1e-5\n"
     "(1e-4 for networks of the published size), bfloat16 2e-2, int8 5e-2, float16 (on a card) "
     "5e-3;\n"
-    "2 for a file it cannot check. \"emulated\" is a card that the tests emulate on the CPU.\n";
+    "2 for a file it cannot check. \"emulated\" is a card that the tests emulate on the CPU;\n"
+    "--streamed keeps a UNet's weights in the memory of the process.\n";
 
 /* Published sizes: a UNet of 320 channels, a VAE of 128, Whisper's 384. */
 static double tolerance_of(const golden_file *g, ls_dtype dtype)
@@ -39,9 +41,10 @@ static double tolerance_of(const golden_file *g, ls_dtype dtype)
     return full ? 1e-4 : 1e-5;
 }
 
-static int check(const char *path, const ls_compute *compute, size_t *failed, ls_error *err)
+static int check(const char *path, const ls_compute *compute, bool streamed, size_t *failed,
+                 ls_error *err)
 {
-    golden_file g = {.path = path};
+    golden_file g = {.path = path, .streamed = streamed};
     int ret = ls_weights_open(&g.w, path, err);
     if (ret)
         return ret;
@@ -78,18 +81,20 @@ static ls_dtype dtype_of(const char *name)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"device", required_argument, NULL, 'd'},
-                                            {"dtype", required_argument, NULL, 'n'},
-                                            {"threads", required_argument, NULL, 't'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"device", required_argument, NULL, 'd'},  {"dtype", required_argument, NULL, 'n'},
+        {"threads", required_argument, NULL, 't'}, {"streamed", no_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},          {0}};
     const char *device = "cpu";
     int threads = 0;
+    bool streamed = false;
     ls_workspace workspace;
     ls_compute compute = {&workspace, LS_F32};
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         if (c == 'd') {
             device = optarg;
+        } else if (c == 's') {
+            streamed = true;
         } else if (c == 't') {
             threads = atoi(optarg);
         } else if (c == 'n' && dtype_of(optarg) != LS_DTYPE_COUNT) {
@@ -119,7 +124,7 @@ int main(int argc, char **argv)
     for (int i = optind; i < argc; i++) {
         ls_error err = {0};
         double start = ls_time_now();
-        if (check(argv[i], &compute, &failed, &err)) {
+        if (check(argv[i], &compute, streamed, &failed, &err)) {
             fprintf(stderr, "parity: %s\n", err.message);
             status = 2;
         } else {

@@ -180,6 +180,7 @@ static int run(golden_file *g, ls_unet *u, const ls_compute *compute,
                                      {"audio", audio.data, audio.count * sizeof *x}};
         static const char *const outputs[] = {"output", "output_f16_weights", NULL};
         ls_plan *plan;
+        ls_network_stream(ls_unet_network(u), g->streamed);
         ret = ls_unet_prepare(u, &shape, LS_UNET_STEP_FULL, golden_has_more_than(g, outputs), &plan,
                               err);
         if (!ret)
