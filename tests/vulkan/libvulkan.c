@@ -1,6 +1,9 @@
 /* Between a program and the Vulkan loader, for tests: what FAKE_VULKAN says is done, the rest goes
  * through. Its words, read at each call, are separated by commas:
  *   discrete                 devices are discrete cards
+ *   odd_matrices             matrix units multiply three rows at a time
+ *   null                     nothing but compiling is done, as by drivers without hardware;
+ *                            kernels' specialisation constants are told
  *   fail=FUNCTION:N:RESULT   the N-th call of a function, counted from when FAKE_VULKAN was last
  *                            set, does nothing and gives this result
  *   running                  calls count from when the first kernel is compiled
@@ -10,7 +13,7 @@
  * A kernel without a barrier before it, which the validation layers would not notice, ends the
  * process. */
 #define VK_NO_PROTOTYPES
-#include <vulkan/vulkan_core.h>
+#include "backend/vulkan/matrix.h"
 
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -18,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NULL_BYTES ((size_t)1 << 32)
 #define API __attribute__((visibility("default")))
 
 static PFN_vkGetInstanceProcAddr real_instance;
@@ -25,6 +29,8 @@ static PFN_vkGetDeviceProcAddr real_device;
 static PFN_vkGetPhysicalDeviceProperties2 real_properties;
 static PFN_vkGetPhysicalDeviceQueueFamilyProperties real_families;
 static PFN_vkCreateDevice real_create;
+static PFN_vkGetPhysicalDeviceMemoryProperties2 real_memory;
+static PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR real_matrices;
 static int running;
 
 static bool has_word(const char *word)
@@ -68,6 +74,56 @@ static void VKAPI_CALL families(VkPhysicalDevice card, uint32_t *n, VkQueueFamil
     real_families(card, n, f);
     if (more)
         f[(*n)++] = (VkQueueFamilyProperties){.queueFlags = VK_QUEUE_TRANSFER_BIT, .queueCount = 1};
+}
+
+static VkResult VKAPI_CALL matrices(VkPhysicalDevice card, uint32_t *count,
+                                    VkCooperativeMatrixPropertiesKHR *m)
+{
+    const VkResult r = real_matrices(card, count, m);
+    for (uint32_t i = 0; m && has_word("odd_matrices") && i < *count; i++)
+        m[i].MSize = 3;
+    return r;
+}
+
+/* What is without hardware has no memory either. */
+static void VKAPI_CALL null_memory(VkPhysicalDevice card, VkPhysicalDeviceMemoryProperties2 *m)
+{
+    real_memory(card, m);
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT *budget = m->pNext;
+    for (uint32_t i = 0; i < VK_MAX_MEMORY_HEAPS; i++) {
+        m->memoryProperties.memoryHeaps[i].size = NULL_BYTES;
+        if (budget)
+            budget->heapBudget[i] = NULL_BYTES;
+    }
+}
+
+static VkResult VKAPI_CALL null_map(VkDevice d, VkDeviceMemory m, VkDeviceSize at, VkDeviceSize n,
+                                    VkMemoryMapFlags flags, void **out)
+{
+    (void)d, (void)m, (void)at, (void)n, (void)flags;
+    *out = malloc(NULL_BYTES);
+    return *out ? VK_SUCCESS : VK_ERROR_MEMORY_MAP_FAILED;
+}
+
+static VkDeviceAddress VKAPI_CALL null_address(VkDevice d, const VkBufferDeviceAddressInfo *i)
+{
+    static VkDeviceAddress last;
+    (void)d, (void)i;
+    return last += NULL_BYTES;
+}
+
+static VkResult VKAPI_CALL null_work(void)
+{
+    return VK_SUCCESS;
+}
+
+static void tell(const VkSpecializationInfo *s)
+{
+    const uint32_t *values = s->pData;
+    fputs("kernel", stderr);
+    for (uint32_t i = 0; i < s->mapEntryCount; i++)
+        fprintf(stderr, " %u", values[i]);
+    fputc('\n', stderr);
 }
 
 #define FAULTY(name, params, args)                                                                 \
@@ -247,9 +303,36 @@ static void VKAPI_CALL faulty_CmdDispatchBase(VkCommandBuffer c, uint32_t x, uin
     real_CmdDispatchBase(c, x, y, z, nx, ny, nz);
 }
 
+static PFN_vkCreateComputePipelines null_create;
+static VkResult VKAPI_CALL null_compile(VkDevice d, VkPipelineCache k, uint32_t n,
+                                        const VkComputePipelineCreateInfo *i,
+                                        const VkAllocationCallbacks *c, VkPipeline *p)
+{
+    tell(i->stage.pSpecializationInfo);
+    return null_create(d, k, n, i, c, p);
+}
+
+/* NULL: the driver's. */
+static PFN_vkVoidFunction null_function(const char *name, PFN_vkVoidFunction f)
+{
+    if (!strcmp(name, "vkCreateComputePipelines")) {
+        null_create = (PFN_vkCreateComputePipelines)f;
+        return (PFN_vkVoidFunction)null_compile;
+    }
+    const bool work = !strncmp(name, "vkCmd", 5) || strstr(name, "CommandBuffer") ||
+                      strstr(name, "Semaphore") || !strcmp(name, "vkQueueSubmit");
+    return work                                        ? (PFN_vkVoidFunction)null_work
+           : !strcmp(name, "vkMapMemory")              ? (PFN_vkVoidFunction)null_map
+           : !strcmp(name, "vkGetBufferDeviceAddress") ? (PFN_vkVoidFunction)null_address
+                                                       : NULL;
+}
+
 static PFN_vkVoidFunction VKAPI_CALL device_function(VkDevice device, const char *name)
 {
     const PFN_vkVoidFunction f = real_device(device, name);
+    const PFN_vkVoidFunction without = has_word("null") ? null_function(name, f) : NULL;
+    if (without)
+        return without;
 #define REPLACE(n)                                                                                 \
     if (!strcmp(name, "vk" #n)) {                                                                  \
         real_##n = (PFN_vk##n)f;                                                                   \
@@ -296,6 +379,14 @@ API PFN_vkVoidFunction VKAPI_CALL vkGetInstanceProcAddr(VkInstance instance, con
     if (!strcmp(name, "vkCreateDevice")) {
         real_create = (PFN_vkCreateDevice)f;
         return (PFN_vkVoidFunction)create;
+    }
+    if (!strcmp(name, "vkGetPhysicalDeviceMemoryProperties2") && has_word("null")) {
+        real_memory = (PFN_vkGetPhysicalDeviceMemoryProperties2)f;
+        return (PFN_vkVoidFunction)null_memory;
+    }
+    if (f && !strcmp(name, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR")) {
+        real_matrices = (PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)f;
+        return (PFN_vkVoidFunction)matrices;
     }
     return f;
 }

@@ -143,6 +143,27 @@ static void choice_by_speed(void **state)
     assert_int_equal(ls_device_choice_worthwhile(&cpu, &err), 0);
 }
 
+static bool uses_matrices(const char *faults)
+{
+    setenv("FAKE_VULKAN", faults, 1);
+    ls_device *dev = open_device("vulkan:0");
+    const bool uses = strstr(dev->info.version, ", matrix units, ");
+    ls_device_close(&dev);
+    return uses;
+}
+
+/* Matrix units are used where there are any whose shape fits, and nobody says otherwise. Where
+ * LS_TEST_MATRIX is set there must be some. */
+static void matrix_units(void **state)
+{
+    (void)state;
+    assert_true(uses_matrices("") || !getenv("LS_TEST_MATRIX"));
+    assert_false(uses_matrices("odd_matrices"));
+    setenv("LS_VULKAN_MATRIX", "0", 1);
+    assert_false(uses_matrices(""));
+    unsetenv("LS_VULKAN_MATRIX");
+}
+
 /* More than goes through the pinned memory at once, to odd places. */
 static void memory(void **state)
 {
@@ -431,6 +452,7 @@ int main(void)
         cmocka_unit_test_setup(choice_by_speed, set_up),
         cmocka_unit_test_setup(names, set_up),
         cmocka_unit_test_setup(choice, set_up),
+        cmocka_unit_test_setup(matrix_units, set_up),
         cmocka_unit_test_setup(memory, set_up),
         cmocka_unit_test_setup(kept_kernels, set_up),
         cmocka_unit_test_setup(streamed_weights, set_up),

@@ -32,6 +32,12 @@ typedef struct vulkan_staging {
     uint64_t used; /* the number of the last submission that reads it */
 } vulkan_staging;
 
+/* What the matrix units of a subgroup of `lanes` threads multiply at a time: halves, rows x depth
+ * by depth x columns, with sums of floats. */
+typedef struct vulkan_matrix {
+    uint32_t rows, columns, depth, lanes; /* 0: there are none, or none that can be used */
+} vulkan_matrix;
+
 typedef struct vulkan_device {
     gpu_device gpu;
     vulkan_loader vk;
@@ -43,6 +49,7 @@ typedef struct vulkan_device {
     uint32_t family, copy_family, copy_index;
     uint32_t subgroup; /* its size, where kernels use it */
     bool sized_subgroups, has_budget;
+    vulkan_matrix matrix;
     VkPhysicalDeviceMemoryProperties memory;
     uint32_t card_memory; /* its type */
     VkDeviceSize largest; /* allocation */
@@ -113,6 +120,8 @@ int ls_vulkan_send(gpu_device *gpu, gpu_ring *r, gpu_address to, const void *pin
 int ls_vulkan_leave_half(gpu_device *gpu, const gpu_ring *r, ls_error *err);
 
 /* launch.c */
+/* Whether there are tiles for it, in blocks of so many subgroups at most. */
+bool ls_vulkan_takes_matrix(const vulkan_matrix *m, bool software, uint32_t subgroups);
 int ls_vulkan_open_pipelines(vulkan_device *dev, ls_error *err);
 void ls_vulkan_close_pipelines(vulkan_device *dev);
 int ls_vulkan_launch(gpu_device *gpu, gpu_function f, const size_t grid[3], size_t shared,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define MOST 32      /* devices */
+#define MATRICES 64  /* shapes of a device that are looked at */
 #define THREADS 256  /* of a block */
 #define SHARED 32768 /* bytes of a block */
 #define SUBGROUP 32  /* preferred */
@@ -97,10 +98,15 @@ typedef struct abilities {
     VkPhysicalDeviceBufferDeviceAddressFeatures addresses;
     VkPhysicalDeviceTimelineSemaphoreFeatures timeline;
     VkPhysicalDeviceSubgroupSizeControlFeatures sizes;
+    VkPhysicalDeviceShaderFloat16Int8Features halves;
+    VkPhysicalDeviceVulkanMemoryModelFeatures model;
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices;
+    VkPhysicalDeviceCooperativeMatrixPropertiesKHR matrix_stages;
+    vulkan_matrix matrix;
     VkPhysicalDeviceMemoryProperties memory;
     uint32_t family, family_count;
     VkQueueFamilyProperties families[16];
-    bool has_sizes, has_budget;
+    bool has_sizes, has_budget, has_matrices;
 } abilities;
 
 static void find_extensions(const vulkan_loader *vk, VkPhysicalDevice card, abilities *a)
@@ -114,6 +120,7 @@ static void find_extensions(const vulkan_loader *vk, VkPhysicalDevice card, abil
     for (uint32_t i = 0; i < count; i++) {
         a->has_sizes |= !strcmp(all[i].extensionName, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
         a->has_budget |= !strcmp(all[i].extensionName, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+        a->has_matrices |= !strcmp(all[i].extensionName, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
     }
     free(all);
 }
@@ -139,6 +146,10 @@ static void set_types(abilities *a)
     a->addresses.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES;
     a->timeline.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES;
     a->sizes.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES;
+    a->halves.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
+    a->model.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES;
+    a->matrices.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
+    a->matrix_stages.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
 }
 
 /* A queue that computes and does nothing else is not in the way of a screen. */
@@ -152,6 +163,50 @@ static uint32_t choose_family(const abilities *a)
             best = i;
     }
     return best;
+}
+
+/* Whether kernels can ask for a size of subgroups. */
+static bool has_sized_subgroups(const abilities *a)
+{
+    return a->has_sizes && a->sizes.subgroupSizeControl && a->sizes.computeFullSubgroups &&
+           a->subgroup.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT &&
+           a->subgroup.minSubgroupSize <= a->subgroup.maxSubgroupSize;
+}
+
+static bool is_software(const abilities *a)
+{
+    return a->properties.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+}
+
+/* The largest shape for which there are tiles. Matrix units work with the smallest subgroups: that
+ * is their only size where a driver's compiler has just one for them. */
+static void find_matrix(const vulkan_loader *vk, VkPhysicalDevice card, abilities *a)
+{
+    VkCooperativeMatrixPropertiesKHR all[MATRICES];
+    const char *wanted = getenv("LS_VULKAN_MATRIX");
+    uint32_t count = MATRICES;
+    if ((wanted && !strcmp(wanted, "0")) || !vk->matrices || !a->has_matrices ||
+        !a->matrices.cooperativeMatrix || !a->halves.shaderFloat16 || !a->model.vulkanMemoryModel ||
+        !has_sized_subgroups(a) ||
+        !(a->matrix_stages.cooperativeMatrixSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT))
+        return;
+    for (uint32_t i = 0; i < MATRICES; i++)
+        all[i] = (VkCooperativeMatrixPropertiesKHR){
+            .sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
+    if (vk->matrices(card, &count, all) < 0)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        const VkCooperativeMatrixPropertiesKHR *p = &all[i];
+        const vulkan_matrix m = {p->MSize, p->NSize, p->KSize, a->subgroup.minSubgroupSize};
+        if (p->scope == VK_SCOPE_SUBGROUP_KHR && p->AType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+            p->BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+            p->CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+            p->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR && !p->saturatingAccumulation &&
+            (uint64_t)m.rows * m.columns * m.depth >
+                (uint64_t)a->matrix.rows * a->matrix.columns * a->matrix.depth &&
+            ls_vulkan_takes_matrix(&m, is_software(a), a->subgroup.maxComputeWorkgroupSubgroups))
+            a->matrix = m;
+    }
 }
 
 /* What the device lacks; NULL: nothing. */
@@ -174,8 +229,15 @@ static const char *find_abilities(const vulkan_loader *vk, VkPhysicalDevice card
         chain(&a->properties, &a->subgroup);
         chain(&a->features, &a->sizes);
     }
+    if (a->has_matrices) {
+        chain(&a->properties, &a->matrix_stages);
+        chain(&a->features, &a->halves);
+        chain(&a->features, &a->model);
+        chain(&a->features, &a->matrices);
+    }
     vk->GetPhysicalDeviceProperties2(card, &a->properties);
     vk->GetPhysicalDeviceFeatures2(card, &a->features);
+    find_matrix(vk, card, a);
     VkPhysicalDeviceMemoryProperties2 memory = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
     vk->GetPhysicalDeviceMemoryProperties2(card, &memory);
@@ -205,13 +267,13 @@ static void describe(const abilities *a, unsigned number, ls_device_info *info)
 {
     const VkPhysicalDeviceProperties *p = &a->properties.properties;
     *info = (ls_device_info){.fast = LS_F16,
-                             .software = p->deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU,
+                             .software = is_software(a),
                              .discrete = p->deviceType == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU};
     snprintf(info->name, sizeof info->name, "vulkan:%u", number % 100);
     snprintf(info->model, sizeof info->model, "%.95s", p->deviceName);
-    snprintf(info->version, sizeof info->version, "Vulkan %u.%u, %.40s",
+    snprintf(info->version, sizeof info->version, "Vulkan %u.%u, %s%.32s",
              VK_API_VERSION_MAJOR(p->apiVersion), VK_API_VERSION_MINOR(p->apiVersion),
-             a->driver.driverInfo);
+             a->matrix.rows ? "matrix units, " : "", a->driver.driverInfo);
     const uint32_t heap =
         a->memory.memoryTypes[ls_vulkan_card_type(&a->memory, UINT32_MAX)].heapIndex;
     info->total = a->memory.memoryHeaps[heap].size;
@@ -290,10 +352,8 @@ static void choose(vulkan_device *dev, const abilities *a)
     dev->card_memory = ls_vulkan_card_type(&a->memory, UINT32_MAX);
     dev->largest = a->limits.maxMemoryAllocationSize;
     dev->has_budget = a->has_budget;
-    dev->sized_subgroups = a->has_sizes && a->sizes.subgroupSizeControl &&
-                           a->sizes.computeFullSubgroups &&
-                           a->subgroup.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT &&
-                           a->subgroup.minSubgroupSize <= a->subgroup.maxSubgroupSize;
+    dev->sized_subgroups = has_sized_subgroups(a);
+    dev->matrix = a->matrix;
     dev->subgroup = a->v11.subgroupSize;
     if (dev->sized_subgroups)
         dev->subgroup = a->subgroup.maxSubgroupSize < SUBGROUP   ? a->subgroup.maxSubgroupSize
@@ -329,17 +389,25 @@ static VkResult create_device(vulkan_device *dev, const abilities *has)
     a.addresses.bufferDeviceAddress = VK_TRUE;
     a.timeline.timelineSemaphore = VK_TRUE;
     a.sizes.subgroupSizeControl = a.sizes.computeFullSubgroups = VK_TRUE;
+    a.halves.shaderFloat16 = a.model.vulkanMemoryModel = a.matrices.cooperativeMatrix = VK_TRUE;
     void *const features[] = {&a.storage16, &a.scalar, &a.addresses, &a.timeline};
     for (size_t i = 0; i < LS_COUNT(features); i++)
         chain(&a.features, features[i]);
     if (dev->sized_subgroups)
         chain(&a.features, &a.sizes);
-    const char *extensions[2];
+    if (dev->matrix.rows) {
+        chain(&a.features, &a.halves);
+        chain(&a.features, &a.model);
+        chain(&a.features, &a.matrices);
+    }
+    const char *extensions[3];
     uint32_t count = 0;
     if (dev->sized_subgroups)
         extensions[count++] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
     if (has->has_budget)
         extensions[count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    if (dev->matrix.rows)
+        extensions[count++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
     const VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
         .pNext = &a.features,

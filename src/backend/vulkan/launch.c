@@ -17,8 +17,10 @@
 
 #define PARAMS_MOST 128 /* bytes of push constants that every device has */
 #define CACHE_MOST ((long)16 << 20)
-#define FOLD 32768 /* blocks beyond so many in x are in z: see kernels/common.glsl */
-enum { CONSTANTS = 6 };
+#define FOLD 32768               /* blocks beyond so many in x are in z: see kernels/common.glsl */
+#define PRODUCT_STRIPS_MOST 8192 /* floats in shared memory: see kernels/product_matrix.comp */
+enum { CONSTANTS = 10 };
+enum { ROWS, COLUMNS, PART_ROWS, PART_COLUMNS, MATRIX = 6 }; /* constants of products */
 
 _Static_assert(sizeof(product_params) <= PARAMS_MOST && sizeof(product_sum_params) <= PARAMS_MOST &&
                    sizeof(product_vector_params) <= PARAMS_MOST &&
@@ -35,17 +37,18 @@ typedef struct shape {
 } shape;
 
 /* `small`, if there is one, is for what the CPU imitates, where long code costs more time to be
- * compiled than it saves. */
+ * compiled than it saves. `matrix`, if there is one, is the source for devices with matrix units.
+ */
 typedef struct recipe {
     const char *name;
-    const ls_vulkan_shader *shader;
+    const ls_vulkan_shader *shader, *matrix;
     shape usual, small;
 } recipe;
 
 /* rows, columns, those of a thread's part */
-#define PRODUCT(rows, columns, threads, part_rows, part_columns, small_columns)                    \
+#define PRODUCT(rows, columns, threads, part_rows, part_columns, small_columns, matrix)            \
     {                                                                                              \
-        "product_" #rows "x" #columns, &ls_vulkan_product,                                         \
+        "product_" #rows "x" #columns, &ls_vulkan_product, matrix,                                 \
             {threads, {rows, columns, part_rows, part_columns}},                                   \
         {                                                                                          \
             rows *columns / (4 * small_columns),                                                   \
@@ -57,7 +60,7 @@ typedef struct recipe {
 /* width, queries of a block, threads that share one of them, keys in shared memory, odd widths */
 #define ATTENTION(name, width, queries, lanes, keys, odd)                                          \
     {                                                                                              \
-#name, &ls_vulkan_attention, {256, {width, queries, lanes, keys, odd, 4 } },               \
+#name, &ls_vulkan_attention, NULL, {256, {width, queries, lanes, keys, odd, 4 } },         \
         {                                                                                          \
             256,                                                                                   \
             {                                                                                      \
@@ -67,7 +70,7 @@ typedef struct recipe {
     }
 #define OTHER(name, source, threads, constant)                                                     \
     {                                                                                              \
-#name, &ls_vulkan_##source, {threads, {constant } },                                       \
+#name, &ls_vulkan_##source, NULL, {threads, {constant } },                                 \
         {                                                                                          \
             0,                                                                                     \
             {                                                                                      \
@@ -98,41 +101,86 @@ static const recipe recipes[GPU_FUNCTION_COUNT] = {
     [GPU_attention_wide] = ATTENTION(attention_wide, 512, 64, 8, 8, 0),
     [GPU_attention_short_16] = OTHER(attention_short_16, attention_short, 128, 16),
     [GPU_attention_short_32] = OTHER(attention_short_32, attention_short, 128, 32),
-    [GPU_product_128x128] = PRODUCT(128, 128, 256, 8, 8, 4),
-    [GPU_product_256x64] = PRODUCT(256, 64, 256, 8, 8, 4),
-    [GPU_product_128x64] = PRODUCT(128, 64, 128, 8, 8, 4),
-    [GPU_product_64x64] = PRODUCT(64, 64, 128, 4, 8, 4),
-    [GPU_product_128x8] = PRODUCT(128, 8, 128, 8, 1, 1),
+    [GPU_product_128x128] = PRODUCT(128, 128, 256, 8, 8, 4, &ls_vulkan_product_matrix),
+    [GPU_product_256x64] = PRODUCT(256, 64, 256, 8, 8, 4, &ls_vulkan_product_matrix),
+    [GPU_product_128x64] = PRODUCT(128, 64, 128, 8, 8, 4, &ls_vulkan_product_matrix),
+    [GPU_product_64x64] = PRODUCT(64, 64, 128, 4, 8, 4, &ls_vulkan_product_matrix),
+    [GPU_product_128x8] = PRODUCT(128, 8, 128, 8, 1, 1, NULL),
     [GPU_product_sum] = OTHER(product_sum, product_sum, PRODUCT_SUM_THREADS, 0),
     [GPU_product_pad] = OTHER(product_pad, product_pad, PRODUCT_SUM_THREADS, 0),
     [GPU_product_vector] = OTHER(product_vector, product_vector, PRODUCT_VECTOR_THREADS, 0),
 };
 
-static const shape *shape_of(const vulkan_device *dev, const recipe *k)
+/* The shape of a product whose parts are a subgroup's. They have as many elements for each thread
+ * as without matrix units, and are square or twice as high as wide. False where matrices do not
+ * fit. */
+static bool product_of_matrices(const shape *s, const vulkan_matrix *m, shape *out)
 {
-    return dev->gpu.base.info.software && k->small.threads ? &k->small : &k->usual;
+    const uint32_t rows = s->constants[ROWS], columns = s->constants[COLUMNS];
+    const uint32_t part = rows * columns / s->threads * m->lanes;
+    uint32_t part_rows = 1;
+    while (part_rows * part_rows < part)
+        part_rows *= 2;
+    const uint32_t part_columns = part / part_rows;
+    *out = (shape){s->threads,
+                   {rows, columns, part_rows, part_columns, [MATRIX] = m->rows, m->columns,
+                    m->depth, m->lanes}};
+    return s->threads % m->lanes == 0 && part_columns && rows % part_rows == 0 &&
+           columns % part_columns == 0 && part_rows % m->rows == 0 &&
+           part_columns % m->columns == 0 && PRODUCT_DEPTH % m->depth == 0 &&
+           s->threads / m->lanes * m->rows * part_columns <= PRODUCT_STRIPS_MOST;
+}
+
+static const shape *plain_shape(bool software, const recipe *k)
+{
+    return software && k->small.threads ? &k->small : &k->usual;
+}
+
+bool ls_vulkan_takes_matrix(const vulkan_matrix *m, bool software, uint32_t subgroups)
+{
+    shape s;
+    for (size_t i = 0; i < GPU_FUNCTION_COUNT; i++)
+        if (recipes[i].matrix && (!product_of_matrices(plain_shape(software, &recipes[i]), m, &s) ||
+                                  s.threads / m->lanes > subgroups))
+            return false;
+    return true;
+}
+
+static bool uses_matrix(const vulkan_device *dev, const recipe *k)
+{
+    return dev->matrix.rows && k->matrix;
+}
+
+static shape shape_of(const vulkan_device *dev, const recipe *k)
+{
+    shape s = *plain_shape(dev->gpu.base.info.software, k);
+    if (uses_matrix(dev, k))
+        product_of_matrices(plain_shape(dev->gpu.base.info.software, k), &dev->matrix, &s);
+    return s;
 }
 
 static int build(vulkan_device *dev, const recipe *k, VkPipeline *out, ls_error *err)
 {
     const vulkan_loader *vk = &dev->vk;
+    const bool matrix = uses_matrix(dev, k);
+    const ls_vulkan_shader *shader = matrix ? k->matrix : k->shader;
     const VkShaderModuleCreateInfo module = {
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
-        .codeSize = k->shader->bytes,
-        .pCode = k->shader->words,
+        .codeSize = shader->bytes,
+        .pCode = shader->words,
     };
-    const shape *s = shape_of(dev, k);
-    uint32_t data[1 + CONSTANTS] = {s->threads};
+    const shape s = shape_of(dev, k);
+    uint32_t data[1 + CONSTANTS] = {s.threads};
     VkSpecializationMapEntry entries[1 + CONSTANTS];
     for (uint32_t i = 0; i < LS_COUNT(entries); i++)
         entries[i] = (VkSpecializationMapEntry){i, i * 4, 4};
-    memcpy(data + 1, s->constants, sizeof s->constants);
+    memcpy(data + 1, s.constants, sizeof s.constants);
     const VkSpecializationInfo constants = {LS_COUNT(entries), entries, sizeof data, data};
     const VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
-        .requiredSubgroupSize = dev->subgroup,
+        .requiredSubgroupSize = matrix ? dev->matrix.lanes : dev->subgroup,
     };
-    const bool sized = dev->sized_subgroups && k->shader == &ls_vulkan_attention;
+    const bool sized = matrix || (dev->sized_subgroups && shader == &ls_vulkan_attention);
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .flags = VK_PIPELINE_CREATE_DISPATCH_BASE_BIT,
@@ -170,7 +218,7 @@ int ls_vulkan_launch(gpu_device *gpu, gpu_function f, const size_t grid[3], size
     if (ret)
         return ret;
     const gpu_cost cost =
-        ls_gpu_cost(recipes[f].name, params, blocks, shape_of(dev, &recipes[f])->threads);
+        ls_gpu_cost(recipes[f].name, params, blocks, shape_of(dev, &recipes[f]).threads);
     ret = ls_vulkan_record(dev, cost.flops + 16 * cost.bytes, &commands, err);
     if (ret)
         return ret;

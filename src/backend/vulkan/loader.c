@@ -67,6 +67,9 @@ static int start(vulkan_loader *l, ls_error *err)
     }
     LS_VULKAN_INSTANCE_FUNCTIONS(LS_X)
 #undef LS_X
+    if (!ret)
+        l->matrices = (PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)get(
+            l->instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
     return ret;
 }
 

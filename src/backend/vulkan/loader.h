@@ -5,6 +5,7 @@
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan_core.h>
 
+#include "backend/vulkan/matrix.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -69,6 +70,7 @@ typedef struct vulkan_loader {
     LS_VULKAN_INSTANCE_FUNCTIONS(LS_X)
     LS_VULKAN_DEVICE_FUNCTIONS(LS_X)
 #undef LS_X
+    PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR matrices; /* NULL: there is none */
 } vulkan_loader;
 
 /* Opens "libvulkan.so.1", or the library that LS_VULKAN_LIBRARY names in the environment, for
