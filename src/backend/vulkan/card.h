@@ -121,7 +121,7 @@ int ls_vulkan_leave_half(gpu_device *gpu, const gpu_ring *r, ls_error *err);
 
 /* launch.c */
 /* Whether there are tiles for it, in blocks of so many subgroups at most. */
-bool ls_vulkan_takes_matrix(const vulkan_matrix *m, bool software, uint32_t subgroups);
+bool ls_vulkan_takes_matrix(const vulkan_matrix *m, uint32_t subgroups);
 int ls_vulkan_open_pipelines(vulkan_device *dev, ls_error *err);
 void ls_vulkan_close_pipelines(vulkan_device *dev);
 int ls_vulkan_launch(gpu_device *gpu, gpu_function f, const size_t grid[3], size_t shared,

@@ -204,7 +204,7 @@ static void find_matrix(const vulkan_loader *vk, VkPhysicalDevice card, abilitie
             p->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR && !p->saturatingAccumulation &&
             (uint64_t)m.rows * m.columns * m.depth >
                 (uint64_t)a->matrix.rows * a->matrix.columns * a->matrix.depth &&
-            ls_vulkan_takes_matrix(&m, is_software(a), a->subgroup.maxComputeWorkgroupSubgroups))
+            ls_vulkan_takes_matrix(&m, a->subgroup.maxComputeWorkgroupSubgroups))
             a->matrix = m;
     }
 }

@@ -131,17 +131,12 @@ static bool product_of_matrices(const shape *s, const vulkan_matrix *m, shape *o
            s->threads / m->lanes * m->rows * part_columns <= PRODUCT_STRIPS_MOST;
 }
 
-static const shape *plain_shape(bool software, const recipe *k)
-{
-    return software && k->small.threads ? &k->small : &k->usual;
-}
-
-bool ls_vulkan_takes_matrix(const vulkan_matrix *m, bool software, uint32_t subgroups)
+bool ls_vulkan_takes_matrix(const vulkan_matrix *m, uint32_t subgroups)
 {
     shape s;
     for (size_t i = 0; i < GPU_FUNCTION_COUNT; i++)
-        if (recipes[i].matrix && (!product_of_matrices(plain_shape(software, &recipes[i]), m, &s) ||
-                                  s.threads / m->lanes > subgroups))
+        if (recipes[i].matrix &&
+            (!product_of_matrices(&recipes[i].usual, m, &s) || s.threads / m->lanes > subgroups))
             return false;
     return true;
 }
@@ -153,9 +148,9 @@ static bool uses_matrix(const vulkan_device *dev, const recipe *k)
 
 static shape shape_of(const vulkan_device *dev, const recipe *k)
 {
-    shape s = *plain_shape(dev->gpu.base.info.software, k);
+    shape s = dev->gpu.base.info.software && k->small.threads ? k->small : k->usual;
     if (uses_matrix(dev, k))
-        product_of_matrices(plain_shape(dev->gpu.base.info.software, k), &dev->matrix, &s);
+        product_of_matrices(&k->usual, &dev->matrix, &s);
     return s;
 }
 
