@@ -76,14 +76,15 @@ def it_is_known_until_tuned_or_something_differs():
     open(KEPT, "w").write('{"machine": ')
     assert not estimate()["known"]
     card = {**os.environ, "LS_CUDA_LIBRARY": (sys.argv[2:] + ["none"])[0], "FAKE_CUDA": "tflops=0.02,gbs=1,link=10"}
+    before = open(KEPT).read()
     r = run(LS, "tune", env=card)
     for what in ("GFLOP/s", "threads of networks:", "UNet's batch:", "huge pages:", "restoring:", "decoding:", "encoding:"):
         assert what in r.stdout, (what, r.stdout)
-    kept = os.path.exists(KEPT) and "rates" in open(KEPT).read()
-    assert r.returncode == 0 and kept or "nothing was kept" in r.stderr and not kept, (r.stderr, kept)
+    kept = open(KEPT).read() != before
+    assert kept == (r.returncode == 0) != ("nothing was kept" in r.stderr), (r.stderr, kept)
     if kept and sys.argv[2:]:
         a_slow_card_is_not_chosen(r.stdout, card)
-    assert not estimate()["known"] and not os.listdir("tmp")
+    assert estimate()["known"] != kept and not os.listdir("tmp")
 
 
 def a_slow_card_is_not_chosen(tuned, env):
