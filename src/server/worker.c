@@ -1,4 +1,4 @@
-#define _GNU_SOURCE // pipe2, close_range
+#define _GNU_SOURCE // pipe2
 
 #include "server/worker.h"
 #include "server/basics.h"
@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h> // for what glibc has since 2.34 and 2.36
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,7 +66,7 @@ static _Noreturn void become(const worker_start_settings *s, char **env, pid_t p
     sigemptyset(&none);
     const int null = open("/dev/null", O_RDONLY);
     if (null >= 0 && !setpgid(0, 0) && dup2(null, 0) == 0 && dup2(out, 1) == 1 &&
-        dup2(err, 2) == 2 && !close_range(3, ~0U, 0) &&
+        dup2(err, 2) == 2 && !syscall(__NR_close_range, 3, ~0U, 0) &&
         !sandbox_enter(s->sandbox, parent, s->death_signal, s->file_bytes) &&
         !sigprocmask(SIG_SETMASK, &none, NULL)) {
         execve(s->program, (char *const *)s->argv, env);
@@ -121,7 +121,7 @@ int worker_start(worker *w, const worker_start_settings *s, ls_error *err)
     close(fds[3]);
     w->out = fds[0];
     w->err = fds[2];
-    w->process = pidfd_open(w->pid, 0);
+    w->process = (int)syscall(__NR_pidfd_open, w->pid, 0);
     w->started = server_clock();
     if (w->process >= 0)
         return 0;
