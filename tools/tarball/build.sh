@@ -15,10 +15,9 @@ MAKEFLAGS=-j$(nproc)
 export CFLAGS="-O2 -fPIC" CXXFLAGS="-O2 -fPIC" MAKEFLAGS
 
 # From Debian 11: what is compiled in, and what lies beside; with the licences of the parts used.
-linked=(zlib1g-dev:Zlib libjansson-dev:MIT libprotobuf-c-dev:BSD-2-Clause libsqlite3-dev:blessing
-    libseccomp-dev:LGPL-2.1-only nettle-dev:LGPL-3.0-or-later)
+linked=(zlib1g-dev:Zlib libsqlite3-dev:blessing libseccomp-dev:LGPL-2.1-only nettle-dev:LGPL-3.0-or-later)
 beside=(libx264-dev:GPL-2.0-or-later libx265-dev:GPL-2.0-or-later libnuma1:LGPL-2.1-only libopus-dev:BSD-3-Clause
-    libmp3lame-dev:LGPL-2.0-or-later libvpx-dev:BSD-3-Clause "libgomp1:GPL-3.0-or-later WITH GCC-exception-3.1")
+    libmp3lame-dev:LGPL-2.0-or-later libvpx-dev:BSD-3-Clause libjansson-dev:MIT libprotobuf-c-dev:BSD-2-Clause "libgomp1:GPL-3.0-or-later WITH GCC-exception-3.1")
 # Built from the source packages of these suites.
 built=(libzip/bookworm:BSD-3-Clause libmicrohttpd/trixie:LGPL-2.1-or-later openssl/bookworm:Apache-2.0
     curl/bookworm:curl dav1d/trixie:BSD-2-Clause svt-av1/bookworm:BSD-3-Clause-Clear
@@ -147,6 +146,7 @@ printf '#!/bin/sh\nexec %s --library-path %s %s "$@"\n' "$loader/ld-linux-x86-64
 # shellcheck disable=SC2016
 printf '#!/bin/sh\nexec /usr/bin/pkg-config --static "$@"\n' >$prefix/bin/pkg-config
 chmod +x $prefix/bin/{glslc,pkg-config}
+ln -sf /usr/bin/clang-19 $prefix/bin/clang
 # What is left to the linker then is the static library.
 for p in "${linked[@]%%:*}"; do
     dpkg -L "$p" | sed -n "\,^$system/[^/]*\.so$,p" | xargs -r rm -f
@@ -157,12 +157,15 @@ done
 
 echo "tarball: building latentsync"
 build=/srv/latentsync/build
-[ -f $build/build.ninja ] || rm -rf $build
+rm -rf $build # which remembers where libraries were
 # shellcheck disable=SC2016 # $ORIGIN is the loader's
-[ -d $build ] || CFLAGS='' quietly "$work/meson.log" meson setup $build "$tree" --prefix=/opt/latentsync --libdir=lib \
+CFLAGS='' quietly "$work/meson.log" meson setup $build "$tree" --prefix=/opt/latentsync --libdir=lib \
     -D{onednn,cuda,vulkan,net,server}=enabled -Dpuppet=disabled -Dpkgconfig.relocatable=true \
     -Dc_args="-I$prefix/include" -Dc_link_args="-L$prefix/lib -Wl,--disable-new-dtags,-rpath,\$ORIGIN/../lib,--exclude-libs,ALL"
-quietly "$work/ninja.log" ninja -C $build
+# what is installed, without the tests
+mapfile -t targets < <(ninja -C $build -t targets all | sed 's/: [^:]*$//' | grep -Fxf \
+    <(meson introspect --installed $build | tr , '\n' | sed -n "s|^[{ ]*\"$build/\([^\"]*\)\": .*|\1|p"))
+quietly "$work/ninja.log" ninja -C $build "${targets[@]}" parity
 version=$(sed -n "s/^  version: '\(.*\)',/\1/p" "$tree/meson.build")
 name=latentsync-$version-linux-x86_64
 rm -rf $out
@@ -171,7 +174,7 @@ DESTDIR=$out/install quietly "$work/install.log" meson install -C $build --no-re
 mv $out/install/opt/latentsync "$out/$name"
 rm -r $out/install "$out/$name"/lib/*.a
 cp -P $prefix/lib/lib{avcodec,avfilter,avformat,avutil,swscale,swresample,dnnl}.so.* "$out/$name/lib/"
-ldd "$out/$name"/bin/latentsync "$out/$name"/lib/*.so.* | awk -v system="^(/usr)?/lib/x86_64-linux-gnu/" '$3 ~ system { print $3 }' | sort -u |
+ldd "$out/$name"/bin/latentsync "$out/$name"/lib/*.so.* | awk '$3 ~ "^(/usr)?/lib/x86_64-linux-gnu/" { print $3 }' | sort -u |
     grep -vE '/lib(c|m|dl|rt|pthread|gcc_s|stdc\+\+)\.so' | xargs cp -Lt "$out/$name/lib/"
 find "$out/$name" -type f \( -path '*/bin/*' -o -name '*.so.*' \) -exec strip --strip-unneeded {} +
 
