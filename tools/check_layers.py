@@ -28,8 +28,9 @@ ALLOWED = [("fcntl.h", r"base|media|net|pipeline|pull|weights"),  # open()'s fla
            ("sys/mman.h", r"weights"), ("dlfcn.h", r"backend|media|models|monitor"), ("sys/ioctl.h", r"cli"), ("malloc.h", r"cli"),
            ("sys/file.h", r"pull"), ("sys/statvfs.h", r"net"),
            *[(name, r"server") for name in (
-               "fcntl.h", "linux/filter.h", "linux/seccomp.h", "sys/eventfd.h", "sys/file.h", "sys/mman.h", "sys/pidfd.h",
-               "sys/prctl.h", "sys/random.h", "sys/resource.h", "sys/socket.h", "sys/statvfs.h", "sys/un.h", "sys/wait.h")]]
+               "fcntl.h", "linux/filter.h", "linux/seccomp.h", "sys/eventfd.h", "sys/file.h", "sys/mman.h",
+               "sys/prctl.h", "sys/random.h", "sys/resource.h", "sys/socket.h", "sys/statvfs.h", "sys/syscall.h", "sys/un.h",
+               "sys/wait.h")]]
 CALLS = re.compile(r"(?<![\w.>])((printf|puts|putchar|vprintf|perror|exit|_exit|abort)\s*\(|std(out|err)\b)")
 
 
