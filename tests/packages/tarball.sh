@@ -37,7 +37,7 @@ unpack() {
     tar -C "$fresh/srv/some where" -xzf build-tarball/latentsync-*.tar.gz
     mv "$fresh/srv/some where"/latentsync-* "$fresh/srv/some where/ls"
     in_root "$fresh" 'cd "/srv/some where/ls" && sha256sum --quiet -c SHA256SUMS && find . -type f | wc -l
-        bin/latentsync info && ldd bin/latentsync lib/*.so.* >/srv/libraries'
+        bin/latentsync info && ldd bin/latentsync lib/liblatentsync.so.0 >/srv/libraries'
     diff <(cd "$fresh/srv/some where/ls" && find . -type f ! -name SHA256SUMS ! -name sbom.spdx.json | sort) \
         <(jq -r '.files[].fileName' "$fresh/srv/some where/ls/sbom.spdx.json" | sort)
     ! grep -vE '/srv/some where/ls/|^(bin|lib)/.*:$|linux-vdso|(/lib64/ld-linux|(/usr)?/lib/x86_64-linux-gnu/lib(c|m|dl|rt|pthread|gcc_s|stdc\+\+))[.-]|statically' "$fresh/srv/libraries"
