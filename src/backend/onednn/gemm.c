@@ -352,19 +352,29 @@ static int choose_linear(dnnl_primitive_desc_t *pd, onednn_store *st, problem *p
     return ret ? ret : choose(pd, st, p, err);
 }
 
+/* With AMX, whether oneDNN's matrix product uses it, and how it splits sums, depends on the number
+ * of threads; its convolutions always use it. */
+static bool needs_pointwise(const ls_node *node)
+{
+    const unsigned amx = dnnl_cpu_isa_avx512_core_amx;
+    return node->in[0]->dtype == LS_BF16 && ((unsigned)dnnl_get_effective_cpu_isa() & amx) == amx;
+}
+
 /* Before AVX-512, oneDNN has only gemm for products, but better pointwise convolutions. */
 int ls_onednn_compile_linear(onednn_store *st, const ls_node *node, ls_kernel **out,
                              size_t *scratch, ls_error *err)
 {
     problem p = {.node = node};
     dnnl_primitive_desc_t pd;
-    int ret = choose_linear(&pd, st, &p, false, err);
-    if (!ret && is_gemm(pd)) {
+    bool pointwise = needs_pointwise(node);
+    int ret = choose_linear(&pd, st, &p, pointwise, err);
+    if (!ret && is_gemm(pd) && !pointwise) {
         dnnl_primitive_desc_destroy(pd);
-        ret = choose_linear(&pd, st, &p, true, err);
-        if (!ret && is_gemm(pd))
-            ret = choose_serial(&pd, st, &p, err);
+        pointwise = true;
+        ret = choose_linear(&pd, st, &p, pointwise, err);
     }
+    if (!ret && is_gemm(pd))
+        ret = choose_serial(&pd, st, &p, err);
     if (!ret)
         ret = compile(st, &p, pd, out, scratch, err);
     free_problem(&p);
