@@ -46,8 +46,6 @@ unpack() {
 speak() {
     in_root "$fresh" 'cd /srv/work && "/srv/some where/ls/bin/latentsync" sync --progress none face.mp4 speech.wav -o command.mp4 2>said; cat said; grep built-in said'
     [ "$(frames command.mp4)" = 10 ]
-    [ -f "$roots/first.mp4" ] || cp "$fresh/srv/work/command.mp4" "$roots/first.mp4"
-    cmp "$roots/first.mp4" "$fresh/srv/work/command.mp4" # the same everywhere
 }
 
 codecs() {
@@ -66,9 +64,10 @@ ffv1 ffv1 mkv'
 
 compile() {
     install_in "$fresh" gcc libc6-dev pkg-config
-    in_root "$fresh" "cd /srv/work && export PKG_CONFIG_PATH='/srv/some where/ls/lib/pkgconfig' && echo \"\$(pkg-config --cflags --libs latentsync)\" &&
-        eval cc -Wall -Wextra -Werror -std=c11 embed.c -o embed \"\$(pkg-config --cflags --libs latentsync)\" &&
-        LD_LIBRARY_PATH='/srv/some where/ls/lib' ./embed face.mp4 speech.wav embedded.mp4"
+    ln -s '/srv/some where/ls' "$fresh/srv/plain" # compilers' options cannot have spaces
+    in_root "$fresh" "cd /srv/work && export PKG_CONFIG_PATH=/srv/plain/lib/pkgconfig &&
+        cc -Wall -Wextra -Werror -std=c11 embed.c -o embed \$(pkg-config --cflags --libs latentsync) &&
+        LD_LIBRARY_PATH=/srv/plain/lib ./embed face.mp4 speech.wav embedded.mp4"
     cmp "$fresh/srv/work/command.mp4" "$fresh/srv/work/embedded.mp4"
 }
 
@@ -114,7 +113,6 @@ suite=archive
 check "it is made" make_archive
 check "its program computes what the original does" golden
 check "the wheel names the systems that it is for" make_wheel
-rm -f "$roots/first.mp4"
 for suite in "$@"; do
     fresh=$roots/$suite-fresh
     make_fresh
@@ -122,11 +120,11 @@ for suite in "$@"; do
     check "a speaker says something else, with the built-in model" speak
     check "videos of each codec are written" codecs
     check "the server answers a user without rights" serve
-    check "the system's certificates are found" download
     check "a program is built with pkg-config and does the same" compile
     check "the wheel does the same" from_python
+    check "the system's certificates are found" download # and moved
     drop_fresh
 done
-rm -f "$roots"/{first.mp4,tls.key,tls.pem}
+rm -f "$roots"/tls.{key,pem}
 echo "1..$count"
 exit "$status"

@@ -173,7 +173,8 @@ mkdir -p $out/install
 DESTDIR=$out/install quietly "$work/install.log" meson install -C $build --no-rebuild
 mv $out/install/opt/latentsync "$out/$name"
 rm -r $out/install "$out/$name"/lib/*.a
-sed -i '/^\(Requires\|Libs\).private:/d' "$out/$name/lib/pkgconfig/latentsync.pc" # for that
+# shellcheck disable=SC2016 # ${libdir} is pkg-config's
+sed -i '/^\(Requires\|Libs\).private:/d; s|^Libs: |&-Wl,-rpath-link,${libdir} |' "$out/$name/lib/pkgconfig/latentsync.pc"
 cp -P $prefix/lib/lib{avcodec,avfilter,avformat,avutil,swscale,swresample,dnnl}.so.* "$out/$name/lib/"
 ldd "$out/$name"/bin/latentsync "$out/$name"/lib/*.so.* | awk '$3 ~ "^(/usr)?/lib/x86_64-linux-gnu/" { print $3 }' | sort -u |
     grep -vE '/lib(c|m|dl|rt|pthread|gcc_s|stdc\+\+)\.so' | xargs cp -Lt "$out/$name/lib/"
