@@ -44,9 +44,9 @@ LS_API int ls_estimate_qualities(void (*use)(void *opaque, int quality, const ls
 /* Measures what networks are made of, on the CPU: each number type, and all numbers of threads up
  * to that of the cores, doubling; on the card that jobs run on by default; and what other choices
  * would take. Replaces what was kept; from then on jobs whose number of threads or device is open
- * use the fastest. `line` takes a table and the
- * choices, a line at a time, in the calling thread. LS_ECANCELED; LS_EBUSY: the machine is so busy
- * that nothing was kept. Meanwhile new memory of the process has no huge pages at times. */
+ * use the fastest. `line` takes a table and the choices, a line at a time, in the calling thread.
+ * LS_ECANCELED; LS_EBUSY: the machine is so busy that nothing was kept. Meanwhile new memory of the
+ * process has no huge pages at times. */
 LS_API int ls_tune(void (*line)(void *opaque, const char *line), void *opaque,
                    const ls_cancel *cancel, ls_error *err);
 

@@ -366,12 +366,11 @@ int ls_onednn_compile_linear(onednn_store *st, const ls_node *node, ls_kernel **
 {
     problem p = {.node = node};
     dnnl_primitive_desc_t pd;
-    bool pointwise = needs_pointwise(node);
+    const bool pointwise = needs_pointwise(node);
     int ret = choose_linear(&pd, st, &p, pointwise, err);
     if (!ret && is_gemm(pd) && !pointwise) {
         dnnl_primitive_desc_destroy(pd);
-        pointwise = true;
-        ret = choose_linear(&pd, st, &p, pointwise, err);
+        ret = choose_linear(&pd, st, &p, true, err);
     }
     if (!ret && is_gemm(pd))
         ret = choose_serial(&pd, st, &p, err);
