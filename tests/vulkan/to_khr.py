@@ -62,13 +62,19 @@ def is_valid(words):
     return None
 
 
-subprocess.run([GLSLC, "--target-env=vulkan1.2", "-o", GIVEN, KERNELS + "/product_matrix.comp"], check=True)
-NV = words_of(GIVEN)
+def compiled(kernel):
+    subprocess.run([GLSLC, "--target-env=vulkan1.2", "-o", GIVEN, f"{KERNELS}/{kernel}.comp"], check=True)
+    return words_of(GIVEN)
+
+
+ATTENTION, NV = compiled("attention_matrix"), compiled("product_matrix")
 LOAD, TYPE = places(NV, 5359)[0], places(NV, 5358)[0]
 USE = next(i + 3 for i in places(NV, 43) if NV[i + 3] == 0x20000)
 tests = {
     "each instruction becomes its successor": lambda: is_converted(NV),
+    "so it does in attention": lambda: is_converted(ATTENTION),
     "the result is valid": lambda: is_valid(NV),
+    "it is in attention": lambda: is_valid(ATTENTION),
     "no SPIR-V": lambda: is_refused([0x7230203, *NV[1:]][::-1], "no SPIR-V"),
     "an unknown instruction": lambda: is_refused([*NV, 3 << 16 | 5362, 1, 2], "instruction 5362 is not known"),
     "an instruction that is cut off": lambda: is_refused(NV[:-1] + [9 << 16 | 1], "cut off"),

@@ -188,6 +188,7 @@ static void find_matrix(const vulkan_loader *vk, VkPhysicalDevice card, abilitie
     if ((wanted && !strcmp(wanted, "0")) || !vk->matrices || !a->has_matrices ||
         !a->matrices.cooperativeMatrix || !a->halves.shaderFloat16 || !a->model.vulkanMemoryModel ||
         !has_sized_subgroups(a) ||
+        !(a->v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_VOTE_BIT) ||
         !(a->matrix_stages.cooperativeMatrixSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT))
         return;
     for (uint32_t i = 0; i < MATRICES; i++)

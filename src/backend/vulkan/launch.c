@@ -18,9 +18,11 @@
 #define PARAMS_MOST 128 /* bytes of push constants that every device has */
 #define CACHE_MOST ((long)16 << 20)
 #define FOLD 32768               /* blocks beyond so many in x are in z: see kernels/common.glsl */
-#define PRODUCT_STRIPS_MOST 8192 /* floats in shared memory: see kernels/product_matrix.comp */
+#define MATRIX_SHARED_MOST 2048u /* chunks of 16 bytes in shared memory, of kernels of matrices */
 enum { CONSTANTS = 10 };
-enum { ROWS, COLUMNS, PART_ROWS, PART_COLUMNS, MATRIX = 6 }; /* constants of products */
+enum { ROWS, COLUMNS, PART_ROWS, PART_COLUMNS }; /* constants of products */
+enum { WIDTH, QUERIES, ODD = 4 };                /* of attention */
+enum { MATRIX = 6 };                             /* of kernels of matrices */
 
 _Static_assert(sizeof(product_params) <= PARAMS_MOST && sizeof(product_sum_params) <= PARAMS_MOST &&
                    sizeof(product_vector_params) <= PARAMS_MOST &&
@@ -58,9 +60,9 @@ typedef struct recipe {
         }                                                                                          \
     }
 /* width, queries of a block, threads that share one of them, keys in shared memory, odd widths */
-#define ATTENTION(name, width, queries, lanes, keys, odd)                                          \
+#define ATTENTION(name, width, queries, lanes, keys, odd, matrix)                                  \
     {                                                                                              \
-#name, &ls_vulkan_attention, NULL, {256, {width, queries, lanes, keys, odd, 4 } },         \
+#name, &ls_vulkan_attention, matrix, {256, {width, queries, lanes, keys, odd, 4 } },       \
         {                                                                                          \
             256,                                                                                   \
             {                                                                                      \
@@ -92,13 +94,13 @@ static const recipe recipes[GPU_FUNCTION_COUNT] = {
     [GPU_group_moments] = OTHER(group_moments, group_moments, NORM_THREADS, 0),
     [GPU_group_apply] = OTHER(group_apply, group_apply, NORM_THREADS, 0),
     [GPU_layer_norm] = OTHER(layer_norm, layer_norm, NORM_THREADS, 0),
-    [GPU_attention_16] = ATTENTION(attention_16, 16, 128, 2, 64, 1),
-    [GPU_attention_40] = ATTENTION(attention_40, 40, 128, 2, 64, 0),
-    [GPU_attention_64] = ATTENTION(attention_64, 64, 128, 2, 64, 0),
-    [GPU_attention_80] = ATTENTION(attention_80, 80, 128, 4, 32, 0),
-    [GPU_attention_160] = ATTENTION(attention_160, 160, 64, 8, 32, 0),
-    [GPU_attention_odd] = ATTENTION(attention_odd, 160, 64, 8, 32, 1),
-    [GPU_attention_wide] = ATTENTION(attention_wide, 512, 64, 8, 8, 0),
+    [GPU_attention_16] = ATTENTION(attention_16, 16, 128, 2, 64, 1, &ls_vulkan_attention_matrix),
+    [GPU_attention_40] = ATTENTION(attention_40, 40, 128, 2, 64, 0, &ls_vulkan_attention_matrix),
+    [GPU_attention_64] = ATTENTION(attention_64, 64, 128, 2, 64, 0, &ls_vulkan_attention_matrix),
+    [GPU_attention_80] = ATTENTION(attention_80, 80, 128, 4, 32, 0, &ls_vulkan_attention_matrix),
+    [GPU_attention_160] = ATTENTION(attention_160, 160, 64, 8, 32, 0, &ls_vulkan_attention_matrix),
+    [GPU_attention_odd] = ATTENTION(attention_odd, 160, 64, 8, 32, 1, &ls_vulkan_attention_matrix),
+    [GPU_attention_wide] = ATTENTION(attention_wide, 512, 64, 8, 8, 0, NULL),
     [GPU_attention_short_16] = OTHER(attention_short_16, attention_short, 128, 16),
     [GPU_attention_short_32] = OTHER(attention_short_32, attention_short, 128, 32),
     [GPU_product_128x128] = PRODUCT(128, 128, 256, 8, 8, 4, &ls_vulkan_product_matrix),
@@ -128,7 +130,31 @@ static bool product_of_matrices(const shape *s, const vulkan_matrix *m, shape *o
     return s->threads % m->lanes == 0 && part_columns && rows % part_rows == 0 &&
            columns % part_columns == 0 && part_rows % m->rows == 0 &&
            part_columns % m->columns == 0 && PRODUCT_DEPTH % m->depth == 0 &&
-           s->threads / m->lanes * m->rows * part_columns <= PRODUCT_STRIPS_MOST;
+           s->threads / m->lanes * m->rows * part_columns / 4 <= MATRIX_SHARED_MOST;
+}
+
+/* Subgroups have sixteen queries each; wide heads have fewer, and keys and values in one place. */
+static bool attention_of_matrices(const shape *s, const vulkan_matrix *m, shape *out)
+{
+    enum { PART = 16, KEYS = 32, WIDE = 80 };
+    const uint32_t whole = m->columns > m->depth ? m->columns : m->depth;
+    const uint32_t width = (s->constants[WIDTH] + whole - 1) / whole * whole;
+    const uint32_t subgroups = width > WIDE ? 2 : 4, places = width > WIDE ? 1 : 2;
+    const uint32_t queries = s->constants[QUERIES], pitch = width / 8 + 1;
+    *out = (shape){subgroups * m->lanes,
+                   {width, queries, PART, KEYS, s->constants[ODD], places, m->rows, m->columns,
+                    m->depth, m->lanes}};
+    return PART % m->rows == 0 && m->columns % 8 == 0 && m->columns <= KEYS / 2 &&
+           KEYS % m->columns == 0 && m->depth % 8 == 0 && KEYS % m->depth == 0 &&
+           width % m->columns == 0 && width % m->depth == 0 && m->lanes <= PART * KEYS / 8 &&
+           (m->lanes % PART == 0 || PART % m->lanes == 0) && queries % (subgroups * PART) == 0 &&
+           subgroups * PART * (pitch + KEYS / 4 + 1) + places * KEYS * pitch <= MATRIX_SHARED_MOST;
+}
+
+static bool of_matrices(const recipe *k, const vulkan_matrix *m, shape *out)
+{
+    return k->matrix == &ls_vulkan_attention_matrix ? attention_of_matrices(&k->usual, m, out)
+                                                    : product_of_matrices(&k->usual, m, out);
 }
 
 bool ls_vulkan_takes_matrix(const vulkan_matrix *m, uint32_t subgroups)
@@ -136,7 +162,7 @@ bool ls_vulkan_takes_matrix(const vulkan_matrix *m, uint32_t subgroups)
     shape s;
     for (size_t i = 0; i < GPU_FUNCTION_COUNT; i++)
         if (recipes[i].matrix &&
-            (!product_of_matrices(&recipes[i].usual, m, &s) || s.threads / m->lanes > subgroups))
+            (!of_matrices(&recipes[i], m, &s) || s.threads / m->lanes > subgroups))
             return false;
     return true;
 }
@@ -150,7 +176,7 @@ static shape shape_of(const vulkan_device *dev, const recipe *k)
 {
     shape s = dev->gpu.base.info.software && k->small.threads ? k->small : k->usual;
     if (uses_matrix(dev, k))
-        product_of_matrices(&k->usual, &dev->matrix, &s);
+        of_matrices(k, &dev->matrix, &s);
     return s;
 }
 
