@@ -48,4 +48,4 @@ with tempfile.TemporaryDirectory() as folder:
     reader.join()
 if said[0].strip():
     sys.exit(f"the validation layers say:\n{said[0]}")
-sys.exit(status if status >= 0 else 1)
+sys.exit(status if status >= 0 else f"{command[0]} was ended by signal {-status}")

@@ -6,6 +6,7 @@
  *                            kernels' specialisation constants are told
  *   fail=FUNCTION:N:RESULT   the N-th call of a function, counted from when FAKE_VULKAN was last
  *                            set, does nothing and gives this result
+ *   together                 the first kernel is compiled only while another one is
  *   running                  calls count from when the first kernel is compiled
  *   copies                   devices have a second family of queues, which only copies: what it is
  *                            given is done before all work that it does not wait for, or
@@ -16,10 +17,13 @@
 #include "backend/vulkan/matrix.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NULL_BYTES ((size_t)1 << 32)
 #define API __attribute__((visibility("default")))
@@ -39,8 +43,7 @@ static bool has_word(const char *word)
     return settings && strstr(settings, word);
 }
 
-/* The result that a call is to have, 0: that of the function. */
-static VkResult fault(const char *function)
+static VkResult next_fault(const char *function)
 {
     static char before[200];
     static int calls;
@@ -58,6 +61,16 @@ static VkResult fault(const char *function)
         sscanf(fail, "fail=%63[^:]:%d:%d", name, &number, &result) != 3 || strcmp(name, function))
         return VK_SUCCESS;
     return ++calls == number ? (VkResult)result : VK_SUCCESS;
+}
+
+/* The result that a call is to have, 0: that of the function. */
+static VkResult fault(const char *function)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    const VkResult r = next_fault(function);
+    pthread_mutex_unlock(&lock);
+    return r;
 }
 
 static void VKAPI_CALL properties(VkPhysicalDevice card, VkPhysicalDeviceProperties2 *p)
@@ -269,10 +282,23 @@ FAULTY(AllocateMemory,
        (VkDevice d, const VkMemoryAllocateInfo *i, const VkAllocationCallbacks *c,
         VkDeviceMemory *m),
        (d, i, c, m))
-FAULTY(CreateComputePipelines,
-       (VkDevice d, VkPipelineCache k, uint32_t n, const VkComputePipelineCreateInfo *i,
-        const VkAllocationCallbacks *c, VkPipeline *p),
-       (d, k, n, i, c, p))
+
+static PFN_vkCreateComputePipelines real_CreateComputePipelines;
+static VkResult VKAPI_CALL faulty_CreateComputePipelines(VkDevice d, VkPipelineCache k, uint32_t n,
+                                                         const VkComputePipelineCreateInfo *i,
+                                                         const VkAllocationCallbacks *c,
+                                                         VkPipeline *p)
+{
+    static atomic_int begun;
+    const VkResult r = fault("vkCreateComputePipelines");
+    begun += has_word("together");
+    for (int tenths = 0; has_word("together") && begun < 2; tenths++) {
+        if (tenths == 100)
+            return VK_ERROR_UNKNOWN;
+        usleep(100000);
+    }
+    return r ? r : real_CreateComputePipelines(d, k, n, i, c, p);
+}
 
 static VkCommandBuffer ordered; /* its last command is a barrier */
 static PFN_vkCmdPipelineBarrier real_CmdPipelineBarrier;

@@ -74,7 +74,7 @@ check() {
         echo "ok $count - $1"
     else
         echo "not ok $count - $1 (status $?)"
-        grep -v '^ok ' <<<"$said" | tail -n 30 | sed 's/^/# /'
+        grep -v '^ok \| ok$' <<<"$said" | tail -n 30 | sed 's/^/# /'
         status=1
     fi
 }

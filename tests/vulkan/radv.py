@@ -11,7 +11,7 @@ import sys
 icd, library, *command = sys.argv[1:]
 env = {"RADV_FORCE_FAMILY": "navi31", **os.environ, "VK_ICD_FILENAMES": icd, "LS_VULKAN_LIBRARY": os.path.abspath(library),
        "FAKE_VULKAN": "null", "RADV_DEBUG": "shaderstats", "LS_CUDA_LIBRARY": "none", "XDG_CACHE_HOME": "/dev/null",
-       "MESA_SHADER_CACHE_DISABLE": "1"}
+       "MESA_SHADER_CACHE_DISABLE": "1", "OMP_NUM_THREADS": "1"}
 said = subprocess.run(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True).stderr
 names = ["VGPRs", "Spilled VGPRs", "Spilled SGPRs", "Scratch size", "LDS size", "Subgroups per SIMD", "Instructions"]
 print(*(n.lower() for n in names), "constants", sep="\t")

@@ -10,6 +10,7 @@
 #include "pipeline/device_choice.h"
 
 #include <dirent.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -43,8 +44,8 @@ static void check_open_fails(const char *name, int code, const char *says)
 
 enum { COUNT = 5000 };
 
-/* Halves made on the device of `count` floats. */
-static int cast(ls_device *dev, size_t count, ls_error *err)
+/* Halves made on the device of `count` floats, by a kernel or by two. */
+static int compute(ls_device *dev, size_t count, bool twice, ls_error *err)
 {
     ls_graph *g = ls_graph_new(LS_F16, false);
     ls_store *st = NULL;
@@ -54,7 +55,8 @@ static int cast(ls_device *dev, size_t count, ls_error *err)
     uint16_t *y = malloc(count * sizeof *y);
     for (size_t i = 0; i < count; i++)
         x[i] = (float)(i % 2000);
-    ls_output(g, "y", ls_cast(g, ls_input(g, "x", LS_F32, 1, &count), LS_F16));
+    ls_tensor *halves = ls_cast(g, ls_input(g, "x", LS_F32, 1, &count), LS_F16);
+    ls_output(g, "y", twice ? ls_activation(g, halves, LS_ACT_RELU) : halves);
     const ls_binding b[] = {{"x", x, count * sizeof *x}, {"y", y, count * sizeof *y}};
     int ret = ls_store_open(&st, dev, 0, err);
     if (!ret)
@@ -73,6 +75,11 @@ static int cast(ls_device *dev, size_t count, ls_error *err)
     free(x);
     free(y);
     return ret;
+}
+
+static int cast(ls_device *dev, size_t count, ls_error *err)
+{
+    return compute(dev, count, false, err);
 }
 
 static void names(void **state)
@@ -446,6 +453,18 @@ static void faults_of_weights(void **state)
     }
 }
 
+/* Kernels that a plan needs are compiled side by side. */
+static void compiled_together(void **state)
+{
+    (void)state;
+    ls_error err = {0};
+    setenv("FAKE_VULKAN", "together", 1);
+    ls_device *dev = open_device("vulkan:0");
+    omp_set_num_threads(2);
+    assert_int_equal(compute(dev, COUNT, true, &err), 0);
+    ls_device_close(&dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,6 +478,7 @@ int main(void)
         cmocka_unit_test_setup(packing_is_one_submission, set_up),
         cmocka_unit_test_setup(faults, set_up),
         cmocka_unit_test_setup(faults_of_weights, set_up),
+        cmocka_unit_test_setup(compiled_together, set_up),
     };
     if (!mkdtemp(cache))
         return 1;

@@ -96,6 +96,7 @@ int ls_gpu_compile_attention(gpu_store *st, const ls_node *node, ls_kernel **out
         return ls_fail(err, LS_EUNSUPPORTED, "cards have no attention of width %zu and scale %g",
                        width, (double)node->u.attention.scale);
     }
+    k->base.functions = GPU_BIT(k->function);
     *out = &k->base;
     return 0;
 }

@@ -41,6 +41,8 @@ typedef struct gpu_driver {
     /* `to` is pinned, and has the bytes after the next wait. */
     int (*fetch)(gpu_device *dev, void *to, gpu_address from, size_t bytes, ls_error *err);
     int (*clear)(gpu_device *dev, gpu_address to, size_t bytes, ls_error *err);
+    /* These will be launched: GPU_BIT of each. NULL where there is nothing to prepare. */
+    void (*expect)(gpu_device *dev, uint32_t functions);
     int (*launch)(gpu_device *dev, gpu_function f, const size_t grid[3], size_t shared,
                   const void *params, size_t size, ls_error *err);
     /* The time before node i, or after the last; after a wait, the seconds from mark i to the next.

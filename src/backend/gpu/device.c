@@ -93,6 +93,8 @@ static int compile(ls_store *base, const ls_node *node, ls_kernel **out, size_t 
         return ret;
     ls_gpu_begin_node(st);
     ret = compilers[node->op](st, node, out, scratch, err);
+    if (!ret && dev->api->expect)
+        dev->api->expect(dev, (*out)->functions);
     dev->api->leave(dev);
     return ret ? ls_fail_context(err, ret, "%s", op) : 0;
 }

@@ -109,6 +109,7 @@ int ls_gpu_compile_elementwise(gpu_store *st, const ls_node *node, ls_kernel **o
     if (!k)
         return ls_fail(err, LS_ENOMEM, "out of memory");
     k->function = function_of(node);
+    k->base.functions = GPU_BIT(k->function);
     k->params = p;
     k->blocks = (threads + ELEMENTWISE_THREADS - 1) / ELEMENTWISE_THREADS;
     if (node->op == LS_OP_ADD || node->op == LS_OP_ACT)

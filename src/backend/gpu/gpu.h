@@ -50,6 +50,8 @@ typedef enum gpu_function {
 #undef LS_X
         GPU_FUNCTION_COUNT
 } gpu_function;
+#define GPU_BIT(f) (UINT32_C(1) << (f))
+_Static_assert(GPU_FUNCTION_COUNT <= 32, "each has a bit");
 
 /* Where the operands of a node are; 0 where there is none, and for weights. */
 typedef struct gpu_places {
@@ -61,8 +63,9 @@ typedef struct gpu_places {
 struct ls_kernel {
     int (*enqueue)(gpu_device *dev, const ls_kernel *k, const gpu_places *at, ls_error *err);
     ls_op op;
-    int in_place;   /* see ls_device_vtable; -1 */
-    char name[160]; /* for errors: the weight's, or the op's */
+    int in_place;       /* see ls_device_vtable; -1 */
+    uint32_t functions; /* that enqueue() launches: GPU_BIT of each */
+    char name[160];     /* for errors: the weight's, or the op's */
 };
 
 /* A node's kernel of `size` bytes, zeroed, with the members above set; NULL if out of memory.

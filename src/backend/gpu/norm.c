@@ -119,6 +119,7 @@ int ls_gpu_compile_group_norm(gpu_store *st, const ls_node *node, ls_kernel **ou
     k->grid[1] = ls_gpu_divide_up(groups, tile_groups);
     k->grid[2] = batches;
     *scratch = batches * groups * p->slices * 2 * sizeof(float);
+    k->base.functions = GPU_BIT(GPU_group_moments) | GPU_BIT(GPU_group_apply);
     *out = &k->base;
     return 0;
 }
@@ -162,6 +163,7 @@ int ls_gpu_compile_layer_norm(gpu_store *st, const ls_node *node, ls_kernel **ou
     p->eps = node->u.norm.eps;
     k->grid[0] = ls_gpu_divide_up(rows, NORM_WARPS);
     k->grid[1] = k->grid[2] = 1;
+    k->base.functions = GPU_BIT(GPU_layer_norm);
     *out = &k->base;
     return 0;
 }

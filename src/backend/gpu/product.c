@@ -278,6 +278,8 @@ static int compile_product(gpu_store *st, const ls_node *node, const product_par
         set_tile(st, k, image_rows);
         if (!set_scratch(k, pixels, channels, scratch))
             ret = unsupported(node, "too large", err);
+        k->kernel.functions = GPU_BIT(k->function) | (k->pad.from ? GPU_BIT(GPU_product_pad) : 0) |
+                              (k->splits > 1 ? GPU_BIT(GPU_product_sum) : 0);
     }
     if (ret)
         free(k);
@@ -338,6 +340,7 @@ static int compile_vector(gpu_store *st, const ls_node *node, ls_kernel **out, l
     k->params.channels = (uint32_t)channels;
     k->params.stored = (uint32_t)stored_channels(channels);
     k->params.x_float = node->in[0]->dtype == LS_F32;
+    k->kernel.functions = GPU_BIT(GPU_product_vector);
     const int ret = find_operands(st, node, &k->operands, err);
     if (ret)
         free(k);

@@ -72,6 +72,7 @@ typedef struct vulkan_device {
     size_t cached; /* bytes of it that are in the file */
     VkPipelineLayout layout;
     VkPipeline pipelines[GPU_FUNCTION_COUNT];
+    uint32_t expected; /* to be launched */
     vulkan_staging staging[2];
     unsigned turn; /* the staging that is being filled */
 } vulkan_device;
@@ -124,6 +125,7 @@ int ls_vulkan_leave_half(gpu_device *gpu, const gpu_ring *r, ls_error *err);
 bool ls_vulkan_takes_matrix(const vulkan_matrix *m, uint32_t subgroups);
 int ls_vulkan_open_pipelines(vulkan_device *dev, ls_error *err);
 void ls_vulkan_close_pipelines(vulkan_device *dev);
+void ls_vulkan_expect(gpu_device *gpu, uint32_t functions);
 int ls_vulkan_launch(gpu_device *gpu, gpu_function f, const size_t grid[3], size_t shared,
                      const void *params, size_t size, ls_error *err);
 

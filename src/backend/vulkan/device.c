@@ -74,6 +74,7 @@ static const gpu_driver api = {
     .wait = ls_vulkan_wait,
     .fetch = ls_vulkan_fetch,
     .clear = ls_vulkan_clear,
+    .expect = ls_vulkan_expect,
     .launch = ls_vulkan_launch,
     .mark = ls_vulkan_mark,
     .elapsed = ls_vulkan_elapsed,

@@ -180,7 +180,7 @@ static shape shape_of(const vulkan_device *dev, const recipe *k)
     return s;
 }
 
-static int build(vulkan_device *dev, const recipe *k, VkPipeline *out, ls_error *err)
+static VkResult build(const vulkan_device *dev, const recipe *k, VkPipeline *out)
 {
     const vulkan_loader *vk = &dev->vk;
     const bool matrix = uses_matrix(dev, k);
@@ -218,8 +218,29 @@ static int build(vulkan_device *dev, const recipe *k, VkPipeline *out, ls_error 
         r = vk->CreateComputePipelines(dev->device, dev->cache, 1, &info, NULL, out);
     if (info.stage.module)
         vk->DestroyShaderModule(dev->device, info.stage.module, NULL);
-    const int ret = ls_vulkan_failed(dev, r, err, "compile a kernel");
-    return ret ? ls_fail_context(err, ret, "%s", k->name) : 0;
+    return r;
+}
+
+/* `f`, and beside it what else is expected: a driver's compiler uses one thread for each. If one of
+ * those fails, it is tried again when it is launched. */
+static int build_expected(vulkan_device *dev, gpu_function f, ls_error *err)
+{
+    gpu_function missing[GPU_FUNCTION_COUNT] = {f};
+    VkResult results[GPU_FUNCTION_COUNT];
+    size_t count = 1;
+    for (gpu_function g = 0; g < GPU_FUNCTION_COUNT; g++)
+        if (g != f && (dev->expected & GPU_BIT(g)) && !dev->pipelines[g])
+            missing[count++] = g;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (size_t i = 0; i < count; i++)
+        results[i] = build(dev, &recipes[missing[i]], &dev->pipelines[missing[i]]);
+    const int ret = ls_vulkan_failed(dev, results[0], err, "compile a kernel");
+    return ret ? ls_fail_context(err, ret, "%s", recipes[f].name) : 0;
+}
+
+void ls_vulkan_expect(gpu_device *gpu, uint32_t functions)
+{
+    ls_vulkan_of(gpu)->expected |= functions;
 }
 
 int ls_vulkan_launch(gpu_device *gpu, gpu_function f, const size_t grid[3], size_t shared,
@@ -235,7 +256,7 @@ int ls_vulkan_launch(gpu_device *gpu, gpu_function f, const size_t grid[3], size
         (layers && grid[2] > 1))
         return ls_fail(err, LS_EINVAL, "%zu x %zu x %zu blocks are more than Vulkan allows",
                        grid[0], grid[1], grid[2]);
-    int ret = dev->pipelines[f] ? 0 : build(dev, &recipes[f], &dev->pipelines[f], err);
+    int ret = dev->pipelines[f] ? 0 : build_expected(dev, f, err);
     if (ret)
         return ret;
     const gpu_cost cost =
