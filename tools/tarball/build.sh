@@ -22,7 +22,8 @@ beside=(libx264-dev:GPL-2.0-or-later libx265-dev:GPL-2.0-or-later libnuma1:LGPL-
 built=(libzip/bookworm:BSD-3-Clause libmicrohttpd/trixie:LGPL-2.1-or-later openssl/bookworm:Apache-2.0
     curl/bookworm:curl dav1d/trixie:BSD-2-Clause svt-av1/bookworm:BSD-3-Clause-Clear
     onednn/trixie:Apache-2.0 ffmpeg/trixie:GPL-3.0-or-later)
-tools=(gcc g++ make ninja-build cmake nasm pkg-config python3 dpkg-dev patch clang-19 libspdlog-dev libcmocka-dev protobuf-c-compiler)
+tools=(gcc g++ make ninja-build cmake nasm pkg-config python3 dpkg-dev patch clang-19 libspdlog-dev libcmocka-dev protobuf-c-compiler
+    libnuma-dev) # which x265 asks for when it is linked
 # Build tools and headers of newer suites: unpacked, not installed.
 newer=(meson/bookworm libffmpeg-nvenc-dev/trixie libvulkan-dev/bookworm)
 glslc=(glslc/bookworm libshaderc1/bookworm libc6/bookworm libstdc++6/bookworm libgcc-s1/bookworm)
