@@ -41,6 +41,7 @@ in_root "$root" 'export DEBIAN_FRONTEND=noninteractive
     exit 1
 }
 copy_tree "$work/tree"
+touch "$work"/tree/src/backend/vulkan/kernels/* # what was made of a fault, by the last run, is newer than these
 
 # build [FOLDER]: with the folder's compiler, or with kernels of matrices that are in FOLDER.
 build() {
