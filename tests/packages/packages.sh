@@ -65,7 +65,7 @@ serve() {
 
 purge() {
     local left
-    rm -rf "$fresh"/tmp/{state,cache}
+    rm -rf "$fresh"/tmp/{state,cache} "$fresh"/root/.cache # the users' own
     mkdir -p "$fresh"/var/{lib,cache}/private/latentsync # as a service that has run leaves them
     in_root "$fresh" "dpkg --purge $ours"
     files | diff "$fresh/srv/before" -

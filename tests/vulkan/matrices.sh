@@ -105,7 +105,7 @@ check "networks, with these" "$networks"
 fault() {
     local kernel=src/backend/vulkan/kernels/$2
     sed -i -z "$3" "$work/tree/$kernel"
-    ! cmp -s "$kernel" "$work/tree/$kernel"
+    if cmp -s "$kernel" "$work/tree/$kernel"; then exit 1; fi
     build
     check "$1" '! $lavapipe build/parity --device vulkan:0 '"${goldens[1]}"
     cp "$kernel" "$work/tree/$kernel"
