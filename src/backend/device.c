@@ -92,6 +92,14 @@ void ls_device_close(ls_device **dev)
     *dev = NULL;
 }
 
+bool ls_device_cpu_computes(ls_dtype t)
+{
+    ls_cpu found;
+    ls_cpu_detect(&found, "");
+    return t == LS_F32 || (t == LS_BF16 && (!HAVE_ONEDNN || found.avx512)) ||
+           (t == LS_I8 && HAVE_ONEDNN && found.avx512_vnni);
+}
+
 size_t ls_device_list(const char *kind, ls_device_info *list, size_t most)
 {
     size_t n = most > 0 && (!kind || !strcmp(kind, "cpu"));

@@ -136,6 +136,10 @@ void ls_store_close(ls_store **st);
  */
 int ls_store_new(ls_store **out, ls_device *dev, unsigned flags, size_t size, ls_error *err);
 
+/* Whether the device "cpu" has kernels for networks of this type here: oneDNN has those for
+ * bfloat16 from AVX-512 on, not even slow ones before, and those for int8 with VNNI. */
+bool ls_device_cpu_computes(ls_dtype t);
+
 /* Whether `name` is that of a device that uses the process's memory. */
 bool ls_device_is_host(const char *name);
 

@@ -359,7 +359,8 @@ static int plan_memory(ls_sync *job, ls_error *err)
         if (!ret)
             ret = choose_how(job, &b, &memory, err);
     }
-    if (ret == LS_ENOMEM && job->free_type && job->s.compute_type == LS_COMPUTE_FLOAT32) {
+    if (ret == LS_ENOMEM && job->free_type && job->s.compute_type == LS_COMPUTE_FLOAT32 &&
+        ls_device_cpu_computes(LS_BF16)) {
         job->s.compute_type = LS_COMPUTE_BFLOAT16;
         ret = ls_sync_borrow_models(job, err);
         if (!ret)

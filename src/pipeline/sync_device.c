@@ -1,5 +1,4 @@
 /* Where the networks of a job run, and the models opened there. */
-#include "base/system.h"
 #include "pipeline/settings.h"
 #include "pipeline/sync_job.h"
 
@@ -45,13 +44,6 @@ static bool is_of_cpu(int type)
     return type == LS_COMPUTE_FLOAT32 || type == LS_COMPUTE_BFLOAT16 || type == LS_COMPUTE_INT8;
 }
 
-static bool has_int8(void)
-{
-    ls_cpu cpu;
-    ls_cpu_detect(&cpu, "");
-    return HAVE_ONEDNN && cpu.avx512_vnni;
-}
-
 /* The number type of the networks on the CPU, where there are any. `was`: that of the job so far.
  */
 static int choose_type(ls_sync *job, int was, ls_error *err)
@@ -70,11 +62,16 @@ static int choose_type(ls_sync *job, int was, ls_error *err)
                                  "dtype: cards compute in f16 only; f32, bf16 and int8 are number "
                                  "types of the CPU"),
                          LS_HINT_NONE, "dtype");
-    if (job->s.compute_type == LS_COMPUTE_INT8 && !has_int8())
+    if (job->s.compute_type == LS_COMPUTE_INT8 && !ls_device_cpu_computes(LS_I8))
         return ls_advise(
             err,
             ls_fail(err, LS_EUNSUPPORTED,
                     "dtype: int8 needs a CPU with AVX512-VNNI and a build with oneDNN"),
+            LS_HINT_NONE, "dtype");
+    if (job->s.compute_type == LS_COMPUTE_BFLOAT16 && !ls_device_cpu_computes(LS_BF16))
+        return ls_advise(
+            err,
+            ls_fail(err, LS_EUNSUPPORTED, "dtype: bf16 needs a CPU with AVX-512, f32 does not"),
             LS_HINT_NONE, "dtype");
     if (job->s.compute_type != LS_COMPUTE_AUTO)
         return 0;

@@ -184,7 +184,7 @@ static int tune_types(tuning *t, ls_dtype fast, double step, ls_error *err)
 {
     double f32 = 0, int8 = 0, error = 0, error8 = 0;
     int ret = tune_rates(t, "cpu", LS_F32, t->threads, &f32, err);
-    if (!ret && t->cpu.avx512_vnni && HAVE_ONEDNN)
+    if (!ret && ls_device_cpu_computes(LS_I8))
         ret = tune_rates(t, "cpu", LS_I8, t->threads, &int8, err);
     if (!ret)
         ret = measure_error(t, fast, &error, err);

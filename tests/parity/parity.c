@@ -108,6 +108,10 @@ int main(int argc, char **argv)
         fputs(usage, stderr);
         return 2;
     }
+    if (!strcmp(device, "cpu") && !ls_device_cpu_computes(compute.dtype)) {
+        puts("skipped: this CPU cannot compute in that type");
+        return 77;
+    }
     size_t failed = 0;
     int status = 0;
     ls_error none = {0};

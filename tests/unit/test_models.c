@@ -1,6 +1,7 @@
 /* Configuration read off the weights, and variants of the published files. */
 #include "test.h"
 
+#include "backend/device.h"
 #include "base/alloc.h"
 #include "base/system.h"
 #include "models/models.h"
@@ -189,6 +190,10 @@ static void unet_without_motion_modules_runs(void **state)
 static void packing_needs_little_more_than_its_result(void **state)
 {
     (void)state;
+    if (!ls_device_cpu_computes(LS_BF16)) {
+        print_message("this CPU has no bfloat16\n");
+        skip();
+    }
     char dir[] = "/tmp/ls-models-XXXXXX", path[64];
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/unet.pt", dir);

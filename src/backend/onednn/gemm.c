@@ -157,7 +157,7 @@ static int choose(dnnl_primitive_desc_t *pd, const onednn_store *st, const probl
                   ls_error *err)
 {
     if (!p->node->in[1]->param)
-        return ls_fail(err, LS_EUNSUPPORTED, "the weight has to st a parameter");
+        return ls_fail(err, LS_EUNSUPPORTED, "the weight has to be a parameter");
     dnnl_primitive_attr_t attr = NULL;
     *pd = NULL;
     dnnl_status_t s = make_attr(&attr, p);
