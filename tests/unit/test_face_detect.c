@@ -470,13 +470,18 @@ static void expect_same_in_bfloat16(ls_detector *d, ls_detector *half, const ls_
     ls_detector_close(&half);
 }
 
-static void bfloat16_finds_the_same_faces(void **state)
+static void need_bfloat16(void)
 {
-    (void)state;
     if (!ls_device_cpu_computes(LS_BF16)) {
         print_message("this CPU has no bfloat16\n");
         skip();
     }
+}
+
+static void bfloat16_finds_the_same_faces(void **state)
+{
+    (void)state;
+    need_bfloat16();
     const char *const names[] = {"models/scrfd_2.5g_kps.onnx", "models/scrfd_500m_kps.onnx",
                                  "models/yunet_n_640_640.onnx"};
     const ls_rgb p = golden_picture("rgb24");
@@ -538,10 +543,7 @@ static void drawn_faces_are_found_where_they_were_drawn(void **state)
 static void bfloat16_finds_the_same_drawn_faces(void **state)
 {
     (void)state;
-    if (!ls_device_cpu_computes(LS_BF16)) {
-        print_message("this CPU has no bfloat16\n");
-        skip();
-    }
+    need_bfloat16();
     const ls_rgb p = drawn_picture();
     expect_same_in_bfloat16(open_drawn(LS_F32), open_drawn(LS_BF16), &p, 4, find_usable);
     free(p.data);
