@@ -211,32 +211,6 @@ static bool is_fast(const_dnnl_primitive_desc_t pd)
     return !strncmp(name, "brg", 3) || !strncmp(name, "jit", 3);
 }
 
-/* As the weight is packed already, or as oneDNN likes it; *pd stays NULL if it has nothing fast. */
-static dnnl_status_t choose(dnnl_primitive_desc_t *pd, const onednn_store *st, const product *k,
-                            const ls_node *n, ls_const_md plain)
-{
-    *pd = NULL;
-    const packed_weight *have = ls_onednn_packed(st, n->in[1]->param, plain, dnnl_s8);
-    if (have && !describe(pd, k, n, have->md, st->dev->engine) && is_fast(*pd))
-        return dnnl_success;
-    dnnl_primitive_desc_destroy(*pd);
-    *pd = NULL;
-    const ls_md_shape w = ls_md_shape_of(plain);
-    ls_md any;
-    dnnl_status_t s = ls_md_new(&any, w.ndims, w.dims, dnnl_s8, dnnl_format_tag_any);
-    if (!s)
-        s = describe(pd, k, n, any, st->dev->engine);
-    ls_md_free(any);
-    if (s == dnnl_unimplemented)
-        return dnnl_success;
-    if (!s && (!is_fast(*pd) ||
-               !ls_md_can_reorder(dnnl_primitive_desc_query_md(*pd, dnnl_query_weights_md, 0)))) {
-        dnnl_primitive_desc_destroy(*pd);
-        *pd = NULL;
-    }
-    return s;
-}
-
 static dnnl_status_t image(ls_md *md, const ls_tensor *t, dnnl_data_type_t type)
 {
     const size_t *s = t->shape;
@@ -244,6 +218,71 @@ static dnnl_status_t image(ls_md *md, const ls_tensor *t, dnnl_data_type_t type)
         md, 4,
         (dnnl_dims_t){(dnnl_dim_t)s[0], (dnnl_dim_t)s[3], (dnnl_dim_t)s[1], (dnnl_dim_t)s[2]}, type,
         dnnl_nhwc);
+}
+
+static ls_const_md weights_of(const_dnnl_primitive_desc_t pd)
+{
+    return dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+}
+
+/* *pd stays NULL if oneDNN has nothing fast for this layout of the weight. */
+static dnnl_status_t describe_fast(dnnl_primitive_desc_t *pd, const onednn_store *st,
+                                   const product *k, const ls_node *n, ls_const_md weight)
+{
+    *pd = NULL;
+    const dnnl_status_t s = describe(pd, k, n, weight, st->dev->engine);
+    if (!s && (!is_fast(*pd) || !ls_md_can_reorder(weights_of(*pd)))) {
+        dnnl_primitive_desc_destroy(*pd);
+        *pd = NULL;
+    }
+    return s == dnnl_unimplemented ? dnnl_success : s;
+}
+
+/* A smaller batch, such as a last chunk's, may need another layout of the weight. Then *pd is for
+ * the one that a single image needs, if this batch can use it. */
+static dnnl_status_t suit_one(dnnl_primitive_desc_t *pd, const onednn_store *st, const product *k,
+                              const ls_node *n, ls_const_md any)
+{
+    ls_tensor x = *n->in[0], y = *n->out;
+    product one = {0};
+    dnnl_primitive_desc_t single = NULL, both = NULL;
+    x.shape[0] = y.shape[0] = 1;
+    dnnl_status_t s = image(&one.src, &x, dnnl_s8);
+    if (!s)
+        s = image(&one.dst, &y, dnnl_bf16);
+    if (!s)
+        s = describe_fast(&single, st, &one, n, weights_of(*pd));
+    if (!s && !single) {
+        s = describe_fast(&single, st, &one, n, any);
+        if (!s && single)
+            s = describe_fast(&both, st, k, n, weights_of(single));
+        if (!s && both) {
+            dnnl_primitive_desc_destroy(*pd);
+            *pd = both;
+        }
+    }
+    dnnl_primitive_desc_destroy(single);
+    ls_md_free(one.src);
+    ls_md_free(one.dst);
+    return s;
+}
+
+/* As the weight is packed already, or as oneDNN likes it; *pd stays NULL if it has nothing fast. */
+static dnnl_status_t choose(dnnl_primitive_desc_t *pd, const onednn_store *st, const product *k,
+                            const ls_node *n, ls_const_md plain)
+{
+    const packed_weight *have = ls_onednn_packed(st, n->in[1]->param, plain, dnnl_s8);
+    if (have && !describe_fast(pd, st, k, n, have->md) && *pd)
+        return dnnl_success;
+    const ls_md_shape w = ls_md_shape_of(plain);
+    ls_md any;
+    dnnl_status_t s = ls_md_new(&any, w.ndims, w.dims, dnnl_s8, dnnl_format_tag_any);
+    if (!s)
+        s = describe_fast(pd, st, k, n, any);
+    if (!s && *pd && !is_linear(n))
+        s = suit_one(pd, st, k, n, any);
+    ls_md_free(any);
+    return s;
 }
 
 static dnnl_status_t shape(product *k, ls_md *plain, const ls_node *n, int threads)
@@ -294,8 +333,7 @@ static size_t plan_scratch(product *k, bool linear, int threads)
 static int finish(product *k, onednn_store *st, const ls_node *n, ls_const_md plain,
                   dnnl_primitive_desc_t pd, size_t *scratch, ls_error *err)
 {
-    ls_const_md weight = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    int ret = ls_onednn_pack(st, n->in[1]->param, plain, weight, &k->packed, err);
+    int ret = ls_onednn_pack(st, n->in[1]->param, plain, weights_of(pd), &k->packed, err);
     if (!ret && n->in[2] && n->in[2]->param)
         ret = ls_onednn_vector(st, n->in[2]->param, &k->bias, err);
     dnnl_status_t s = dnnl_success;
