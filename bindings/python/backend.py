@@ -20,8 +20,8 @@ import zipfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 EPOCH = (1980, 1, 1, 0, 0, 0)
-# Of glibc and the compilers: what every system has that has that glibc (PEP 600).
-SYSTEM = re.compile(r"(lib(c|m|dl|rt|pthread|util|resolv|gcc_s|stdc\+\+)\.so\.\d+|ld-linux.*)")
+# Of glibc and C's compiler: what every system has that has that glibc (PEP 600).
+SYSTEM = re.compile(r"(lib(c|m|mvec|dl|rt|pthread|util|resolv|gcc_s)\.so\.\d+|ld-linux.*)")
 METADATA = """Metadata-Version: 2.1
 Name: latentsync
 Version: {version}
