@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes build-tarball/latentsync-VERSION-linux-x86_64.tar.gz, the program for any Linux with the glibc
-# of Debian 11: built there, in a folder made with debootstrap, which is kept for the next time.
+# Makes build-tarball/latentsync-VERSION-linux-x86_64.tar.gz, the program for any Linux with glibc 2.28
+# or newer: built in Debian 11, in a folder made with debootstrap, which is kept for the next time.
 # Everything is mounted in a namespace of its own, so that no mount outlives the run.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Run by tools/tarball.sh in Debian 11, as root: makes /srv/latentsync/out/*.tar.gz.
 #
-# What it needs is compiled into the program or lies beside it, but for the libraries of C and C++. What
-# drivers of graphics cards may use too, such as zlib, must not lie there: they would get ours instead of
-# the newer one of their system.
+# What it needs but glibc is compiled into the program or lies beside it. What drivers of graphics cards
+# may use too, such as zlib or the library of C++, must not lie there: they would get ours instead of the
+# newer one of their system.
 set -euo pipefail
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 prefix=/opt/latentsync-libraries
@@ -12,18 +12,18 @@ out=/srv/latentsync/out
 system=/usr/lib/x86_64-linux-gnu
 export DEBIAN_FRONTEND=noninteractive PATH=$prefix/bin:$PATH PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 MAKEFLAGS=-j$(nproc)
-export CFLAGS="-O2 -fPIC" CXXFLAGS="-O2 -fPIC" MAKEFLAGS
+export CFLAGS="-O2 -fPIC" CXXFLAGS="-O2 -fPIC" LDFLAGS=-Wl,--exclude-libs,ALL MAKEFLAGS
 
 # From Debian 11: what is compiled in, and what lies beside; with the licences of the parts used.
-linked=(zlib1g-dev:Zlib libsqlite3-dev:blessing libseccomp-dev:LGPL-2.1-only nettle-dev:LGPL-3.0-or-later)
-beside=(libx264-dev:GPL-2.0-or-later libx265-dev:GPL-2.0-or-later libnuma1:LGPL-2.1-only libopus-dev:BSD-3-Clause
-    libmp3lame-dev:LGPL-2.0-or-later libvpx-dev:BSD-3-Clause libjansson-dev:MIT libprotobuf-c-dev:BSD-2-Clause "libgomp1:GPL-3.0-or-later WITH GCC-exception-3.1")
+linked=(zlib1g-dev:Zlib libsqlite3-dev:blessing libseccomp-dev:LGPL-2.1-only nettle-dev:LGPL-3.0-or-later
+    "libstdc++-10-dev:GPL-3.0-or-later WITH GCC-exception-3.1")
+beside=(libjansson-dev:MIT libprotobuf-c-dev:BSD-2-Clause "libgomp1:GPL-3.0-or-later WITH GCC-exception-3.1")
 # Built from the source packages of these suites.
 built=(libzip/bookworm:BSD-3-Clause libmicrohttpd/trixie:LGPL-2.1-or-later openssl/bookworm:Apache-2.0
     curl/bookworm:curl dav1d/trixie:BSD-2-Clause svt-av1/bookworm:BSD-3-Clause-Clear
-    onednn/trixie:Apache-2.0 ffmpeg/trixie:GPL-3.0-or-later)
-tools=(gcc g++ make ninja-build cmake nasm pkg-config python3 dpkg-dev patch clang-19 libspdlog-dev libcmocka-dev protobuf-c-compiler
-    libnuma-dev) # which x265 asks for when it is linked
+    x264/bookworm:GPL-2.0-or-later x265/bookworm:GPL-2.0-or-later opus/trixie:BSD-3-Clause lame/trixie:LGPL-2.0-or-later
+    libvpx/bookworm:BSD-3-Clause onednn/trixie:Apache-2.0 ffmpeg/trixie:GPL-3.0-or-later)
+tools=(gcc g++ make ninja-build cmake nasm pkg-config python3 dpkg-dev patch clang-19 libspdlog-dev libcmocka-dev protobuf-c-compiler)
 # Build tools and headers of newer suites: unpacked, not installed.
 newer=(meson/bookworm libffmpeg-nvenc-dev/trixie libvulkan-dev/bookworm)
 glslc=(glslc/bookworm libshaderc1/bookworm libc6/bookworm libstdc++6/bookworm libgcc-s1/bookworm)
@@ -103,6 +103,41 @@ make_svt-av1() {
     ninja -C b install
 }
 
+make_x264() {
+    ./configure --prefix=$prefix --enable-{static,pic} --disable-cli
+    make install
+}
+
+# One library that encodes 8, 10 and 12 bits. Where there is no Git, it is told to read its version from
+# its own file.
+make_x265() {
+    make_bits() { # FOLDER OPTIONS...
+        cmake -S source -B "$@" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=$prefix -DCMAKE_INSTALL_LIBDIR=lib \
+            -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DENABLE_{SHARED,CLI,LIBNUMA}=OFF -DGIT_ARCHETYPE=1
+        ninja -C "$1"
+    }
+    make_bits b10 -DHIGH_BIT_DEPTH=ON -DEXPORT_C_API=OFF
+    make_bits b12 -DHIGH_BIT_DEPTH=ON -DEXPORT_C_API=OFF -DMAIN12=ON
+    make_bits b -DLINKED_{10,12}BIT=ON
+    ninja -C b install
+    printf '%s\n' "create $prefix/lib/libx265.a" "addlib "{b,b10,b12}/libx265.a save end | ar -M
+}
+
+make_opus() {
+    ./configure --prefix=$prefix --disable-{shared,doc,extra-programs} --with-pic
+    make install
+}
+
+make_lame() {
+    ./configure --prefix=$prefix --disable-{shared,frontend} --with-pic
+    make install
+}
+
+make_libvpx() {
+    ./configure --prefix=$prefix --enable-{pic,vp9-highbitdepth,runtime-cpu-detect} --disable-{examples,tools,docs,unit-tests,install-bins}
+    make install
+}
+
 make_onednn() {
     cmake -S . -B b -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=$prefix -DCMAKE_INSTALL_LIBDIR=lib \
         -DONEDNN_BUILD_{TESTS,EXAMPLES,DOC,GRAPH}=OFF -DONEDNN_ENABLE_WORKLOAD=INFERENCE \
@@ -115,7 +150,7 @@ make_ffmpeg() {
     ./configure --prefix=$prefix --enable-{gpl,version3,shared} \
         --disable-{static,programs,doc,debug,network,autodetect,avdevice,postproc,filters} --enable-filter=bwdif \
         --enable-{zlib,libx264,libx265,libsvtav1,libdav1d,libopus,libmp3lame,libvpx,ffnvcodec,nvenc,nvdec,cuvid} \
-        --pkg-config-flags=--static --extra-libs="-lpthread -lm" --extra-ldflags=-Wl,--exclude-libs,ALL
+        --pkg-config-flags=--static --extra-libs="-lpthread -lm" --extra-ldflags=-L$prefix/lib
     make
     make install
 }
@@ -136,7 +171,7 @@ build_library() { # NAME/SUITE
 }
 
 declare -A versions
-mkdir -p "$work/source" $prefix/bin
+mkdir -p "$work/source" $prefix/{bin,lib}
 quietly "$work/apt.log" apt-get -q update
 quietly "$work/apt.log" apt-get -q -y --no-install-recommends install "${tools[@]}" "${linked[@]%%:*}" "${beside[@]%%:*}"
 unpack / "${newer[@]}"
@@ -150,8 +185,10 @@ chmod +x $prefix/bin/{glslc,pkg-config}
 ln -sf /usr/bin/clang-19 $prefix/bin/clang
 # What is left to the linker then is the static library.
 for p in "${linked[@]%%:*}"; do
-    dpkg -L "$p" | sed -n "\,^$system/[^/]*\.so$,p" | xargs -r rm -f
+    dpkg -L "$p" | grep '\.so$' | xargs -r rm -f
 done
+gcc -O2 -fPIC -fno-builtin -c "$tree/tools/tarball/libm.c" -o $prefix/lib/libm.o
+echo "GROUP ( $prefix/lib/libm.o /lib/x86_64-linux-gnu/libm.so.6 AS_NEEDED ( /lib/x86_64-linux-gnu/libmvec.so.1 ) )" >$system/libm.so
 for p in "${built[@]%%:*}"; do
     build_library "$p"
 done
@@ -162,7 +199,7 @@ rm -rf $build # which remembers where libraries were
 # shellcheck disable=SC2016 # $ORIGIN is the loader's
 CFLAGS='' quietly "$work/meson.log" meson setup $build "$tree" --prefix=/opt/latentsync --libdir=lib \
     -D{onednn,cuda,vulkan,net,server}=enabled -Dpuppet=disabled -Dpkgconfig.relocatable=true \
-    -Dc_args="-I$prefix/include" -Dc_link_args="-L$prefix/lib -Wl,--disable-new-dtags,-rpath,\$ORIGIN/../lib,--exclude-libs,ALL"
+    -Dc_args="-I$prefix/include" -Dc_link_args="-L$prefix/lib -Wl,--disable-new-dtags,-rpath,\$ORIGIN/../lib"
 # what is installed, without the tests
 mapfile -t targets < <(ninja -C $build -t targets all | sed 's/: [^:]*$//' | grep -Fxf \
     <(meson introspect --installed $build | tr , '\n' | sed -n "s|^[{ ]*\"$build/\([^\"]*\)\": .*|\1|p"))
@@ -178,7 +215,7 @@ rm -r $out/install "$out/$name"/lib/*.a
 sed -i '/^\(Requires\|Libs\).private:/d; s|^Libs: |&-Wl,-rpath-link,${libdir} |' "$out/$name/lib/pkgconfig/latentsync.pc"
 cp -P $prefix/lib/lib{avcodec,avfilter,avformat,avutil,swscale,swresample,dnnl}.so.* "$out/$name/lib/"
 ldd "$out/$name"/bin/latentsync "$out/$name"/lib/*.so.* | awk '$3 ~ "^(/usr)?/lib/x86_64-linux-gnu/" { print $3 }' | sort -u |
-    grep -vE '/lib(c|m|dl|rt|pthread|gcc_s|stdc\+\+)\.so' | xargs cp -Lt "$out/$name/lib/"
+    grep -vE '/lib(c|m|mvec|dl|rt|pthread|gcc_s)\.so' | xargs cp -Lt "$out/$name/lib/"
 find "$out/$name" -type f \( -path '*/bin/*' -o -name '*.so.*' \) -exec strip --strip-unneeded {} +
 
 licenses=$out/$name/share/licenses
@@ -199,7 +236,7 @@ cp /usr/share/common-licenses/{GPL-2,GPL-3,LGPL-2,LGPL-2.1,LGPL-3,Apache-2.0} "$
         dpkg-query -W -f '${source:Package}\t${source:Version}\tbullseye\t' "$n"
         echo "${p#*:}"
     done
-} >$out/components
+} | awk '!seen[$0]++' >$out/components # of one source there may be several packages
 "$tree/tools/tarball/sbom.py" $out/components "$out/$name"
 tar -C $out --sort=name --mtime=@"$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -c "$name" | gzip -9n >"$out/$name.tar.gz"
 (cd $out && sha256sum "$name.tar.gz" >"$name.tar.gz.sha256")

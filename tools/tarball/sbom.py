@@ -11,7 +11,7 @@ import pathlib
 import sys
 
 README = """\
-LatentSync {version} for Linux on x86-64 with glibc 2.31 or newer
+LatentSync {version} for Linux on x86-64 with glibc 2.28 or newer
 
     bin/latentsync sync video.mp4 speech.wav -o out.mp4
     bin/latentsync --help
