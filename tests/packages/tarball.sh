@@ -50,12 +50,14 @@ speak() {
 
 codecs() {
     local name encoder container found
+    ffmpeg -v error -nostdin -i "$fresh/srv/work/face.mp4" -pix_fmt yuv420p10le -c:v ffv1 "$fresh/srv/work/ten.mkv"
     while read -r name encoder container; do
-        in_root "$fresh" "cd /srv/work && '/srv/some where/ls/bin/latentsync' sync --progress none --video-codec $encoder face.mp4 speech.wav -o $name.$container"
-        found=$(ffprobe -v error -select_streams v -show_entries stream=codec_name -of csv=p=0 "$fresh/srv/work/$name.$container")
+        in_root "$fresh" "cd /srv/work && '/srv/some where/ls/bin/latentsync' sync --progress none --video-codec $encoder ten.mkv speech.wav -o $name.$container"
+        found=$(ffprobe -v error -select_streams v -show_entries stream=codec_name,pix_fmt -of csv=p=0 "$fresh/srv/work/$name.$container")
         echo "$encoder: $found"
-        [ "$found" = "$name" ]
-    done <<<'hevc libx265 mp4
+        [[ "$found" = "$name",yuv4*p10le ]]
+    done <<<'h264 libx264 mp4
+hevc libx265 mp4
 av1 libsvtav1 mkv
 vp9 libvpx-vp9 webm
 prores prores_ks mov
@@ -118,7 +120,7 @@ for suite in "$@"; do
     make_fresh
     check "it is whole, and runs from any folder" unpack
     check "a speaker says something else, with the built-in model" speak
-    check "videos of each codec are written" codecs
+    check "videos of each codec, of 10 bits, are written" codecs
     check "the server answers a user without rights" serve
     check "a program is built with pkg-config and does the same" compile
     check "the wheel does the same" from_python

@@ -118,7 +118,7 @@ make_x265() {
     }
     make_bits b10 -DHIGH_BIT_DEPTH=ON -DEXPORT_C_API=OFF
     make_bits b12 -DHIGH_BIT_DEPTH=ON -DEXPORT_C_API=OFF -DMAIN12=ON
-    make_bits b -DLINKED_{10,12}BIT=ON
+    make_bits b "-DEXTRA_LIB=$PWD/b10/libx265.a;$PWD/b12/libx265.a" -DLINKED_{10,12}BIT=ON
     ninja -C b install
     printf '%s\n' "create $prefix/lib/libx265.a" "addlib "{b,b10,b12}/libx265.a save end | ar -M
 }
