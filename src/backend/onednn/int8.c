@@ -279,7 +279,7 @@ static dnnl_status_t choose(dnnl_primitive_desc_t *pd, const onednn_store *st, c
     dnnl_status_t s = ls_md_new(&any, w.ndims, w.dims, dnnl_s8, dnnl_format_tag_any);
     if (!s)
         s = describe_fast(pd, st, k, n, any);
-    if (!s && *pd && !is_linear(n))
+    if (!s && *pd && !is_linear(n) && k->items > 1)
         s = suit_one(pd, st, k, n, any);
     ls_md_free(any);
     return s;
