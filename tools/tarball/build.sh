@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Run by tools/tarball.sh in Debian 11, as root: makes /srv/latentsync/out/*.tar.gz.
 #
-# What it needs but glibc is compiled into the program or lies beside it. What drivers of graphics cards
-# may use too, such as zlib or the library of C++, must not lie there: they would get ours instead of the
-# newer one of their system.
+# What it needs but glibc and libgcc_s is compiled into the program or lies beside it. What drivers of
+# graphics cards may use too, such as zlib or the library of C++, must not lie there: they would get ours
+# instead of the newer one of their system.
 set -euo pipefail
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 prefix=/opt/latentsync-libraries
@@ -12,7 +12,7 @@ out=/srv/latentsync/out
 system=/usr/lib/x86_64-linux-gnu
 export DEBIAN_FRONTEND=noninteractive PATH=$prefix/bin:$PATH PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 MAKEFLAGS=-j$(nproc)
-export CFLAGS="-O2 -fPIC" CXXFLAGS="-O2 -fPIC" LDFLAGS=-Wl,--exclude-libs,ALL MAKEFLAGS
+export CFLAGS="-O2 -fPIC" CXXFLAGS="-O2 -fPIC" LDFLAGS="-L$prefix/lib -Wl,--exclude-libs,ALL" MAKEFLAGS
 
 # From Debian 11: what is compiled in, and what lies beside; with the licences of the parts used.
 linked=(zlib1g-dev:Zlib libsqlite3-dev:blessing libseccomp-dev:LGPL-2.1-only nettle-dev:LGPL-3.0-or-later
@@ -150,7 +150,7 @@ make_ffmpeg() {
     ./configure --prefix=$prefix --enable-{gpl,version3,shared} \
         --disable-{static,programs,doc,debug,network,autodetect,avdevice,postproc,filters} --enable-filter=bwdif \
         --enable-{zlib,libx264,libx265,libsvtav1,libdav1d,libopus,libmp3lame,libvpx,ffnvcodec,nvenc,nvdec,cuvid} \
-        --pkg-config-flags=--static --extra-libs="-lpthread -lm" --extra-ldflags=-L$prefix/lib
+        --pkg-config-flags=--static --extra-libs="-lpthread -lm"
     make
     make install
 }
@@ -199,7 +199,7 @@ rm -rf $build # which remembers where libraries were
 # shellcheck disable=SC2016 # $ORIGIN is the loader's
 CFLAGS='' quietly "$work/meson.log" meson setup $build "$tree" --prefix=/opt/latentsync --libdir=lib \
     -D{onednn,cuda,vulkan,net,server}=enabled -Dpuppet=disabled -Dpkgconfig.relocatable=true \
-    -Dc_args="-I$prefix/include" -Dc_link_args="-L$prefix/lib -Wl,--disable-new-dtags,-rpath,\$ORIGIN/../lib"
+    -Dc_args="-I$prefix/include" -Dc_link_args="$LDFLAGS -Wl,--disable-new-dtags,-rpath,\$ORIGIN/../lib"
 # what is installed, without the tests
 mapfile -t targets < <(ninja -C $build -t targets all | sed 's/: [^:]*$//' | grep -Fxf \
     <(meson introspect --installed $build | tr , '\n' | sed -n "s|^[{ ]*\"$build/\([^\"]*\)\": .*|\1|p"))
